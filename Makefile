@@ -1,0 +1,39 @@
+# make test   set up and run every test
+# make check  style, types, structure, and that the tests of the core reach every line of it
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SET_UP := $(VENV)/.set-up
+
+# The core: what knows no HTTP, no environment and no terminal.
+CORE_MODULES := broker errors event_log events limits metrics notifier parameters permissions policy reading results \
+	session tool_wrapper
+comma := ,
+space := $(subst ,, )
+CORE := $(subst $(space),$(comma),$(CORE_MODULES:%=notifier_service/%.py))
+CORE_TESTS := $(wildcard $(CORE_MODULES:%=tests/test_%.py))
+
+.PHONY: test check clean
+
+test: $(SET_UP)
+	$(BIN)/pytest
+
+check: $(SET_UP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest --quiet --cov --cov-report= $(CORE_TESTS)
+	$(BIN)/coverage report --fail-under=100 --include='$(CORE)'
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .coverage .hypothesis .*_cache
+
+# One environment for everything, made anew when what it installs has changed.
+$(SET_UP): setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo 'Python 3.11 or newer is needed; name it with: make PYTHON=python3.12 ...' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[check]'
+	@touch $@

@@ -1,0 +1,265 @@
+"""Sessions by id: open, publish, read, ask, decide, expire, close. The only way into the core."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from .errors import BrokerClosed, LimitReached, NoBroker, RequestNotFound, SessionNotFound
+from .event_log import Event
+from .events import EventData, PermissionRecord
+from .limits import Limits
+from .metrics import Counters
+from .permissions import Decision, PermissionRequest
+from .session import Peer, Session, Viewer, check_session_id, heartbeat
+
+__all__ = ["Broker", "BrokerStatistics", "process_broker", "set_process_broker"]
+
+_log = logging.getLogger("notifier_service.broker")
+
+
+class BrokerStatistics(NamedTuple):
+    """The broker at one moment."""
+
+    sessions: int
+    connections: int
+    pending_permissions: int
+    log_bytes: int
+    counters: Counters
+    closed: bool
+
+
+class Broker:
+    """All sessions of this process, and the one sweeper that looks after them.
+
+    Everything runs on one event loop. The sweeper is a timer that re-arms itself while there are sessions; no
+    ``start`` is needed. ``clock`` gives seconds, monotonic.
+    """
+
+    def __init__(self, limits: Limits | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.limits = Limits() if limits is None else limits
+        self.counters = Counters()
+        self.closed = False
+        self._clock = clock
+        self._sessions: dict[str, Session] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._unyielded_events = 0
+        self._unyielded_bytes = 0
+
+    @property
+    def sessions(self) -> Sequence[Session]:
+        return tuple(self._sessions.values())
+
+    @property
+    def connections(self) -> int:
+        """Live readers of the whole process."""
+        return self.counters.connections
+
+    def open(self, session_id: str) -> Session:
+        """Return the session of this id, made on first use.
+
+        Raises ``InvalidSessionId``, ``BrokerClosed``, or ``LimitReached`` when ``max_sessions`` are open.
+        """
+        session = self._sessions.get(session_id)
+        if session is None:
+            check_session_id(session_id)
+            if self.closed:
+                raise BrokerClosed("The service is shutting down.")
+            if len(self._sessions) >= self.limits.max_sessions:
+                self._reached("max_sessions", f"{len(self._sessions)} sessions are open; no more are taken.")
+            session = Session(session_id, limits=self.limits, counters=self.counters, clock=self._clock)
+            self._sessions[session_id] = session
+            self.counters.sessions_opened += 1
+        self._arm()
+        return session
+
+    def get(self, session_id: str) -> Session:
+        """Return an open session, or raise ``SessionNotFound`` or ``InvalidSessionId``."""
+        session = self._sessions.get(check_session_id(session_id))
+        if session is None:
+            raise SessionNotFound("No session of that id is open.")
+        return session
+
+    def publish_nowait(
+        self, session_id: str, event_type: str, data: EventData | Mapping[str, Any] | None = None
+    ) -> Event:
+        """Append an event to a session. Never waits; raises what ``Session.publish`` does."""
+        return self.publish_to(self.open(session_id), event_type, data)
+
+    def publish_to(self, session: Session, event_type: str, data: EventData | Mapping[str, Any] | None = None) -> Event:
+        """Append an event to this very session, which may have ended meanwhile (``SessionClosed``)."""
+        if self.closed:
+            raise BrokerClosed("The service is shutting down.")
+        event = session.publish(event_type, data)
+        self._unyielded_events += 1
+        self._unyielded_bytes += len(event.json)
+        return event
+
+    async def publish(
+        self, session_id: str, event_type: str, data: EventData | Mapping[str, Any] | None = None
+    ) -> Event:
+        """Append an event, and let readers run often enough that one who keeps up loses nothing."""
+        event = self.publish_nowait(session_id, event_type, data)
+        await self.breathe()
+        return event
+
+    async def breathe(self) -> None:
+        """Yield to the readers if much was published since the last time.
+
+        A quarter of a log at most, so that nobody who keeps up falls behind; 50 events at most, so that no turn of
+        the loop grows long.
+        """
+        limits = self.limits
+        if (
+            self._unyielded_events >= min(50, max(1, limits.log_events // 4))
+            or self._unyielded_bytes >= limits.log_bytes // 4
+        ):
+            self._unyielded_events = self._unyielded_bytes = 0
+            await asyncio.sleep(0)
+
+    def ask(self, session_id: str, **call: Any) -> PermissionRequest:
+        """Ask whether a call may run, with the arguments of ``Session.ask``."""
+        request = self.open(session_id).ask(**call)
+        if request.deadline is not None:
+            self._arm(request.deadline)
+        return request
+
+    def decide(self, session_id: str, decision: Decision, *, decided_by: str) -> PermissionRecord:
+        """Settle a permission request; a session that nobody opened has none."""
+        session = self._sessions.get(check_session_id(session_id))
+        if session is None:
+            raise RequestNotFound("No permission request is pending in this session.")
+        return session.decide(decision, decided_by=decided_by)
+
+    def join(self, session_id: str, transport: str, peer: Peer) -> Viewer:
+        """Let a live reader into a session.
+
+        Raises ``LimitReached`` beyond ``max_connections`` or ``max_connections_per_session``, and what ``open`` does.
+        """
+        if self.connections >= self.limits.max_connections:
+            self._reached("max_connections", f"{self.connections} streams are open; no more are taken.")
+        try:
+            return self.open(session_id).join(transport, peer)
+        except LimitReached as error:
+            if error.limit == "max_connections_per_session":
+                self.counters.limits_reached[error.limit] += 1
+            raise
+
+    def end_session(self, session_id: str) -> None:
+        """End a session: readers get ``bye``, what is pending is cancelled. Raises ``SessionNotFound``."""
+        session = self.get(session_id)
+        del self._sessions[session_id]
+        session.close("session_closed")
+
+    def sweep(self) -> float | None:
+        """Expire, beat and cut what is due; return the seconds until it is worth looking again, None for never."""
+        now = self._clock()
+        beat = heartbeat()
+        next_deadline: float | None = None
+        for session in self.sessions:
+            session.desk.expire_due()
+            for viewer in tuple(session.viewers):
+                was_ending = viewer.ending
+                try:
+                    viewer.sweep(now, beat)
+                except Exception:
+                    # One connection that fails to answer must not keep the others from being looked after.
+                    _log.exception("a %s reader cannot be looked after", viewer.transport)
+                if viewer.ending is not was_ending:
+                    _log.warning(
+                        "a %s reader took nothing for %g s and is cut", viewer.transport, self.limits.stalled_seconds
+                    )
+            if session.expired:
+                del self._sessions[session.session_id]
+                session.close("session_closed")
+                self.counters.sessions_expired += 1
+            deadline = session.desk.next_deadline
+            if deadline is not None and (next_deadline is None or deadline < next_deadline):
+                next_deadline = deadline
+        if not self._sessions:
+            return None
+        limits = self.limits
+        interval = min(0.5, limits.heartbeat_seconds / 4, limits.stalled_seconds / 4, limits.session_idle_seconds / 4)
+        if next_deadline is not None:
+            interval = min(interval, next_deadline - now)
+        return max(0.01, interval)
+
+    def close(self) -> None:
+        """Shut down: pending requests are cancelled, readers get ``bye``, nothing new begins. Never waits."""
+        if not self.closed:
+            self.closed = True
+            for session in self.sessions:
+                session.close("shutdown")
+            self._sessions.clear()
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+        set_process_broker(None, only_if=self)
+
+    def statistics(self) -> BrokerStatistics:
+        return BrokerStatistics(
+            sessions=len(self._sessions),
+            connections=self.connections,
+            pending_permissions=sum(session.desk.pending_count for session in self.sessions),
+            log_bytes=sum(session.log.statistics().bytes for session in self.sessions),
+            counters=self.counters,
+            closed=self.closed,
+        )
+
+    def _reached(self, limit: str, message: str) -> None:
+        self.counters.limits_reached[limit] += 1
+        raise LimitReached(limit, message)
+
+    def _arm(self, deadline: float | None = None) -> None:
+        """Have the sweeper run soon, at ``deadline`` (on the broker's clock) at the latest."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        delay = 0.01 if self._timer is None or loop is not self._loop else None
+        if deadline is not None:
+            until = max(0.0, deadline - self._clock())
+            if delay is not None or loop.time() + until < self._timer_at:
+                delay = until if delay is None else min(delay, until)
+        if delay is not None:
+            self._set_timer(loop, delay)
+
+    def _set_timer(self, loop: asyncio.AbstractEventLoop, delay: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._loop = loop
+        self._timer_at = loop.time() + delay
+        self._timer = loop.call_at(self._timer_at, self._swept)
+
+    def _swept(self) -> None:
+        loop, self._timer = self._loop, None
+        delay: float | None = 1.0
+        try:
+            delay = self.sweep()
+        except Exception:
+            # The sweeper is the only one who expires requests: it goes on whatever happened.
+            _log.exception("the sweeper failed")
+        if delay is not None and loop is not None and not self.closed:
+            self._set_timer(loop, delay)
+
+
+_process_broker: Broker | None = None
+
+
+def process_broker() -> Broker:
+    """Return the broker that ``serve()`` or ``create_app()`` was given in this process, or raise ``NoBroker``."""
+    if _process_broker is None:
+        raise NoBroker("This process has no broker yet: call serve() or create_app(broker) first.")
+    return _process_broker
+
+
+def set_process_broker(broker: Broker | None, *, only_if: Broker | None = None) -> None:
+    """Make ``broker`` the one that ``SimpleNotifier`` and ``ToolWrapper`` use; with ``only_if`` just if that one is."""
+    global _process_broker
+    if only_if is None or _process_broker is only_if:
+        _process_broker = broker

@@ -1,0 +1,217 @@
+"""The bounded, append-only list of a session's events; every way of reading is a cursor into it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+from .errors import CursorLost, GapReason, SessionClosed, TooLarge
+from .events import EventData, encode
+
+__all__ = ["Event", "EventLog", "LogStatistics"]
+
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_CURSOR = re.compile(r"([0-9a-z]{1,24})-([0-9a-z]{1,24})")
+
+
+class Event(NamedTuple):
+    """One event of a log: encoded once, shared by every reader."""
+
+    seq: int
+    id: str
+    type: str
+    json: bytes
+
+
+class LogStatistics(NamedTuple):
+    """A log at one moment; bytes are those of the encoded events."""
+
+    events: int
+    bytes: int
+    capacity: int
+    capacity_bytes: int
+    appended: int
+    evicted: int
+    last_event_id: str
+    closed: bool
+
+
+class EventLog:
+    """Events numbered from 1, of which the newest ``capacity`` and at most ``capacity_bytes`` are kept.
+
+    The newest event always stays. A reader's place is the ``seq`` of the last event it has seen; outside the
+    process it is the event id ``<epoch>-<seq>`` in base36, which ``locate`` turns into a place again.
+    """
+
+    def __init__(
+        self,
+        *,
+        capacity: int = 1000,
+        capacity_bytes: int = 1024 * 1024,
+        max_event_bytes: int = 256 * 1024,
+        epoch: str | None = None,
+    ) -> None:
+        self.capacity = capacity
+        self.capacity_bytes = capacity_bytes
+        self.max_event_bytes = max_event_bytes
+        self.epoch = new_epoch() if epoch is None else epoch
+        self.closed = False
+        self.last_seq = 0
+        self._events: deque[Event] = deque()
+        self._bytes = 0
+        self._listeners: set[Callable[[], None]] = set()
+
+    @property
+    def first_seq(self) -> int:
+        """The oldest event that is still here; ``last_seq + 1`` when there is none."""
+        return self.last_seq - len(self._events) + 1
+
+    @property
+    def last_event_id(self) -> str:
+        return self.id_of(self.last_seq)
+
+    def id_of(self, seq: int) -> str:
+        return f"{self.epoch}-{base36(seq)}"
+
+    def append(self, event_type: str, data: EventData | Mapping[str, Any] | None = None) -> Event:
+        """Encode an event, keep it, wake who waits. Never waits.
+
+        Raises ``TooLarge`` for an event beyond ``max_event_bytes``, ``SessionClosed`` after ``close``; nothing is
+        kept then.
+        """
+        if self.closed:
+            raise SessionClosed("This session has ended.")
+        seq = self.last_seq + 1
+        event_id = self.id_of(seq)
+        encoded = encode(event_type, data, id=event_id)
+        if len(encoded) > self.max_event_bytes:
+            raise TooLarge(
+                f"An event of {len(encoded)} bytes is over the limit of {self.max_event_bytes}.",
+                limit="max_event_bytes",
+            )
+        event = Event(seq, event_id, event_type, encoded)
+        self._events.append(event)
+        self._bytes += len(encoded)
+        self.last_seq = seq
+        while len(self._events) > self.capacity or (self._bytes > self.capacity_bytes and len(self._events) > 1):
+            self._bytes -= len(self._events.popleft().json)
+        self._wake()
+        return event
+
+    def locate(self, cursor: str) -> int:
+        """Turn an event id into a place, or raise ``CursorLost``; ``earliest`` is before the oldest event."""
+        if cursor == "earliest":
+            return self.first_seq - 1
+        found = _CURSOR.fullmatch(cursor)
+        if found is None:
+            raise self._lost("unknown", cursor)
+        epoch, seq = found[1], int(found[2], 36)
+        if int(epoch, 36) != int(self.epoch, 36):
+            raise self._lost("epoch", cursor)
+        if seq > self.last_seq:
+            raise self._lost("unknown", cursor)
+        if seq < self.first_seq - 1:
+            raise self._lost("evicted", cursor)
+        return seq
+
+    def read_after(self, seq: int, *, max_bytes: int | None = None) -> Sequence[Event]:
+        """Return the events behind place ``seq``, oldest first, at least one if there is one. Never waits.
+
+        ``max_bytes`` ends the answer at the event that passes it. Raises ``CursorLost`` with reason ``slow`` when
+        the log has dropped what comes next.
+        """
+        missing = self.last_seq - seq
+        if missing <= 0:
+            return ()
+        if missing > len(self._events):
+            raise self._lost("slow", self.id_of(seq))
+        # Readers stand near the end, so the way there is counted from the right.
+        events = list(islice(reversed(self._events), missing))
+        events.reverse()
+        if max_bytes is not None:
+            total = 0
+            for position, event in enumerate(events):
+                total += len(event.json)
+                if total > max_bytes:
+                    return events[: position + 1]
+        return events
+
+    async def wait_after(self, seq: int, *, timeout_seconds: float | None = None) -> Sequence[Event]:
+        """Wait until there is something behind place ``seq``, and return it.
+
+        Empty when the time is over or the log is closed. Raises ``CursorLost`` as ``read_after`` does.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = None if timeout_seconds is None else loop.time() + timeout_seconds
+        while not (events := self.read_after(seq)) and not self.closed:
+            waiter: asyncio.Future[None] = loop.create_future()
+
+            def wake(waiter: asyncio.Future[None] = waiter) -> None:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+            self.listen(wake)
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await waiter
+            except TimeoutError:
+                break
+            finally:
+                self.unlisten(wake)
+        return events
+
+    def listen(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` at every append and at close; it must neither wait nor raise."""
+        self._listeners.add(callback)
+
+    def unlisten(self, callback: Callable[[], None]) -> None:
+        self._listeners.discard(callback)
+
+    def close(self) -> None:
+        """End the log: what it holds can still be read, nothing more is appended."""
+        self.closed = True
+        self._wake()
+
+    def statistics(self) -> LogStatistics:
+        return LogStatistics(
+            events=len(self._events),
+            bytes=self._bytes,
+            capacity=self.capacity,
+            capacity_bytes=self.capacity_bytes,
+            appended=self.last_seq,
+            evicted=self.first_seq - 1,
+            last_event_id=self.last_event_id,
+            closed=self.closed,
+        )
+
+    def _wake(self) -> None:
+        for callback in list(self._listeners):
+            callback()
+
+    def _lost(self, reason: GapReason, requested: str) -> CursorLost:
+        return CursorLost(
+            requested=requested[:64],
+            oldest=self.id_of(min(self.first_seq, self.last_seq)),
+            newest=self.last_event_id,
+            reason=reason,
+        )
+
+
+def new_epoch() -> str:
+    """A number no earlier log of this id had: milliseconds since 1970, then 20 random bits."""
+    return base36((time.time_ns() // 1_000_000 << 20) | secrets.randbits(20))
+
+
+def base36(number: int) -> str:
+    """A number from 0 in lower-case base36."""
+    text, number = "", max(0, number)
+    while number:
+        number, digit = divmod(number, 36)
+        text = _DIGITS[digit] + text
+    return text or "0"

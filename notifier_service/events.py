@@ -1,0 +1,317 @@
+"""What travels: the events of contract section 2 as frozen models, and the one encoder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import PurePath
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, PlainSerializer
+from pydantic_core import PydanticSerializationError, from_json, to_json
+
+from .errors import InvalidInput
+from .limits import RiskLevel
+
+__all__ = [
+    "EVENT_TYPE",
+    "PRODUCED",
+    "RESERVED",
+    "Bye",
+    "EventData",
+    "Gap",
+    "Hello",
+    "PermissionCleared",
+    "PermissionRecord",
+    "PermissionResponseResult",
+    "ResultCleared",
+    "RunningCall",
+    "Snapshot",
+    "ToolProgress",
+    "ToolResult",
+    "ToolStatus",
+    "checked_event",
+    "encode",
+    "parse_json",
+    "utc_now",
+    "utc_text",
+]
+
+EVENT_TYPE = re.compile(r"[a-z][a-z0-9_.]{0,63}")
+
+Status = Literal["executing", "waiting_permission", "completed", "failed", "denied", "cancelled"]
+RequestStatus = Literal["pending", "approved", "rejected", "expired", "cancelled"]
+DecisionKind = Literal["approve", "edit", "reject", "respond"]
+Scope = Literal["once", "session", "always"]
+
+
+def utc_now() -> datetime:
+    """The time of now, in UTC, to the millisecond that the wire shows."""
+    now = datetime.now(UTC)
+    return now - timedelta(microseconds=now.microsecond % 1000)
+
+
+def utc_text(moment: datetime) -> str:
+    """ISO-8601 in UTC with ``Z``, as every ``timestamp`` of the contract."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+Timestamp = Annotated[AwareDatetime, Field(strict=False), PlainSerializer(utc_text, return_type=str)]
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+def _absent(**constraints: Any) -> Any:
+    """A field that is not there when it has no value, instead of null."""
+    return Field(default=None, exclude_if=_is_none, **constraints)
+
+
+ToolName = Annotated[str, Field(min_length=1, max_length=256)]
+ToolCallId = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class EventData(BaseModel):
+    """The ``data`` of an event."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class ToolStatus(EventData):
+    """``tool_status``: a call begins, waits, or ends."""
+
+    status: Status
+    tool_name: ToolName
+    timestamp: Timestamp = Field(default_factory=utc_now)
+    details: dict[str, Any] = Field(default_factory=dict)
+    tool_call_id: ToolCallId | None = _absent()
+
+
+class ToolProgress(EventData):
+    """``tool_progress``: how far a running call is (MCP progress)."""
+
+    tool_name: ToolName
+    tool_call_id: ToolCallId
+    progress: float
+    total: float | None = _absent()
+    message: str | None = _absent(max_length=4096)
+
+
+class RunningCall(ToolStatus):
+    """A call that executes or waits, in a ``snapshot``, with the newest progress it told."""
+
+    progress: ToolProgress | None = _absent()
+
+
+class ToolResult(EventData):
+    """``tool_result``: what a call gave. ``truncated`` says that ``result`` is only the beginning, as text."""
+
+    tool_name: ToolName
+    result: Any = None
+    success: bool
+    timestamp: Timestamp = Field(default_factory=utc_now)
+    error: str | None = _absent()
+    duration_ms: float | None = _absent(ge=0)
+    tool_call_id: ToolCallId | None = _absent()
+    truncated: Literal[True] | None = _absent()
+    result_bytes: int | None = _absent(ge=0)
+
+
+class PermissionRecord(EventData):
+    """A permission request: all that was asked, and how it ended (contract section 4).
+
+    ``parameters`` are those that run: the person's edit after an edit, with ``asked_parameters_sha256`` then
+    telling which ones were asked. ``approved``, ``decision`` and the rest are null while it is pending.
+    """
+
+    request_id: str
+    tool_name: ToolName
+    parameters: dict[str, Any]
+    risk_level: RiskLevel
+    timestamp: Timestamp
+    status: RequestStatus = "pending"
+    parameters_sha256: str
+    asked_parameters_sha256: str | None = _absent()
+    expires_at: Timestamp | None
+    timeout_seconds: float
+    risk_reasons: Sequence[str] = ()
+    allowed_decisions: Sequence[DecisionKind]
+    scopes: Sequence[Scope]
+    suggested_rule: str | None = _absent()
+    description: str | None = _absent()
+    viewers: int
+    tool_call_id: ToolCallId | None = _absent()
+    replayed: Literal[True] | None = _absent()
+    decision: DecisionKind | None = None
+    approved: bool | None = None
+    reason: str | None = None
+    response: str | None = None
+    scope: Scope | None = None
+    decided_by: str | None = None
+    decided_at: Timestamp | None = None
+
+
+class PermissionCleared(EventData):
+    """``permission_cleared``: the request left the pending set, whatever the reason."""
+
+    request_id: str
+    tool_name: str
+    status: RequestStatus
+    timestamp: Timestamp = Field(default_factory=utc_now)
+    reason: str | None = _absent()
+
+
+class PermissionResponseResult(PermissionRecord):
+    """``permission_response_result``: a person or the policy answered; ``timestamp`` is when."""
+
+
+class ResultCleared(EventData):
+    """``result_cleared``: nobody needs the last result any more."""
+
+    tool_name: str | None = _absent()
+    timestamp: Timestamp = Field(default_factory=utc_now)
+
+
+class Hello(EventData):
+    """``hello``: the first event of every stream."""
+
+    session_id: str
+    epoch: str
+    last_event_id: str
+    resumed: Literal["full", "partial", "none"]
+    heartbeat_seconds: float
+    viewers: int
+
+
+class Snapshot(EventData):
+    """``snapshot``: the present state; reading goes on behind ``last_event_id``."""
+
+    last_event_id: str
+    tool_status: ToolStatus | None
+    permission_request: PermissionRecord | None
+    permission_requests: Sequence[PermissionRecord]
+    tool_result: ToolResult | None
+    running: Sequence[RunningCall]
+
+
+class Gap(EventData):
+    """``gap``: events that a reader missed for good; a ``snapshot`` follows."""
+
+    requested: str
+    oldest: str
+    newest: str
+    reason: Literal["evicted", "epoch", "unknown", "slow"]
+
+
+class Bye(EventData):
+    """``bye``: the server ends the stream, and says whether to come back."""
+
+    code: Literal["shutdown", "token_expired", "session_closed", "slow", "limit"]
+    reconnect: bool
+    retry_ms: int
+
+
+#: What a producer may publish besides types of its own, with the model that checks it.
+PRODUCED: Mapping[str, type[EventData]] = {
+    "tool_status": ToolStatus,
+    "tool_progress": ToolProgress,
+    "tool_result": ToolResult,
+}
+
+#: Types that only the service itself makes.
+RESERVED = frozenset(
+    {
+        "permission_request",
+        "permission_cleared",
+        "permission_response_result",
+        "result_cleared",
+        "heartbeat",
+        "error",
+        "hello",
+        "snapshot",
+        "gap",
+        "bye",
+    }
+)
+
+
+def checked_event(event_type: str, data: Mapping[str, Any] | None) -> EventData | Mapping[str, Any] | None:
+    """Return the data of an event that a producer may publish, validated.
+
+    Raises ``InvalidInput`` for a type that is no type or is the service's own, and pydantic's
+    ``ValidationError`` for data that is not what the type asks for.
+    """
+    if event_type in RESERVED:
+        raise InvalidInput(f"only the service itself publishes {event_type}")
+    if not EVENT_TYPE.fullmatch(event_type):
+        raise InvalidInput("an event type matches [a-z][a-z0-9_.]{0,63}")
+    model = PRODUCED.get(event_type)
+    return data if model is None else model.model_validate({} if data is None else data)
+
+
+def encode(event_type: str, data: EventData | Mapping[str, Any] | None = None, **top: JsonValue) -> bytes:
+    """One event as JSON, on one line, in UTF-8; without ``data`` where there is none.
+
+    What JSON cannot say is written as text (NaN as ``"NaN"``, bytes in base64, half a surrogate pair escaped),
+    so that a tool's odd result never breaks a stream. Raises ``InvalidInput`` for what has no text at all.
+    """
+    event: dict[str, Any] = {"type": event_type, **top}
+    if data is not None:
+        event["data"] = data
+    return dump(event)
+
+
+def dump(value: Any) -> bytes:
+    """``value`` as JSON, by the rules of ``encode``."""
+    try:
+        return to_json(value, inf_nan_mode="strings", bytes_mode="base64", by_alias=True)
+    except (PydanticSerializationError, ValueError) as error:
+        if "surrogates not allowed" not in str(error):
+            raise InvalidInput(f"not to be shown as JSON: {str(error)[:200]}") from error
+    # Rare (a file name that is no UTF-8): worth a second pass, not a check of every string of every event.
+    try:
+        return to_json(_without_surrogates(value), inf_nan_mode="strings", bytes_mode="base64", by_alias=True)
+    except (PydanticSerializationError, ValueError, RecursionError) as error:
+        raise InvalidInput(f"not to be shown as JSON: {str(error)[:200]}") from error
+
+
+def parse_json(text: bytes) -> JsonValue:
+    """Parse JSON that came in. Raises ``InvalidInput`` with line and column, never with the text itself."""
+    try:
+        value: JsonValue = from_json(text, allow_inf_nan=False)
+    except ValueError as error:
+        raise InvalidInput(f"no valid JSON: {error}") from error
+    # 1e999 is valid JSON and reads as infinity, which no answer could repeat.
+    if _HUGE_NUMBER.search(text) and _has_infinity(value):
+        raise InvalidInput("no valid JSON: a number is too large")
+    return value
+
+
+_HUGE_NUMBER = re.compile(rb"[eE]\+?[0-9]{2}|[0-9]{300}")
+
+
+def _has_infinity(value: JsonValue) -> bool:
+    if isinstance(value, float):
+        return value in (float("inf"), float("-inf"))
+    if isinstance(value, dict):
+        return any(map(_has_infinity, value.values()))
+    return isinstance(value, list) and any(map(_has_infinity, value))
+
+
+def _without_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, BaseModel):
+        return _without_surrogates(value.model_dump(mode="python", warnings=False))
+    if isinstance(value, Mapping):
+        return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _without_surrogates(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, PurePath):
+        return _without_surrogates(str(value))
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_without_surrogates(item) for item in value]
+    return value

@@ -1,0 +1,69 @@
+"""The numbers that bound the core: contract section 10, without reading any environment."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+__all__ = ["Limits", "RiskLevel"]
+
+RiskLevel = Literal["low", "medium", "high"]
+
+
+class Limits(BaseModel):
+    """What the broker may hold and how long it waits; frozen, every field with its reason."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    heartbeat_seconds: float = Field(
+        default=15,
+        gt=0,
+        le=3600,
+        description="Silence on a stream before a heartbeat is sent; proxies cut at 30 to 60 s.",
+    )
+    log_events: int = Field(default=1000, ge=1, le=1_000_000, description="Events that the log of one session keeps.")
+    log_bytes: int = Field(
+        default=1024 * 1024, ge=16 * 1024, le=1024**3, description="Bytes of events that the log of one session keeps."
+    )
+    session_idle_seconds: float = Field(
+        default=600,
+        gt=0,
+        description="A session without viewer, pending request and traffic is dropped after this long.",
+    )
+    permission_timeout_seconds: float = Field(
+        default=300,
+        ge=0,
+        le=30 * 86400,
+        description="A permission request nobody answers is denied after this; 0 is never.",
+    )
+    max_event_bytes: int = Field(default=256 * 1024, ge=16 * 1024, description="The largest event, encoded.")
+    stalled_seconds: float = Field(
+        default=10, gt=0, le=3600, description="A peer that takes no byte for so long is cut."
+    )
+    shutdown_seconds: float = Field(
+        default=2,
+        gt=0,
+        le=300,
+        description="From SIGTERM to exit, with streams open; readers come back later than that.",
+    )
+    max_connections: int = Field(default=10_000, ge=1, description="Live streams of the whole process.")
+    max_connections_per_session: int = Field(default=100, ge=1, description="Live streams of one session.")
+    max_sessions: int = Field(default=10_000, ge=1, description="Sessions open at once.")
+    max_pending_per_session: int = Field(
+        default=100, ge=1, description="Permission requests pending in one session; more are denied."
+    )
+    ask_from_risk: RiskLevel = Field(
+        default="medium", description="The lowest risk level that asks a person: low asks always."
+    )
+    one_request_at_a_time: bool = Field(
+        default=False,
+        description="Later requests of a session wait unannounced until the first is settled, for clients that "
+        "answer without a request_id.",
+    )
+
+    @model_validator(mode="after")
+    def _an_event_fits_its_log(self) -> Self:
+        if self.max_event_bytes > self.log_bytes:
+            raise ValueError("max_event_bytes must not be larger than log_bytes")
+        return self

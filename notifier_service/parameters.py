@@ -1,0 +1,143 @@
+"""A tool call's parameters as they are shown, hashed and run: frozen when asked, canonical when compared."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from pydantic_core import PydanticSerializationError, to_jsonable_python
+
+from .errors import InvalidInput
+
+__all__ = ["canonical_json", "jsonable", "parameters_sha256"]
+
+#: As deep as the parser of what comes in goes; the encoder goes a little deeper, for what stands around parameters.
+_MAX_DEPTH = 200
+
+
+def jsonable(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a deep copy made of JSON types only, or raise ``InvalidInput``.
+
+    What cannot be shown as it is (an open file, an iterator, NaN, a string that is no Unicode, two keys with the same
+    text, a structure deeper than 200) is refused, because nobody could approve it.
+    """
+    try:
+        shown = _shown(dict(parameters), 0)
+        canonical_json(shown)
+    except (PydanticSerializationError, ValueError, TypeError, RecursionError) as error:
+        raise InvalidInput(f"the parameters cannot be shown as JSON: {_why(error)}") from error
+    return shown  # type: ignore[no-any-return]  # a dict in, a dict out
+
+
+def parameters_sha256(parameters: Any) -> str:
+    """SHA-256 in hexadecimal over ``canonical_json`` (contract section 4)."""
+    return hashlib.sha256(canonical_json(parameters)).hexdigest()
+
+
+def canonical_json(value: Any) -> bytes:
+    """JSON with sorted keys and no white space, in UTF-8: what RFC 8785 gives for the values it admits.
+
+    Integers beyond 2^53, which RFC 8785 does not admit, keep all their digits. Raises ``ValueError`` for NaN,
+    Infinity and lone surrogates, ``TypeError`` for what is no JSON.
+    """
+    pieces: list[str] = []
+    _write(value, pieces)
+    return "".join(pieces).encode()
+
+
+def _write(value: Any, pieces: list[str]) -> None:
+    if isinstance(value, str):
+        pieces.append(json.dumps(value, ensure_ascii=False))
+    elif value is None or value is True or value is False:
+        pieces.append("null" if value is None else "true" if value else "false")
+    elif isinstance(value, int):
+        pieces.append(int.__repr__(value))
+    elif isinstance(value, float):
+        pieces.append(_ecmascript_number(value))
+    elif isinstance(value, list):
+        pieces.append("[")
+        for position, item in enumerate(value):
+            if position:
+                pieces.append(",")
+            _write(item, pieces)
+        pieces.append("]")
+    elif isinstance(value, dict):
+        if not all(isinstance(key, str) for key in value):
+            raise TypeError("a key that is no text is no JSON")
+        pieces.append("{")
+        # RFC 8785 section 3.2.3: keys are ordered by their UTF-16 code units.
+        for position, key in enumerate(sorted(value, key=lambda key: key.encode("utf-16-be"))):
+            if position:
+                pieces.append(",")
+            pieces.append(json.dumps(key, ensure_ascii=False))
+            pieces.append(":")
+            _write(value[key], pieces)
+        pieces.append("}")
+    else:
+        raise TypeError(f"{type(value).__name__} is no JSON type")
+
+
+def _ecmascript_number(value: float) -> str:
+    """Number.prototype.toString of ECMAScript 2025 section 6.1.6.1.20, which RFC 8785 section 3.2.2.3 asks for."""
+    if not math.isfinite(value):
+        raise ValueError("NaN and Infinity are no JSON")
+    if value == 0:
+        return "0"
+    sign = "-" if value < 0 else ""
+    mantissa, _, exponent = f"{abs(value)!r}e0".partition("e")
+    exponent = exponent.partition("e")[0]
+    whole, _, fraction = mantissa.partition(".")
+    digits = (whole + fraction).lstrip("0")
+    point = len(whole) + int(exponent) - (len(whole + fraction) - len(digits))
+    digits = digits.rstrip("0")
+    count = len(digits)
+    if count <= point <= 21:
+        text = digits + "0" * (point - count)
+    elif 0 < point <= 21:
+        text = f"{digits[:point]}.{digits[point:]}"
+    elif -6 < point <= 0:
+        text = f"0.{'0' * -point}{digits}"
+    else:
+        tail = f".{digits[1:]}" if count > 1 else ""
+        text = f"{digits[0]}{tail}e{'+' if point > 0 else '-'}{abs(point - 1)}"
+    return sign + text
+
+
+def _shown(value: Any, depth: int) -> Any:
+    """A copy that shares nothing with the caller, whatever its types do; nothing is read that cannot be read again."""
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"they are deeper than {_MAX_DEPTH}")
+    if value is None or type(value) in (str, bool, int, float):
+        return value
+    if isinstance(value, Mapping):
+        shown = {_key(key): _shown(item, depth + 1) for key, item in value.items()}
+        if len(shown) != len(value):
+            raise ValueError("two keys have the same text")
+        return shown
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_shown(item, depth + 1) for item in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _shown(getattr(value, field.name), depth + 1) for field in fields(value)}
+    if isinstance(value, Iterator | AsyncIterator):
+        raise TypeError(f"a {type(value).__name__} can be read only once")
+    plain = to_jsonable_python(value, bytes_mode="base64", inf_nan_mode="constants")
+    # What pydantic made of a dataclass, a model, a date is plain JSON by now.
+    return plain if plain is value else _shown(plain, depth + 1)
+
+
+def _key(key: Any) -> str:
+    if isinstance(key, str):
+        return str.__str__(key)
+    (text,) = to_jsonable_python({key: None})
+    return str(text)
+
+
+def _why(error: Exception) -> str:
+    text = str(error).removeprefix("Error serializing to JSON: ")
+    if "surrogates" in text:
+        return "a string in them is no valid Unicode"
+    return text[:200] or type(error).__name__

@@ -1,0 +1,457 @@
+"""Permission requests: asked, decided once, expired or cancelled; every failure denies.
+
+Contract section 4. A request is state beside the log: it is registered before it is announced, and it stays
+in the pending set until it is settled, whoever watches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, JsonValue, ValidationError, model_validator
+
+from .errors import (
+    AlreadyDecided,
+    AmbiguousRequest,
+    DecisionNotOffered,
+    EditDenied,
+    InvalidInput,
+    LimitReached,
+    ParametersChanged,
+    RequestCancelled,
+    RequestExpired,
+    RequestNotFound,
+    SessionClosed,
+    TooLarge,
+)
+from .events import (
+    DecisionKind,
+    EventData,
+    PermissionCleared,
+    PermissionRecord,
+    PermissionResponseResult,
+    RequestStatus,
+    Scope,
+    dump,
+    utc_now,
+)
+from .limits import Limits, RiskLevel
+from .parameters import canonical_json, jsonable, parameters_sha256
+from .policy import Verdict
+
+__all__ = ["ALL_DECISIONS", "Decision", "PermissionDesk", "PermissionRequest"]
+
+ALL_DECISIONS: tuple[DecisionKind, ...] = ("approve", "edit", "reject", "respond")
+_SCOPES: tuple[Scope, ...] = ("once", "session")
+_MAX_REASON = 10_000
+_MAX_TIMEOUT_SECONDS = 30 * 86400
+#: What an event says around its data.
+_EVENT_ENVELOPE_BYTES = 256
+
+Publish = Callable[[str, EventData], object]
+Judge = Callable[[str, Mapping[str, Any], RiskLevel], Verdict]
+
+
+class Decision(EventData):
+    """What a person answers: the body of a permission response.
+
+    ``parameters`` edits the call and goes only with ``approved: true``; ``response`` answers in the tool's
+    place and goes only with ``approved: false``, so that whoever does not know the field fails safe.
+    """
+
+    approved: bool
+    reason: Annotated[str, Field(max_length=_MAX_REASON)] | None = None
+    request_id: Annotated[str, Field(max_length=256)] | None = None
+    parameters: dict[str, JsonValue] | None = None
+    response: str | None = None
+    scope: Literal["once", "session", "always"] | None = None
+    parameters_sha256: Annotated[str, Field(max_length=256)] | None = None
+
+    @model_validator(mode="after")
+    def _fields_fit_together(self) -> Self:
+        if self.parameters is not None and not self.approved:
+            raise ValueError("parameters edits the call and goes only with approved: true")
+        if self.response is not None and self.approved:
+            raise ValueError("response answers in the tool's place and goes only with approved: false")
+        if self.scope not in (None, "once") and not self.approved:
+            raise ValueError("a scope beyond once goes only with approved: true")
+        return self
+
+
+class PermissionRequest:
+    """One tool call that waits for a person, or waited. ``record`` is what the wire shows of it now."""
+
+    __slots__ = ("_desk", "_waiters", "announced", "asked_by", "deadline", "record", "size")
+
+    def __init__(self, desk: PermissionDesk, record: PermissionRecord, *, asked_by: str | None) -> None:
+        self._desk = desk
+        self._waiters: set[asyncio.Future[None]] = set()
+        self.record = record
+        self.asked_by = asked_by
+        self.announced = False
+        #: On the desk's clock; None for never, or while it is not announced.
+        self.deadline: float | None = None
+        self.size = len(dump(record))
+
+    @property
+    def request_id(self) -> str:
+        return self.record.request_id
+
+    @property
+    def pending(self) -> bool:
+        return self.record.status == "pending"
+
+    async def decision(self) -> PermissionRecord:
+        """Wait until the request is settled, and return the record: a person's answer, or how it ended.
+
+        Never raises for a denial: ``record.approved`` is True only when the call may run, with
+        ``record.parameters``.
+        """
+        if self.pending:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.add(waiter)
+            try:
+                await waiter
+            finally:
+                self._waiters.discard(waiter)
+        return self.record
+
+    def cancel(self, reason: str = "the agent went away", *, cancelled_by: str = "agent") -> PermissionRecord:
+        """Withdraw the request; nothing runs. Without effect when it is settled already."""
+        self._desk.cancel(self, reason, cancelled_by=cancelled_by)
+        return self.record
+
+    def _settle(self, record: PermissionRecord) -> None:
+        self.record = record
+        self.deadline = None
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+class PermissionDesk:
+    """All permission requests of one session.
+
+    ``publish`` appends an event to the session's log, ``judge`` asks the policy about an edited call,
+    ``count_viewers`` tells how many people could see a request, ``count`` hears how each one ended. ``clock`` is in
+    seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        *,
+        limits: Limits,
+        publish: Publish,
+        judge: Judge,
+        count_viewers: Callable[[], int] = lambda: 0,
+        count: Callable[[str], object] = lambda status: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.limits = limits
+        #: Tools that a person allowed for the whole session.
+        self.allowed_tools: set[str] = set()
+        self.closed = False
+        self._publish = publish
+        self._judge = judge
+        self._count_viewers = count_viewers
+        self._count = count
+        self._clock = clock
+        # In the order asked. The queued are not announced yet (one_request_at_a_time).
+        self._pending: OrderedDict[str, PermissionRequest] = OrderedDict()
+        self._queued: OrderedDict[str, PermissionRequest] = OrderedDict()
+        self._settled: OrderedDict[str, PermissionRequest] = OrderedDict()
+        self._settled_bytes = 0
+
+    @property
+    def pending(self) -> Sequence[PermissionRequest]:
+        """What people are asked right now, oldest first."""
+        return tuple(self._pending.values())
+
+    @property
+    def pending_count(self) -> int:
+        """All that wait, the unannounced included."""
+        return len(self._pending) + len(self._queued)
+
+    @property
+    def next_deadline(self) -> float | None:
+        """When the next request expires, on the desk's clock."""
+        return min(
+            (request.deadline for request in self._pending.values() if request.deadline is not None), default=None
+        )
+
+    def find(self, request_id: str) -> PermissionRequest:
+        """Return a request, settled ones included as long as they are remembered, or raise ``RequestNotFound``."""
+        for shelf in (self._pending, self._queued, self._settled):
+            if request_id in shelf:
+                return shelf[request_id]
+        raise RequestNotFound("This session has no permission request of that id.")
+
+    def register(
+        self,
+        *,
+        tool_name: str,
+        parameters: Mapping[str, Any],
+        risk_level: RiskLevel,
+        risk_reasons: Sequence[str] = (),
+        tool_call_id: str | None = None,
+        timeout_seconds: float | None = None,
+        description: str | None = None,
+        asked_by: str | None = None,
+        settled_by_policy: Verdict | None = None,
+    ) -> PermissionRequest:
+        """Keep a request; nobody sees it before ``announce``. The parameters are copied and hashed here.
+
+        With ``settled_by_policy`` the request is answered by that verdict at once. Raises ``InvalidInput`` for
+        parameters that cannot be shown, ``TooLarge`` for more of them than an event holds, ``LimitReached`` when too
+        many are pending, ``SessionClosed`` after ``close``; nothing is kept then.
+        """
+        if self.closed:
+            raise SessionClosed("This session has ended.")
+        timeout = self.limits.permission_timeout_seconds if timeout_seconds is None else timeout_seconds
+        if not 0 <= timeout <= _MAX_TIMEOUT_SECONDS:
+            raise InvalidInput("timeout_seconds must be 0 (never) to 30 days")
+        frozen = jsonable(parameters)
+        record = _record(
+            request_id="pr_" + secrets.token_urlsafe(24),
+            tool_name=tool_name,
+            parameters=frozen,
+            parameters_sha256=parameters_sha256(frozen),
+            risk_level=risk_level,
+            risk_reasons=tuple(risk_reasons),
+            timestamp=utc_now(),
+            expires_at=None,
+            timeout_seconds=timeout,
+            allowed_decisions=ALL_DECISIONS,
+            scopes=_SCOPES,
+            description=description,
+            viewers=self._count_viewers(),
+            tool_call_id=tool_call_id,
+        )
+        request = PermissionRequest(self, record, asked_by=asked_by)
+        # What is asked must leave room for the answer, or nobody could give one.
+        self._refuse_oversize(request.size, room=min(self.limits.max_event_bytes // 8, 16 * 1024))
+        if settled_by_policy is not None:
+            self._answer_by_policy(request, settled_by_policy)
+            return request
+        if self.pending_count >= self.limits.max_pending_per_session:
+            raise LimitReached(
+                "max_pending_per_session",
+                f"{self.pending_count} permission requests are pending in this session; more are denied.",
+            )
+        self._queued[request.request_id] = request
+        return request
+
+    def announce(self, request: PermissionRequest) -> None:
+        """Show a registered request to people; its time begins now.
+
+        With ``one_request_at_a_time`` it stays queued until those before it are settled.
+        """
+        if self.limits.one_request_at_a_time and (self._pending or next(iter(self._queued)) != request.request_id):
+            return
+        del self._queued[request.request_id]
+        expires_at = None
+        if request.record.timeout_seconds > 0:
+            request.deadline = self._clock() + request.record.timeout_seconds
+            expires_at = utc_now() + timedelta(seconds=request.record.timeout_seconds)
+        request.record = request.record.model_copy(
+            update={"expires_at": expires_at, "viewers": self._count_viewers(), "timestamp": utc_now()}
+        )
+        request.announced = True
+        self._pending[request.request_id] = request
+        self._publish("permission_request", request.record)
+
+    def decide(self, decision: Decision, *, decided_by: str) -> PermissionRecord:
+        """Settle the request that ``decision`` means, and return its record; the same decision again gives it again.
+
+        Raises, in this order: ``RequestNotFound`` or ``AmbiguousRequest``; ``AlreadyDecided``, ``RequestExpired`` or
+        ``RequestCancelled``; ``ParametersChanged``; then ``DecisionNotOffered``, ``InvalidInput``, ``TooLarge`` or
+        ``EditDenied`` for what cannot be decided so, and the request stays pending.
+        """
+        request = self._meant(decision)
+        if request.deadline is not None and request.deadline <= self._clock():
+            # After it was chosen: expiring announces the next one, which nobody has seen yet.
+            self.expire_due()
+        kind, edited = self._kind(request, decision)
+        if not request.pending:
+            return self._decided_before(request, decision)
+        record = request.record
+        if decision.parameters_sha256 not in (None, record.parameters_sha256):
+            raise ParametersChanged(
+                "The pending request has other parameters than the decision was made for.", record=record
+            )
+        scope: Scope = decision.scope or "once"
+        if kind not in record.allowed_decisions or (decision.approved and scope not in record.scopes):
+            raise DecisionNotOffered(
+                "This request does not offer that decision or scope.",
+                allowed_decisions=list(record.allowed_decisions),
+                scopes=list(record.scopes),
+            )
+        update: dict[str, Any] = {}
+        if edited is not None:
+            verdict = self._judge(record.tool_name, edited, record.risk_level)
+            if verdict.effect == "deny":
+                raise EditDenied(f"The policy denies the edited call: {'; '.join(verdict.reasons)}.")
+            update = {
+                "parameters": edited,
+                "parameters_sha256": parameters_sha256(edited),
+                "asked_parameters_sha256": record.parameters_sha256,
+            }
+        settled = self._decided(
+            record,
+            status="approved" if decision.approved else "rejected",
+            decision=kind,
+            reason=decision.reason,
+            response=decision.response,
+            scope=scope,
+            decided_by=decided_by,
+            **update,
+        )
+        self._refuse_oversize(len(dump(settled)), room=_EVENT_ENVELOPE_BYTES)
+        if decision.approved and scope == "session":
+            self.allowed_tools.add(record.tool_name)
+        self._close_request(request, settled, answered=True)
+        return settled
+
+    def expire_due(self) -> int:
+        """Deny what nobody answered in time; return how many requests that were."""
+        now = self._clock()
+        due = [
+            request for request in self._pending.values() if request.deadline is not None and request.deadline <= now
+        ]
+        for request in due:
+            seconds = request.record.timeout_seconds
+            expired = self._decided(
+                request.record, status="expired", reason=f"nobody answered within {seconds:g} s", decided_by="timeout"
+            )
+            self._close_request(request, expired)
+        return len(due)
+
+    def cancel(self, request: PermissionRequest, reason: str, *, cancelled_by: str) -> None:
+        """Withdraw a request that is still open."""
+        reason = reason[:_MAX_REASON]
+        if request.pending:
+            cancelled = self._decided(request.record, status="cancelled", reason=reason, decided_by=cancelled_by)
+            self._close_request(request, cancelled)
+
+    def close(self, reason: str, *, cancelled_by: str) -> None:
+        """Cancel all that is open, and take nothing more."""
+        self.closed = True
+        # The queued go first, so that none of them is announced in between.
+        for request in (*self._queued.values(), *self._pending.values()):
+            self.cancel(request, reason, cancelled_by=cancelled_by)
+
+    def _meant(self, decision: Decision) -> PermissionRequest:
+        if decision.request_id is not None:
+            request = self.find(decision.request_id)
+            if request.pending and not request.announced:
+                raise RequestNotFound("This session has no permission request of that id.")
+            return request
+        if not self._pending:
+            raise RequestNotFound("No permission request is pending in this session.")
+        if len(self._pending) > 1:
+            raise AmbiguousRequest(
+                f"{len(self._pending)} permission requests are pending: say which one with request_id.",
+                pending=[request.record for request in self._pending.values()],
+            )
+        return next(iter(self._pending.values()))
+
+    @staticmethod
+    def _kind(request: PermissionRequest, decision: Decision) -> tuple[DecisionKind, dict[str, JsonValue] | None]:
+        """Which of the four decisions it is, and the parameters if it really changes them."""
+        if not decision.approved:
+            return ("reject" if decision.response is None else "respond"), None
+        if decision.parameters is None:
+            return "approve", None
+        edited = jsonable(decision.parameters)
+        asked = request.record.parameters
+        # Equal too, because beyond 2^53 an integer and a float may have the same canonical form.
+        same = edited == asked and canonical_json(edited) == canonical_json(asked)
+        return ("approve", None) if same and request.pending else ("edit", edited)
+
+    @staticmethod
+    def _decided_before(request: PermissionRequest, decision: Decision) -> PermissionRecord:
+        record = request.record
+        if record.status == "expired":
+            raise RequestExpired(f"The request has expired: {record.reason}.", record=record)
+        if record.status == "cancelled":
+            raise RequestCancelled(f"The request was cancelled: {record.reason}.", record=record)
+        if decision.parameters is not None:
+            same_parameters = parameters_sha256(decision.parameters) == record.parameters_sha256
+        else:
+            same_parameters = record.decision != "edit"
+        if record.approved == decision.approved and same_parameters and record.response == decision.response:
+            return record
+        raise AlreadyDecided(
+            f"{record.decided_by} decided otherwise before: {record.status} ({record.decision}).", record=record
+        )
+
+    @staticmethod
+    def _decided(record: PermissionRecord, *, status: RequestStatus, **update: Any) -> PermissionRecord:
+        return record.model_copy(
+            update={"status": status, "approved": status == "approved", "decided_at": utc_now(), **update}
+        )
+
+    def _answer_by_policy(self, request: PermissionRequest, verdict: Verdict) -> None:
+        allowed = verdict.effect == "allow"
+        settled = self._decided(
+            request.record,
+            status="approved" if allowed else "rejected",
+            decision="approve" if allowed else "reject",
+            reason="; ".join(verdict.reasons),
+            scope="once",
+            decided_by="policy",
+        )
+        request._settle(settled)
+        self._remember(request)
+        self._publish("permission_response_result", _response_result(settled))
+
+    def _close_request(self, request: PermissionRequest, record: PermissionRecord, *, answered: bool = False) -> None:
+        self._queued.pop(request.request_id, None)
+        announced = self._pending.pop(request.request_id, None) is not None
+        request._settle(record)
+        self._remember(request)
+        if answered:
+            self._publish("permission_response_result", _response_result(record))
+        if announced:
+            cleared = PermissionCleared(
+                request_id=record.request_id, tool_name=record.tool_name, status=record.status, reason=record.reason
+            )
+            self._publish("permission_cleared", cleared)
+        if self._queued and not self._pending and not self.closed:
+            self.announce(next(iter(self._queued.values())))
+
+    def _remember(self, request: PermissionRequest) -> None:
+        """Keep a settled request for repeated decisions and reads, within the bounds of the log."""
+        request.size = len(dump(request.record))
+        self._settled[request.request_id] = request
+        self._settled_bytes += request.size
+        self._count(request.record.status)
+        while len(self._settled) > self.limits.log_events or self._settled_bytes > self.limits.log_bytes:
+            self._settled_bytes -= self._settled.popitem(last=False)[1].size
+
+    def _refuse_oversize(self, size: int, *, room: int) -> None:
+        if size + room > self.limits.max_event_bytes:
+            raise TooLarge(
+                f"A permission request of {size} bytes is over the limit of {self.limits.max_event_bytes}.",
+                limit="max_event_bytes",
+            )
+
+
+def _record(**fields: Any) -> PermissionRecord:
+    try:
+        return PermissionRecord(**fields)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        raise InvalidInput(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def _response_result(record: PermissionRecord) -> PermissionResponseResult:
+    return PermissionResponseResult.model_construct(
+        **{**record.__dict__, "timestamp": record.decided_at or record.timestamp}
+    )

@@ -1,0 +1,70 @@
+"""What one live reader is told, in order: the same for every transport, which only puts its frame around it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .errors import CursorLost
+from .event_log import Event
+from .events import encode
+from .session import Opening, Viewer
+
+__all__ = ["Reading"]
+
+#: What one turn takes from the log: it bounds what a stalled reader can make this process hold.
+_SLICE_BYTES = 64 * 1024
+
+
+class Reading:
+    """A viewer's place in its session's log.
+
+    ``next`` never waits: it returns what there is to tell now, ``hello`` and the state first, then the log, a heartbeat
+    when one is due. The transport writes it, asks again, and waits (``Viewer.wait``) when there is nothing. Events that
+    are not the log's have ``seq`` 0 and, but for ``hello``, no id: they move no cursor.
+    """
+
+    def __init__(self, viewer: Viewer, cursor: str | None) -> None:
+        self.viewer = viewer
+        self._session = viewer.session
+        self._log = viewer.session.log
+        opening = self._session.open_at(cursor)
+        self._seq = opening.seq
+        # Where the stream goes on is said with hello: whoever drops before the missed events came loses none.
+        hello = Event(0, self._log.id_of(opening.seq), "hello", encode("hello", self._session.hello(opening)))
+        self._beside = [hello, *self._state(opening)]
+
+    def next(self) -> Sequence[Event]:
+        """Return what to tell now, and take it as told; nothing when there is nothing."""
+        if self._beside:
+            beside, self._beside = self._beside, []
+            return beside
+        try:
+            events = self._log.read_after(self._seq, max_bytes=_SLICE_BYTES)
+        except CursorLost as lost:
+            opening = self._session.reopen(lost)
+            self._seq = opening.seq
+            return self._state(opening)
+        if events:
+            self._seq = events[-1].seq
+            return events
+        if self.viewer.heartbeat is not None and self.viewer.ending is None:
+            return (Event(0, "", "heartbeat", self.viewer.heartbeat),)
+        return ()
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is told, even if there is more: the reader has left, or takes nothing."""
+        viewer = self.viewer
+        return viewer.gone or (viewer.ending is not None and viewer.ending.code == "slow")
+
+    def _state(self, opening: Opening) -> Sequence[Event]:
+        """What a reader is told beside the log: the gap, the snapshot, and pending requests it knows nothing of."""
+        told = []
+        if opening.gap is not None:
+            told.append(Event(0, "", "gap", encode("gap", opening.gap)))
+        if opening.resumed != "full":
+            told.append(Event(0, "", "snapshot", encode("snapshot", self._session.snapshot())))
+        for record in opening.replay:
+            replayed = record.model_copy(update={"replayed": True})
+            told.append(Event(0, "", "permission_request", encode("permission_request", replayed)))
+        return told

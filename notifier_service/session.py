@@ -1,0 +1,458 @@
+"""One session: its log, its permission requests, its present state, and who watches it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, Protocol
+
+from .errors import CursorLost, InvalidInput, InvalidSessionId, LimitReached, SessionClosed
+from .event_log import Event, EventLog
+from .events import (
+    Bye,
+    EventData,
+    Gap,
+    Hello,
+    PermissionRecord,
+    ResultCleared,
+    RunningCall,
+    Snapshot,
+    ToolProgress,
+    ToolResult,
+    ToolStatus,
+    dump,
+    encode,
+    utc_now,
+)
+from .limits import Limits, RiskLevel
+from .metrics import Counters
+from .permissions import Decision, PermissionDesk, PermissionRequest
+from .policy import Verdict, judge
+
+__all__ = ["Opening", "Peer", "Session", "Viewer", "check_session_id"]
+
+_SESSION_ID = re.compile(r"[A-Za-z0-9._:~-]{1,128}")
+_OVER = frozenset({"completed", "failed", "denied", "cancelled"})
+
+
+def check_session_id(session_id: str) -> str:
+    """Return the id, or raise ``InvalidSessionId``."""
+    if not isinstance(session_id, str) or not _SESSION_ID.fullmatch(session_id):
+        raise InvalidSessionId("A session id matches [A-Za-z0-9._:~-]{1,128}.")
+    return session_id
+
+
+class Peer(Protocol):
+    """The other end of a stream, as a transport sees it."""
+
+    def handed_bytes(self) -> int:
+        """Bytes that were handed to the connection so far, framing included."""
+
+    def unsent_bytes(self) -> int:
+        """How many of those wait in this process, because the peer has not taken them."""
+
+    def is_gone(self) -> bool:
+        """Whether the connection is over."""
+
+
+class Opening(NamedTuple):
+    """Where a reader begins: the place behind which it reads on, and what it is told before."""
+
+    resumed: Literal["full", "partial", "none"]
+    seq: int
+    gap: Gap | None
+    #: Pending requests to show again, because nothing the reader has or gets announces them.
+    replay: Sequence[PermissionRecord]
+
+
+class Viewer:
+    """A live reader of a session: it waits, reads from its place, and is ended by whoever has a reason.
+
+    A transport loops: ``await wait()``, read from the log, write within ``writing()``, until ``ending`` or ``gone``
+    is set. The broker's sweeper looks after heartbeat, stall and disappearance of all of them.
+    """
+
+    __slots__ = (
+        "_sent_at",
+        "_stuck_since",
+        "_taken",
+        "_waiter",
+        "_woken",
+        "_write_timeout",
+        "ending",
+        "gone",
+        "heartbeat",
+        "peer",
+        "session",
+        "transport",
+    )
+
+    def __init__(self, session: Session, transport: str, peer: Peer, now: float) -> None:
+        self.session = session
+        self.transport = transport
+        self.peer = peer
+        #: Set when the service ends the stream: the last event to send.
+        self.ending: Bye | None = None
+        #: Set when the peer has left.
+        self.gone = False
+        #: The heartbeat event to send, if one is due.
+        self.heartbeat: bytes | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._woken = False
+        self._write_timeout: asyncio.Timeout | None = None
+        self._sent_at = now
+        self._taken = -1
+        self._stuck_since = now
+
+    def wake(self) -> None:
+        self._woken = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def wait(self) -> None:
+        """Wait until there may be something to do."""
+        if not self._woken:
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        self._woken = False
+
+    def writing(self) -> asyncio.Timeout:
+        """A context for one write; it ends with ``TimeoutError`` when this viewer is ended meanwhile."""
+        self._sent_at = self.session.clock()
+        self.heartbeat = None
+        self._write_timeout = asyncio.timeout(0 if self.ending is not None else None)
+        return self._write_timeout
+
+    def end(self, code: Literal["shutdown", "token_expired", "session_closed", "slow"]) -> None:
+        """End the stream from this side; the transport sends ``ending`` if the socket still takes it."""
+        if self.ending is None:
+            self.ending = Bye(code=code, reconnect=code != "session_closed", retry_ms=retry_ms(self.session.limits))
+            if self._write_timeout is not None:
+                self._interrupt_write(self._write_timeout)
+            self.wake()
+
+    def leave(self) -> None:
+        """The transport is done with this reader. Always called, once."""
+        self._write_timeout = None
+        self.session._forget(self)
+
+    def sweep(self, now: float, beat: bytes) -> None:
+        """Look after this reader; ``now`` is on the session's clock, ``beat`` the heartbeat of this moment."""
+        if self.peer.is_gone():
+            self.gone = True
+            self.wake()
+            return
+        unsent = self.peer.unsent_bytes()
+        if unsent:
+            taken = self.peer.handed_bytes() - unsent
+            if taken != self._taken:
+                self._taken, self._stuck_since = taken, now
+            elif now - self._stuck_since >= self.session.limits.stalled_seconds:
+                self.end("slow")
+        else:
+            self._taken = -1
+            if now - self._sent_at >= self.session.limits.heartbeat_seconds:
+                self.heartbeat = beat
+                self.wake()
+
+    @staticmethod
+    def _interrupt_write(write: asyncio.Timeout) -> None:
+        try:
+            write.reschedule(asyncio.get_running_loop().time())
+        except RuntimeError:
+            # The context was left already: no write is under way.
+            return
+
+
+class Session:
+    """One conversation or agent run that people may watch.
+
+    ``clock`` gives seconds, monotonic. Everything here runs on one event loop and never waits, so that what one
+    call does is seen whole or not at all.
+    """
+
+    def __init__(
+        self,
+        session_id: str,
+        *,
+        limits: Limits | None = None,
+        counters: Counters | None = None,
+        clock: Any = time.monotonic,
+        epoch: str | None = None,
+    ) -> None:
+        self.session_id = check_session_id(session_id)
+        self.limits = limits = Limits() if limits is None else limits
+        self.counters = Counters() if counters is None else counters
+        self.clock = clock
+        self.created_at: datetime = utc_now()
+        self.log = EventLog(
+            capacity=limits.log_events,
+            capacity_bytes=limits.log_bytes,
+            max_event_bytes=limits.max_event_bytes,
+            epoch=epoch,
+        )
+        self.desk = PermissionDesk(
+            limits=limits,
+            publish=self._append,
+            judge=lambda tool, _parameters, risk: self.judge(tool, risk),
+            count_viewers=lambda: len(self.viewers),
+            count=self._count_request,
+            clock=clock,
+        )
+        self.viewers: set[Viewer] = set()
+        #: Streams of this session that ended, by reason.
+        self.disconnects: Counter[str] = Counter()
+        self.tool_status: ToolStatus | None = None
+        self.tool_result: ToolResult | None = None
+        self._running: OrderedDict[str, tuple[RunningCall, int]] = OrderedDict()
+        self._running_bytes = 0
+        self._active_at: float = clock()
+
+    # What happens
+
+    def publish(self, event_type: str, data: EventData | Mapping[str, Any] | None = None) -> Event:
+        """Append an event and bring the present state up to date. Never waits, whoever reads.
+
+        Raises ``SessionClosed``, ``TooLarge`` or ``InvalidInput``; nothing has happened then.
+        """
+        event = self._append(event_type, data)
+        if isinstance(data, ToolStatus):
+            self.tool_status = data
+            self._follow(data)
+        elif isinstance(data, ToolProgress):
+            self._advance(data)
+        elif isinstance(data, ToolResult):
+            self.tool_result = data
+        return event
+
+    def clear_result(self) -> None:
+        """Forget the last result and tell the readers; without effect when there is none."""
+        self.touch()
+        if self.tool_result is not None:
+            cleared = ResultCleared(tool_name=self.tool_result.tool_name)
+            self.tool_result = None
+            self._append("result_cleared", cleared)
+
+    # What is asked
+
+    def judge(self, tool_name: str, risk_level: RiskLevel) -> Verdict:
+        """Ask the policy about a call in this session."""
+        return judge(
+            tool_name, risk_level, ask_from_risk=self.limits.ask_from_risk, allowed_tools=self.desk.allowed_tools
+        )
+
+    def ask(
+        self,
+        *,
+        tool_name: str,
+        parameters: Mapping[str, Any],
+        risk_level: RiskLevel = "high",
+        risk_reasons: Sequence[str] = (),
+        tool_call_id: str | None = None,
+        timeout_seconds: float | None = None,
+        description: str | None = None,
+        asked_by: str | None = None,
+        announce_status: bool = False,
+        by_policy: bool = True,
+    ) -> PermissionRequest:
+        """Ask whether a call may run; the request comes back settled if the policy answers.
+
+        ``announce_status`` also publishes ``tool_status`` ``waiting_permission`` before the request;
+        ``by_policy=False`` asks a person whatever the policy says. Raises what ``PermissionDesk.register`` does.
+        """
+        if risk_level not in ("low", "medium", "high"):
+            raise InvalidInput("risk_level must be low, medium or high")
+        verdict = self.judge(tool_name, risk_level) if by_policy else None
+        settles = verdict is not None and verdict.effect != "ask"
+        try:
+            request = self.desk.register(
+                tool_name=tool_name,
+                parameters=parameters,
+                risk_level=risk_level,
+                risk_reasons=risk_reasons or (verdict.reasons if verdict is not None else ()),
+                tool_call_id=tool_call_id,
+                timeout_seconds=timeout_seconds,
+                description=description,
+                asked_by=asked_by,
+                settled_by_policy=verdict if settles else None,
+            )
+        except LimitReached as error:
+            self.counters.limits_reached[error.limit] += 1
+            raise
+        self.touch()
+        if request.pending:
+            if announce_status:
+                record = request.record
+                self.publish(
+                    "tool_status",
+                    ToolStatus(
+                        status="waiting_permission",
+                        tool_name=tool_name,
+                        tool_call_id=tool_call_id,
+                        details={
+                            "parameters": record.parameters,
+                            "risk_level": risk_level,
+                            "request_id": record.request_id,
+                        },
+                    ),
+                )
+            self.desk.announce(request)
+        return request
+
+    def decide(self, decision: Decision, *, decided_by: str) -> PermissionRecord:
+        """Settle a request as ``PermissionDesk.decide`` does."""
+        self.touch()
+        return self.desk.decide(decision, decided_by=decided_by)
+
+    # Who reads
+
+    def join(self, transport: str, peer: Peer) -> Viewer:
+        """Let a live reader in, or raise ``LimitReached`` or ``SessionClosed``."""
+        if self.log.closed:
+            raise SessionClosed("This session has ended.")
+        if len(self.viewers) >= self.limits.max_connections_per_session:
+            raise LimitReached(
+                "max_connections_per_session", f"This session has {len(self.viewers)} readers; no more are taken."
+            )
+        viewer = Viewer(self, transport, peer, self.clock())
+        self.viewers.add(viewer)
+        self.log.listen(viewer.wake)
+        self.counters.connections_opened += 1
+        self.counters.connections += 1
+        return viewer
+
+    def open_at(self, cursor: str | None) -> Opening:
+        """Say where a reader with this cursor begins; None is a first connect. Never fails (contract section 3)."""
+        pending = [request.record for request in self.desk.pending]
+        if cursor is None:
+            return Opening("none", self.log.last_seq, None, pending)
+        try:
+            seq = self.log.locate(cursor)
+        except CursorLost as lost:
+            return Opening("partial", self.log.last_seq, self._gap(lost), pending)
+        if cursor == "earliest":
+            # Such a reader knows nothing: what the log no longer tells is shown beside it.
+            return Opening("full", seq, None, pending if seq else ())
+        return Opening("full", seq, None, ())
+
+    def reopen(self, lost: CursorLost) -> Opening:
+        """Say where a live reader goes on that fell behind the log."""
+        return Opening("partial", self.log.last_seq, self._gap(lost), [request.record for request in self.desk.pending])
+
+    def hello(self, opening: Opening) -> Hello:
+        return Hello(
+            session_id=self.session_id,
+            epoch=self.log.epoch,
+            last_event_id=self.log.last_event_id,
+            resumed=opening.resumed,
+            heartbeat_seconds=self.limits.heartbeat_seconds,
+            viewers=len(self.viewers),
+        )
+
+    def snapshot(self) -> Snapshot:
+        """The present state, as of ``last_event_id``."""
+        pending = [request.record for request in self.desk.pending]
+        return Snapshot(
+            last_event_id=self.log.last_event_id,
+            tool_status=self.tool_status,
+            permission_request=pending[0] if pending else None,
+            permission_requests=pending,
+            tool_result=self.tool_result,
+            running=[call for call, _ in self._running.values()],
+        )
+
+    # Life
+
+    def touch(self) -> None:
+        """Tell that somebody uses this session."""
+        self._active_at = self.clock()
+
+    @property
+    def idle_seconds(self) -> float:
+        """How long nobody has published, asked, decided, or left."""
+        return max(0.0, float(self.clock() - self._active_at))
+
+    @property
+    def expired(self) -> bool:
+        """Whether nobody needs this session any more."""
+        return (
+            not self.viewers and not self.desk.pending_count and self.idle_seconds >= self.limits.session_idle_seconds
+        )
+
+    def close(self, code: Literal["shutdown", "session_closed"]) -> None:
+        """End the session: what is pending is cancelled, readers get the rest and ``bye``."""
+        if not self.log.closed:
+            reason = "the service is shutting down" if code == "shutdown" else "the session has ended"
+            self.desk.close(reason, cancelled_by="service")
+            self.log.close()
+            for viewer in tuple(self.viewers):
+                viewer.end(code)
+
+    def _append(self, event_type: str, data: EventData | Mapping[str, Any] | None = None) -> Event:
+        evicted = self.log.first_seq
+        event = self.log.append(event_type, data)
+        self.counters.events_published += 1
+        self.counters.events_evicted += self.log.first_seq - evicted
+        self.touch()
+        return event
+
+    def _count_request(self, status: str) -> None:
+        self.counters.permissions[status] += 1
+
+    def _gap(self, lost: CursorLost) -> Gap:
+        self.counters.gaps[lost.reason] += 1
+        return Gap(requested=lost.requested, oldest=lost.oldest, newest=lost.newest, reason=lost.reason)
+
+    def _follow(self, status: ToolStatus) -> None:
+        """Keep the calls that run or wait; within the bounds of the log, the oldest is forgotten first."""
+        key = status.tool_call_id or f"\0{status.tool_name}"
+        before = self._running.pop(key, None)
+        if before is not None:
+            self._running_bytes -= before[1]
+        if status.status not in _OVER:
+            call = RunningCall.model_construct(
+                **{**status.__dict__, "progress": before[0].progress if before is not None else None}
+            )
+            self._keep_running(key, call)
+
+    def _advance(self, progress: ToolProgress) -> None:
+        before = self._running.pop(progress.tool_call_id, None)
+        if before is not None:
+            self._running_bytes -= before[1]
+            self._keep_running(progress.tool_call_id, before[0].model_copy(update={"progress": progress}))
+
+    def _keep_running(self, key: str, call: RunningCall) -> None:
+        size = len(dump(call))
+        self._running[key] = (call, size)
+        self._running_bytes += size
+        while len(self._running) > self.limits.log_events or self._running_bytes > self.limits.log_bytes:
+            self._running_bytes -= self._running.popitem(last=False)[1][1]
+
+    def _forget(self, viewer: Viewer) -> None:
+        if viewer in self.viewers:
+            self.viewers.discard(viewer)
+            self.counters.connections -= 1
+            self.log.unlisten(viewer.wake)
+            reason = viewer.ending.code if viewer.ending is not None else "left"
+            self.disconnects[reason] += 1
+            self.counters.disconnects[reason] += 1
+            self.touch()
+
+
+def heartbeat() -> bytes:
+    """The heartbeat event of this moment; its timestamp is epoch seconds (contract section 2)."""
+    return encode("heartbeat", timestamp=round(time.time(), 3))
+
+
+def retry_ms(limits: Limits) -> int:
+    """How long a reader waits before it comes back: longer than a restart takes, jittered per connection."""
+    lowest = max(3000, int(limits.shutdown_seconds * 1000) + 1000)
+    return lowest + secrets.randbelow(2000)

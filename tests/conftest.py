@@ -1,0 +1,54 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from notifier_service import Broker
+from notifier_service.broker import set_process_broker
+from tests.clock import Clock
+from tests.raw_stream import RawStream
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def broker() -> AsyncIterator[Broker]:
+    broker = Broker()
+    yield broker
+    broker.close()
+
+
+@pytest.fixture(autouse=True)
+def _no_process_broker_is_left() -> Iterator[None]:
+    yield
+    set_process_broker(None)
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests read neither the developer's environment nor a ``.env`` of the folder they were started in."""
+    for name in [name for name in os.environ if name.startswith("NOTIFIER_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))
+
+
+@pytest.fixture
+async def open_stream() -> AsyncIterator[Callable[..., Awaitable[RawStream]]]:
+    """Open event streams on bare sockets; all of them are closed at the end of the test."""
+    opened: list[RawStream] = []
+
+    async def open_one(*arguments: Any, **options: Any) -> RawStream:
+        opened.append(await RawStream.open(*arguments, **options))
+        return opened[-1]
+
+    yield open_one
+    for stream in opened:
+        await stream.closed()

@@ -1,0 +1,118 @@
+"""What one live reader is told, in order, whatever the transport."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from notifier_service.limits import Limits
+from notifier_service.reading import Reading
+from notifier_service.session import Session
+from tests.clock import Clock
+
+
+class Peer:
+    gone = False
+
+    def handed_bytes(self) -> int:
+        return 0
+
+    def unsent_bytes(self) -> int:
+        return 0
+
+    def is_gone(self) -> bool:
+        return self.gone
+
+
+@pytest.fixture
+def session(clock: Clock) -> Session:
+    return Session("s", limits=Limits(log_events=3), clock=clock)
+
+
+def read(session: Session, cursor: str | None = None) -> Reading:
+    return Reading(session.join("test", Peer()), cursor)
+
+
+def types(reading: Reading) -> list[str]:
+    return [event.type for event in reading.next()]
+
+
+def test_first_reader_is_told_hello_and_the_state_then_the_log(session: Session) -> None:
+    session.publish("before")
+    session.ask(tool_name="t", parameters={})
+    reading = read(session)
+    session.publish("after")
+
+    assert types(reading) == ["hello", "snapshot", "permission_request"]
+    assert types(reading) == ["after"]
+    assert types(reading) == []
+
+
+def test_only_hello_and_the_logs_own_events_have_an_id(session: Session) -> None:
+    session.ask(tool_name="t", parameters={})
+    reading = read(session)
+    session.publish("after")
+
+    told = [*reading.next(), *reading.next()]
+    assert [event.id for event in told] == [f"{session.log.epoch}-1", "", "", f"{session.log.epoch}-2"]
+
+
+def test_reader_with_a_cursor_is_told_what_it_missed(session: Session) -> None:
+    first = session.publish("first")
+    session.publish("second")
+    reading = read(session, first.id)
+
+    [hello] = reading.next()
+    assert (hello.type, hello.id, json.loads(hello.json)["data"]["resumed"]) == ("hello", first.id, "full")
+    assert types(reading) == ["second"]
+
+
+def test_reader_that_falls_behind_the_log_is_told_of_the_gap_and_the_state(session: Session) -> None:
+    reading = read(session)
+    reading.next()
+    for number in range(5):
+        session.publish("x", {"number": number})
+
+    gap, snapshot = reading.next()
+    told: dict[str, Any] = json.loads(gap.json)["data"]
+    assert (gap.type, told["reason"], told["requested"]) == ("gap", "slow", session.log.id_of(0))
+    assert json.loads(snapshot.json)["data"]["last_event_id"] == session.log.last_event_id
+    assert types(reading) == []
+
+
+def test_burst_is_told_in_slices(session: Session) -> None:
+    reading = read(session)
+    reading.next()
+    for _ in range(3):
+        session.publish("x", {"text": "x" * 60_000})
+
+    assert [types(reading), types(reading), types(reading)] == [["x", "x"], ["x"], []]
+
+
+def test_heartbeat_is_told_when_there_is_nothing_else(session: Session) -> None:
+    reading = read(session)
+    reading.next()
+    reading.viewer.heartbeat = b'{"type":"heartbeat"}'
+    session.publish("x")
+
+    assert [types(reading), types(reading)] == [["x"], ["heartbeat"]]
+
+
+def test_reader_whose_session_ends_is_told_the_rest(session: Session) -> None:
+    reading = read(session)
+    reading.next()
+    session.ask(tool_name="t", parameters={})
+    session.close("shutdown")
+
+    assert types(reading) == ["permission_request", "permission_cleared"]
+    assert not reading.over
+
+
+def test_reader_that_has_left_or_takes_nothing_is_told_nothing_more(session: Session) -> None:
+    left, slow = read(session), read(session)
+    left.viewer.gone = True
+    slow.viewer.end("slow")
+
+    assert (left.over, slow.over) == (True, True)
