@@ -1,0 +1,116 @@
+"""Every setting of the service: an environment variable, a line of ``.env``, a flag of ``serve``."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from .limits import Limits
+
+__all__ = ["ENV_PREFIX", "Settings", "is_loopback"]
+
+ENV_PREFIX = "NOTIFIER_"
+
+#: Variables of the same prefix that belong to the commands which talk to a running service.
+_CLIENT_VARIABLES = frozenset({"NOTIFIER_URL", "NOTIFIER_TOKEN"})
+
+
+class Settings(Limits, BaseSettings):
+    """The settings of the service, frozen. ``Settings()`` reads ``NOTIFIER_*`` and ``.env``; arguments win.
+
+    A wrong value and a name that is no setting raise pydantic's ``ValidationError``, which names it.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_file=".env",
+        env_file_encoding="utf-8",
+        # A .env is often shared with other programs: only what has the prefix is ours to judge.
+        dotenv_filtering="only_existing",
+        extra="forbid",
+        frozen=True,
+    )
+
+    host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    prefix: str = Field(default="/agent_backend", description="Path before the API; empty for none.")
+    auth: Literal["none", "tokens"] = Field(
+        default="none", description="none (loopback only: anything on this machine may approve) or tokens."
+    )
+    tokens_file: Path | None = Field(
+        default=None, description="JSON array of {token or token_sha256, subject?, rights, sessions}, for auth=tokens."
+    )
+    max_body_bytes: int = Field(
+        default=1024 * 1024, ge=1024, description="The largest request body; an NDJSON stream has no total."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="What the command logs."
+    )
+
+    @field_validator("prefix")
+    @classmethod
+    def _prefix_is_a_path(cls, prefix: str) -> str:
+        prefix = prefix.rstrip("/")
+        if prefix and (not prefix.startswith("/") or any(c in prefix for c in "{}?#%\\ ") or "//" in prefix):
+            raise ValueError("a prefix is a plain path such as /agent_backend")
+        return prefix
+
+    @model_validator(mode="after")
+    def _auth_fits_the_address(self) -> Self:
+        if self.auth == "none" and not is_loopback(self.host):
+            raise ValueError(
+                "auth=none is allowed only on a loopback address, because anyone who reaches it may approve: "
+                "set host to 127.0.0.1, or auth=tokens with a tokens_file"
+            )
+        if self.auth == "tokens" and self.tokens_file is None:
+            raise ValueError("auth=tokens needs a tokens_file")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        in_file = dotenv_settings.env_vars if isinstance(dotenv_settings, DotEnvSettingsSource) else {}
+        return init_settings, env_settings, dotenv_settings, _UnknownVariables(settings_cls, in_file)
+
+
+class _UnknownVariables(PydanticBaseSettingsSource):
+    """Hands over variables that look like settings and are none, so that a misspelt one is refused by its name."""
+
+    def __init__(self, settings_cls: type[BaseSettings], in_file: Mapping[str, str | None]) -> None:
+        super().__init__(settings_cls)
+        self._in_file = in_file
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        raise NotImplementedError  # only __call__ is used
+
+    def __call__(self) -> dict[str, Any]:
+        known = {f"{ENV_PREFIX}{name}".upper() for name in self.settings_cls.model_fields} | _CLIENT_VARIABLES
+        return {
+            variable.upper(): None
+            for variable in (*os.environ, *self._in_file)
+            if variable.upper().startswith(ENV_PREFIX) and variable.upper() not in known
+        }
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen on is reached from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+        return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+    except ValueError:
+        return False

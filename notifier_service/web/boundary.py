@@ -1,0 +1,251 @@
+"""Where bytes become typed objects and errors become answers: the only place that knows both HTTP and the core."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from .. import errors
+from ..broker import Broker
+from ..events import dump, parse_json
+from ..permissions import PermissionRequest
+from ..settings import Settings
+from .auth import Authenticator, Caller
+
+__all__ = [
+    "AUTH",
+    "BROKER",
+    "SETTINGS",
+    "Call",
+    "Query",
+    "answer_errors",
+    "as_error",
+    "checked",
+    "error_body",
+    "held",
+    "invalid",
+    "read_body",
+    "read_json",
+    "read_query",
+    "reply",
+]
+
+_log = logging.getLogger("notifier_service.web")
+
+BROKER = web.AppKey("broker", Broker)
+SETTINGS = web.AppKey("settings", Settings)
+AUTH: web.AppKey[Authenticator] = web.AppKey("auth", Authenticator)
+
+Model = TypeVar("Model", bound=BaseModel)
+QueryT = TypeVar("QueryT")
+BodyT = TypeVar("BodyT")
+
+#: How often a held request looks whether its peer is still there, where the server does not cancel handlers.
+_LOOK_SECONDS = 0.5
+
+#: A body that is no stream arrives within this time; a broken chunk of one never does.
+_BODY_SECONDS = 30
+
+_STATUS: Mapping[type[errors.NotifierError], int] = {
+    errors.InvalidInput: 422,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    errors.MethodNotAllowed: 405,
+    errors.Conflict: 409,
+    errors.Gone: 410,
+    errors.TooLarge: 413,
+    errors.UnsupportedMediaType: 415,
+    errors.LimitReached: 429,
+    errors.BrokerClosed: 503,
+}
+
+_ANSWER_HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+class Query(BaseModel):
+    """The query of an endpoint. ``token`` is known everywhere: with ``auth=none`` one that comes along is ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[QueryT, BodyT]):
+    """One request, parsed and allowed: what a handler needs and nothing else."""
+
+    request: web.Request
+    broker: Broker
+    settings: Settings
+    caller: Caller
+    session_id: str
+    query: QueryT
+    body: BodyT
+
+
+def reply(data: Any, *, status: int = 200) -> web.Response:
+    """``{"success": true, "data": …}``"""
+    return _json({"success": True, "data": data}, status)
+
+
+def error_body(error: errors.NotifierError) -> dict[str, Any]:
+    """The one error shape (contract section 9)."""
+    return {
+        "success": False,
+        "error": {"code": error.code, "message": error.message, **error.details},
+        "message": error.message,
+    }
+
+
+def checked(model: type[Model], value: Any, *, where: str = "") -> Model:
+    """Validate ``value``, or raise ``InvalidInput`` that says where and why, without the value."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise invalid(error, where) from None
+
+
+def invalid(error: ValidationError, where: str) -> errors.InvalidInput:
+    problems = [
+        {
+            "where": ".".join([*([where] if where else []), *(str(part)[:64] for part in problem["loc"])]),
+            "why": problem["msg"],
+        }
+        for problem in error.errors(include_input=False, include_url=False, include_context=False)[:20]
+    ]
+    first = problems[0]
+    place = f"{first['where']}: " if first["where"] else ""
+    return errors.InvalidInput(f"{place}{first['why']}", problems=problems)
+
+
+def read_query(request: web.Request, model: type[Model], *, lenient: bool) -> Model:
+    """Parse the query. A stream passes over names it does not know, because a 4xx ends an EventSource for good."""
+    values: dict[str, str] = {}
+    for name, value in request.query.items():
+        if name in values and not lenient:
+            raise errors.InvalidInput(f"{name[:64]}: given twice")
+        if not lenient or name in model.model_fields:
+            values[name] = value
+    return checked(model, values)
+
+
+async def read_body(request: web.Request, limit: int) -> bytes:
+    """The whole body, bounded; unpacked, if it came packed. Raises ``TooLarge`` or ``InvalidInput``."""
+    too_large = errors.TooLarge(f"The body is over the limit of {limit} bytes.", limit="max_body_bytes")
+    if request.content_length is not None and request.content_length > limit:
+        raise too_large
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            async for piece in request.content.iter_any():
+                size += len(piece)
+                if size > limit:
+                    raise too_large
+                pieces.append(piece)
+    except TimeoutError:
+        raise errors.InvalidInput(f"the body did not arrive within {_BODY_SECONDS} s") from None
+    except (web.RequestPayloadError, HttpProcessingError) as error:
+        raise errors.InvalidInput("the body cannot be read") from error
+    return b"".join(pieces)
+
+
+async def read_json(request: web.Request, limit: int) -> Any:
+    """The body as JSON. Only ``application/json`` is taken, which a foreign web page cannot send unasked."""
+    if request.content_type != "application/json":
+        raise errors.UnsupportedMediaType("The body must be JSON, with Content-Type: application/json.")
+    return parse_json(await read_body(request, limit))
+
+
+async def held(request: web.Request, waiting: PermissionRequest, seconds: float) -> bool:
+    """Hold an answer until the permission request is settled; False when the time is over.
+
+    Raises ``ConnectionResetError`` when the peer has left, also under a server that does not cancel handlers.
+    """
+    decision = asyncio.ensure_future(waiting.decision())
+    deadline = asyncio.get_running_loop().time() + seconds
+    try:
+        while waiting.pending:
+            left = deadline - asyncio.get_running_loop().time()
+            if left <= 0:
+                return False
+            await asyncio.wait({decision}, timeout=min(left, _LOOK_SECONDS))
+            if request.transport is None or request.transport.is_closing():
+                raise ConnectionResetError("the peer has left")
+    finally:
+        decision.cancel()
+    return True
+
+
+@web.middleware
+async def answer_errors(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Give every failure the one error shape."""
+    try:
+        return await handler(request)
+    except errors.NotifierError as error:
+        return _error_response(error)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        return _error_response(_from_http(error), status=error.status, allow=error.headers.get("Allow"))
+    except Exception as error:
+        if isinstance(error, ConnectionError) and (request.transport is None or request.transport.is_closing()):
+            # The peer has left: nobody reads this, and it is no failure of ours that aiohttp should log.
+            return web.Response(status=499, reason="Client Closed Request")
+        # The path may hold what a person typed, the query a token: the route's own form says enough.
+        resource = request.match_info.route.resource
+        _log.exception("%s %s failed", request.method, resource.canonical if resource is not None else "?")
+        body = {"code": "internal", "message": "Something failed here; the log of the service says what."}
+        return _json({"success": False, "error": body, "message": body["message"]}, 500)
+
+
+def _from_http(error: web.HTTPException) -> errors.NotifierError:
+    """What aiohttp itself, or a route that an embedding program adds, raises."""
+    if error.status == 404:
+        return errors.NotFound("There is no such path.")
+    if error.status == 405:
+        return errors.MethodNotAllowed("This path does not take that method.")
+    kind = next((kind for kind, status in _STATUS.items() if status == error.status), errors.NotifierError)
+    return errors.LimitReached("requests", error.reason) if kind is errors.LimitReached else kind(error.reason)
+
+
+def _error_response(
+    error: errors.NotifierError, *, status: int | None = None, allow: str | None = None
+) -> web.Response:
+    if status is None:
+        status = next((_STATUS[base] for base in type(error).__mro__ if base in _STATUS), 500)
+    response = _json(error_body(error), status)
+    if isinstance(error, errors.LimitReached):
+        response.headers["Retry-After"] = str(max(1, round(error.retry_after_seconds)))
+    elif isinstance(error, errors.BrokerClosed) and status == 503:
+        response.headers["Retry-After"] = "5"
+    elif status == 401:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="notifier_service"'
+    if allow is not None:
+        response.headers["Allow"] = allow
+    return response
+
+
+def as_error(error: errors.NotifierError) -> bytes:
+    """An error as the event of a stream or a socket (contract section 9)."""
+    return dump({"type": "error", **error_body(error), "code": error.code})
+
+
+def _json(value: Any, status: int) -> web.Response:
+    return web.Response(
+        body=dump(value), status=status, content_type="application/json", charset="utf-8", headers=_ANSWER_HEADERS
+    )

@@ -1,0 +1,122 @@
+"""Asking and deciding over HTTP (contract sections 4 and 5)."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from typing import Annotated
+
+from aiohttp import web
+from pydantic import Field, JsonValue
+
+from ..errors import RequestNotFound
+from ..events import EventData, ToolCallId, ToolName, dump
+from ..limits import RiskLevel
+from ..permissions import Decision, PermissionRequest
+from .boundary import Call, Query, held, reply
+from .idempotency import IDEMPOTENCY, idempotency_key
+
+__all__ = ["AskBody", "WaitQuery", "ask", "cancel", "decide", "list_pending", "read"]
+
+
+class AskBody(EventData):
+    """What an agent asks: may this call run?"""
+
+    tool_name: ToolName
+    parameters: dict[str, JsonValue]
+    risk_level: RiskLevel = "high"
+    tool_call_id: ToolCallId | None = None
+    timeout_seconds: Annotated[float, Field(ge=0, le=30 * 86400)] | None = None
+    description: Annotated[str, Field(max_length=10_000)] | None = None
+
+
+class WaitQuery(Query):
+    """``wait`` holds the answer until the request is settled, for at most so many seconds."""
+
+    wait: float = Field(default=0, ge=0, le=3600)
+
+
+async def decide(call: Call[Query, Decision]) -> web.Response:
+    """Answer a permission request: approve, edit, reject or respond."""
+    return reply(call.broker.decide(call.session_id, call.body, decided_by=call.caller.name))
+
+
+async def ask(call: Call[WaitQuery, AskBody]) -> web.Response:
+    """Ask for permission, and hold the answer until it is decided if that is wanted."""
+    key = idempotency_key(call.request)
+    request = _asked(call, key)
+    if not request.pending:
+        return reply(request.record)
+    try:
+        settled = await held(call.request, request, call.query.wait)
+    except (asyncio.CancelledError, ConnectionError):
+        if key is None:
+            request.cancel("the connection of the asker dropped")
+        raise
+    return reply(request.record, status=200 if settled else 201)
+
+
+async def list_pending(call: Call[Query, None]) -> web.Response:
+    """All pending requests, oldest first; a mere producer sees those it asked itself."""
+    pending = call.broker.open(call.session_id).desk.pending
+    return reply([request.record for request in pending if _is_for(call, request)])
+
+
+async def read(call: Call[WaitQuery, None]) -> web.Response:
+    """One request, held until it is decided if that is wanted."""
+    request = _found(call)
+    await held(call.request, request, call.query.wait)
+    return reply(request.record)
+
+
+async def cancel(call: Call[Query, None]) -> web.Response:
+    """The agent went away: nobody needs to decide any more."""
+    request = _found(call, to_cancel=True)
+    return reply(request.cancel("the agent withdrew it"))
+
+
+def _asked(call: Call[WaitQuery, AskBody], key: str | None) -> PermissionRequest:
+    if key is None:
+        return _ask(call)
+    keys = call.request.config_dict[IDEMPOTENCY]
+    scope = ("ask", call.caller.name, call.session_id, key)
+    answer, first = keys.claim(scope, hashlib.sha256(dump(call.body)).digest())
+    if first:
+        try:
+            answer.set_result(_ask(call))
+        except BaseException:
+            keys.forget(scope)
+            raise
+    request: PermissionRequest = answer.result()
+    return request
+
+
+def _ask(call: Call[WaitQuery, AskBody]) -> PermissionRequest:
+    body = call.body
+    return call.broker.ask(
+        call.session_id,
+        tool_name=body.tool_name,
+        parameters=body.parameters,
+        risk_level=body.risk_level,
+        tool_call_id=body.tool_call_id,
+        timeout_seconds=body.timeout_seconds,
+        description=body.description,
+        asked_by=call.caller.name,
+    )
+
+
+def _found(call: Call[WaitQuery, None] | Call[Query, None], *, to_cancel: bool = False) -> PermissionRequest:
+    request = call.broker.open(call.session_id).desk.find(call.request.match_info["request_id"])
+    if not _is_for(call, request, to_cancel=to_cancel):
+        raise RequestNotFound("This session has no permission request of that id.")
+    return request
+
+
+def _is_for(
+    call: Call[WaitQuery, None] | Call[Query, None], request: PermissionRequest, *, to_cancel: bool = False
+) -> bool:
+    """Viewers see every request; a producer sees, and cancels, what it asked itself."""
+    caller = call.caller
+    if caller.may("admin") or (caller.may("view") and not to_cancel):
+        return True
+    return caller.may("produce") and request.asked_by == caller.name

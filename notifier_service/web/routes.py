@@ -1,0 +1,113 @@
+"""One row per endpoint. The table registers them, guards them, and says what the documentation must tell."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from ..permissions import Decision
+from ..session import check_session_id
+from . import ops, permissions, produce, sse
+from .auth import Caller, Right
+from .boundary import AUTH, BROKER, SETTINGS, Call, Query, checked, read_json, read_query
+
+__all__ = ["ROUTES", "Route", "add_routes"]
+
+Handler = Callable[[Call[Any, Any]], Awaitable[web.StreamResponse]]
+
+_NOBODY = Caller("anonymous", frozenset(), ())
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """An endpoint: who may call it (one of ``rights``; none needs no token), with what, and who answers."""
+
+    method: str
+    path: str
+    handler: Handler
+    rights: frozenset[Right]
+    summary: str
+    query: type[Query] = Query
+    body: type[BaseModel] | None = None
+    #: Behind the prefix, or at the root.
+    prefixed: bool = True
+    #: A stream takes its token in the query too, and passes over what it does not know there.
+    is_stream: bool = False
+
+    def full_path(self, prefix: str) -> str:
+        return prefix + self.path if self.prefixed else self.path
+
+
+def _rights(*rights: Right) -> frozenset[Right]:
+    return frozenset(rights)
+
+
+ROUTES: Sequence[Route] = (
+    Route(
+        "GET", "/api/sse/events/{session_id}", sse.stream, _rights("view"), "The event stream of a session.",
+        query=sse.StreamQuery, is_stream=True,
+    ),
+    Route(
+        "POST", "/api/sse/permission-response/{session_id}", permissions.decide, _rights("approve"),
+        "Answer a permission request.", body=Decision,
+    ),
+    Route(
+        "POST", "/api/polling/permission-response/{session_id}", permissions.decide, _rights("approve"),
+        "The same, under the path of the polling clients.", body=Decision,
+    ),
+    Route("GET", "/api/sse/health/{session_id}", sse.health, _rights("view"), "How a session and its readers are."),
+    Route("POST", "/api/events/{session_id}", produce.publish, _rights("produce"), "Publish events to a session."),
+    Route("POST", "/api/events", produce.publish, _rights("produce"), "Publish events to many sessions."),
+    Route(
+        "POST", "/api/permissions/{session_id}", permissions.ask, _rights("produce"), "Ask for permission.",
+        query=permissions.WaitQuery, body=permissions.AskBody,
+    ),
+    Route(
+        "GET", "/api/permissions/{session_id}", permissions.list_pending, _rights("view", "produce"),
+        "The pending permission requests.",
+    ),
+    Route(
+        "GET", "/api/permissions/{session_id}/{request_id}", permissions.read, _rights("view", "produce"),
+        "One permission request, held until it is decided if that is wanted.", query=permissions.WaitQuery,
+    ),
+    Route(
+        "DELETE", "/api/permissions/{session_id}/{request_id}", permissions.cancel, _rights("produce"),
+        "Withdraw a permission request.",
+    ),
+    Route("DELETE", "/api/sessions/{session_id}", produce.end_session, _rights("produce"), "End a session."),
+    Route("GET", "/api/sessions", ops.list_sessions, _rights("admin"), "The open sessions."),
+    Route("GET", "/healthz/live", ops.live, _rights(), "The process answers.", prefixed=False),
+    Route("GET", "/healthz/ready", ops.ready, _rights(), "It takes work; 503 while it drains.", prefixed=False),
+)  # fmt: skip
+
+
+def add_routes(app: web.Application, prefix: str) -> None:
+    for route in ROUTES:
+        app.router.add_route(route.method, route.full_path(prefix), _endpoint(route))
+        if not route.rights:
+            app.router.add_route("HEAD", route.full_path(prefix), _endpoint(route))  # as load balancers ask
+
+
+def _endpoint(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """Wrap a handler: who calls, what they say, whether they may. In this order: token, ids, query, body, right."""
+
+    async def endpoint(request: web.Request) -> web.StreamResponse:
+        config = request.config_dict
+        settings, caller = config[SETTINGS], _NOBODY
+        if route.rights:
+            caller = config[AUTH].caller_of(request, token_in_query=route.is_stream)
+        has_session = "session_id" in request.match_info
+        session_id = check_session_id(request.match_info["session_id"]) if has_session else ""
+        query = read_query(request, route.query, lenient=route.is_stream)
+        body = None
+        if route.body is not None:
+            body = checked(route.body, await read_json(request, settings.max_body_bytes))
+        if route.rights:
+            caller.require(route.rights, session_id if has_session else None)
+        return await route.handler(Call(request, config[BROKER], settings, caller, session_id, query, body))
+
+    return endpoint

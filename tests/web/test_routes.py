@@ -1,0 +1,177 @@
+"""Every row of the table: who is let in, and in which order it is checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from yarl import URL
+
+from notifier_service import Broker
+from notifier_service.web.auth import Right
+from notifier_service.web.routes import ROUTES, Route
+
+from .conftest import Client, MakeClient, WriteTokens, answer, bearer, error_of
+
+_INCLUDED: dict[Right, set[Right]] = {
+    "view": {"view"},
+    "approve": {"view", "approve"},
+    "produce": {"produce"},
+    "admin": {"view", "approve", "produce", "admin"},
+}
+_BODIES: dict[str, Any] = {"Decision": {"approved": False}, "AskBody": {"tool_name": "rm", "parameters": {}}}
+
+
+def _id(route: Route) -> str:
+    return f"{route.method} {route.path}"
+
+
+GUARDED = pytest.mark.parametrize("route", [route for route in ROUTES if route.rights], ids=_id)
+IN_A_SESSION = pytest.mark.parametrize("route", [route for route in ROUTES if "{session_id}" in route.path], ids=_id)
+OPEN = pytest.mark.parametrize("route", [route for route in ROUTES if not route.rights], ids=_id)
+WITH_A_BODY = pytest.mark.parametrize("route", [route for route in ROUTES if route.body is not None], ids=_id)
+
+
+async def request(
+    client: Client, route: Route, session_id: str = "team-1", prefix: str = "/agent_backend", **more: Any
+) -> tuple[int, str]:
+    """Send what the row asks for, and return status and code of the error it gives."""
+    path = route.full_path(prefix).format(session_id=session_id, request_id="pr_none")
+    if route.body is not None:
+        more = {"json": _BODIES[route.body.__name__], **more}
+    return await error_of(await client.request(route.method, path, **more))
+
+
+def test_the_table_holds_each_endpoint_once() -> None:
+    rows = [(route.method, route.full_path("/p")) for route in ROUTES]
+
+    assert len(rows) == len(set(rows))
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/agent_backend/api/sse/events/{session_id}"),
+        ("POST", "/agent_backend/api/sse/permission-response/{session_id}"),
+        ("POST", "/agent_backend/api/polling/permission-response/{session_id}"),
+        ("GET", "/agent_backend/api/sse/health/{session_id}"),
+        ("POST", "/agent_backend/api/events/{session_id}"),
+        ("POST", "/agent_backend/api/events"),
+        ("POST", "/agent_backend/api/permissions/{session_id}"),
+        ("GET", "/agent_backend/api/permissions/{session_id}"),
+        ("GET", "/agent_backend/api/permissions/{session_id}/{request_id}"),
+        ("DELETE", "/agent_backend/api/permissions/{session_id}/{request_id}"),
+        ("DELETE", "/agent_backend/api/sessions/{session_id}"),
+        ("GET", "/agent_backend/api/sessions"),
+        ("GET", "/healthz/live"),
+        ("GET", "/healthz/ready"),
+    ],
+)
+def test_the_table_has_the_paths_of_the_contract(method: str, path: str) -> None:
+    assert (method, path) in [(route.method, route.full_path("/agent_backend")) for route in ROUTES]
+
+
+@GUARDED
+async def test_who_has_no_token_is_unauthenticated(guarded: Client, route: Route) -> None:
+    assert await request(guarded, route) == (401, "unauthenticated")
+
+
+@GUARDED
+async def test_who_has_no_token_learns_nothing_of_what_else_is_wrong(guarded: Client, route: Route) -> None:
+    got = await request(guarded, route, session_id="bad id", json=None, data=b"{", params={"unknown": "1"})
+
+    assert got == (401, "unauthenticated")
+
+
+@GUARDED
+async def test_who_has_another_right_is_forbidden(guarded: Client, route: Route) -> None:
+    for right, included in _INCLUDED.items():
+        if not included & route.rights:
+            assert await request(guarded, route, headers=bearer(right)) == (403, "forbidden"), right
+
+
+@IN_A_SESSION
+async def test_a_session_outside_the_patterns_is_forbidden_whether_it_exists_or_not(
+    guarded: Client, broker: Broker, route: Route
+) -> None:
+    broker.open("private-1")
+
+    existing = await request(guarded, route, session_id="private-1", headers=bearer("admin"))
+    other = await request(guarded, route, session_id="private-2", headers=bearer("admin"))
+
+    assert existing == other == (403, "forbidden")
+    assert [session.session_id for session in broker.sessions] == ["private-1"]
+
+
+@OPEN
+async def test_who_has_no_token_may_ask_for_health(guarded: Client, route: Route) -> None:
+    response = await guarded.request(route.method, route.path)
+
+    assert response.status == 200
+
+
+@OPEN
+async def test_health_is_asked_with_head_too(client: Client, route: Route) -> None:
+    response = await client.head(route.path)
+
+    assert (response.status, await response.read()) == (200, b"")
+
+
+@IN_A_SESSION
+@pytest.mark.parametrize(
+    "session_id",
+    ["%0d%0aid", "a%00", "a%20b", "x" * 129, "%C3%A9", "%2Fetc", "a%2Fb", "a%25", "a%22", "%FF", "a%0A", "a+b", "💥"],
+)
+async def test_a_session_id_that_is_none_is_invalid(client: Client, route: Route, session_id: str) -> None:
+    path = route.full_path("/agent_backend").format(session_id=session_id, request_id="pr_none")
+    body = {} if route.body is None else {"json": _BODIES[route.body.__name__]}
+    response = await client.request(route.method, URL(path, encoded=session_id.isascii()), **body)
+
+    assert await response.json() == {
+        "success": False,
+        "error": {"code": "invalid", "message": "A session id matches [A-Za-z0-9._:~-]{1,128}."},
+        "message": "A session id matches [A-Za-z0-9._:~-]{1,128}.",
+    }
+    assert response.status == 422
+
+
+@pytest.mark.parametrize("session_id", ["x" * 128, "a.b_c:d~e-F9", "...", "%61"])
+async def test_a_session_id_of_the_contract_is_taken(client: Client, session_id: str) -> None:
+    response = await client.get(URL(f"/agent_backend/api/permissions/{session_id}", encoded=True))
+
+    assert await answer(response) == (200, {"success": True, "data": []})
+
+
+@pytest.mark.parametrize("route", [route for route in ROUTES if not route.is_stream], ids=_id)
+async def test_a_query_that_is_unknown_or_repeated_is_invalid_where_nothing_streams(
+    client: Client, route: Route
+) -> None:
+    assert await request(client, route, params={"unknown": "s3cret"}) == (422, "invalid")
+    assert await request(client, route, params=[("token", "a"), ("token", "b")]) == (422, "invalid")
+
+
+@WITH_A_BODY
+async def test_the_body_is_checked_before_the_right(guarded: Client, route: Route) -> None:
+    got = await request(guarded, route, json={"nonsense": 1}, headers=bearer("view"))
+
+    assert got == (422, "invalid")
+
+
+@pytest.mark.parametrize("prefix", ["", "/x", "/deep/er"])
+async def test_the_prefix_stands_before_the_api_and_not_before_health(make_client: MakeClient, prefix: str) -> None:
+    client = await make_client(prefix=prefix)
+
+    assert (await client.get(f"{prefix}/api/sessions")).status == 200
+    assert (await client.get("/healthz/live")).status == 200
+    assert (await client.get("/agent_backend/api/sessions")).status == 404
+
+
+async def test_a_token_for_one_session_does_not_open_the_list(
+    make_client: MakeClient, write_tokens: WriteTokens
+) -> None:
+    entry = {"token": "produce-token", "rights": ["produce", "approve"], "sessions": ["*"]}
+    client = await make_client(auth="tokens", tokens_file=write_tokens([entry]))
+
+    response = await client.get("/agent_backend/api/sessions", headers=bearer("produce"))
+
+    assert await error_of(response) == (403, "forbidden")
