@@ -1,3 +1,4 @@
+# make demo   set up and run the main job
 # make test   set up and run every test
 # make check  style, types, structure, and that the tests of the core reach every line of it
 
@@ -14,7 +15,10 @@ space := $(subst ,, )
 CORE := $(subst $(space),$(comma),$(CORE_MODULES:%=notifier_service/%.py))
 CORE_TESTS := $(wildcard $(CORE_MODULES:%=tests/test_%.py))
 
-.PHONY: test check clean
+.PHONY: demo test check clean
+
+demo: $(SET_UP)
+	@exec $(BIN)/notifier-service demo
 
 test: $(SET_UP)
 	$(BIN)/pytest

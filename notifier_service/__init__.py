@@ -15,11 +15,13 @@ from .permissions import Decision
 from .tool_wrapper import ToolWrapper, report_progress
 
 if TYPE_CHECKING:
+    from .client import Client
     from .settings import Settings
     from .web import create_app, serve
 
 __all__ = [
     "Broker",
+    "Client",
     "Decision",
     "Limits",
     "NotifierError",
@@ -35,7 +37,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 #: What needs aiohttp or pydantic-settings is imported when it is first asked for: the core runs without.
-_LATER = {"Settings": ".settings", "create_app": ".web", "serve": ".web"}
+_LATER = {"Client": ".client", "Settings": ".settings", "create_app": ".web", "serve": ".web"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,66 @@
+"""The command ``notifier-service``: the only place that reads its arguments and configures logging."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+
+from .. import __version__
+from ..errors import NotifierError, ServiceUnavailable
+from . import scripts, service
+
+__all__ = ["main"]
+
+Command = Callable[[argparse.Namespace], Awaitable[int]]
+
+_EXIT_CODES = """\
+exit codes:
+  0  done; for ask --wait: approved
+  1  refused by the service; for ask --wait: not approved
+  2  wrong usage or a wrong setting
+  3  the service does not answer
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    arguments = _parser().parse_args(argv)
+    command: Command = arguments.command
+    try:
+        return asyncio.run(_run(command, arguments))
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of our output (head, grep -q) has what it wanted.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except ServiceUnavailable as error:
+        return _complain(f"{error.message}\nIs it running? Start it with: notifier-service serve", 3)
+    except NotifierError as error:
+        return _complain(f"{error.message} ({error.code})", 1)
+
+
+async def _run(command: Command, arguments: argparse.Namespace) -> int:
+    return await command(arguments)
+
+
+def _complain(text: str, exit_code: int) -> int:
+    print(f"notifier-service: {text}", file=sys.stderr)
+    return exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="notifier-service",
+        description="See in real time what an AI agent does, and be asked before it does something that matters.",
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"notifier-service {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    service.add_commands(commands)
+    scripts.add_commands(commands)
+    return parser

@@ -1,0 +1,166 @@
+"""``publish``, ``ask``, ``decide`` and ``watch``: talk to a running service."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+from typing import Any
+
+from ..client import DEFAULT_URL, Client
+
+__all__ = ["add_commands"]
+
+#: How long one GET is held: shorter than proxies cut.
+_HOLD_SECONDS = 25.0
+
+
+def add_commands(commands: Any) -> None:
+    watch = _command(commands, "watch", _watch, "follow a session and answer its requests", "Follow a session.")
+    watch.add_argument("session")
+
+    publish = _command(commands, "publish", _publish, "publish an event", "Publish an event to a session.")
+    publish.add_argument("session")
+    publish.add_argument("type", help="tool_status, tool_progress, tool_result, or a type of your own")
+    publish.add_argument("data", nargs="?", type=_json_object, help="a JSON object; - reads it from standard input")
+
+    ask = _command(commands, "ask", _ask, "ask for permission", "Ask a person whether a tool call may run.")
+    ask.add_argument("session")
+    ask.add_argument("tool")
+    ask.add_argument(
+        "parameters", nargs="?", type=_json_object, default={}, help="a JSON object; - reads it from standard input"
+    )
+    ask.add_argument("--wait", action="store_true", help="wait for the decision; exit code 0 only if it is approved")
+    ask.add_argument("--risk", choices=["low", "medium", "high"], help="risk level (high)")
+    ask.add_argument("--description", help="what the agent says it wants; shown as unverified")
+    ask.add_argument("--timeout", type=float, metavar="SECONDS", help="deny after so long; 0 is never")
+    ask.add_argument("--tool-call-id", help="the agent's own id of the call")
+
+    decide = _command(commands, "decide", _decide, "answer a permission request", "Answer a permission request.")
+    decide.add_argument("session")
+    decide.add_argument("request", nargs="?", help="which one (request_id), if several are pending")
+    answer = decide.add_mutually_exclusive_group(required=True)
+    answer.add_argument("--approve", action="store_true", help="let it run")
+    answer.add_argument("--reject", action="store_true", help="do not let it run")
+    answer.add_argument("--edit", type=_json_object, metavar="JSON", help="let it run with these parameters")
+    answer.add_argument("--respond", metavar="TEXT", help="do not let it run; this is its result")
+    decide.add_argument("--reason", help="reaches the agent word for word")
+    decide.add_argument("--scope", choices=["once", "session", "always"], help="how far an approval reaches (once)")
+
+
+def _command(commands: Any, name: str, command: Any, help_text: str, description: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=help_text, description=description)
+    url = os.environ.get("NOTIFIER_URL", DEFAULT_URL)
+    parser.add_argument("--url", default=url, help=f"the service with its prefix (NOTIFIER_URL; {url})")
+    parser.add_argument(
+        "--token",
+        default=os.environ.get("NOTIFIER_TOKEN"),
+        help="better set as NOTIFIER_TOKEN, where ps does not show it",
+    )
+    parser.set_defaults(command=command)
+    return parser
+
+
+async def _watch(arguments: argparse.Namespace) -> int:
+    try:
+        from .watch import Watch
+    except ModuleNotFoundError as error:
+        if error.name != "rich":
+            raise
+        print("notifier-service: watch needs rich: pip install 'notifier-service[cli]'", file=sys.stderr)
+        return 2
+    task = asyncio.current_task()
+    assert task is not None  # called from a coroutine
+    terminated = False
+
+    def on_sigterm() -> None:
+        nonlocal terminated
+        terminated = True
+        task.cancel()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, on_sigterm)
+    async with Client(arguments.url, token=arguments.token) as client:
+        try:
+            return await Watch(client, arguments.session).run()
+        except asyncio.CancelledError:
+            if not terminated:
+                raise
+            return 128 + signal.SIGTERM  # the terminal has its keys back
+
+
+async def _publish(arguments: argparse.Namespace) -> int:
+    event = {"type": arguments.type} | ({} if arguments.data is None else {"data": arguments.data})
+    async with Client(arguments.url, token=arguments.token) as client:
+        for event_id in await client.publish(arguments.session, event):
+            print(event_id)
+    return 0
+
+
+async def _ask(arguments: argparse.Namespace) -> int:
+    optional = {
+        "risk_level": arguments.risk,
+        "description": arguments.description,
+        "timeout_seconds": arguments.timeout,
+        "tool_call_id": arguments.tool_call_id,
+    }
+    more = {name: value for name, value in optional.items() if value is not None}
+    async with Client(arguments.url, token=arguments.token) as client:
+        record = await client.ask(arguments.session, arguments.tool, arguments.parameters, **more)
+        if arguments.wait and record["status"] == "pending":
+            record = await _decided(client, arguments.session, record)
+    _print(record)
+    return 0 if record["approved"] or not arguments.wait else 1
+
+
+async def _decided(client: Client, session_id: str, record: dict[str, Any]) -> dict[str, Any]:
+    """Wait for the decision; whoever stops us withdraws the request."""
+    task = asyncio.current_task()
+    assert task is not None  # called from a coroutine
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    print(f"waiting for a person to decide {record['request_id']}", file=sys.stderr)
+    try:
+        while record["status"] == "pending":
+            record = await client.request(session_id, record["request_id"], wait_seconds=_HOLD_SECONDS)
+    except asyncio.CancelledError:
+        await client.cancel(session_id, record["request_id"])
+        raise KeyboardInterrupt from None
+    return record
+
+
+async def _decide(arguments: argparse.Namespace) -> int:
+    decision: dict[str, Any] = {"approved": bool(arguments.approve or arguments.edit is not None)}
+    optional = {
+        "request_id": arguments.request,
+        "parameters": arguments.edit,
+        "response": arguments.respond,
+        "reason": arguments.reason,
+        "scope": arguments.scope,
+    }
+    decision |= {name: value for name, value in optional.items() if value is not None}
+    async with Client(arguments.url, token=arguments.token) as client:
+        _print(await client.decide(arguments.session, decision))
+    return 0
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    if text == "-":
+        text = sys.stdin.read()
+    try:
+        value = json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise argparse.ArgumentTypeError(f"no valid JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError('a JSON object is needed, such as \'{"path": "notes.txt"}\'')
+    return value
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _print(record: dict[str, Any]) -> None:
+    # ASCII: whatever a terminal could act on stays an escape, and a script reads the same value.
+    print(json.dumps(record, indent=2))

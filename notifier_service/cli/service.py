@@ -1,0 +1,203 @@
+"""``serve`` and ``demo``: run the service in this process."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import difflib
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import types
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from ..demo_agent import DemoAgent, Workspace
+from ..errors import InvalidInput
+from ..settings import ENV_PREFIX, Settings
+from ..web import Site, serve
+
+__all__ = ["add_commands"]
+
+
+def add_commands(commands: Any) -> None:
+    serve_parser = commands.add_parser(
+        "serve",
+        help="run the service",
+        description="Run the service until SIGTERM or Ctrl-C.",
+        epilog=f"Every flag is also an environment variable ({ENV_PREFIX}PORT) and a line of .env; flags win.",
+    )
+    _add_settings(serve_parser)
+    serve_parser.set_defaults(command=_serve)
+    demo_parser = commands.add_parser(
+        "demo",
+        help="run the service with an agent to watch",
+        description="Run the service, and an agent that lists, reads, writes and runs over and over in session "
+        "'demo'. Its tools are real and work in a temporary folder; writing and running ask you first.",
+    )
+    demo_parser.add_argument("--pause", type=float, default=5, metavar="SECONDS", help="rest between rounds (5)")
+    _add_settings(demo_parser)
+    demo_parser.set_defaults(command=_demo)
+
+
+async def _serve(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    if settings is None:
+        return 2
+    _configure_logging(settings.log_level)
+    return await _until_signal(settings, _ready)
+
+
+async def _demo(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    if settings is None:
+        return 2
+    if "log_level" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"log_level": "warning"})  # its own output is what one looks at
+    _configure_logging(settings.log_level)
+    with tempfile.TemporaryDirectory(prefix="notifier-demo-") as folder:
+
+        async def agent_at_work(site: Site) -> None:
+            workspace = Workspace(Path(folder))
+            _say(_demo_help(site, workspace))
+            await DemoAgent(
+                site.broker, workspace, pause_seconds=arguments.pause, say=lambda text: _say(f"agent: {text}")
+            ).run()
+
+        return await _until_signal(settings, agent_at_work)
+
+
+async def _ready(site: Site) -> None:
+    _say(f"notifier-service is ready: {site.url}{site.settings.prefix}")
+    await asyncio.Event().wait()
+
+
+async def _until_signal(settings: Settings, at_work: Callable[[Site], Awaitable[None]]) -> int:
+    """Serve, do ``at_work`` beside it, and stop in an orderly way at the first signal; at once at the second."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: int) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal, number)
+    async with AsyncExitStack() as stack:
+        try:
+            site = await stack.enter_async_context(serve(settings=settings))
+        except OSError as error:
+            reason = error.strerror or str(error)
+            return _refuse(
+                f"cannot listen on {settings.host} port {settings.port}: {reason} (settings host and port)", 1
+            )
+        except InvalidInput as error:
+            return _refuse(error.message)
+        work = asyncio.ensure_future(at_work(site))
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        failed = work.done()
+        for task in (work, stopping):
+            task.cancel()
+        [outcome, _] = await asyncio.gather(work, stopping, return_exceptions=True)
+        if failed:
+            return _refuse(f"stopped, because its work failed: {outcome}", 1)
+    return 0
+
+
+def _demo_help(site: Site, workspace: Workspace) -> str:
+    base = f"{site.url}{site.settings.prefix}/api/sse"
+    respond = f"curl -sS {base}/permission-response/demo -H 'Content-Type: application/json' -d"
+    url = "" if site.url == "http://127.0.0.1:8000" else f" --url {site.url}{site.settings.prefix}"
+    return f"""\
+notifier-service demo is ready: {site.url}{site.settings.prefix}
+
+An agent works in session 'demo', in {workspace.folder}
+It lists and reads unasked. Before it writes a file or runs a program it asks you.
+
+  see what it does   curl -N {base}/events/demo
+  say yes            {respond} '{{"approved": true}}'
+  say no             {respond} '{{"approved": false, "reason": "not today"}}'
+  or both at once    {_this_command()} watch demo{url}
+
+Ctrl-C ends it.
+"""
+
+
+def _this_command() -> str:
+    """How a person types this command in another terminal."""
+    if shutil.which("notifier-service") is not None:
+        return "notifier-service"
+    started_as = sys.argv[0]
+    return f"{sys.executable} -m notifier_service" if started_as.endswith("__main__.py") else started_as
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _refuse(text: str, exit_code: int = 2) -> int:
+    print(f"notifier-service: {text}", file=sys.stderr)
+    return exit_code
+
+
+def _configure_logging(level: str) -> None:
+    logging.basicConfig(
+        level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("settings")
+    for name, field in Settings.model_fields.items():
+        flag = "--" + name.replace("_", "-")
+        default = "" if field.default is None else f" (default: {field.default or repr(field.default)})"
+        text = (field.description or "").replace("%", "%%") + default
+        if field.annotation is bool:
+            group.add_argument(flag, dest=name, action=argparse.BooleanOptionalAction, default=None, help=text)
+        else:
+            group.add_argument(flag, dest=name, default=None, metavar=_metavar(name, field), help=text)
+
+
+def _metavar(name: str, field: FieldInfo) -> str:
+    if get_origin(field.annotation) is Literal:
+        return "{" + ",".join(map(str, get_args(field.annotation))) + "}"
+    if name.endswith("_seconds"):
+        return "SECONDS"
+    if field.annotation is int or field.annotation is float:
+        return "N"
+    if field.annotation is Path or get_origin(field.annotation) is types.UnionType:
+        return "FILE"
+    return name.upper()
+
+
+def _settings(arguments: argparse.Namespace) -> Settings | None:
+    """The settings from flags, environment and ``.env``; None when they are wrong, which is then told."""
+    given = {name: value for name in Settings.model_fields if (value := getattr(arguments, name)) is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        for problem in error.errors(include_input=False, include_url=False, include_context=False):
+            place = ".".join(str(part) for part in problem["loc"])
+            _refuse(_explained(place, problem["type"], problem["msg"].removeprefix("Value error, "), place in given))
+        return None
+
+
+def _explained(place: str, kind: str, why: str, is_flag: bool) -> str:
+    if kind == "extra_forbidden":
+        known = [name.upper() for name in Settings.model_fields]
+        close = difflib.get_close_matches(place.upper().removeprefix(ENV_PREFIX), known, n=1)
+        return f"{place}: no such setting" + (f"; did you mean {ENV_PREFIX}{close[0]}?" if close else "")
+    if not place:
+        return why
+    flag = f"--{place.replace('_', '-')}" if is_flag else f"{ENV_PREFIX}{place}".upper()
+    return f"setting {place} ({flag}): {why}"

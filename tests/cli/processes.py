@@ -1,0 +1,108 @@
+"""The command, started as a person or a script starts it."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import random
+import signal
+import socket
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from typing import Any, NamedTuple
+
+import pytest
+
+from notifier_service.cli import main
+
+__all__ = ["Commands", "Finished", "free_port", "line_of"]
+
+#: Far more than any step takes: it is there so that a failure ends.
+_PATIENCE_SECONDS = 30
+
+
+class Finished(NamedTuple):
+    exit_code: int
+    out: str
+    err: str
+
+
+class Commands:
+    """Starts ``notifier-service`` and leaves nothing of it running."""
+
+    def __init__(self) -> None:
+        self._processes: list[Process] = []
+
+    async def start(self, *arguments: str, **how: Any) -> Process:
+        """Start the command; standard input, output and error are pipes unless ``how`` says otherwise."""
+        environment = {**os.environ, **how.pop("env", {})}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # dozens of processes need not compile the package anew
+        pipes = {"stdin": PIPE, "stdout": PIPE, "stderr": PIPE}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "notifier_service", *arguments, **{**pipes, **how}, env=environment,
+            start_new_session=True,
+        )  # fmt: skip
+        self._processes.append(process)
+        return process
+
+    async def run(self, *arguments: str, typed: str = "", **how: Any) -> Finished:
+        """Run the command to its end."""
+        return await self.ended(await self.start(*arguments, **how), typed)
+
+    async def run_here(self, *arguments: str, typed: str = "", env: Mapping[str, str] | None = None) -> Finished:
+        """Run the command to its end in a thread of this process, which takes a hundredth of the time."""
+        return await asyncio.to_thread(_main, arguments, typed, env or {})
+
+    async def ended(self, process: Process, typed: str = "") -> Finished:
+        """Wait until a started command has ended."""
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            out, err = await process.communicate(typed.encode() or None)
+        assert process.returncode is not None
+        return Finished(process.returncode, (out or b"").decode(), (err or b"").decode())
+
+    async def stop_all(self) -> None:
+        """End what still runs, with all that it started: in an orderly way if it can, and in any case."""
+        for process in self._processes:
+            for number in (signal.SIGINT, signal.SIGKILL):
+                with suppress(ProcessLookupError, TimeoutError):
+                    os.killpg(process.pid, number)
+                    async with asyncio.timeout(5):
+                        await process.wait()
+            await process.communicate()
+
+
+def _main(arguments: Sequence[str], typed: str, env: Mapping[str, str]) -> Finished:
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "stdin", io.StringIO(typed))
+        for name, value in env.items():
+            patch.setenv(name, value)
+        try:
+            exit_code: Any = main(arguments)
+        except SystemExit as end:
+            exit_code = end.code
+    return Finished(exit_code, out.getvalue(), err.getvalue())
+
+
+def free_port() -> int:
+    """A port that stays free: none of those from which the system takes the near end of a connection."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+async def line_of(stream: asyncio.StreamReader | None, containing: str = "") -> str:
+    """The next line of a command's output that contains this."""
+    assert stream is not None
+    read = []
+    async with asyncio.timeout(_PATIENCE_SECONDS):
+        while line := (await stream.readline()).decode():
+            read.append(line)
+            if containing in line:
+                return line.rstrip("\n")
+    raise AssertionError(f"the output ended without {containing!r}: {''.join(read)}")

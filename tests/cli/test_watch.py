@@ -1,0 +1,839 @@
+"""``watch`` shows what happens and takes a person's answers, as lines from a pipe and as keys from a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import os
+import pty
+import signal
+import stat
+import subprocess
+import sys
+import termios
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rich
+
+import notifier_service
+from notifier_service import Client, Settings, serve
+from notifier_service.cli.watch import Watch
+from notifier_service.permissions import PermissionRequest
+from notifier_service.web import Site
+from tests.cli.processes import Commands, free_port, line_of
+
+#: Wide, so that nothing wraps; dumb, so that every escape in the output would be somebody else's.
+SCREEN = {"TERM": "dumb", "COLUMNS": "200", "LINES": "60", "PYTHONIOENCODING": "utf-8"}
+
+HOSTILE = "\x1b[2J\x1b]0;owned\x07\r\x08\x9b31m\x7f\u202etxt.exe\u200b\u2028\U000e0041"
+HARMLESS = r"\u001b[2J\u001b]0;owned\u0007\r\b\x9b31m\x7f\u202etxt.exe\u200b\u2028\U000e0041"
+
+LOOK = "look, then press again"
+
+
+class Piped:
+    """A watch that reads lines."""
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+
+    async def until(self, text: str) -> str:
+        """The next line with this text."""
+        return await line_of(self.process.stdout, text)
+
+    async def type(self, text: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(text.encode())
+        await self.process.stdin.drain()
+
+
+class Terminal:
+    """A pseudo terminal with a watch in it; ``shown`` is all that it printed."""
+
+    def __init__(self) -> None:
+        self._screen, self.keyboard = pty.openpty()
+        self.settings_before = termios.tcgetattr(self.keyboard)
+        self.process: Process | None = None
+        self.shown = ""
+        self._read_to = 0
+        self._more = asyncio.Event()
+        self._ended: asyncio.Task[int] | None = None
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        asyncio.get_running_loop().add_reader(self._screen, self._on_output)
+
+    async def open(self, commands: Commands, **environment: str) -> None:
+        """Start a watch of session ``s`` and wait until it has begun."""
+        ends = dict.fromkeys(("stdin", "stdout", "stderr"), self.keyboard)
+        self.process = await commands.start("watch", "s", env=SCREEN | environment, **ends)
+        self._ended = asyncio.create_task(self.process.wait())
+        self._ended.add_done_callback(lambda ended: self._more.set())
+        await self.until("Watching session s; 1 watching. Press ? for help.")
+
+    async def ended(self) -> int:
+        """Wait until the watch has ended; its exit code."""
+        assert self._ended is not None
+        async with asyncio.timeout(20):
+            return await self._ended
+
+    def close(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._screen)
+        os.close(self._screen)
+        os.close(self.keyboard)
+
+    def type(self, text: str) -> None:
+        os.write(self._screen, text.encode())
+
+    async def until(self, *texts: str) -> str:
+        """Wait until one of these has been printed behind what was waited for before; say which."""
+        async with asyncio.timeout(20):
+            while True:
+                found = [(place, text) for text in texts if (place := self.shown.find(text, self._read_to)) >= 0]
+                if found:
+                    place, text = min(found)
+                    self._read_to = place + len(text)
+                    return text
+                assert self._ended is None or not self._ended.done(), f"the watch ended without {texts}: {self.shown}"
+                self._more.clear()
+                await self._more.wait()
+
+    async def press(self, keys: str, until: str) -> None:
+        """Press keys until they count: those that come too soon after a new card do not."""
+        self.type(keys)
+        while await self.until(until, LOOK) == LOOK:
+            self.type(keys)
+
+    def _on_output(self) -> None:
+        try:
+            self.shown += self._decoder.decode(os.read(self._screen, 65536))
+        except OSError:
+            asyncio.get_running_loop().remove_reader(self._screen)
+        self._more.set()
+
+
+class PipedHere(Piped):
+    """The same in this process, on real pipes, which takes a tenth of the time."""
+
+    def __init__(self, url: str) -> None:
+        self._stdin, self._keyboard = os.pipe()
+        self._screen, self._stdout = os.pipe()
+        self._output = asyncio.StreamReader()
+        self._watching = asyncio.create_task(self._watch(url))
+
+    async def until(self, text: str) -> str:
+        return await line_of(self._output, text)
+
+    async def type(self, text: str) -> None:
+        os.write(self._keyboard, text.encode())
+
+    async def ended(self) -> int:
+        """End the input and wait until the watch has ended; its exit code."""
+        async with asyncio.timeout(20):
+            return await self._watching
+
+    async def close(self) -> None:
+        self._watching.cancel()
+        await asyncio.gather(self._watching, return_exceptions=True)
+        os.close(self._keyboard)
+
+    async def _watch(self, url: str) -> int:
+        screen = open(self._screen, "rb", buffering=0)
+        with open(self._stdin) as stdin, open(self._stdout, "w", encoding="utf-8") as stdout:
+            reading, _ = await asyncio.get_running_loop().connect_read_pipe(
+                lambda: asyncio.StreamReaderProtocol(self._output), screen
+            )
+            try:
+                async with Client(url) as client:
+                    return await Watch(client, "s", stdin=stdin, stdout=stdout).run()
+            finally:
+                reading.close()
+
+
+@pytest.fixture
+async def piped(site: Site, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PipedHere]:
+    """A watch of session ``s`` that has begun."""
+    for name, value in SCREEN.items():
+        monkeypatch.setenv(name, value)
+    piped = PipedHere(f"{site.url}{site.settings.prefix}")
+    await piped.until("Watching session s; 1 watching.")
+    yield piped
+    await piped.close()
+
+
+@pytest.fixture
+async def terminal(commands: Commands, site: Site) -> AsyncIterator[Terminal]:
+    terminal = Terminal()
+    try:
+        await terminal.open(commands)
+        yield terminal
+    finally:
+        await commands.stop_all()
+        terminal.close()
+
+
+def ask(site: Site, tool_name: str = "write_file", **more: Any) -> PermissionRequest:
+    """Ask from within the service."""
+    call = {"parameters": {"path": "a.txt"}, "risk_level": "medium", **more}
+    return site.broker.ask("s", tool_name=tool_name, **call)
+
+
+def answer_of(request: PermissionRequest) -> tuple[Any, ...]:
+    return request.record.decision, request.record.reason, request.record.parameters, request.record.response
+
+
+async def decided(request: PermissionRequest) -> tuple[Any, ...]:
+    async with asyncio.timeout(20):
+        await request.decision()
+    return answer_of(request)
+
+
+# Lines
+
+
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        ("y", ("approve", None, {"path": "a.txt"}, None)),
+        ("  y  ", ("approve", None, {"path": "a.txt"}, None)),
+        ("n", ("reject", None, {"path": "a.txt"}, None)),
+        ("n not  today; größe", ("reject", "not  today; größe", {"path": "a.txt"}, None)),
+        ('e {"path": "b.txt"}', ("edit", None, {"path": "b.txt"}, None)),
+        ("r it is 42", ("respond", None, {"path": "a.txt"}, "it is 42")),
+        ("s", ("approve", None, {"path": "a.txt"}, None)),
+    ],
+)
+async def test_line_answers_the_request(line: str, answer: tuple[Any, ...], piped: Piped, site: Site) -> None:
+    request = ask(site)
+    await piped.until("y approve")
+    await piped.type(f"{line}\n")
+
+    assert await decided(request) == answer
+    assert request.record.scope == ("session" if line == "s" else "once")
+    await piped.until(f"write_file {answer[0]} by local")
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("e {", "Not decided: no valid JSON: "),
+        ("e", "Not decided: no valid JSON: "),
+        ("e [1]", "Not decided: parameters are a JSON object."),
+        ('e {"path": "a.txt"}', "Nothing was changed, and nothing decided."),
+        ('e {"n": NaN}', "Not decided: "),
+        ("yes", "y, n, e, s, r, d or q; ? explains."),
+        ("?", "e  edit the parameters"),
+        ("d", "y approve"),
+    ],
+)
+async def test_line_that_decides_nothing_is_told_so(line: str, told: str, piped: Piped, site: Site) -> None:
+    request = ask(site)
+    await piped.until("y approve")
+    await piped.type(f"{line}\n")
+    await piped.until(told)
+
+    assert request.pending
+
+
+async def test_empty_response_decides_nothing(piped: Piped, site: Site) -> None:
+    request = ask(site)
+    await piped.until("y approve")
+    await piped.type("r\n\nd\n")
+    await piped.until("y approve")
+
+    assert request.pending
+
+
+async def test_edit_of_a_number_into_true_is_an_edit(piped: Piped, site: Site) -> None:
+    request = ask(site, parameters={"force": 1})
+    await piped.until("y approve")
+    await piped.type('e {"force": true}\n')
+    async with asyncio.timeout(2):
+        await request.decision()
+
+    assert answer_of(request)[2] == {"force": True}
+
+
+async def test_edit_longer_than_one_read_is_taken_whole(piped: Piped, site: Site) -> None:
+    request = ask(site)
+    await piped.until("y approve")
+    await piped.type('e {"path": "' + "x" * 10_000 + '"}\nd\n')
+    await piped.until("y approve")
+
+    assert not request.pending
+
+
+async def test_line_with_nothing_pending_is_told_so(piped: Piped) -> None:
+    await piped.type("y\n")
+
+    assert await piped.until("Nothing waits") == "Nothing waits for a decision."
+
+
+async def test_q_ends_the_watch(commands: Commands, site: Site) -> None:
+    piped = Piped(await commands.start("watch", "s", env=SCREEN))
+    await piped.until("Watching session s")
+    await piped.type("q\n")
+
+    assert (await commands.ended(piped.process))[::2] == (0, "")
+
+
+async def test_watch_without_more_input_goes_on_until_the_session_ends(commands: Commands, site: Site) -> None:
+    piped = Piped(await commands.start("watch", "s", env=SCREEN))
+    await piped.until("Watching session s")
+    assert piped.process.stdin is not None
+    piped.process.stdin.close()
+    site.broker.publish_nowait("s", "note", {"text": "still here"})
+    await piped.until("still here")
+    site.broker.end_session("s")
+
+    await piped.until("The service says goodbye (session_closed).")
+    await piped.until("The session has ended.")
+    assert (await commands.ended(piped.process))[::2] == (0, "")
+
+
+@pytest.mark.parametrize("name", ["/dev/null", "answers"])
+async def test_input_that_cannot_be_waited_for_only_watches(name: str, commands: Commands, site: Site) -> None:
+    descriptor = os.open(name, os.O_RDONLY | os.O_CREAT)
+    piped = Piped(await commands.start("watch", "s", env=SCREEN, stdin=descriptor))
+    os.close(descriptor)
+    await piped.until("Watching session s")
+    site.broker.publish_nowait("s", "note", {"text": "still here"})
+
+    assert (await piped.until("still here")).endswith("· note still here")
+
+
+async def test_request_that_waited_before_is_shown_once(commands: Commands, site: Site) -> None:
+    ask(site)
+    piped = Piped(await commands.start("watch", "s", env=SCREEN))
+    await piped.until("May this run?")
+    await piped.type("q\n")
+
+    assert "May this run?" not in (await commands.ended(piped.process)).out
+
+
+async def test_request_is_shown_with_all_that_a_person_needs(piped: Piped, site: Site) -> None:
+    ask(site, risk_level="high", description="to save the notes", parameters={"path": "größe", "n": 2**64})
+
+    await piped.until("May this run?")
+    await piped.until("write_file   risk high")
+    await piped.until("because risk high asks a person")
+    await piped.until('"path": "größe"')
+    await piped.until('"n": 18446744073709551616')
+    await piped.until("The agent says (unverified): to save the notes")
+    await piped.until("Denied by itself at ")
+
+
+async def test_request_decided_elsewhere_makes_room_for_the_next(piped: Piped, site: Site, client: Client) -> None:
+    first, second = ask(site, "first_tool"), ask(site, "second_tool")
+    await piped.until("first_tool   risk medium")
+    await client.decide("s", {"approved": False, "request_id": first.request_id, "reason": "elsewhere"})
+    await piped.until("first_tool reject by local: elsewhere")
+    await piped.until("second_tool   risk medium")
+    await piped.type("y\n")
+
+    assert (await decided(second))[0] == "approve"
+
+
+async def test_requests_that_wait_behind_the_one_shown_are_counted(commands: Commands, site: Site) -> None:
+    ask(site, "first_tool")
+    ask(site, "second_tool")
+    piped = Piped(await commands.start("watch", "s", env=SCREEN))
+
+    await piped.until("May this run? (1 of 2 waiting)")
+    await piped.until("first_tool   risk medium")
+
+
+async def test_request_that_is_withdrawn_is_told(piped: Piped, site: Site) -> None:
+    request = ask(site)
+    await piped.until("y approve")
+    request.cancel("the agent withdrew it")
+
+    await piped.until("write_file: the request cancelled (the agent withdrew it)")
+
+
+async def test_what_tools_do_is_shown(piped: Piped, client: Client) -> None:
+    for status in ("executing", "waiting_permission", "completed", "failed", "denied", "cancelled"):
+        details = {"parameters": {"n": 1}, "reason": "why", "duration_ms": 1500}
+        await client.publish(
+            "s", {"type": "tool_status", "data": {"status": status, "tool_name": "t", "details": details}}
+        )
+    progress = {"tool_name": "t", "tool_call_id": "c", "progress": 1, "total": 2, "message": "half"}
+    await client.publish("s", {"type": "tool_progress", "data": progress})
+    await client.publish("s", {"type": "tool_result", "data": {"tool_name": "t", "success": True, "result": {"n": 1}}})
+    await client.publish("s", {"type": "tool_result", "data": {"tool_name": "t", "success": False, "error": "bad"}})
+    lines = [
+        '▶ t runs after 1.50 s  {"n": 1}',
+        "⏸ t waits for a person after 1.50 s",
+        "✔ t is done after 1.50 s",
+        "✖ t failed after 1.50 s",
+        "⊘ t was denied after 1.50 s  why",
+        "⊘ t was cancelled after 1.50 s",
+        "… t 1 of 2  half",
+        "→ t gave {",
+        "→ t gave bad",
+    ]
+
+    for line in lines:
+        assert (await piped.until(line))[9:] == line
+
+
+async def test_what_nobody_needs_to_read_is_not_shown(commands: Commands) -> None:
+    async with serve(settings=Settings(port=0, heartbeat_seconds=0.05)) as site:
+        url = f"{site.url}{site.settings.prefix}"
+        piped = Piped(await commands.start("watch", "s", "--url", url, env=SCREEN))
+        await piped.until("Watching session s")
+        async with Client(url) as client, aclosing(client.events("s")) as events:
+            await client.publish("s", {"type": "tool_result", "data": {"tool_name": "t", "success": True}})
+            await piped.until("→ t gave null")
+            site.broker.get("s").clear_result()
+            beats = 0
+            async for event in events:
+                beats += event["type"] == "heartbeat"
+                if beats == 3:
+                    break
+        site.broker.publish_nowait("s", "note", {"text": "after it"})
+
+        assert (await piped.until("")).endswith("· note after it")
+        await commands.stop_all()
+
+
+async def test_refusal_to_let_another_reader_in_is_told(commands: Commands) -> None:
+    async with serve(settings=Settings(port=0, max_connections_per_session=1)) as site:
+        url = f"{site.url}{site.settings.prefix}"
+        first, second = [Piped(await commands.start("watch", "s", "--url", url, env=SCREEN)) for _ in range(2)]
+        lines = [asyncio.create_task(line_of(piped.process.stdout)) for piped in (first, second)]
+        shown = {(await line)[:27] for line in lines}
+        refused = first if lines[0].result().startswith("Error") else second
+
+        assert shown == {"Watching session s; 1 watch", "Error: This session has 1 r"}
+        await refused.until("The service says goodbye (limit), coming back in ")
+        await commands.stop_all()
+
+
+async def test_long_result_is_cut(piped: Piped, client: Client) -> None:
+    result = {"tool_name": "t", "success": True, "result": list(range(100))}
+    await client.publish("s", {"type": "tool_result", "data": result})
+
+    await piped.until("(82 more lines)")
+
+
+async def test_calls_that_run_already_are_shown_first(commands: Commands, client: Client) -> None:
+    await client.publish("s", {"type": "tool_status", "data": {"status": "executing", "tool_name": "t"}})
+    piped = Piped(await commands.start("watch", "s", env=SCREEN))
+
+    await piped.until("▶ t runs")
+
+
+async def test_event_of_a_type_of_its_own_is_shown_as_json(piped: Piped, client: Client) -> None:
+    await client.publish("s", [{"type": "my.note", "data": {"text": "a", "n": 1}}, {"type": "bare"}])
+
+    await piped.until("· my.note {")
+    await piped.until("· bare null")
+
+
+@pytest.mark.parametrize(
+    "event_type",
+    [
+        "heartbeats",
+        *(
+            pytest.param(
+                name,
+            )
+            for name in ("lost", "readable", "other")
+        ),
+    ],
+)
+async def test_event_of_any_type_is_only_shown(event_type: str, piped: Piped, client: Client) -> None:
+    await client.publish("s", [{"type": event_type, "data": {"n": 1}}, {"type": "note", "data": {"text": "after it"}}])
+
+    await piped.until(f"· {event_type} {{")
+    await piped.until("· note after it")
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        {"parameters": "text", "reason": 5},
+        pytest.param(
+            {"duration_ms": "long"},
+        ),
+    ],
+)
+async def test_odd_details_do_not_end_the_watch(details: dict[str, Any], piped: Piped, client: Client) -> None:
+    status = {"status": "executing", "tool_name": "t", "details": details}
+    await client.publish("s", [{"type": "tool_status", "data": status}, {"type": "note", "data": {"text": "after it"}}])
+
+    await piped.until("· note after it")
+
+
+async def test_nothing_from_elsewhere_reaches_the_terminal_as_it_is(piped: Piped, site: Site, client: Client) -> None:
+    status = {"tool_name": HOSTILE, "details": {"parameters": {HOSTILE: HOSTILE}, "reason": HOSTILE, "error": HOSTILE}}
+    for word in ("executing", "denied", "failed"):
+        await client.publish("s", {"type": "tool_status", "data": {**status, "status": word}})
+    progress = {"tool_name": HOSTILE, "tool_call_id": "c", "progress": 1, "message": HOSTILE}
+    await client.publish("s", {"type": "tool_progress", "data": progress})
+    for result in ({"success": True, "result": [HOSTILE]}, {"success": False, "error": HOSTILE}):
+        await client.publish("s", {"type": "tool_result", "data": {"tool_name": HOSTILE, **result}})
+    await client.publish("s", [{"type": "note", "data": {"text": HOSTILE}}, {"type": "note", "data": {HOSTILE: 1}}])
+    request = ask(site, HOSTILE, parameters={HOSTILE: HOSTILE}, description=HOSTILE, risk_reasons=[HOSTILE])
+    await client.decide("s", {"approved": False, "reason": HOSTILE, "request_id": request.request_id})
+    ask(site, HOSTILE).cancel(HOSTILE)
+    await client.publish("s", {"type": "note", "data": {"text": "the end"}})
+    shown = [await piped.until("") for _ in range(1)]
+    while "the end" not in shown[-1]:
+        shown.append(await piped.until(""))
+
+    assert not {"\x1b", "\x07", "\r", "\x08", "\x9b", "\x7f", "\u202e", "\u200b", "\u2028", "\U000e0041"} & set(
+        "".join(shown)
+    )
+    assert sum("txt.exe" in line for line in shown) >= 14
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "parameters",
+        pytest.param(
+            "tool_name",
+        ),
+        pytest.param(
+            "description",
+        ),
+    ],
+)
+async def test_no_field_of_a_request_can_pose_as_another_line(field: str, piped: Piped, site: Site) -> None:
+    text = "x\nread_file   risk low"
+    ask(site, **{field: {"path": text} if field == "parameters" else text})
+    shown = [await piped.until("")]
+    while "y approve" not in shown[-1]:
+        shown.append(await piped.until(""))
+
+    assert not [line for line in shown if line.strip("│ ").startswith("read_file")]
+
+
+async def test_watch_comes_back_to_a_service_that_was_killed(commands: Commands) -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/agent_backend"
+    service = await commands.start("serve", "--port", str(port))
+    await line_of(service.stdout)
+    piped = Piped(await commands.start("watch", "s", "--url", url, env=SCREEN))
+    await piped.until("Watching session s")
+    async with Client(url) as client:
+        await client.publish("s", {"type": "note"})
+    await piped.until("· note")
+    service.kill()
+    await service.wait()
+    await piped.until("Connection lost (")
+    async with serve(settings=Settings(port=port)):
+        await piped.until("Back on session s; 1 watching.")
+        await piped.until("Some events were missed (epoch); here is the present state.")
+        await piped.type("q\n")
+        assert (await commands.ended(piped.process)).exit_code == 0
+
+
+async def test_decision_while_the_service_is_away_is_told(commands: Commands) -> None:
+    service = await commands.start("serve", "--port", "0")
+    url = (await line_of(service.stdout)).rpartition(" ")[2]
+    piped = Piped(await commands.start("watch", "s", "--url", url, env=SCREEN))
+    async with Client(url) as client:
+        await client.ask("s", "t", {})
+    await piped.until("y approve")
+    service.kill()
+    await piped.until("Connection lost (")
+    await piped.type("y\n")
+
+    await piped.until(f"Not decided: The service at {url} does not answer: ")
+
+
+async def test_session_that_cannot_be_followed_ends_with_one(commands: Commands, site: Site) -> None:
+    ended = await commands.run("watch", "no spaces", env=SCREEN)
+
+    assert ended.exit_code == 1
+    assert ended.err == "notifier-service: A session id matches [A-Za-z0-9._:~-]{1,128}. (invalid)\n"
+
+
+def test_watch_without_rich_says_what_to_install(tmp_path: Path) -> None:
+    for installed in Path(rich.__file__).parent.parent.iterdir():
+        if not installed.name.startswith("rich"):
+            (tmp_path / installed.name).symlink_to(installed)
+    project = Path(notifier_service.__file__).parent.parent
+
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "notifier_service", "watch", "s"],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{project}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    message = "notifier-service: watch needs rich: pip install 'notifier-service[cli]'\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", message)
+
+
+async def test_terminal_that_knows_only_ascii_is_served_too(commands: Commands, site: Site) -> None:
+    piped = Piped(await commands.start("watch", "s", env=SCREEN | {"PYTHONIOENCODING": "ascii"}))
+    await piped.until("Watching session s")
+    site.broker.publish_nowait("s", "note", {"text": "größe"})
+
+    await piped.until("note gr")
+
+
+# Keys
+
+
+def editor(folder: Path, script: str) -> str:
+    """A program that edits its argument in this way."""
+    path = folder / "my editor"
+    path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    path.chmod(stat.S_IRWXU)
+    return f"'{path}'"
+
+
+async def test_key_approves(terminal: Terminal, site: Site) -> None:
+    request = ask(site)
+    await terminal.until("y approve")
+    await terminal.press("y", until="write_file approve by local")
+
+    assert await decided(request) == ("approve", None, {"path": "a.txt"}, None)
+
+
+async def test_key_right_after_a_new_card_decides_nothing(terminal: Terminal, site: Site) -> None:
+    first, second = ask(site, "first_tool"), ask(site, "second_tool")
+    await terminal.until("y approve")
+    await terminal.press("y", until="first_tool approve by local")
+    await terminal.until("second_tool   risk medium")
+    terminal.type("y")
+    await terminal.until(LOOK)
+
+    assert (first.record.status, second.record.status) == ("approved", "pending")
+
+
+async def test_keys_typed_ahead_answer_one_request_only(terminal: Terminal, site: Site) -> None:
+    first, second = ask(site, "first_tool"), ask(site, "second_tool")
+    await terminal.until("y approve")
+    await terminal.press("yyyy", until="first_tool approve by local")
+    await terminal.until("second_tool   risk medium")
+
+    assert (first.record.status, second.record.status) == ("approved", "pending")
+
+
+@pytest.mark.parametrize(
+    ("typed", "reason"), [("too risky, größe\n", "too risky, größe"), ("\n", None), ("  \n", None), ("y\n", "y")]
+)
+async def test_key_rejects_with_the_reason_that_is_typed(
+    typed: str, reason: str | None, terminal: Terminal, site: Site
+) -> None:
+    request = ask(site)
+    await terminal.until("y approve")
+    await terminal.press("n", until="Reason (Enter for none): ")
+    terminal.type(typed)
+
+    assert await decided(request) == ("reject", reason, {"path": "a.txt"}, None)
+    await terminal.until("write_file reject by local")
+
+
+async def test_typed_reason_is_echoed_and_can_be_corrected(terminal: Terminal, site: Site) -> None:
+    request = ask(site)
+    await terminal.until("y approve")
+    await terminal.press("n", until="Reason (Enter for none): ")
+    terminal.type("nn\x7fo\n")
+    await terminal.until("nn")
+
+    assert (await decided(request))[1] == "no"
+
+
+async def test_ctrl_d_at_a_prompt_does_not_make_the_watch_deaf(terminal: Terminal, site: Site) -> None:
+    ask(site)
+    await terminal.until("y approve")
+    await terminal.press("r", until="Response in the tool's place: ")
+    terminal.type("\x04")
+    terminal.type("?\n")
+    async with asyncio.timeout(2):
+        await terminal.until("e  edit the parameters")
+
+
+async def test_output_waits_while_a_person_types(terminal: Terminal, site: Site, client: Client) -> None:
+    request = ask(site)
+    await terminal.until("y approve")
+    await terminal.press("n", until="Reason (Enter for none): ")
+    await client.publish("s", {"type": "note", "data": {"text": "meanwhile"}})
+    terminal.type("no\n")
+    await terminal.until("meanwhile")
+
+    assert "Reason (Enter for none): no\r\n" in terminal.shown
+    assert (await decided(request))[1] == "no"
+
+
+async def test_key_responds_with_the_text_that_is_typed(terminal: Terminal, site: Site) -> None:
+    request = ask(site)
+    await terminal.until("y approve")
+    await terminal.press("r", until="Response in the tool's place: ")
+    terminal.type("it is 42\n")
+
+    assert await decided(request) == ("respond", None, {"path": "a.txt"}, "it is 42")
+
+
+async def test_key_approves_for_the_whole_session(terminal: Terminal, site: Site) -> None:
+    request = ask(site)
+    await terminal.until("y approve")
+    await terminal.press("s", until="write_file approve by local")
+
+    assert request.record.scope == "session"
+    assert ask(site).record.decided_by == "policy"
+
+
+@pytest.fixture
+async def edit_with(commands: Commands, site: Site, tmp_path: Path) -> AsyncIterator[Any]:
+    """Watch with an editor of this script, or of this command, and press e at a request."""
+    terminal = Terminal()
+
+    async def edit(script: str, *, command: str | None = None, until: str) -> tuple[Terminal, PermissionRequest]:
+        await terminal.open(commands, EDITOR=command or editor(tmp_path, script))
+        request = ask(site, parameters={"path": "a.txt", "text": "größe\x1b"})
+        await terminal.until("y approve")
+        await terminal.press("e", until=until)
+        return terminal, request
+
+    try:
+        yield edit
+    finally:
+        await commands.stop_all()
+        terminal.close()
+
+
+async def test_key_opens_the_editor_and_what_it_leaves_is_the_edit(edit_with: Any) -> None:
+    _, request = await edit_with('sed -i s/a.txt/b.txt/ "$1"', until="write_file edit by local")
+
+    assert await decided(request) == ("edit", None, {"path": "b.txt", "text": "größe\x1b"}, None)
+
+
+async def test_editor_sees_what_hides_as_escapes_and_has_the_terminal(edit_with: Any, tmp_path: Path) -> None:
+    script = f'cat "$1" > {tmp_path}/seen; printf \'name? \'; read name; printf \'{{"path": "%s"}}\' $name > "$1"'
+
+    terminal, request = await edit_with(script, until="name? ")
+    terminal.type("c.txt\n")
+
+    assert (await decided(request))[2] == {"path": "c.txt"}
+    seen = (tmp_path / "seen").read_text(encoding="ascii")
+    assert seen == '{\n  "path": "a.txt",\n  "text": "gr\\u00f6\\u00dfe\\u001b"\n}\n'
+
+
+@pytest.mark.parametrize(
+    ("script", "command", "told"),
+    [
+        ("exit 0", None, "Nothing was changed, and nothing decided."),
+        ("exit 3", None, "ended with 3."),
+        ("echo '{' > \"$1\"", None, "Not decided: no valid JSON: "),
+        ("echo '[]' > \"$1\"", None, "Not decided: parameters are a JSON object."),
+        ("", "no-such-editor --wait", "Not decided: no-such-editor --wait: No such file or directory; set EDITOR."),
+        pytest.param(
+            "rm \"$1\"", None, "Not decided",
+        ),
+        pytest.param(
+            "printf '\\377' > \"$1\"", None, "Not decided",
+        ),
+        pytest.param(
+            "", "vi 'unclosed", "set EDITOR",
+        ),
+    ],
+    ids=["unchanged", "failed", "no json", "array", "missing", "removed", "no text", "unclosed"],
+)  # fmt: skip
+async def test_editor_that_leaves_no_edit_decides_nothing(
+    script: str, command: str | None, told: str, edit_with: Any
+) -> None:
+    terminal, request = await edit_with(script, command=command, until=told)
+    await terminal.press("y", until="write_file approve by local")
+
+    assert request.record.decision == "approve"
+
+
+async def test_request_shows_its_parameters_escaped_on_a_terminal(terminal: Terminal, site: Site) -> None:
+    ask(site, HOSTILE, parameters={"command": HOSTILE}, description=HOSTILE)
+    await terminal.until("y approve")
+
+    assert f'"command": "{HARMLESS}"' in terminal.shown
+    assert not {"\x1b", "\x07", "\x08", "\x9b", "\x7f", "\u202e", "\u200b", "\u2028", "\U000e0041"} & set(
+        terminal.shown
+    )
+    assert terminal.shown.count("\r") == terminal.shown.count("\r\n")
+
+
+async def test_coloured_terminal_gets_the_watchs_own_escapes_only(commands: Commands, site: Site) -> None:
+    terminal = Terminal()
+    try:
+        await terminal.open(commands, TERM="xterm-256color")
+        ask(site, HOSTILE, parameters={"command": HOSTILE}, description=HOSTILE)
+        await terminal.until("y approve")
+    finally:
+        await commands.stop_all()
+        terminal.close()
+
+    sequences = {part.partition("m")[0] for part in terminal.shown.split("\x1b")[1:]}
+    assert "\x1b[" in terminal.shown
+    assert [sequence for sequence in sequences if sequence.strip("[0123456789;")] == []
+    assert "\x9b" not in terminal.shown
+
+
+async def test_q_restores_the_terminal(terminal: Terminal) -> None:
+    during = termios.tcgetattr(terminal.keyboard)
+    terminal.type("q")
+
+    assert await terminal.ended() == 0
+    assert not during[3] & termios.ICANON
+    assert termios.tcgetattr(terminal.keyboard) == terminal.settings_before
+
+
+async def test_ctrl_d_ends_the_watch(terminal: Terminal) -> None:
+    terminal.type("\x04")
+
+    assert await terminal.ended() == 0
+
+
+async def test_ctrl_c_restores_the_terminal(terminal: Terminal) -> None:
+    assert terminal.process is not None
+    terminal.process.send_signal(signal.SIGINT)
+
+    assert await terminal.ended() == 130
+    assert termios.tcgetattr(terminal.keyboard) == terminal.settings_before
+
+
+async def test_ctrl_c_while_a_person_types_restores_the_terminal(terminal: Terminal, site: Site) -> None:
+    request = ask(site)
+    await terminal.until("y approve")
+    await terminal.press("n", until="Reason (Enter for none): ")
+    assert terminal.process is not None
+    terminal.process.send_signal(signal.SIGINT)
+
+    assert await terminal.ended() == 130
+    assert termios.tcgetattr(terminal.keyboard) == terminal.settings_before
+    assert request.pending
+
+
+async def test_key_shows_help_and_the_request_again(terminal: Terminal, site: Site) -> None:
+    terminal.type("?")
+    await terminal.until("e  edit the parameters")
+    terminal.type("x")
+    await terminal.until("y, n, e, s, r, d or q; ? explains.")
+    terminal.type("y")
+    await terminal.until("Nothing waits for a decision.")
+    request = ask(site)
+    await terminal.until("y approve")
+    await terminal.press("d", until="May this run?")
+
+    assert request.pending
+
+
+async def test_key_for_a_request_decided_elsewhere_decides_nothing(
+    terminal: Terminal, site: Site, client: Client
+) -> None:
+    request = ask(site)
+    await terminal.until("y approve")
+    await terminal.press("n", until="Reason (Enter for none): ")
+    await client.decide("s", {"approved": True})
+    terminal.type("no\n")
+    await terminal.until("Not decided: local decided otherwise before: approved (approve).")
+
+    assert request.record.status == "approved"

@@ -1,0 +1,24 @@
+"""The service as its users run it: a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+
+@asynccontextmanager
+async def service_process(*flags: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "notifier_service", "serve", "--port", "0", "--log-level", "warning", *flags,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    try:
+        ready = (await process.stdout.readline()).decode()
+        yield process, int(ready.rsplit(":", 1)[1].partition("/")[0])
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()

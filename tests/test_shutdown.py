@@ -1,0 +1,141 @@
+"""SIGTERM ends the process in time with streams open: on a real process, with real signals."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import ClientSession, web
+
+from notifier_service import Broker, Settings, create_app, serve
+from tests.raw_stream import OpenStream
+from tests.service_process import service_process
+
+BASE = "/agent_backend/api"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_signal_ends_the_process_within_two_seconds_and_every_stream_gets_bye(
+    number: signal.Signals, open_stream: OpenStream
+) -> None:
+    async with service_process() as (process, port):
+        streams = [await open_stream(port, f"{BASE}/sse/events/s{index % 7}") for index in range(100)]
+        for stream in streams:
+            await stream.until("snapshot")
+
+        began = time.monotonic()
+        process.send_signal(number)
+        exit_code = await process.wait()
+        took = time.monotonic() - began
+
+        assert exit_code == 0
+        assert took < 2
+        for stream in streams:
+            last = (await stream.events())[-1]
+            assert last["type"] == "bye"
+            assert last["data"]["code"] == "shutdown"
+            assert last["data"]["reconnect"] is True
+            assert last["data"]["retry_ms"] > 2000
+        assert process.stderr is not None
+        assert await process.stderr.read() == b""
+
+
+async def test_stalled_readers_and_held_requests_do_not_delay_the_end(open_stream: OpenStream) -> None:
+    async with service_process("--stalled-seconds", "60") as (process, port), ClientSession() as client:
+        url = f"http://127.0.0.1:{port}{BASE}"
+        for _ in range(5):
+            await open_stream(port, f"{BASE}/sse/events/s", receive_bytes=4096)
+        for _ in range(40):  # more than the kernel takes for a reader that does not read
+            big = {"type": "x", "data": {"text": "x" * 200_000}}
+            async with client.post(f"{url}/events/s", json=big) as response:
+                assert response.status == 201
+        held = asyncio.create_task(
+            client.post(f"{url}/permissions/s?wait=60", json={"tool_name": "t", "parameters": {}})
+        )
+
+        async def endless() -> AsyncIterator[bytes]:
+            yield b'{"type":"a"}\n'
+            await asyncio.Event().wait()
+
+        producing = asyncio.create_task(
+            client.post(f"{url}/events/p", data=endless(), headers={"Content-Type": "application/x-ndjson"})
+        )
+        for session, pending, queued in (("s", 1, None), ("p", 0, 1)):
+            health = {}
+            while health.get("pending_permissions") != pending or queued not in (None, health["queue_size"]):
+                async with client.get(f"{url}/sse/health/{session}") as response:
+                    health = (await response.json())["data"]
+
+        began = time.monotonic()
+        process.terminate()
+        exit_code = await process.wait()
+
+        assert exit_code == 0
+        assert time.monotonic() - began < 2
+        answer = await held
+        record = (await answer.json())["data"]
+        assert (answer.status, record["status"], record["reason"]) == (
+            200,
+            "cancelled",
+            "the service is shutting down",
+        )
+        await asyncio.gather(producing, return_exceptions=True)
+
+
+async def test_second_signal_ends_the_process_at_once(open_stream: OpenStream) -> None:
+    async with service_process("--shutdown-seconds", "300", "--stalled-seconds", "300") as (process, port):
+        await open_stream(port, f"{BASE}/sse/events/s", receive_bytes=4096)
+        async with ClientSession() as client:
+            for _ in range(40):
+                big = {"type": "x", "data": {"text": "x" * 200_000}}
+                await client.post(f"http://127.0.0.1:{port}{BASE}/events/s", json=big)
+
+            process.terminate()
+            refused = False
+            while not refused:  # the listener closes first
+                try:
+                    await client.get(f"http://127.0.0.1:{port}/healthz/live")
+                except OSError:
+                    refused = True
+        process.terminate()
+
+        assert await process.wait() == 128 + signal.SIGTERM
+
+
+async def test_service_in_another_application_ends_with_it(open_stream: OpenStream) -> None:
+    broker = Broker()
+    host = web.Application()
+    host.add_subapp("/notifier/", create_app(broker, Settings()))
+    runner = web.AppRunner(host)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    stream = await open_stream(site.port, f"/notifier{BASE}/sse/events/s")
+    await stream.until("snapshot")
+
+    async with asyncio.timeout(2):
+        await runner.cleanup()
+
+    assert (await stream.events())[-1]["data"]["code"] == "shutdown"
+    assert broker.closed
+
+
+async def test_what_happened_last_reaches_the_readers_before_bye(open_stream: OpenStream) -> None:
+    async with serve(settings=Settings(port=0)) as site:
+        stream = await open_stream(site.port, f"{BASE}/sse/events/s")
+        await stream.until("snapshot")
+        site.broker.ask("s", tool_name="t", parameters={})
+
+    types = [event["type"] for event in await stream.events()]
+    assert types == ["permission_request", "permission_cleared", "bye"]
+
+
+async def test_leaving_serve_frees_the_port_and_the_process_broker() -> None:
+    async with serve(settings=Settings(port=0)) as site:
+        port = site.port
+
+    async with serve(settings=Settings(port=port)) as site:
+        assert site.port == port
