@@ -1,0 +1,125 @@
+"""What the documents say is so."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession
+
+from notifier_service import Settings, errors
+from notifier_service.events import PRODUCED, RESERVED
+from notifier_service.web.routes import ROUTES
+
+ROOT = Path(__file__).parent.parent
+REFERENCE = (ROOT / "docs" / "reference.md").read_text()
+README = (ROOT / "README.md").read_text()
+
+CODES = sorted({error.code for error in vars(errors).values() if isinstance(error, type) and hasattr(error, "code")})
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_setting_is_documented_with_its_default_and_reason(name: str) -> None:
+    field = Settings.model_fields[name]
+    default = f"`{field.default}`" if field.default is not None else ""
+
+    assert f"| `{name}` | {default} | {field.description} |" in REFERENCE
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
+def test_route_is_documented(route: object) -> None:
+    method, path = route.method, route.path  # type: ignore[attr-defined]
+
+    assert f"`{method} {path}`" in REFERENCE
+
+
+@pytest.mark.parametrize("code", [code for code in CODES if code not in ("error", "conflict", "gone")])
+def test_error_code_is_documented(code: str) -> None:
+    assert f"`{code}`" in REFERENCE
+
+
+@pytest.mark.parametrize("event_type", sorted({*PRODUCED, *RESERVED}))
+def test_event_type_is_documented(event_type: str) -> None:
+    assert f"| `{event_type}` |" in REFERENCE
+
+
+def test_readme_shows_the_example_that_runs() -> None:
+    for name, shown in re.findall(r"<!-- (\S+) -->\n```python\n(.*?)```", README, re.S):
+        assert shown == (ROOT / name).read_text()
+    assert "examples/asyncio_program.py" in README
+
+
+def test_json_in_the_documents_is_json() -> None:
+    for block in re.findall(r"```json\n(.*?)```", README + REFERENCE, re.S):
+        assert json.loads(block)
+
+
+def test_links_of_the_documents_lead_somewhere() -> None:
+    for document in (ROOT / "README.md", *ROOT.glob("docs/*.md"), ROOT / "CONTRIBUTING.md"):
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+@pytest.mark.parametrize("approved", [True, False])
+async def test_example_of_an_asyncio_program_deletes_only_what_a_person_approves(
+    tmp_path: Path, approved: bool
+) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(ROOT / "examples" / "asyncio_program.py"), cwd=tmp_path,
+        env={**os.environ, "NOTIFIER_PORT": "0"}, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        url = (await process.stdout.readline()).decode().split()[-1]
+        async with ClientSession() as client:
+            while True:  # until the request is there
+                decision = {"approved": approved, "reason": "keep it"}
+                async with client.post(f"{url}/api/sse/permission-response/s1", json=decision) as response:
+                    if response.status == 200:
+                        break
+        output = (await process.stdout.read()).decode()
+        assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+    assert (tmp_path / "draft.txt").exists() is not approved
+    assert output == ("draft.txt is gone\n" if approved else "delete_file did not run: rejected by local: keep it\n")
+
+
+async def test_example_of_an_aiohttp_application_publishes_what_its_handler_does(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(ROOT / "examples" / "aiohttp_application.py"), cwd=tmp_path,
+        env={**os.environ, "NOTIFIER_PORT": str(free_port())}, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        host = (await process.stdout.readline()).decode().split()[3]
+        async with ClientSession() as client:
+            async with client.get(f"{host}/search?q=x") as response:
+                assert await response.json() == {"matches": 5}
+            async with client.get(f"{host}/notifier/agent_backend/api/sse/health/s1") as response:
+                health = (await response.json())["data"]
+        process.terminate()
+        await process.wait()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+    assert health["queue_size"] == 3
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
