@@ -96,7 +96,7 @@ async def test_example_of_an_asyncio_program_deletes_only_what_a_person_approves
 async def test_example_of_an_aiohttp_application_publishes_what_its_handler_does(tmp_path: Path) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, str(ROOT / "examples" / "aiohttp_application.py"), cwd=tmp_path,
-        env={**os.environ, "NOTIFIER_PORT": str(free_port())}, stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "NOTIFIER_PORT": str(free_port()), "PYTHONUNBUFFERED": "1"}, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
         assert process.stdout is not None
