@@ -30,7 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     command: Command = arguments.command
     try:
-        return asyncio.run(_run(command, arguments))
+        exit_code = asyncio.run(_run(command, arguments))
+        sys.stdout.flush()  # here, where a reader who has left is caught
+        return exit_code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
