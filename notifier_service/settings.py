@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from .limits import Limits
 
@@ -47,12 +54,31 @@ class Settings(Limits, BaseSettings):
     tokens_file: Path | None = Field(
         default=None, description="JSON array of {token or token_sha256, subject?, rights, sessions}, for auth=tokens."
     )
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Web origins that may use the API with credentials, with commas: https://app.example."
+    )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Host names the service answers to, with commas; without, auth=none means loopback's."
+    )
     max_body_bytes: int = Field(
         default=1024 * 1024, ge=1024, description="The largest request body; an NDJSON stream has no total."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="What the command logs."
     )
+
+    @field_validator("allowed_origins", "allowed_hosts", mode="before")
+    @classmethod
+    def _commas_separate(cls, value: Any) -> Any:
+        return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _origins_are_exact(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if not re.fullmatch(r"https?://[^/*\s]+", origin):
+                raise ValueError("an origin is exact, such as https://app.example or http://localhost:5173")
+        return tuple(origin.lower() for origin in origins)
 
     @field_validator("prefix")
     @classmethod

@@ -18,10 +18,10 @@ WRONG = "secret-of-nobody"
 NO_HTTP = [
     f"GET {API}/sse/events/s?token={TOKEN} HTTP/9.x\r\n\r\n",
     f"GARBAGE {TOKEN}\r\n\r\n",
-    f"GET {API}/sse/health/s HTTP/1.1\r\nHost: a\r\nAuthorization Bearer {TOKEN}\r\n\r\n",
-    f"POST {API}/events/s HTTP/1.1\r\nHost: a\r\nContent-Length: {TOKEN}\r\n\r\n",
-    f"GET /{TOKEN * 1000} HTTP/1.1\r\nHost: a\r\n\r\n",
-    f"GET http://[{TOKEN}/ HTTP/1.1\r\nHost: a\r\n\r\n",
+    f"GET {API}/sse/health/s HTTP/1.1\r\nHost: localhost\r\nAuthorization Bearer {TOKEN}\r\n\r\n",
+    f"POST {API}/events/s HTTP/1.1\r\nHost: localhost\r\nContent-Length: {TOKEN}\r\n\r\n",
+    f"GET /{TOKEN * 1000} HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    f"GET http://[{TOKEN}/ HTTP/1.1\r\nHost: localhost\r\n\r\n",
 ]
 
 

@@ -36,6 +36,8 @@ def test_defaults_are_those_of_the_contract() -> None:
         "prefix": "/agent_backend",
         "auth": "none",
         "tokens_file": None,
+        "allowed_origins": (),
+        "allowed_hosts": (),
         "max_body_bytes": 1024 * 1024,
         "shutdown_seconds": 2,
         "log_level": "info",

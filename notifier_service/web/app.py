@@ -17,6 +17,7 @@ from ..settings import Settings
 from .auth import authenticator
 from .boundary import AUTH, BROKER, SETTINGS, answer_errors
 from .idempotency import IDEMPOTENCY, IdempotencyKeys
+from .origin import add_cors_headers, guard_origin
 from .routes import add_routes
 
 __all__ = ["AccessLog", "Site", "create_app", "serve", "server_log"]
@@ -31,13 +32,14 @@ def create_app(broker: Broker | None = None, settings: Settings | None = None) -
     """
     settings = Settings() if settings is None else settings
     broker = Broker(settings) if broker is None else broker
-    app = web.Application(middlewares=[answer_errors], client_max_size=settings.max_body_bytes)
+    app = web.Application(middlewares=[answer_errors, guard_origin], client_max_size=settings.max_body_bytes)
     app[BROKER] = broker
     app[SETTINGS] = settings
     app[AUTH] = authenticator(settings)
     app[IDEMPOTENCY] = IdempotencyKeys()
     add_routes(app, settings.prefix)
     app.on_shutdown.append(_close_broker)
+    app.on_response_prepare.append(add_cors_headers)
     set_process_broker(broker)
     return app
 

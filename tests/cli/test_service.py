@@ -83,7 +83,7 @@ async def test_second_signal_ends_the_service_at_once(commands: Commands) -> Non
     process = await commands.start("serve", "--port", "0", "--shutdown-seconds", "300")
     port = int((await url_of(process)).split(":")[2].partition("/")[0])
     _, slow = await asyncio.open_connection("127.0.0.1", port)
-    head = "POST /agent_backend/api/events/s HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\n"
+    head = "POST /agent_backend/api/events/s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n"
     slow.write(head.encode() + b'Content-Length: 1000\r\n\r\n{"type": "note"}\n')
     async with Client(f"http://127.0.0.1:{port}/agent_backend") as client, aclosing(client.events("s")) as events:
         if (await first(events, "snapshot"))["data"]["last_event_id"].endswith("-0"):
@@ -141,7 +141,7 @@ async def test_requests_are_logged_without_their_query(commands: Commands) -> No
     process = await commands.start("serve", "--port", "0")
     host = (await url_of(process)).removeprefix("http://").partition("/")[0]
     reader, writer = await asyncio.open_connection(*host.split(":"))
-    writer.write(b"GET /healthz/live?token=secret HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    writer.write(b"GET /healthz/live?token=secret HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     await reader.read()
     writer.close()
     process.send_signal(signal.SIGTERM)

@@ -356,8 +356,8 @@ async def test_what_another_route_reads_is_bounded_too(aiohttp_client: Any, brok
 
 
 UNREADABLE = {
-    "query": f"GET {API}/sse/events/s1?token={SECRET}&x={'x' * 9000} HTTP/1.1\r\nHost: x\r\n\r\n".encode(),
-    "header": f"GET {API}/sessions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {SECRET}\0\r\n\r\n".encode(),
+    "query": f"GET {API}/sse/events/s1?token={SECRET}&x={'x' * 9000} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode(),
+    "header": f"GET {API}/sessions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {SECRET}\0\r\n\r\n".encode(),
     "long-header": f"GET {API}/sessions HTTP/1.1\r\nAuthorization: Bearer {SECRET}{'x' * 9000}\r\n\r\n".encode(),
 }
 WHERE_A_TOKEN_IS_UNREADABLE = pytest.mark.parametrize("request_", UNREADABLE.values(), ids=UNREADABLE.keys())

@@ -212,7 +212,7 @@ async def send(service: Service, events: int) -> asyncio.StreamWriter:
     _, writer = await service.connect()
     body = json.dumps([NOTE] * events).encode()
     head = (
-        f"POST {API}/events/s1 HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        f"POST {API}/events/s1 HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         f"Idempotency-Key: k1\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     writer.write(head.encode() + body)

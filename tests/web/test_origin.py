@@ -1,0 +1,136 @@
+"""Which web pages may use the service: cross-site requests, DNS rebinding, CORS."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from notifier_service import Broker, Settings
+
+from .conftest import API, MakeClient, WriteTokens, error_of
+
+APP = "https://app.example"
+EVENTS = f"{API}/events/s1"
+NOTE = {"type": "note"}
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1", "https://app.example.evil"])
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", EVENTS, NOTE),
+        ("POST", f"{API}/sse/permission-response/s1", {"approved": True}),
+        ("DELETE", f"{API}/sessions/s1", None),
+    ],
+)
+async def test_page_of_another_site_changes_nothing(
+    make_client: MakeClient, broker: Broker, method: str, path: str, body: object, origin: str
+) -> None:
+    client = await make_client(broker, allowed_origins="https://app.example")
+    request = broker.ask("s1", tool_name="t", parameters={})
+
+    response = await client.request(method, path, json=body, headers={"Origin": origin})
+
+    assert await error_of(response) == (403, "forbidden")
+    assert (request.pending, broker.get("s1").log.last_seq) == (True, 1)
+
+
+async def test_own_page_and_a_program_may_publish(make_client: MakeClient, broker: Broker) -> None:
+    client = await make_client(broker)
+    own = f"http://{client.host}:{client.port}"
+
+    statuses = [(await client.post(EVENTS, json=NOTE, headers=headers)).status for headers in ({"Origin": own}, {})]
+
+    assert statuses == [201, 201]
+
+
+async def test_allowed_origin_may_publish_and_read_the_answer(make_client: MakeClient) -> None:
+    client = await make_client(allowed_origins=f"{APP}, http://localhost:5173")
+
+    response = await client.post(EVENTS, json=NOTE, headers={"Origin": APP})
+
+    assert response.status == 201
+    assert response.headers["Access-Control-Allow-Origin"] == APP
+    assert response.headers["Access-Control-Allow-Credentials"] == "true"
+    assert response.headers["Vary"] == "Origin"
+
+
+async def test_stream_tells_an_allowed_origin_before_it_begins(make_client: MakeClient) -> None:
+    client = await make_client(allowed_origins=APP)
+
+    async with client.get(f"{API}/sse/events/s1", headers={"Origin": APP}) as response:
+        assert response.headers["Access-Control-Allow-Origin"] == APP
+
+
+async def test_other_origins_get_no_leave_to_read(make_client: MakeClient) -> None:
+    client = await make_client(allowed_origins=APP)
+
+    response = await client.get(f"{API}/sse/health/s1", headers={"Origin": "https://evil.example"})
+
+    assert "Access-Control-Allow-Origin" not in response.headers
+    assert response.headers["Vary"] == "Origin"
+
+
+@pytest.mark.parametrize(("origin", "status"), [(APP, 204), ("https://evil.example", 403)])
+async def test_preflight_is_answered_to_an_allowed_origin_only(
+    make_client: MakeClient, origin: str, status: int
+) -> None:
+    client = await make_client(allowed_origins=APP)
+
+    response = await client.options(EVENTS, headers={"Origin": origin, "Access-Control-Request-Method": "POST"})
+
+    assert response.status == status
+    assert ("Access-Control-Allow-Origin" in response.headers) is (status == 204)
+    if status == 204:
+        assert "Authorization" in response.headers["Access-Control-Allow-Headers"]
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "[", "10.0.0.1"])
+async def test_name_that_was_rebound_to_loopback_is_not_served(
+    make_client: MakeClient, broker: Broker, host: str
+) -> None:
+    client = await make_client(broker)
+
+    response = await client.post(EVENTS, json=NOTE, headers={"Host": host})
+
+    assert await error_of(response) == (403, "forbidden")
+    assert broker.sessions == ()
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:8000", "127.0.0.1", "127.3.2.1:80", "[::1]:8000", "a.localhost"]
+)
+async def test_names_of_loopback_are_served(make_client: MakeClient, host: str) -> None:
+    client = await make_client()
+
+    assert (await client.get("/healthz/live", headers={"Host": host})).status == 200
+
+
+@pytest.mark.parametrize(("host", "status"), [("agents.example", 200), ("x.agents.example", 200), ("localhost", 403)])
+async def test_allowed_hosts_are_the_ones_that_are_served(make_client: MakeClient, host: str, status: int) -> None:
+    client = await make_client(allowed_hosts="agents.example,*.agents.example")
+
+    assert (await client.get("/healthz/live", headers={"Host": host})).status == status
+
+
+async def test_tokens_are_served_under_any_name(make_client: MakeClient, write_tokens: WriteTokens) -> None:
+    path = write_tokens([{"token": "a-token", "rights": ["view"], "sessions": ["*"]}])
+    client = await make_client(auth="tokens", tokens_file=path)
+    headers = {"Host": "agents.example", "Authorization": "Bearer a-token"}
+
+    assert (await client.get(f"{API}/sse/health/s1", headers=headers)).status == 200
+
+
+@pytest.mark.parametrize("origin", ["*", "https://*.example", "app.example", "https://app.example/", "null"])
+def test_origin_that_is_not_exact_refuses_to_start(origin: str) -> None:
+    with pytest.raises(ValidationError, match="an origin is exact"):
+        Settings(allowed_origins=origin)  # type: ignore[arg-type]
+
+
+def test_origins_and_hosts_come_from_the_environment_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFIER_ALLOWED_ORIGINS", "https://App.example, http://localhost:5173,")
+    monkeypatch.setenv("NOTIFIER_ALLOWED_HOSTS", "agents.example")
+    settings = Settings()
+
+    assert settings.allowed_origins == ("https://app.example", "http://localhost:5173")
+    assert settings.allowed_hosts == ("agents.example",)
