@@ -7,7 +7,8 @@ import re
 import secrets
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -203,11 +204,12 @@ class Session:
             limits=limits,
             publish=self._append,
             judge=lambda tool, _parameters, risk: self.judge(tool, risk),
-            count_viewers=lambda: len(self.viewers),
+            count_viewers=lambda: self.viewer_count,
             count=self._count_request,
             clock=clock,
         )
         self.viewers: set[Viewer] = set()
+        self._holding: Counter[str] = Counter()
         #: Streams of this session that ended, by reason.
         self.disconnects: Counter[str] = Counter()
         self.tool_status: ToolStatus | None = None
@@ -337,7 +339,7 @@ class Session:
         try:
             seq = self.log.locate(cursor)
         except CursorLost as lost:
-            return Opening("partial", self.log.last_seq, self._gap(lost), pending)
+            return Opening("partial", self.log.last_seq, self.gap(lost), pending)
         if cursor == "earliest":
             # Such a reader knows nothing: what the log no longer tells is shown beside it.
             return Opening("full", seq, None, pending if seq else ())
@@ -345,7 +347,7 @@ class Session:
 
     def reopen(self, lost: CursorLost) -> Opening:
         """Say where a live reader goes on that fell behind the log."""
-        return Opening("partial", self.log.last_seq, self._gap(lost), [request.record for request in self.desk.pending])
+        return Opening("partial", self.log.last_seq, self.gap(lost), [request.record for request in self.desk.pending])
 
     def hello(self, opening: Opening) -> Hello:
         return Hello(
@@ -354,7 +356,7 @@ class Session:
             last_event_id=self.log.last_event_id,
             resumed=opening.resumed,
             heartbeat_seconds=self.limits.heartbeat_seconds,
-            viewers=len(self.viewers),
+            viewers=self.viewer_count,
         )
 
     def snapshot(self) -> Snapshot:
@@ -368,6 +370,25 @@ class Session:
             tool_result=self.tool_result,
             running=[call for call, _ in self._running.values()],
         )
+
+    @contextmanager
+    def holding(self, transport: str) -> Iterator[None]:
+        """Count a reader that waits for one answer: it sees what is asked, and no limit of streams binds it."""
+        self._holding[transport] += 1
+        try:
+            yield
+        finally:
+            self._holding[transport] -= 1
+
+    @property
+    def connections_by_transport(self) -> dict[str, int]:
+        """Who reads right now, and how."""
+        return dict(Counter(viewer.transport for viewer in self.viewers) + self._holding)
+
+    @property
+    def viewer_count(self) -> int:
+        """How many readers would see what is asked now."""
+        return len(self.viewers) + self._holding.total()
 
     # Life
 
@@ -407,7 +428,8 @@ class Session:
     def _count_request(self, status: str) -> None:
         self.counters.permissions[status] += 1
 
-    def _gap(self, lost: CursorLost) -> Gap:
+    def gap(self, lost: CursorLost) -> Gap:
+        """What a reader with a lost cursor is told; it is counted."""
         self.counters.gaps[lost.reason] += 1
         return Gap(requested=lost.requested, oldest=lost.oldest, newest=lost.newest, reason=lost.reason)
 

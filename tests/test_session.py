@@ -835,3 +835,11 @@ def test_risk_that_is_none_of_the_three_is_refused_and_nothing_is_asked() -> Non
     with pytest.raises(InvalidInput, match="risk_level must be low, medium or high"):
         session.ask(tool_name="t", parameters={}, risk_level="extreme")  # type: ignore[arg-type]
     assert session.log.last_seq == 0
+
+
+def test_reader_that_is_held_for_one_answer_counts_as_a_viewer_while_it_waits() -> None:
+    session = Session("s")
+
+    with session.holding("long-poll"):
+        assert (session.viewer_count, session.connections_by_transport) == (1, {"long-poll": 1})
+    assert (session.viewer_count, session.connections_by_transport) == (0, {})

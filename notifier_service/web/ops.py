@@ -28,7 +28,7 @@ async def list_sessions(call: Call[Query, None]) -> web.Response:
         [
             {
                 "session_id": session.session_id,
-                "connections": len(session.viewers),
+                "connections": session.viewer_count,
                 "pending_permissions": session.desk.pending_count,
                 "last_event_id": session.log.last_event_id,
                 "idle_seconds": round(session.idle_seconds, 3),

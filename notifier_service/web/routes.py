@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from ..permissions import Decision
 from ..session import check_session_id
-from . import ops, permissions, produce, sse
+from . import ops, permissions, polling, produce, sse
 from .auth import Caller, Right
 from .boundary import AUTH, BROKER, SETTINGS, Call, Query, checked, read_json, read_query
 
@@ -59,6 +59,34 @@ ROUTES: Sequence[Route] = (
         "POST", "/api/polling/permission-response/{session_id}", permissions.decide, _rights("approve"),
         "The same, under the path of the polling clients.", body=Decision,
     ),
+    Route(
+        "GET", "/api/polling/session-info/{session_id}", polling.session_info, _rights("view"),
+        "The present state of a session.",
+    ),
+    Route(
+        "GET", "/api/polling/tool-status/{session_id}", polling.tool_status, _rights("view"),
+        "The last tool status.",
+    ),
+    Route(
+        "GET", "/api/polling/permission-request/{session_id}", polling.permission_request, _rights("view"),
+        "The oldest pending permission request.",
+    ),
+    Route(
+        "GET", "/api/polling/tool-result/{session_id}", polling.tool_result, _rights("view"),
+        "The last tool result.",
+    ),
+    Route(
+        "POST", "/api/polling/clear-result/{session_id}", polling.clear_result, _rights("approve"),
+        "Forget the last tool result.",
+    ),
+    Route(
+        "GET", "/api/long-poll/{session_id}", polling.long_poll, _rights("view"),
+        "The events behind a cursor, held until there is one.", query=polling.LongPollQuery,
+    ),
+    Route(
+        "GET", "/api/long-poll/{session_id}", polling.long_poll, _rights("view"),
+        "The same at the root, where the documents' client asks.", query=polling.LongPollQuery, prefixed=False,
+    ),
     Route("GET", "/api/sse/health/{session_id}", sse.health, _rights("view"), "How a session and its readers are."),
     Route("POST", "/api/events/{session_id}", produce.publish, _rights("produce"), "Publish events to a session."),
     Route("POST", "/api/events", produce.publish, _rights("produce"), "Publish events to many sessions."),
@@ -86,7 +114,12 @@ ROUTES: Sequence[Route] = (
 
 
 def add_routes(app: web.Application, prefix: str) -> None:
+    taken = set()
     for route in ROUTES:
+        place = route.method, route.full_path(prefix)
+        if place in taken:
+            continue  # without a prefix, what is behind it is at the root already
+        taken.add(place)
         app.router.add_route(route.method, route.full_path(prefix), _endpoint(route))
         if not route.rights:
             app.router.add_route("HEAD", route.full_path(prefix), _endpoint(route))  # as load balancers ask

@@ -74,15 +74,12 @@ async def health(call: Call[Query, None]) -> web.Response:
     """How a session and its readers are."""
     session = call.broker.open(call.session_id)
     log = session.log.statistics()
-    by_transport: dict[str, int] = {}
-    for viewer in session.viewers:
-        by_transport[viewer.transport] = by_transport.get(viewer.transport, 0) + 1
     return reply(
         {
             "status": "healthy",
             "session_id": session.session_id,
-            "connections": len(session.viewers),
-            "connections_by_transport": by_transport,
+            "connections": session.viewer_count,
+            "connections_by_transport": session.connections_by_transport,
             "queue_size": log.events,
             "queue_capacity": log.capacity,
             "pending_permissions": session.desk.pending_count,

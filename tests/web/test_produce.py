@@ -446,7 +446,10 @@ async def test_a_reader_who_keeps_up_loses_nothing_of_a_long_stream() -> None:
 
 async def test_an_error_in_a_stream_is_told_while_the_sender_still_sends(service: Service) -> None:
     reader, writer = await service.connect()
-    head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = (
+        f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\n"
+        "Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
     writer.write(head.encode() + b'd\r\n{"type":"a"}\n\r\n4\r\nbad\n\r\n')
     received = await reader.readuntil(b'"line":2')
     writer.close()
@@ -484,7 +487,10 @@ async def test_a_packed_stream_is_unpacked(client: Client, broker: Broker) -> No
 
 
 async def test_a_stream_whose_sender_leaves_keeps_what_came(service: Service) -> None:
-    head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = (
+        f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\n"
+        "Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
     _, writer = await service.connect()
     writer.write(head.encode() + b'd\r\n{"type":"a"}\n\r\n')
     broker = service.site.broker

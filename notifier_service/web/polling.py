@@ -1,0 +1,145 @@
+"""Polling and long-polling: the present state by GET, and the log for clients that cannot hold a stream."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+from aiohttp import ETag, web
+from pydantic import Field
+
+from ..errors import CursorLost
+from ..event_log import EventLog
+from ..events import Gap, dump
+from ..session import Session
+from .boundary import Call, Query, reply
+
+__all__ = [
+    "LongPollQuery",
+    "clear_result",
+    "long_poll",
+    "permission_request",
+    "session_info",
+    "tool_result",
+    "tool_status",
+]
+
+
+class LongPollQuery(Query):
+    """``after`` is the cursor behind which to read, without one the next event; ``timeout`` holds for so long."""
+
+    after: str | None = None
+    #: The documents' client gives up after 30 s.
+    timeout: float = Field(default=25, ge=0, le=60)
+
+
+async def session_info(call: Call[Query, None]) -> web.Response:
+    """The whole present state."""
+    session = _polled(call)
+    snapshot = session.snapshot()
+    return _unless_known(
+        call,
+        session,
+        {
+            "tool_status": snapshot.tool_status,
+            "permission_request": snapshot.permission_request,
+            "permission_requests": snapshot.permission_requests,
+            "tool_result": snapshot.tool_result,
+            "last_event_id": snapshot.last_event_id,
+            "viewers": session.viewer_count,
+        },
+    )
+
+
+async def tool_status(call: Call[Query, None]) -> web.Response:
+    """The last tool status, or null."""
+    session = _polled(call)
+    return _unless_known(call, session, session.tool_status)
+
+
+async def permission_request(call: Call[Query, None]) -> web.Response:
+    """The oldest pending permission request, or null."""
+    session = _polled(call)
+    return _unless_known(call, session, session.snapshot().permission_request)
+
+
+async def tool_result(call: Call[Query, None]) -> web.Response:
+    """The last tool result, or null."""
+    session = _polled(call)
+    return _unless_known(call, session, session.tool_result)
+
+
+async def clear_result(call: Call[Query, None]) -> web.Response:
+    """Forget the last result; without effect when there is none."""
+    session = _polled(call)
+    session.clear_result()
+    return reply({"tool_result": None, "last_event_id": session.log.last_event_id})
+
+
+async def long_poll(call: Call[LongPollQuery, None]) -> web.Response:
+    """The events behind a cursor, and the state; held until there is one or the time is over."""
+    session = _polled(call)
+    log = session.log
+    gap: Gap | None = None
+    try:
+        seq = log.last_seq if call.query.after is None else log.locate(call.query.after)
+        with session.holding("long-poll"):
+            await log.wait_after(seq, timeout_seconds=call.query.timeout)
+    except CursorLost as lost:
+        # The cursor was lost before, or while a burst went through the log.
+        seq, gap = log.last_seq, session.gap(lost)
+    response = web.Response(body=_long_poll_body(session, seq, gap), content_type="application/json", charset="utf-8")
+    response.headers.update({"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"})
+    if log.closed:
+        response.force_close()
+    return response
+
+
+def _polled(call: Call[Any, None]) -> Session:
+    session = call.broker.open(call.session_id)
+    session.touch()
+    return session
+
+
+def _unless_known(call: Call[Query, None], session: Session, data: Any) -> web.Response:
+    """The state with an ETag, or 304 when the client has it already; whatever changes the state moves the log."""
+    tag = ETag(f"{session.log.last_event_id}.{session.viewer_count}", is_weak=True)
+    known = call.request.if_none_match or ()
+    is_known = any(found.value in (tag.value, "*") for found in known)
+    response = web.Response(status=304) if is_known else reply(data)
+    response.headers["Cache-Control"] = "private, no-cache"  # keep it, and ask each time
+    response.etag = tag
+    return response
+
+
+class _Body(NamedTuple):
+    first: int
+    last: int
+    body: bytes
+
+
+_bodies: WeakKeyDictionary[EventLog, _Body] = WeakKeyDictionary()
+
+
+def _long_poll_body(session: Session, seq: int, gap: Gap | None) -> bytes:
+    """The answer; those who waited at the same place share it, because the state depends on the log's end alone."""
+    log = session.log
+    before = _bodies.get(log)
+    if gap is None and before is not None and (before.first, before.last) == (seq, log.last_seq):
+        return before.body
+    events = log.read_after(seq)
+    snapshot = session.snapshot()
+    state = dump(
+        {
+            "last_event_id": snapshot.last_event_id,
+            "gap": gap,
+            "tool_status": snapshot.tool_status,
+            "permission_request": snapshot.permission_request,
+            "permission_requests": snapshot.permission_requests,
+            "tool_result": snapshot.tool_result,
+        }
+    )
+    body = b'{"success":true,"data":{"events":[%s],%s}' % (b",".join([event.json for event in events]), state[1:])
+    if gap is None:
+        _bodies[log] = _Body(seq, log.last_seq, body)
+    return body
