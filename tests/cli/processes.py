@@ -34,7 +34,7 @@ class Commands:
     """Starts ``notifier-service`` and leaves nothing of it running."""
 
     def __init__(self) -> None:
-        self._processes: list[Process] = []
+        self._processes: list[tuple[str, Process]] = []
 
     async def start(self, *arguments: str, **how: Any) -> Process:
         """Start the command; standard input, output and error are pipes unless ``how`` says otherwise."""
@@ -45,7 +45,7 @@ class Commands:
             sys.executable, "-m", "notifier_service", *arguments, **{**pipes, **how}, env=environment,
             start_new_session=True,
         )  # fmt: skip
-        self._processes.append(process)
+        self._processes.append((arguments[0], process))
         return process
 
     async def run(self, *arguments: str, typed: str = "", **how: Any) -> Finished:
@@ -65,8 +65,9 @@ class Commands:
 
     async def stop_all(self) -> None:
         """End what still runs, with all that it started: in an orderly way if it can, and in any case."""
-        for process in self._processes:
-            for number in (signal.SIGINT, signal.SIGKILL):
+        for command, process in self._processes:
+            # A watch leaves nothing behind that would need an orderly end.
+            for number in (signal.SIGINT, signal.SIGKILL)[command == "watch" :]:
                 with suppress(ProcessLookupError, TimeoutError):
                     os.killpg(process.pid, number)
                     async with asyncio.timeout(5):
