@@ -31,6 +31,7 @@ __all__ = [
     "error_body",
     "held",
     "invalid",
+    "json_answer",
     "read_body",
     "read_json",
     "read_query",
@@ -245,7 +246,12 @@ def as_error(error: errors.NotifierError) -> bytes:
     return dump({"type": "error", **error_body(error), "code": error.code})
 
 
-def _json(value: Any, status: int) -> web.Response:
+def json_answer(body: bytes, status: int = 200) -> web.Response:
+    """An answer whose JSON is encoded already."""
     return web.Response(
-        body=dump(value), status=status, content_type="application/json", charset="utf-8", headers=_ANSWER_HEADERS
+        body=body, status=status, content_type="application/json", charset="utf-8", headers=_ANSWER_HEADERS
     )
+
+
+def _json(value: Any, status: int) -> web.Response:
+    return json_answer(dump(value), status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -9,10 +10,10 @@ from aiohttp import ETag, web
 from pydantic import Field
 
 from ..errors import CursorLost
-from ..event_log import EventLog
+from ..event_log import Event, EventLog
 from ..events import Gap, dump
 from ..session import Session
-from .boundary import Call, Query, reply
+from .boundary import Call, Query, json_answer, reply
 
 __all__ = [
     "LongPollQuery",
@@ -81,15 +82,15 @@ async def long_poll(call: Call[LongPollQuery, None]) -> web.Response:
     session = _polled(call)
     log = session.log
     gap: Gap | None = None
+    events: Sequence[Event] = ()
     try:
         seq = log.last_seq if call.query.after is None else log.locate(call.query.after)
         with session.holding("long-poll"):
-            await log.wait_after(seq, timeout_seconds=call.query.timeout)
+            events = await log.wait_after(seq, timeout_seconds=call.query.timeout)
     except CursorLost as lost:
         # The cursor was lost before, or while a burst went through the log.
         seq, gap = log.last_seq, session.gap(lost)
-    response = web.Response(body=_long_poll_body(session, seq, gap), content_type="application/json", charset="utf-8")
-    response.headers.update({"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"})
+    response = json_answer(_long_poll_body(session, seq, events, gap))
     if log.closed:
         response.force_close()
     return response
@@ -121,13 +122,12 @@ class _Body(NamedTuple):
 _bodies: WeakKeyDictionary[EventLog, _Body] = WeakKeyDictionary()
 
 
-def _long_poll_body(session: Session, seq: int, gap: Gap | None) -> bytes:
+def _long_poll_body(session: Session, seq: int, events: Sequence[Event], gap: Gap | None) -> bytes:
     """The answer; those who waited at the same place share it, because the state depends on the log's end alone."""
     log = session.log
     before = _bodies.get(log)
     if gap is None and before is not None and (before.first, before.last) == (seq, log.last_seq):
         return before.body
-    events = log.read_after(seq)
     snapshot = session.snapshot()
     state = dump(
         {
@@ -140,6 +140,6 @@ def _long_poll_body(session: Session, seq: int, gap: Gap | None) -> bytes:
         }
     )
     body = b'{"success":true,"data":{"events":[%s],%s}' % (b",".join([event.json for event in events]), state[1:])
-    if gap is None:
+    if gap is None and session.viewer_count:  # for the others who wait; one alone leaves no copy behind
         _bodies[log] = _Body(seq, log.last_seq, body)
     return body
