@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 import aiohttp
@@ -20,8 +22,13 @@ DEFAULT_URL = "http://127.0.0.1:8000/agent_backend"
 
 _FIRST_BACKOFF_SECONDS = 0.5
 _MAX_BACKOFF_SECONDS = 30.0
-#: Silence until ``hello`` says how often a heartbeat comes.
-_FIRST_SILENCE_SECONDS = 30.0
+_MAX_PROBE_SECONDS = 2 * 60 * 60.0
+#: What an answer may take beyond the time that it is held.
+_ANSWER_SECONDS = 10.0
+
+_T = TypeVar("_T")
+#: An event, and the cursor of whoever has seen it.
+_Steps = AsyncGenerator[tuple[str | None, dict[str, Any]], None]
 
 
 class Client:
@@ -29,10 +36,25 @@ class Client:
 
     Every call raises ``ServiceUnavailable`` when nobody answers there, and ``ServiceRefused``, with the ``code`` and
     ``details`` of contract section 9, when the answer is an error. The token travels in a header, never in a URL.
+
+    ``events`` leaves a stream in which nothing comes for ``silence_seconds`` before its ``hello`` (two default
+    heartbeats), or for 2.5 heartbeats after it, and goes on over long-polls that are held for ``poll_seconds`` (60 at
+    most). The stream is tried again after ``probe_seconds``, each time twice as late, and after every lost connection.
     """
 
-    def __init__(self, url: str = DEFAULT_URL, *, token: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        token: str | None = None,
+        silence_seconds: float = 30,
+        poll_seconds: float = 25,
+        probe_seconds: float = 600,
+    ) -> None:
         self.url = url.rstrip("/")
+        self._silence_seconds = silence_seconds
+        self._poll_seconds = poll_seconds
+        self._probe_seconds = probe_seconds
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self._http: aiohttp.ClientSession | None = None
 
@@ -57,32 +79,54 @@ class Client:
         """Follow a session: every event once and in order, across dropped connections, restarts and gaps.
 
         ``after`` is the cursor to go on from; without one the present state comes first (``snapshot``). ``on_lost``
-        hears why a connection dropped; the next ``hello`` says that it is back. Ends after a ``bye`` that tells not
-        to come back. Raises ``ServiceRefused`` for an answer that another try would not change.
+        hears why a connection dropped or was left for another way, the stream or long-poll; the next ``hello`` says
+        that it is back. Over long-poll there is no ``bye``, and ``snapshot`` does not tell what is ``running``. Ends
+        after a ``bye`` that tells not to come back. Raises ``ServiceRefused`` for an answer that another try would not
+        change.
         """
-        cursor = after
-        backoff = _FIRST_BACKOFF_SECONDS
+        cursor, backoff, streaming = after, _FIRST_BACKOFF_SECONDS, True
+        probe_seconds, next_probe_seconds = 0.0, self._probe_seconds
         while True:
-            pause = None
+            pause: float | None = None
+            retry_after = 0.0
+            steps = (
+                self._stream(session_id, cursor) if streaming else self._long_poll(session_id, cursor, probe_seconds)
+            )
             try:
-                async for event_id, event in self._stream(session_id, cursor):
-                    if event_id is not None:
-                        cursor = event_id
-                    backoff = _FIRST_BACKOFF_SECONDS
-                    yield event
-                    if event["type"] == "bye":
-                        if not event["data"]["reconnect"]:
-                            return
-                        pause = event["data"]["retry_ms"] / 1000
-                reason = "the service ended the stream"
+                async with aclosing(steps):
+                    async for place, event in steps:
+                        cursor = place
+                        if "id" in event or event["type"] == "heartbeat":
+                            backoff = _FIRST_BACKOFF_SECONDS  # what only greets and falls silent has proven nothing
+                        yield event
+                        if event["type"] == "bye":
+                            if not event["data"]["reconnect"]:
+                                return
+                            pause = event["data"]["retry_ms"] / 1000
+                            break
+                if streaming:
+                    reason = "the service ended the stream"
+                else:
+                    reason, pause, streaming = "the stream gets through again: going back to it", 0.0, True
+            except _Silent:
+                # Somebody holds the stream back. What he holds is behind the cursor, and comes over long-poll.
+                reason, pause, streaming = "the stream stays silent: going on over long-poll", 0.0, False
+                probe_seconds, next_probe_seconds = next_probe_seconds, _later(next_probe_seconds)
             except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
                 reason = str(error) or type(error).__name__
+                probe_seconds = 0.0  # the way there may be another one afterwards
+                if isinstance(error, _Busy):
+                    retry_after = error.retry_after
             if on_lost is not None:
                 on_lost(reason)
             if pause is None:
-                pause = random.uniform(backoff / 2, backoff)
+                pause = retry_after + random.uniform(backoff / 2, backoff)
                 backoff = min(_MAX_BACKOFF_SECONDS, backoff * 2)
             await asyncio.sleep(pause)
+
+    async def session_info(self, session_id: str) -> dict[str, Any]:
+        """Return the present state of a session, and how many watch it."""
+        return await self._record("GET", _session_info(session_id))
 
     async def decide(self, session_id: str, decision: Mapping[str, Any]) -> dict[str, Any]:
         """Answer a permission request with the body of contract section 4; return its record."""
@@ -143,33 +187,106 @@ class Client:
         """End a session."""
         return await self._record("DELETE", f"/api/sessions/{_quoted(session_id)}")
 
-    async def _stream(self, session_id: str, cursor: str | None) -> AsyncIterator[tuple[str | None, dict[str, Any]]]:
+    async def _stream(self, session_id: str, cursor: str | None) -> _Steps:
+        """Follow over the stream. Raises ``_Silent`` when nothing comes for too long, whoever holds it back."""
         headers = {"Accept": "text/event-stream"} | ({} if cursor is None else {"Last-Event-ID": cursor})
         url = f"{self.url}/api/sse/events/{_quoted(session_id)}"
-        async with self._session.get(url, headers=headers) as response:
-            if response.status == 429 or response.status >= 500:
-                raise aiohttp.ClientError(f"the service answers {response.status}")
+        silence_seconds = self._silence_seconds
+        async with await _heard(self._session.get(url, headers=headers), silence_seconds) as response:
+            _not_busy(response)
             await _refused(response)
-            silence_seconds = _FIRST_SILENCE_SECONDS
-            event_id: str | None = None
-            data: list[bytes] = []
-            lines = _lines(response.content)
-            while True:
-                async with asyncio.timeout(silence_seconds):
-                    line = await anext(lines, None)
-                if line is None:
-                    return
-                if line.startswith(b"id: "):
-                    event_id = line[4:].decode()
-                elif line.startswith(b"data: "):
-                    data.append(line[6:])
-                elif not line and data:
-                    event: dict[str, Any] = json.loads(b"\n".join(data))
+            frames = _Frames()
+            while piece := await _heard(response.content.readany(), silence_seconds):
+                for event_id, event in frames.take(piece):
                     if event["type"] == "hello":
                         # Two heartbeats missing and a little more: the connection is dead, or somebody holds it back.
                         silence_seconds = event["data"]["heartbeat_seconds"] * 2.5
-                    yield event_id, event
-                    event_id, data = None, []
+                    if event["type"] == "snapshot":
+                        cursor = event["data"]["last_event_id"]
+                    elif event_id is not None and (event["type"] != "hello" or event["data"]["resumed"] == "full"):
+                        # Who has only the hello of another opening still needs the snapshot.
+                        cursor = event_id
+                    yield cursor, event
+
+    async def _long_poll(self, session_id: str, cursor: str | None, probe_seconds: float) -> _Steps:
+        """Follow over long-poll, opened as a stream is; ends when the stream gets through again.
+
+        The stream is tried beside it, on a connection of its own: a person who must decide waits for no probe.
+        """
+        state = await self._poll(session_id, cursor, 0)
+        viewers = (await self._answer(_session_info(session_id)))["viewers"]
+        events, gap, last_event_id = state.pop("events"), state.pop("gap"), state["last_event_id"]
+        resumed = "none" if cursor is None else "full" if gap is None else "partial"
+        is_earliest = cursor == "earliest"
+        if not events:
+            cursor = last_event_id
+        hello = {
+            "session_id": session_id,
+            "epoch": last_event_id.partition("-")[0],
+            "last_event_id": last_event_id,
+            "resumed": resumed,
+            "heartbeat_seconds": self._poll_seconds,
+            "viewers": viewers + 1,
+        }
+        yield cursor, {"type": "hello", "data": hello}
+        if gap is not None:
+            yield cursor, {"type": "gap", "data": gap}
+        if resumed != "full":
+            yield cursor, {"type": "snapshot", "data": state | {"running": []}}
+        if resumed != "full" or is_earliest:
+            told = {event["data"]["request_id"] for event in events if event["type"] == "permission_request"}
+            for record in state["permission_requests"]:
+                if record["request_id"] not in told:
+                    yield cursor, {"type": "permission_request", "data": record | {"replayed": True}}
+        probe = asyncio.create_task(self._probe(session_id, probe_seconds))
+        try:
+            while True:
+                for event in events:
+                    cursor = event["id"]
+                    yield cursor, event
+                if probe.done():
+                    probe.result()
+                    return
+                asked_at = time.monotonic()
+                answer = await self._poll(session_id, cursor, self._poll_seconds)
+                events = answer["events"]
+                if answer["gap"] is not None:
+                    raise aiohttp.ClientError(f"the place in the session was lost ({answer['gap']['reason']})")
+                if not events:
+                    # So ends a session or a service. Asking again at once might get the same answer for ever.
+                    if time.monotonic() - asked_at < self._poll_seconds * 0.9:
+                        raise aiohttp.ClientError("the service ended a long-poll before its time")
+                    yield cursor, {"type": "heartbeat", "timestamp": round(time.time(), 3)}
+        finally:
+            probe.cancel()
+            await asyncio.gather(probe, return_exceptions=True)
+
+    async def _probe(self, session_id: str, pause: float) -> None:
+        """Return when the stream gets through: not only its opening, but what comes after it."""
+        while True:
+            await asyncio.sleep(pause)
+            with suppress(_Silent, ServiceRefused, aiohttp.ClientError, TimeoutError, ConnectionError):
+                async with aclosing(self._stream(session_id, None)) as steps:
+                    async for _, event in steps:
+                        if "id" in event or event["type"] == "heartbeat":
+                            return
+            pause = _later(max(pause, self._probe_seconds / 2))
+
+    async def _poll(self, session_id: str, cursor: str | None, seconds: float) -> dict[str, Any]:
+        query = {"timeout": str(seconds)} | ({} if cursor is None else {"after": cursor})
+        return await self._answer(f"/api/long-poll/{_quoted(session_id)}", query, held_seconds=seconds)
+
+    async def _answer(
+        self, path: str, query: Mapping[str, str] | None = None, *, held_seconds: float = 0
+    ) -> dict[str, Any]:
+        """The data of an answer, or the same errors as those of a stream."""
+        async with (
+            asyncio.timeout(held_seconds + _ANSWER_SECONDS),
+            self._session.get(self.url + path, params=query or {}) as response,
+        ):
+            _not_busy(response)
+            await _refused(response)
+            return dict(await _data(response))
 
     async def _record(self, method: str, path: str, **more: Any) -> dict[str, Any]:
         return dict(await self._call(method, path, **more))
@@ -199,15 +316,66 @@ class Client:
         return self._http
 
 
-async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """Lines without their ends; an event may be longer than any line that aiohttp itself reads."""
-    pieces: list[bytes] = []
-    async for piece in content.iter_any():
+class _Silent(Exception):
+    """A stream says nothing for longer than its heartbeats allow."""
+
+
+class _Busy(aiohttp.ClientError):
+    """The service, or whoever stands before it, cannot answer now; ``retry_after`` is in seconds."""
+
+    def __init__(self, status: int, retry_after: float) -> None:
+        super().__init__(f"the service answers {status}")
+        self.retry_after = retry_after
+
+
+class _Frames:
+    """The events in the bytes of a stream, with their ids; an event may be longer than any line that aiohttp reads."""
+
+    def __init__(self) -> None:
+        self._line: list[bytes] = []
+        self._id: str | None = None
+        self._data: list[bytes] = []
+
+    def take(self, piece: bytes) -> Iterator[tuple[str | None, dict[str, Any]]]:
+        """The events that are whole with this piece."""
         *lines, rest = piece.split(b"\n")
-        for line in lines:
-            yield b"".join([*pieces, line])
-            pieces = []
-        pieces.append(rest)
+        for end in lines:
+            line = b"".join([*self._line, end])
+            self._line = []
+            if line.startswith(b"id: "):
+                self._id = line[4:].decode()
+            elif line.startswith(b"data: "):
+                self._data.append(line[6:])
+            elif not line and self._data:
+                yield self._id, json.loads(b"\n".join(self._data))
+                self._id, self._data = None, []
+        self._line.append(rest)
+
+
+async def _heard(coming: Awaitable[_T], silence_seconds: float) -> _T:
+    """What comes within the time. Raises ``_Silent`` otherwise, unlike a connection that does not come about."""
+    try:
+        async with asyncio.timeout(silence_seconds) as silence:
+            return await coming
+    except TimeoutError:
+        if silence.expired():
+            raise _Silent from None
+        raise
+
+
+def _later(seconds: float) -> float:
+    return min(_MAX_PROBE_SECONDS, seconds * 2)
+
+
+def _session_info(session_id: str) -> str:
+    return f"/api/polling/session-info/{_quoted(session_id)}"
+
+
+def _not_busy(response: aiohttp.ClientResponse) -> None:
+    if response.status == 429 or response.status >= 500:
+        wait = response.headers.get("Retry-After", "")
+        # A date instead of seconds is legal, and nobody here sends one.
+        raise _Busy(response.status, float(wait) if wait.isascii() and wait.isdigit() and len(wait) < 6 else 0)
 
 
 async def _data(response: aiohttp.ClientResponse) -> Any:

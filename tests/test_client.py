@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from notifier_service import Broker, Client, Limits, Settings, SimpleNotifier, serve
 from notifier_service.errors import ServiceRefused, ServiceUnavailable
+from notifier_service.events import ToolStatus
 from notifier_service.web import Site
 from tests.cli.processes import free_port
 
@@ -27,6 +29,13 @@ async def site() -> AsyncIterator[Site]:
 async def client(site: Site) -> AsyncIterator[Client]:
     async with Client(url_of(site)) as client:
         yield client
+
+
+PREFIX = "/agent_backend"
+STREAM = f"{PREFIX}/api/sse/events/s"
+LONG_POLL = f"{PREFIX}/api/long-poll/s"
+SILENT = "the stream stays silent: going on over long-poll"
+THROUGH = "the stream gets through again: going back to it"
 
 
 def url_of(site: Site) -> str:
@@ -47,8 +56,151 @@ async def read_until(events: AsyncIterator[dict[str, Any]], event_type: str) -> 
 @asynccontextmanager
 async def following(url: str, **more: Any) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
     """The events of session ``s``, read by a client of its own."""
-    async with Client(url) as client, aclosing(client.events("s", **more)) as events:
+    seconds = {name: more.pop(name) for name in ("silence_seconds", "poll_seconds", "probe_seconds") if name in more}
+    async with Client(url, **seconds) as client, aclosing(client.events("s", **more)) as events:
         yield events
+
+
+@asynccontextmanager
+async def stranger(answer: bytes, *, stays: bool = False) -> AsyncIterator[str]:
+    """A server that is no notifier_service and answers everything so; its URL. It leaves first, unless it ``stays``."""
+    answering: set[asyncio.Task[None]] = set()
+
+    async def reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        answering.add(task)
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer)
+            await writer.drain()
+            if stays:
+                await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(reply, "127.0.0.1")
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        await asyncio.gather(*answering)
+
+
+def stream_of(*events: dict[str, Any]) -> bytes:
+    """The head of a stream, and these events."""
+    frames = [b"data: " + json.dumps(event).encode() + b"\n\n" for event in events]
+    return b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + b"".join(frames)
+
+
+class Buffering:
+    """A proxy that holds an answer back until it has ended, unless its length is known, as nginx does.
+
+    ``passes_pieces`` of each come through before: nginx passes what has filled a buffer.
+    """
+
+    def __init__(self, port: int, *, passes_pieces: int = 0) -> None:
+        self._target = port
+        self._passes_pieces = passes_pieces
+        self._ends: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None]] = set()
+        #: Whether it holds back, from now on.
+        self.holds_back = True
+        #: The paths that were asked for, and what it answers in the service's place to those that begin so.
+        self.asked: list[str] = []
+        self.answers: dict[str, bytes] = {}
+        self._on_change = asyncio.Event()
+        self.url = ""
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Buffering]:
+        server = await asyncio.start_server(self._accept, "127.0.0.1")
+        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}{PREFIX}"
+        try:
+            yield self
+        finally:
+            server.close()
+            for task in self._serving:
+                task.cancel()
+            await asyncio.gather(*self._serving, return_exceptions=True)
+
+    def cut(self) -> None:
+        for end in self._ends:
+            end.transport.abort()
+
+    def polls(self) -> list[str]:
+        """The long-polls that were asked for."""
+        return [path for path in self.asked if path.startswith(LONG_POLL)]
+
+    async def until_asked(self, start: str, times: int = 1) -> None:
+        """Wait until paths that begin so have been asked for so often."""
+        async with asyncio.timeout(20):
+            while sum(path.startswith(start) for path in self.asked) < times:
+                self._on_change.clear()
+                await self._on_change.wait()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        self._ends.add(writer)
+        with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            while await self._pass_one(reader, writer):
+                pass
+        self._ends.discard(writer)
+        writer.close()
+
+    async def _pass_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Answer one request; whether the connection stays."""
+        request = await reader.readuntil(b"\r\n\r\n")
+        path = request.split()[1].decode()
+        self.asked.append(path)
+        self._on_change.set()
+        for start, answer in self.answers.items():
+            if path.startswith(start):
+                writer.write(answer)
+                return b"Connection: close" not in answer
+        service_reader, service_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        service_writer.write(request)
+        leaving = asyncio.create_task(reader.read(1))
+        answering = asyncio.create_task(self._pass_answer(service_reader, writer))
+        try:
+            await asyncio.wait({leaving, answering}, return_when=asyncio.FIRST_COMPLETED)
+            return answering.done() and not leaving.done() and await answering
+        finally:
+            service_writer.close()
+            for task in (leaving, answering):
+                task.cancel()
+            await asyncio.gather(leaving, answering, return_exceptions=True)
+
+    async def _pass_answer(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> bool:
+        head = await source.readuntil(b"\r\n\r\n")
+        for line in head.split(b"\r\n"):
+            name, _, value = line.partition(b":")
+            if name.lower() == b"content-length":
+                sink.write(head + await source.readexactly(int(value)))
+                return True
+        held, pieces = [head], 0
+        while piece := await source.read(65536):
+            held.append(piece)
+            pieces += 1
+            if not self.holds_back or pieces <= self._passes_pieces:
+                sink.write(b"".join(held))
+                held.clear()
+        sink.write(b"".join(held))
+        return False
+
+
+@pytest.fixture
+async def lively() -> AsyncIterator[Site]:
+    """A service whose heart beats so fast that silence is soon noticed."""
+    async with serve(settings=Settings(port=0, heartbeat_seconds=0.1)) as site:
+        yield site
+
+
+@pytest.fixture
+async def proxy(lively: Site) -> AsyncIterator[Buffering]:
+    async with Buffering(lively.port).running() as proxy:
+        yield proxy
 
 
 class Wire:
@@ -210,6 +362,20 @@ async def test_bye_that_tells_not_to_come_back_ends_the_iteration(site: Site, cl
     assert (read[-1]["data"]["code"], read[-1]["data"]["reconnect"]) == ("session_closed", False)
 
 
+async def test_bye_is_the_end_of_a_stream_that_somebody_holds_open() -> None:
+    lost: list[str] = []
+    hello = {"type": "hello", "data": {"heartbeat_seconds": 0.1}}
+    bye = {"type": "bye", "data": {"code": "slow", "reconnect": True, "retry_ms": 10}}
+    async with (
+        stranger(stream_of(hello, bye), stays=True) as url,
+        following(url, on_lost=lost.append) as events,
+    ):
+        await read_until(events, "bye")
+        await read_until(events, "bye")
+
+    assert lost == ["the service ended the stream"]
+
+
 async def test_refused_stream_ends_with_the_refusal(client: Client) -> None:
     with pytest.raises(ServiceRefused) as refused:
         await anext(client.events("no spaces"))
@@ -230,24 +396,419 @@ async def test_silent_stream_is_kept_by_heartbeats() -> None:
 
 async def test_stream_without_heartbeats_is_taken_for_dead() -> None:
     lost: asyncio.Queue[str] = asyncio.Queue()
-
-    async def hold_back(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        hello = {"type": "hello", "data": {"heartbeat_seconds": 0.02}}
-        head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
-        writer.write(head + b"data: " + json.dumps(hello).encode() + b"\n\n")
-        await reader.read()  # until the client has had enough
-        writer.close()
-
-    server = await asyncio.start_server(hold_back, "127.0.0.1")
-    port = server.sockets[0].getsockname()[1]
-    async with following(f"http://127.0.0.1:{port}", on_lost=lost.put_nowait) as events:
+    hello = {"type": "hello", "data": {"heartbeat_seconds": 0.02}}
+    async with stranger(stream_of(hello), stays=True) as url, following(url, on_lost=lost.put_nowait) as events:
         reading = asyncio.create_task(read_until(events, "never"))
         reason = await asyncio.wait_for(lost.get(), 20)
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
+
+    assert reason == SILENT
+
+
+# Behind a proxy that holds streams back
+
+
+def note(number: int) -> dict[str, Any]:
+    return {"type": "note", "data": {"n": number}}
+
+
+def publish(site: Site, *numbers: int) -> list[str]:
+    return [site.broker.publish_nowait("s", "note", {"n": number}).id for number in numbers]
+
+
+def numbers_of(events: list[dict[str, Any]]) -> list[int]:
+    return [event["data"]["n"] for event in events if event["type"] == "note"]
+
+
+async def until(state: Callable[[], object]) -> None:
+    """Let others run until ``state`` holds."""
+    async with asyncio.timeout(20):
+        while not state():  # noqa: ASYNC110  # the state of a core that has no event of its own for it
+            await asyncio.sleep(0)
+
+
+async def until_held(site: Site) -> None:
+    """Wait until the service holds a long-poll."""
+    await until(lambda: "long-poll" in site.broker.open("s").connections_by_transport)
+
+
+async def read_numbers(events: AsyncIterator[dict[str, Any]], last: int) -> list[int]:
+    """The numbers of the notes, up to this one."""
+    numbers: list[int] = []
+    while last not in numbers:
+        numbers += numbers_of(await read_until(events, "note"))
+    return numbers
+
+
+async def test_silent_stream_is_left_for_long_poll_which_opens_as_a_stream_does(lively: Site, proxy: Buffering) -> None:
+    publish(lively, 1)
+    lively.broker.publish_nowait("s", "tool_status", ToolStatus(status="executing", tool_name="t"))
+    request = lively.broker.ask("s", tool_name="t", parameters={"x": 1})
+    lost: list[str] = []
+    async with following(proxy.url, silence_seconds=0.2, on_lost=lost.append) as events:
+        opening = await read_until(events, "permission_request")
+        publish(lively, 2)
+        [live] = await read_until(events, "note")
+    async with following(url_of(lively)) as events:
+        streamed = await read_until(events, "permission_request")
+
+    assert lost == [SILENT]
+    assert [event["type"] for event in opening] == ["hello", "snapshot", "permission_request"]
+    assert [(event["type"], sorted(event["data"])) for event in opening] == [
+        (event["type"], sorted(event["data"])) for event in streamed
+    ]
+    hello, snapshot, asked = (event["data"] for event in opening)
+    assert (hello["resumed"], hello["session_id"], hello["viewers"]) == ("none", "s", 1)
+    assert (hello["epoch"], hello["last_event_id"]) == (streamed[0]["data"]["epoch"], snapshot["last_event_id"])
+    assert (snapshot["tool_status"]["tool_name"], snapshot["running"]) == ("t", [])
+    assert (asked["request_id"], asked["replayed"]) == (request.request_id, True)
+    assert "id" not in opening[2]
+    assert live["data"] == {"n": 2}
+
+
+async def test_state_comes_at_once_when_a_stream_is_left(proxy: Buffering) -> None:
+    async with following(proxy.url, silence_seconds=0.2) as events:
+        await read_until(events, "snapshot")
+
+        assert proxy.polls() == [f"{LONG_POLL}?timeout=0"]
+
+
+async def test_cursor_holds_on_long_poll_too(lively: Site, proxy: Buffering) -> None:
+    ids = publish(lively, 1, 2, 3)
+    async with following(proxy.url, silence_seconds=0.2, after=ids[0]) as events:
+        opening = await read_until(events, "note")
+        [third] = await read_until(events, "note")
+        publish(lively, 4)
+        [live] = await read_until(events, "note")
+
+    assert [event["type"] for event in opening] == ["hello", "note"]
+    assert opening[0]["data"]["resumed"] == "full"
+    assert [opening[1]["id"], third["id"]] == ids[1:]
+    assert live["data"] == {"n": 4}
+
+
+@pytest.mark.parametrize(("after", "reason"), [("1-1", "epoch"), ("garbage", "unknown")])
+async def test_cursor_that_long_poll_cannot_serve_is_a_gap_and_the_state(
+    after: str, reason: str, lively: Site, proxy: Buffering
+) -> None:
+    lively.broker.ask("s", tool_name="t", parameters={})
+    async with following(proxy.url, silence_seconds=0.2, after=after) as events:
+        opening = await read_until(events, "permission_request")
+        publish(lively, 1)
+        [live] = await read_until(events, "note")
+
+    assert [event["type"] for event in opening] == ["hello", "gap", "snapshot", "permission_request"]
+    assert (opening[0]["data"]["resumed"], opening[1]["data"]["reason"]) == ("partial", reason)
+    assert live["data"] == {"n": 1}
+
+
+async def test_earliest_cursor_shows_requests_that_the_log_no_longer_tells() -> None:
+    settings = Settings(port=0, heartbeat_seconds=0.1, log_events=2)
+    async with serve(settings=settings) as site, Buffering(site.port).running() as proxy:
+        old = site.broker.ask("s", tool_name="old", parameters={})
+        publish(site, 1, 2)
+        new = site.broker.ask("s", tool_name="new", parameters={})
+        async with following(proxy.url, silence_seconds=0.2, after="earliest") as events:
+            opening = [await anext(events) for _ in range(4)]
+
+    assert [event["type"] for event in opening] == ["hello", "permission_request", "note", "permission_request"]
+    assert [event["data"].get("request_id") for event in opening[1::2]] == [old.request_id, new.request_id]
+    assert [event["data"].get("replayed") for event in opening[1::2]] == [True, None]
+
+
+async def test_what_a_proxy_holds_in_the_middle_of_a_stream_comes_once_and_in_order(
+    lively: Site, proxy: Buffering
+) -> None:
+    proxy.holds_back = False
+    lost: list[str] = []
+    async with following(proxy.url, on_lost=lost.append) as events:
+        await read_until(events, "snapshot")
+        publish(lively, 1, 2)
+        read = await read_until(events, "note")
+        proxy.holds_back = True
+        publish(lively, 3, 4)
+        read += await read_until(events, "hello")
+        publish(lively, 5)
+        while read[-1].get("data") != {"n": 5}:
+            read.append(await anext(events))
+
+    assert lost == [SILENT]
+    assert numbers_of(read) == [1, 2, 3, 4, 5]
+    assert [event["data"]["resumed"] for event in read if event["type"] == "hello"] == ["full"]
+
+
+async def test_opening_that_was_cut_in_two_is_told_again() -> None:
+    """A hello alone is no state: whoever has only that has not begun."""
+    cursors: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        cursors.put_nowait(b"".join(line for line in request.splitlines() if line.lower().startswith(b"last-event-id")))
+        hello = {"type": "hello", "data": {"heartbeat_seconds": 15, "resumed": "none"}}
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+        writer.write(head + b"id: 1-5\ndata: " + json.dumps(hello).encode() + b"\n\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(greet, "127.0.0.1")
+    async with following(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as events:
+        await read_until(events, "hello")
+        await read_until(events, "hello")
     server.close()
 
-    assert reason == "TimeoutError"
+    assert [cursors.get_nowait(), cursors.get_nowait()] == [b"", b""]
+
+
+async def test_long_poll_without_an_event_beats_as_a_stream_does(proxy: Buffering) -> None:
+    lost: list[str] = []
+    async with following(proxy.url, silence_seconds=0.2, poll_seconds=0.1, on_lost=lost.append) as events:
+        opening = await read_until(events, "heartbeat")
+        [beat] = await read_until(events, "heartbeat")
+
+    assert opening[0]["data"]["heartbeat_seconds"] == 0.1
+    assert sorted(beat) == ["timestamp", "type"]
+    assert lost == [SILENT]
+
+
+async def test_way_that_is_cut_while_it_polls_is_tried_again_and_misses_nothing(lively: Site, proxy: Buffering) -> None:
+    lost: list[str] = []
+    async with following(proxy.url, silence_seconds=0.2, on_lost=lost.append) as events:
+        await read_until(events, "snapshot")
+        publish(lively, 1)
+        await read_until(events, "note")
+        reading = asyncio.create_task(read_until(events, "note"))
+        await until_held(lively)
+        proxy.answers[LONG_POLL] = b"Connection: close"  # no answer at all: a GET that is merely cut is tried once more
+        proxy.cut()
+        await until(lambda: len(lost) == 2)
+        publish(lively, 2)
+        proxy.answers.clear()
+        hello, missed = await reading
+
+    assert (lost[0], SILENT in lost[1:]) == (SILENT, False)
+    assert (hello["type"], hello["data"]["resumed"], missed["data"]) == ("hello", "full", {"n": 2})
+
+
+async def test_session_that_ends_while_it_is_polled_begins_anew(lively: Site, proxy: Buffering) -> None:
+    lost: list[str] = []
+    async with following(proxy.url, silence_seconds=0.2, on_lost=lost.append) as events:
+        await read_until(events, "snapshot")
+        publish(lively, 1)
+        [last] = await read_until(events, "note")
+        reading = asyncio.create_task(read_until(events, "snapshot"))
+        await until_held(lively)
+        lively.broker.end_session("s")
+        hello, gap, _ = await reading
+        publish(lively, 2)
+        [live] = await read_until(events, "note")
+
+    assert lost == [SILENT, "the service ended a long-poll before its time"]
+    assert (hello["data"]["resumed"], gap["data"]["reason"]) == ("partial", "epoch")
+    assert gap["data"]["requested"] == last["id"]
+    assert live["data"] == {"n": 2}
+
+
+async def test_burst_that_overtakes_a_long_poll_is_a_gap() -> None:
+    settings = Settings(port=0, heartbeat_seconds=0.1, log_events=3)
+    lost: list[str] = []
+    async with (
+        serve(settings=settings) as site,
+        Buffering(site.port).running() as proxy,
+        following(proxy.url, silence_seconds=0.2, on_lost=lost.append) as events,
+    ):
+        await read_until(events, "snapshot")
+        publish(site, *range(9))
+        hello, gap, snapshot = await read_until(events, "snapshot")
+        publish(site, 10)
+        [live] = await read_until(events, "note")
+
+    assert lost == [SILENT, "the place in the session was lost (evicted)"]
+    assert (hello["data"]["resumed"], gap["data"]["reason"]) == ("partial", "evicted")
+    assert snapshot["data"]["last_event_id"] == gap["data"]["newest"]
+    assert live["data"] == {"n": 10}
+
+
+@pytest.mark.parametrize("gap", [None, {"requested": "1-1", "oldest": "2-1", "newest": "2-1", "reason": "epoch"}])
+async def test_empty_answers_that_come_too_soon_are_asked_for_ever_more_slowly(gap: Any, proxy: Buffering) -> None:
+    body = json.dumps({"data": {"events": [], "last_event_id": "2-1", "gap": gap, "permission_requests": []}}).encode()
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+    proxy.answers[LONG_POLL] = head + body
+    lost: list[tuple[float, str]] = []
+    clock = asyncio.get_running_loop().time
+    async with following(
+        proxy.url, silence_seconds=0.2, on_lost=lambda reason: lost.append((clock(), reason))
+    ) as events:
+        while len(lost) < 4:
+            await asyncio.wait_for(anext(events), 20)
+    (_, silent), *hasty = lost
+    pauses = [later - earlier for (earlier, _), (later, _) in pairwise(hasty)]
+
+    assert silent == SILENT
+    assert len({reason for _, reason in hasty}) == 1
+    assert len(proxy.polls()) <= 8
+    assert [pause > shortest for pause, shortest in zip(pauses, (0.25, 0.5), strict=True)] == [True, True]
+
+
+async def test_busy_service_says_itself_when_to_ask_it_again(proxy: Buffering) -> None:
+    answer = b"HTTP/1.1 429 Busy\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    proxy.answers[LONG_POLL] = answer
+    lost: asyncio.Queue[str] = asyncio.Queue()
+    async with following(proxy.url, silence_seconds=0.2, on_lost=lost.put_nowait) as events:
+        reading = asyncio.create_task(read_until(events, "snapshot"))
+        reasons = [await asyncio.wait_for(lost.get(), 20) for _ in range(2)]
+        asked_at = asyncio.get_running_loop().time()
+        proxy.answers.clear()
+        await reading
+        waited = asyncio.get_running_loop().time() - asked_at
+
+    assert reasons == [SILENT, "the service answers 429"]
+    assert waited > 1
+
+
+async def test_refused_long_poll_ends_with_the_refusal(proxy: Buffering) -> None:
+    error = json.dumps({"error": {"code": "forbidden", "message": "no"}}).encode()
+    head = b"HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(error)
+    proxy.answers[LONG_POLL] = head + error
+    async with following(proxy.url, silence_seconds=0.2) as events:
+        with pytest.raises(ServiceRefused) as refused:
+            await asyncio.wait_for(anext(events), 20)
+
+    assert (refused.value.status, refused.value.code) == (403, "forbidden")
+
+
+async def test_stream_that_gets_through_again_is_gone_back_to(lively: Site, proxy: Buffering) -> None:
+    lost: list[str] = []
+    async with following(
+        proxy.url, silence_seconds=0.2, poll_seconds=0.2, probe_seconds=0.1, on_lost=lost.append
+    ) as events:
+        await read_until(events, "snapshot")
+        proxy.holds_back = False
+        publish(lively, 1)
+        read = await read_until(events, "hello")
+        publish(lively, 2)
+        read += await read_until(events, "note")
+
+    assert lost == [SILENT, THROUGH]
+    assert numbers_of(read) == [1, 2]
+    assert [event["data"]["resumed"] for event in read if event["type"] == "hello"] == ["full"]
+    assert proxy.asked[-1] == STREAM
+
+
+async def test_nobody_waits_while_the_stream_is_tried_again(lively: Site, proxy: Buffering) -> None:
+    lost: list[str] = []
+    async with following(proxy.url, silence_seconds=0.5, probe_seconds=0.01, on_lost=lost.append) as events:
+        await read_until(events, "snapshot")
+        reading = asyncio.create_task(read_until(events, "note"))
+        await proxy.until_asked(STREAM, 2)
+        publish(lively, 1)
+        [event] = await reading
+        streams = proxy.asked.count(STREAM)
+
+    assert lost == [SILENT]
+    assert event["data"] == {"n": 1}
+    assert streams == 2  # it came before the second stream was found silent, too
+
+
+async def test_stream_of_which_only_the_opening_comes_does_not_get_through(lively: Site) -> None:
+    """So does a proxy whose buffer is smaller than the opening."""
+    lost: list[str] = []
+    async with (
+        Buffering(lively.port, passes_pieces=1).running() as proxy,
+        following(proxy.url, poll_seconds=0.1, probe_seconds=0.01, on_lost=lost.append) as events,
+    ):
+        opening = await read_until(events, "snapshot")
+        reading = asyncio.create_task(read_until(events, "note"))
+        await proxy.until_asked(STREAM, 3)
+        publish(lively, 1)
+        read = await reading
+
+    assert [event["type"] for event in opening] == ["hello", "snapshot"]
+    assert lost == [SILENT]
+    assert [event["data"]["resumed"] for event in read if event["type"] == "hello"] == ["full"]
+
+
+async def test_stream_is_tried_again_ever_more_seldom(proxy: Buffering) -> None:
+    clock = asyncio.get_running_loop().time
+    async with following(proxy.url, silence_seconds=0.05, probe_seconds=0.1) as events:
+        await read_until(events, "snapshot")
+        reading = asyncio.create_task(read_until(events, "never"))
+        tried_at = []
+        for times in (2, 3, 4):
+            await proxy.until_asked(STREAM, times)
+            tried_at.append(clock())
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+
+    first, second = (later - earlier for earlier, later in pairwise(tried_at))
+    assert (first > 0.24, second > 0.44) == (True, True)  # the silence, and twice as long each time
+
+
+async def test_stream_that_falls_silent_again_is_left_for_longer(proxy: Buffering) -> None:
+    left_at: list[float] = []
+    clock = asyncio.get_running_loop().time
+    async with following(
+        proxy.url,
+        silence_seconds=0.2,
+        poll_seconds=0.1,
+        probe_seconds=0.3,
+        on_lost=lambda reason: left_at.append(clock()) if reason == SILENT else None,
+    ) as events:
+        await read_until(events, "snapshot")
+        reading = asyncio.create_task(read_until(events, "never"))
+        proxy.holds_back = False
+        await proxy.until_asked(STREAM, 3)  # the first, a probe, and the way back
+        proxy.holds_back = True
+        await proxy.until_asked(STREAM, 4)
+        tried_at = clock()
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+
+    assert len(left_at) == 2
+    assert tried_at - left_at[1] > 0.59
+
+
+async def test_stream_is_tried_again_at_once_after_a_restart(lively: Site, proxy: Buffering) -> None:
+    lost: list[str] = []
+    async with following(proxy.url, silence_seconds=0.2, poll_seconds=0.2, on_lost=lost.append) as events:
+        await read_until(events, "snapshot")
+        proxy.holds_back = False
+        lively.broker.end_session("s")
+        await read_until(events, "gap")
+        publish(lively, 1)
+        read = await read_until(events, "hello")
+        publish(lively, 2)
+        read += await read_until(events, "note")
+
+    assert lost[0] == SILENT
+    assert lost[-1] == THROUGH
+    assert proxy.asked[-1] == STREAM
+
+
+async def test_every_event_comes_once_and_in_order_however_often_the_way_changes(
+    lively: Site, proxy: Buffering
+) -> None:
+    lost: list[str] = []
+    async with following(
+        proxy.url, silence_seconds=0.1, poll_seconds=0.1, probe_seconds=0.05, on_lost=lost.append
+    ) as events:
+        await read_until(events, "snapshot")
+
+        async def produce() -> None:
+            number = 0
+            while len(lost) < 5:
+                number += 1
+                publish(lively, number)
+                proxy.holds_back = len(lost) % 2 == 0
+                await asyncio.sleep(0.005)
+            publish(lively, 0)
+
+        producing = asyncio.create_task(produce())
+        numbers = await read_numbers(events, 0)
+        await producing
+
+    assert [reason for reason in lost if reason not in (SILENT, THROUGH)] == []
+    assert numbers == [*range(1, len(numbers)), 0]
 
 
 # Asking, deciding, publishing
@@ -305,6 +866,16 @@ async def test_session_tells_how_it_is(client: Client) -> None:
 
     assert (health["status"], health["session_id"], health["pending_permissions"]) == ("healthy", "s", 1)
     assert health["last_event_id"] != event_id
+
+
+async def test_session_tells_its_present_state(client: Client) -> None:
+    [event_id] = await client.publish("s", {"type": "tool_result", "data": {"tool_name": "t", "success": True}})
+
+    info = await client.session_info("s")
+
+    assert (info["last_event_id"], info["viewers"]) == (event_id, 0)
+    assert (info["tool_status"], info["tool_result"]["tool_name"]) == (None, "t")
+    assert info["permission_requests"] == []
 
 
 async def test_session_can_be_ended(client: Client) -> None:
@@ -392,23 +963,6 @@ async def test_service_that_goes_away_while_it_is_asked_is_told(site: Site, clie
         wire.remove()  # a GET that is merely cut is tried again by aiohttp
         with pytest.raises(ServiceUnavailable):
             await asyncio.wait_for(held, 20)
-
-
-@asynccontextmanager
-async def stranger(answer: bytes) -> AsyncIterator[str]:
-    """A server that is no notifier_service and answers everything so; its URL."""
-
-    async def reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(answer)
-        await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(reply, "127.0.0.1")
-    try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    finally:
-        server.close()
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
