@@ -1,6 +1,6 @@
 """See in real time what an AI agent does, and be asked before it does something that matters.
 
-One process: an event log per session, read over SSE; permission requests answered with a POST.
+One process: an event log per session, read over SSE, WebSocket or polling; permission requests answered with a POST.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .broker import Broker
+from .chat import ChatTurn
 from .errors import NotifierError, ToolDenied
 from .limits import Limits
 from .notifier import SimpleNotifier
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Broker",
+    "ChatTurn",
     "Client",
     "Decision",
     "Limits",

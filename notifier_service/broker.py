@@ -170,7 +170,7 @@ class Broker:
                 except Exception:
                     # One connection that fails to answer must not keep the others from being looked after.
                     _log.exception("a %s reader cannot be looked after", viewer.transport)
-                if viewer.ending is not was_ending:
+                if viewer.ending is not None and viewer.ending.code == "slow" and was_ending is None:
                     _log.warning(
                         "a %s reader took nothing for %g s and is cut", viewer.transport, self.limits.stalled_seconds
                     )

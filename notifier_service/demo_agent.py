@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, ClassVar
 
 from .broker import Broker
+from .chat import ChatTurn
 from .errors import ToolDenied
 from .limits import RiskLevel
 from .tool_wrapper import ToolWrapper, report_progress
 
-__all__ = ["DemoAgent", "Workspace"]
+__all__ = ["ChatWorkspace", "DemoAgent", "DemoChat", "Workspace"]
 
 _PROGRAM = """\
 import pathlib
@@ -138,3 +142,110 @@ class DemoAgent:
             self._say(f"{tool} gave {str(result)[:200]!r}")
             return result
         return None
+
+
+class ChatWorkspace(Workspace):
+    """The tools of the chat: whoever may chat may also edit what is asked, so none of them can do harm elsewhere."""
+
+    RISKS: ClassVar[dict[str, RiskLevel]] = {
+        "list_folder": "low",
+        "read_file": "low",
+        "write_file": "medium",
+        "count_words": "high",
+    }
+    _MAX_FILES = 100
+    _MAX_CHARACTERS = 10_000
+
+    async def write_file(self, path: str, text: str) -> dict[str, Any]:
+        notes = self.folder / "notes"
+        if self._inside(path).parent != notes or not path.endswith(".md"):
+            raise ValueError("notes are written as notes/NAME.md")
+        if len(text) > self._MAX_CHARACTERS or len(list(notes.iterdir())) >= self._MAX_FILES:
+            raise ValueError(f"at most {self._MAX_FILES} notes of {self._MAX_CHARACTERS} characters are kept")
+        return await super().write_file(path, text)
+
+    async def count_words(self) -> str:
+        # Not by the file in the folder: what runs is nothing that was written here.
+        result = await self.run_program([sys.executable, "-I", "-c", _PROGRAM])
+        return str(result["output"])
+
+
+class DemoChat:
+    """The agent that answers in the chat when nobody gave another: a few commands, with tools that really run and ask.
+
+    Its notes are in a temporary folder that ``close`` removes.
+    """
+
+    _HELP = (
+        "Hello! I am the demonstration agent of notifier_service. I know these commands:\n"
+        "list; read NAME; write NAME TEXT; count (a program counts the words of all notes); talk SECONDS.\n"
+        "Before I write a note or run a program I ask you, in the events of this session."
+    )
+    _HELP_CHINESE = (
+        "你好！我是 notifier_service 的演示助手。我懂这些命令：\n"
+        "list（列出笔记）、read 名称、write 名称 内容、count（用程序统计字数）、talk 秒数。\n"
+        "写笔记或运行程序之前，我会在本会话的事件里请求你的许可。"
+    )
+
+    def __init__(self, *, pause_seconds: float = 0.02) -> None:
+        self._pause_seconds = pause_seconds
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._workspace: ChatWorkspace | None = None
+
+    def close(self) -> None:
+        """Remove the notes."""
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = self._workspace = None
+
+    async def __call__(self, turn: ChatTurn) -> AsyncIterator[str]:
+        """Answer one turn, word by word."""
+        async with aclosing(self._answer(turn)) as sentences:
+            async for sentence in sentences:
+                for word in re.findall(r"\S+\s*|\s+", sentence):
+                    yield word
+                    await asyncio.sleep(self._pause_seconds)
+
+    async def _answer(self, turn: ChatTurn) -> AsyncGenerator[str, None]:
+        command, _, rest = turn.query.strip().partition(" ")
+        name, _, text = rest.strip().partition(" ")
+        for attachment in turn.attachments:
+            yield f"You sent me {len(attachment)} bytes. "
+        try:
+            match command.lower():
+                case "list":
+                    yield "\n".join(await self._use(turn, "list_folder", path="notes"))
+                case "read" if name:
+                    yield await self._use(turn, "read_file", path=f"notes/{_file_name(name)}")
+                case "write" if name and text:
+                    yield f"I would like to write {_file_name(name)}. "
+                    written = await self._use(turn, "write_file", path=f"notes/{_file_name(name)}", text=f"{text}\n")
+                    yield f"Written: {written['bytes']} bytes."
+                case "count":
+                    yield "I would like to run a program. "
+                    yield await self._use(turn, "count_words")
+                case "talk":
+                    for number in range(min(600, int(name) if name.isdecimal() else 10) * 10):
+                        yield f"{number / 10:.1f} "
+                        await asyncio.sleep(0.1)
+                case _:
+                    yield self._HELP_CHINESE if re.search("[\u4e00-\u9fff]", turn.query) else self._HELP
+        except ToolDenied as denial:
+            yield f"I did not do it: {denial}"
+        except OSError as error:
+            yield f"That did not work: {error.strerror or type(error).__name__}"
+        except (ValueError, TypeError) as error:
+            yield f"That did not work: {error}"  # a person's edit may be of any shape
+
+    async def _use(self, turn: ChatTurn, tool: str, **arguments: Any) -> Any:
+        if self._workspace is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="notifier-chat-")
+            self._workspace = ChatWorkspace(Path(self._folder.name))
+        tools = turn.tools(
+            self._workspace, risk_level=ChatWorkspace.RISKS, description=f"Asked in the chat: {turn.query[:200]}"
+        )
+        return await tools.call_tool(tool, arguments)
+
+
+def _file_name(name: str) -> str:
+    return name if name.endswith(".md") else f"{name}.md"

@@ -14,7 +14,8 @@
     │   ├── AmbiguousRequest      ambiguous_request
     │   ├── AlreadyDecided        already_decided
     │   ├── ParametersChanged     parameters_changed
-    │   └── IdempotencyConflict   idempotency_conflict
+    │   ├── IdempotencyConflict   idempotency_conflict
+    │   └── AnswerRunning         answer_running       the agent is still answering the query before
     ├── Gone                      gone
     │   ├── RequestExpired        request_expired
     │   └── RequestCancelled      request_cancelled
@@ -42,6 +43,7 @@ from typing import Any, ClassVar, Literal
 __all__ = [
     "AlreadyDecided",
     "AmbiguousRequest",
+    "AnswerRunning",
     "BrokerClosed",
     "Conflict",
     "CursorLost",
@@ -167,6 +169,12 @@ class IdempotencyConflict(Conflict):
     """An ``Idempotency-Key`` that came before with another body."""
 
     code = "idempotency_conflict"
+
+
+class AnswerRunning(Conflict):
+    """A query of a chat whose agent is still answering the one before."""
+
+    code = "answer_running"
 
 
 class Gone(NotifierError):

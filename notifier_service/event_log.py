@@ -87,18 +87,21 @@ class EventLog:
         """
         if self.closed:
             raise SessionClosed("This session has ended.")
-        seq = self.last_seq + 1
-        event_id = self.id_of(seq)
-        encoded = encode(event_type, data, id=event_id)
+        return self.append_encoded(event_type, encode(event_type, data, id=self.id_of(self.last_seq + 1)))
+
+    def append_encoded(self, event_type: str, encoded: bytes) -> Event:
+        """Append what is encoded already, by the rules of ``append``; its id need not stand in it."""
+        if self.closed:
+            raise SessionClosed("This session has ended.")
         if len(encoded) > self.max_event_bytes:
             raise TooLarge(
                 f"An event of {len(encoded)} bytes is over the limit of {self.max_event_bytes}.",
                 limit="max_event_bytes",
             )
-        event = Event(seq, event_id, event_type, encoded)
+        self.last_seq += 1
+        event = Event(self.last_seq, self.last_event_id, event_type, encoded)
         self._events.append(event)
         self._bytes += len(encoded)
-        self.last_seq = seq
         while len(self._events) > self.capacity or (self._bytes > self.capacity_bytes and len(self._events) > 1):
             self._bytes -= len(self._events.popleft().json)
         self._wake()
@@ -161,7 +164,7 @@ class EventLog:
                 async with asyncio.timeout_at(deadline):
                     await waiter
             except TimeoutError:
-                break
+                return self.read_after(seq)  # what came in the very turn in which the time was over
             finally:
                 self.unlisten(wake)
         return events

@@ -33,6 +33,12 @@ class Reading:
         hello = Event(0, self._log.id_of(opening.seq), "hello", encode("hello", self._session.hello(opening)))
         self._beside = [hello, *self._state(opening)]
 
+    def resume(self, cursor: str) -> None:
+        """Go on behind another cursor: what was missed comes next, or a gap and the state."""
+        opening = self._session.open_at(cursor)
+        self._seq = opening.seq
+        self._beside = [*(event for event in self._beside if event.type == "hello"), *self._state(opening)]
+
     def next(self) -> Sequence[Event]:
         """Return what to tell now, and take it as told; nothing when there is nothing."""
         if self._beside:

@@ -79,6 +79,7 @@ class Viewer:
     """
 
     __slots__ = (
+        "_expires_at",
         "_sent_at",
         "_stuck_since",
         "_taken",
@@ -107,7 +108,9 @@ class Viewer:
         self._woken = False
         self._write_timeout: asyncio.Timeout | None = None
         self._sent_at = now
-        self._taken = -1
+        #: On the session's clock: when the reader's right to read ends.
+        self._expires_at: float | None = None
+        self._taken: int | None = None
         self._stuck_since = now
 
     def wake(self) -> None:
@@ -140,6 +143,10 @@ class Viewer:
                 self._interrupt_write(self._write_timeout)
             self.wake()
 
+    def expire_in(self, seconds: float | None) -> None:
+        """End the stream with ``token_expired`` when the token that opened it has; None for never."""
+        self._expires_at = None if seconds is None else self.session.clock() + seconds
+
     def leave(self) -> None:
         """The transport is done with this reader. Always called, once."""
         self._write_timeout = None
@@ -151,6 +158,8 @@ class Viewer:
             self.gone = True
             self.wake()
             return
+        if self._expires_at is not None and now >= self._expires_at:
+            self.end("token_expired")
         unsent = self.peer.unsent_bytes()
         if unsent:
             taken = self.peer.handed_bytes() - unsent
@@ -159,7 +168,7 @@ class Viewer:
             elif now - self._stuck_since >= self.session.limits.stalled_seconds:
                 self.end("slow")
         else:
-            self._taken = -1
+            self._taken = None
             if now - self._sent_at >= self.session.limits.heartbeat_seconds:
                 self.heartbeat = beat
                 self.wake()
@@ -210,6 +219,7 @@ class Session:
         )
         self.viewers: set[Viewer] = set()
         self._holding: Counter[str] = Counter()
+        self._working = 0
         #: Streams of this session that ended, by reason.
         self.disconnects: Counter[str] = Counter()
         self.tool_status: ToolStatus | None = None
@@ -380,6 +390,16 @@ class Session:
         finally:
             self._holding[transport] -= 1
 
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Keep the session from expiring while something is done in it that may be silent for long."""
+        self._working += 1
+        try:
+            yield
+        finally:
+            self._working -= 1
+            self.touch()
+
     @property
     def connections_by_transport(self) -> dict[str, int]:
         """Who reads right now, and how."""
@@ -405,7 +425,10 @@ class Session:
     def expired(self) -> bool:
         """Whether nobody needs this session any more."""
         return (
-            not self.viewers and not self.desk.pending_count and self.idle_seconds >= self.limits.session_idle_seconds
+            not self.viewers
+            and not self.desk.pending_count
+            and not self._working
+            and self.idle_seconds >= self.limits.session_idle_seconds
         )
 
     def close(self, code: Literal["shutdown", "session_closed"]) -> None:

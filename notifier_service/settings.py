@@ -21,9 +21,11 @@ from pydantic_settings import (
 
 from .limits import Limits
 
-__all__ = ["ENV_PREFIX", "Settings", "is_loopback"]
+__all__ = ["ENV_PREFIX", "JwtAlgorithm", "Settings", "is_loopback"]
 
 ENV_PREFIX = "NOTIFIER_"
+
+JwtAlgorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
 
 #: Variables of the same prefix that belong to the commands which talk to a running service.
 _CLIENT_VARIABLES = frozenset({"NOTIFIER_URL", "NOTIFIER_TOKEN"})
@@ -48,12 +50,21 @@ class Settings(Limits, BaseSettings):
     host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     prefix: str = Field(default="/agent_backend", description="Path before the API; empty for none.")
-    auth: Literal["none", "tokens"] = Field(
-        default="none", description="none (loopback only: anything on this machine may approve) or tokens."
+    auth: Literal["none", "tokens", "jwt"] = Field(
+        default="none", description="none (loopback only: anything on this machine may approve), tokens or jwt."
     )
     tokens_file: Path | None = Field(
         default=None, description="JSON array of {token or token_sha256, subject?, rights, sessions}, for auth=tokens."
     )
+    jwt_algorithms: Annotated[tuple[JwtAlgorithm, ...], NoDecode] = Field(
+        default=(), description="What tokens are signed with, for auth=jwt: HS256, RS256, ES256, EdDSA, with commas."
+    )
+    jwt_key_file: Path | None = Field(
+        default=None, description="The key that verifies them: the secret of HS256, or a public key in PEM."
+    )
+    jwt_jwks_file: Path | None = Field(default=None, description="Or a JWKS file, from which kid chooses the key.")
+    jwt_audience: str | None = Field(default=None, min_length=1, description="The aud that a token must have, if any.")
+    jwt_issuer: str | None = Field(default=None, min_length=1, description="The iss that a token must have, if any.")
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Web origins that may use the API with credentials, with commas: https://app.example."
     )
@@ -63,11 +74,14 @@ class Settings(Limits, BaseSettings):
     max_body_bytes: int = Field(
         default=1024 * 1024, ge=1024, description="The largest request body; an NDJSON stream has no total."
     )
+    agent: str | None = Field(
+        default=None, description="Who answers in the chat, as package.module:function; without, a demonstration agent."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="What the command logs."
     )
 
-    @field_validator("allowed_origins", "allowed_hosts", mode="before")
+    @field_validator("jwt_algorithms", "allowed_origins", "allowed_hosts", mode="before")
     @classmethod
     def _commas_separate(cls, value: Any) -> Any:
         return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
@@ -93,10 +107,17 @@ class Settings(Limits, BaseSettings):
         if self.auth == "none" and not is_loopback(self.host):
             raise ValueError(
                 "auth=none is allowed only on a loopback address, because anyone who reaches it may approve: "
-                "set host to 127.0.0.1, or auth=tokens with a tokens_file"
+                "set host to 127.0.0.1, or auth=tokens with a tokens_file, or auth=jwt"
             )
         if self.auth == "tokens" and self.tokens_file is None:
             raise ValueError("auth=tokens needs a tokens_file")
+        if self.auth == "jwt":
+            if (self.jwt_key_file is None) == (self.jwt_jwks_file is None):
+                raise ValueError("auth=jwt needs either a jwt_key_file or a jwt_jwks_file")
+            if not self.jwt_algorithms:
+                raise ValueError("auth=jwt needs jwt_algorithms: HS256, RS256, ES256 or EdDSA")
+            if "HS256" in self.jwt_algorithms and len(self.jwt_algorithms) > 1:
+                raise ValueError("jwt_algorithms: HS256 shares a secret and goes with no other algorithm")
         return self
 
     @classmethod

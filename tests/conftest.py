@@ -11,6 +11,7 @@ import pytest
 from notifier_service import Broker
 from notifier_service.broker import set_process_broker
 from tests.clock import Clock
+from tests.raw_socket import RawSocket
 from tests.raw_stream import RawStream
 
 
@@ -52,3 +53,17 @@ async def open_stream() -> AsyncIterator[Callable[..., Awaitable[RawStream]]]:
     yield open_one
     for stream in opened:
         await stream.closed()
+
+
+@pytest.fixture
+async def open_socket() -> AsyncIterator[Callable[..., Awaitable[RawSocket]]]:
+    """Open WebSockets on bare sockets; all of them are closed at the end of the test."""
+    opened: list[RawSocket] = []
+
+    async def open_one(*arguments: Any, **options: Any) -> RawSocket:
+        opened.append(await RawSocket.open(*arguments, **options))
+        return opened[-1]
+
+    yield open_one
+    for socket in opened:
+        await socket.closed()

@@ -10,6 +10,7 @@ import pytest
 from aiohttp import ClientSession, web
 
 from notifier_service import Broker, Settings, create_app, serve
+from tests.raw_socket import OpenSocket
 from tests.raw_stream import OpenStream
 
 PREFIX = "/agent_backend"
@@ -53,15 +54,18 @@ async def connections(port: int, prefix: str) -> int:
 
 
 @pytest.mark.parametrize("how", ["leave", "vanish"])
+@pytest.mark.parametrize("transport", ["sse", "websocket"])
 async def test_client_that_leaves_is_gone_from_health_within_a_second(
-    service: tuple[Broker, int, str], how: str, open_stream: OpenStream
+    service: tuple[Broker, int, str], transport: str, how: str, open_stream: OpenStream, open_socket: OpenSocket
 ) -> None:
     _, port, prefix = service
-    stream = await open_stream(port, f"{prefix}/api/sse/events/s")
-    await stream.until("snapshot")
+    client = await (
+        open_stream(port, f"{prefix}/api/sse/events/s") if transport == "sse" else open_socket(port, f"{prefix}/ws/s")
+    )
+    await client.until("snapshot")
     assert await connections(port, prefix) == 1
 
-    getattr(stream, how)()
+    getattr(client, how)()
 
     async with asyncio.timeout(1):
         while await connections(port, prefix):
@@ -85,6 +89,26 @@ async def test_streams_that_left_leave_no_task_behind(
             await asyncio.sleep(0)
     assert broker.connections == 0
     assert broker.counters.disconnects == {"left": 20}
+
+
+async def test_poll_that_is_dropped_while_it_is_held_is_gone_from_health_within_a_second(
+    service: tuple[Broker, int, str],
+) -> None:
+    broker, port, prefix = service
+    session = broker.open("s")
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"GET {prefix}/api/long-poll/s?timeout=60 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+    async with asyncio.timeout(1):
+        while not session.viewer_count:  # noqa: ASYNC110  # no event tells of readers
+            await asyncio.sleep(0)
+
+    writer.transport.abort()
+
+    async with asyncio.timeout(1):
+        while session.viewer_count:  # noqa: ASYNC110  # as above
+            await asyncio.sleep(0)
+    with suppress(ConnectionError):
+        await writer.wait_closed()
 
 
 async def test_asker_that_drops_withdraws_its_request(service: tuple[Broker, int, str]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -48,10 +49,13 @@ def test_event_type_is_documented(event_type: str) -> None:
     assert f"| `{event_type}` |" in REFERENCE
 
 
-def test_readme_shows_the_example_that_runs() -> None:
-    for name, shown in re.findall(r"<!-- (\S+) -->\n```python\n(.*?)```", README, re.S):
-        assert shown == (ROOT / name).read_text()
-    assert "examples/asyncio_program.py" in README
+@pytest.mark.parametrize(
+    ("document", "example"), [("README.md", "asyncio_program.py"), ("docs/chat.md", "chat_pydantic_ai.py")]
+)
+def test_document_shows_the_example_that_runs(document: str, example: str) -> None:
+    shown = dict(re.findall(r"<!-- (\S+) -->\n```python\n(.*?)```", (ROOT / document).read_text(), re.S))
+
+    assert shown[f"examples/{example}"] == (ROOT / "examples" / example).read_text()
 
 
 def test_json_in_the_documents_is_json() -> None:
@@ -114,6 +118,38 @@ async def test_example_of_an_aiohttp_application_publishes_what_its_handler_does
             await process.wait()
 
     assert health["queue_size"] == 3
+
+
+@pytest.mark.parametrize("approved", [True, False])
+async def test_example_of_a_chat_agent_saves_only_what_a_person_approves(tmp_path: Path, approved: bool) -> None:
+    shutil.copy(ROOT / "examples" / "chat_pydantic_ai.py", tmp_path)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "notifier_service", "serve", "--port", "0", "--agent", "chat_pydantic_ai:answer",
+        cwd=tmp_path, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        url = (await process.stdout.readline()).decode().split()[-1]
+        async with (
+            ClientSession() as client,
+            client.ws_connect(f"{url.removesuffix('/agent_backend')}/ws/chat") as chat,
+        ):
+            await chat.send_json({"query": "save a note", "session_id": "s1"})
+            while True:  # until the request is there
+                decision = {"approved": approved, "reason": "keep it"}
+                async with client.post(f"{url}/api/sse/permission-response/s1", json=decision) as response:
+                    if response.status == 200:
+                        break
+            answer = ""
+            while (message := await chat.receive_json())["type"] == "content":
+                answer += message["content"]
+    finally:
+        process.kill()
+        await process.wait()
+
+    assert message == {"type": "done"}
+    assert list(tmp_path.glob("*.md")) == ([tmp_path / "a.md"] if approved else [])
+    assert ("a is saved" if approved else "rejected by local: keep it") in answer
 
 
 def free_port() -> int:

@@ -20,6 +20,7 @@ from notifier_service.errors import (
 CODES = {
     "AlreadyDecided": "already_decided",
     "AmbiguousRequest": "ambiguous_request",
+    "AnswerRunning": "answer_running",
     "BrokerClosed": "shutting_down",
     "Conflict": "conflict",
     "CursorLost": "gap",

@@ -87,6 +87,26 @@ def test_event_of_exactly_the_limit_is_kept_and_one_byte_more_is_refused() -> No
     assert log.last_event_id == "e-1"
 
 
+def test_what_is_encoded_already_is_appended_as_it_is_and_counted_like_the_rest() -> None:
+    log = filled(1)
+    event = log.append_encoded("binary", b"\0\xff")
+
+    assert event == log.read_after(1)[0] == (2, "e-2", "binary", b"\0\xff")
+    assert log.statistics().bytes == len(log.read_after(0)[0].json) + 2
+
+
+def test_what_is_encoded_already_keeps_to_the_limit_and_the_end_of_the_log() -> None:
+    log = EventLog(epoch="e", max_event_bytes=10)
+    log.append_encoded("x", b"x" * 10)
+
+    with pytest.raises(TooLarge, match="11 bytes is over the limit of 10"):
+        log.append_encoded("x", b"x" * 11)
+    log.close()
+    with pytest.raises(SessionClosed):
+        log.append_encoded("x", b"")
+    assert log.last_seq == 1
+
+
 def test_event_that_cannot_be_encoded_leaves_no_trace() -> None:
     log = filled(1)
     with pytest.raises(InvalidInput):
@@ -306,6 +326,16 @@ async def test_reader_from_the_future_waits_until_the_log_is_there() -> None:
 
 async def test_wait_that_is_over_gives_nothing() -> None:
     assert await filled(2).wait_after(2, timeout_seconds=0) == ()
+
+
+async def test_event_that_comes_in_the_turn_in_which_the_time_is_over_is_not_passed_over() -> None:
+    log = filled(2)
+    waiting = asyncio.create_task(log.wait_after(2, timeout_seconds=0.001))
+    await asyncio.sleep(0)
+    asyncio.get_running_loop().call_later(0.002, log.append, "a")
+    time.sleep(0.01)  # noqa: ASYNC251  # both are due when the loop goes on
+
+    assert [event.seq for event in await waiting] == [3]
 
 
 async def test_closing_ends_the_wait() -> None:

@@ -116,3 +116,58 @@ def test_reader_that_has_left_or_takes_nothing_is_told_nothing_more(session: Ses
     slow.viewer.end("slow")
 
     assert (left.over, slow.over) == (True, True)
+
+
+def test_reader_that_resumes_is_told_what_is_behind_its_cursor_without_a_new_hello(session: Session) -> None:
+    reading = read(session)
+    reading.next()
+    first, second, third = (session.publish(name) for name in ("first", "second", "third"))
+    reading.next()
+    reading.resume(first.id)
+
+    assert [event.id for event in reading.next()] == [second.id, third.id]
+    assert types(reading) == []
+
+
+def test_reader_that_resumes_with_a_lost_cursor_is_told_of_the_gap_the_state_and_what_comes(session: Session) -> None:
+    reading = read(session)
+    session.ask(tool_name="t", parameters={})
+    reading.next()
+    reading.resume("garbage")
+    session.publish("after")
+
+    assert types(reading) == ["gap", "snapshot", "permission_request"]
+    assert types(reading) == ["after"]
+
+
+def test_reader_that_resumes_before_anything_was_told_is_still_told_hello(session: Session) -> None:
+    first = session.publish("first")
+    session.publish("second")
+    reading = read(session)
+    reading.resume(first.id)
+
+    assert types(reading) == ["hello"]
+    assert types(reading) == ["second"]
+
+
+def test_reader_that_resumes_twice_is_told_of_the_later_cursor_only(session: Session) -> None:
+    reading = read(session)
+    reading.next()
+    first = session.publish("first")
+    session.publish("second")
+    reading.resume("garbage")
+    reading.resume(first.id)
+
+    assert types(reading) == ["second"]
+
+
+def test_reader_that_resumes_from_the_earliest_is_shown_requests_that_the_log_has_dropped(session: Session) -> None:
+    session.ask(tool_name="t", parameters={})
+    for _ in range(3):
+        session.publish("x")
+    reading = read(session)
+    reading.next()
+    reading.resume("earliest")
+
+    assert types(reading) == ["permission_request"]
+    assert types(reading) == ["x", "x", "x"]

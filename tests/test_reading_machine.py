@@ -179,6 +179,12 @@ class ReadingMachine(RuleBasedStateMachine):
         reader.connect(self.session, reader.cursor)
         return reader
 
+    @rule(reader=connected, cursor=st.sampled_from([None, "earliest", "garbage"]))
+    def resume_without_dropping(self, reader: Reader, cursor: str | None) -> None:
+        """As a WebSocket may: behind what it has, or from elsewhere."""
+        if reader.session is self.session:
+            reader.connect(self.session, cursor or reader.cursor)
+
     @rule(target=connected, reader=consumes(dropped))
     def reload_the_page(self, reader: Reader) -> Reader:
         reader.connect(self.session, None)

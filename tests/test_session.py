@@ -843,3 +843,39 @@ def test_reader_that_is_held_for_one_answer_counts_as_a_viewer_while_it_waits() 
     with session.holding("long-poll"):
         assert (session.viewer_count, session.connections_by_transport) == (1, {"long-poll": 1})
     assert (session.viewer_count, session.connections_by_transport) == (0, {})
+
+
+def test_session_in_which_something_is_done_never_expires_and_its_idle_time_begins_after_that(
+    session: Session, clock: Clock
+) -> None:
+    with session.working(), session.working():
+        clock.now += 10_000
+        busy = session.expired
+    just_after = session.expired, session.idle_seconds
+    clock.now += session.limits.session_idle_seconds
+
+    assert (busy, just_after, session.expired) == (False, (False, 0), True)
+
+
+def test_reader_whose_token_expires_is_ended_then_and_not_before(
+    session: Session, viewer: Viewer, clock: Clock
+) -> None:
+    viewer.expire_in(5)
+    clock.now += 4.9
+    viewer.sweep(clock(), b"")
+    before = viewer.ending
+    clock.now += 0.1
+    viewer.sweep(clock(), b"")
+
+    assert before is None
+    assert viewer.ending is not None
+    assert (viewer.ending.code, viewer.ending.reconnect) == ("token_expired", True)
+
+
+def test_reader_with_a_newer_token_that_never_expires_stays(viewer: Viewer, clock: Clock) -> None:
+    viewer.expire_in(5)
+    viewer.expire_in(None)
+    clock.now += 10
+    viewer.sweep(clock(), b"")
+
+    assert viewer.ending is None

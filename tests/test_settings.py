@@ -35,7 +35,13 @@ def test_defaults_are_those_of_the_contract() -> None:
         "port": 8000,
         "prefix": "/agent_backend",
         "auth": "none",
+        "agent": None,
         "tokens_file": None,
+        "jwt_algorithms": (),
+        "jwt_key_file": None,
+        "jwt_jwks_file": None,
+        "jwt_audience": None,
+        "jwt_issuer": None,
         "allowed_origins": (),
         "allowed_hosts": (),
         "max_body_bytes": 1024 * 1024,
@@ -123,7 +129,13 @@ def test_variables_of_the_client_commands_are_none_of_the_services_business(monk
         ("prefix", "/a#b"),
         ("prefix", "/a%2fb"),
         ("prefix", "/a\\b"),
-        ("auth", "jwt"),
+        ("auth", "basic"),
+        ("jwt_algorithms.0", "none"),
+        ("jwt_algorithms.0", "HS512"),
+        ("jwt_algorithms.0", "hs256"),
+        ("jwt_algorithms.1", "RS256,PS256"),
+        ("jwt_audience", ""),
+        ("jwt_issuer", ""),
         ("log_level", "loud"),
         ("heartbeat_seconds", 0),
         ("heartbeat_seconds", float("nan")),
@@ -147,7 +159,7 @@ def test_variables_of_the_client_commands_are_none_of_the_services_business(monk
 )
 def test_a_wrong_value_is_refused_by_its_name(name: str, value: Any) -> None:
     with pytest.raises(ValidationError) as refused:
-        Settings(**{name: value})
+        Settings(**{name.partition(".")[0]: value})
 
     assert problems(refused.value) == [name]
 
@@ -178,6 +190,44 @@ def test_a_public_address_with_tokens_is_taken() -> None:
 def test_tokens_without_a_file_of_them_are_refused() -> None:
     with pytest.raises(ValidationError, match="auth=tokens needs a tokens_file"):
         Settings(auth="tokens")
+
+
+JWT: dict[str, Any] = {"auth": "jwt", "jwt_algorithms": "ES256", "jwt_key_file": Path("key.pem")}
+
+
+def test_signed_tokens_are_taken_on_a_public_address() -> None:
+    settings = Settings(host="0.0.0.0", **JWT)
+
+    assert (settings.auth, settings.jwt_algorithms, settings.jwt_key_file) == ("jwt", ("ES256",), Path("key.pem"))
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"jwt_key_file": None}, "auth=jwt needs either a jwt_key_file or a jwt_jwks_file"),
+        ({"jwt_jwks_file": Path("keys.json")}, "auth=jwt needs either a jwt_key_file or a jwt_jwks_file"),
+        ({"jwt_algorithms": ()}, "auth=jwt needs jwt_algorithms: HS256, RS256, ES256 or EdDSA"),
+        ({"jwt_algorithms": " , "}, "auth=jwt needs jwt_algorithms: HS256, RS256, ES256 or EdDSA"),
+        ({"jwt_algorithms": "HS256,RS256"}, "HS256 shares a secret and goes with no other algorithm"),
+        ({"jwt_algorithms": "EdDSA,HS256"}, "HS256 shares a secret and goes with no other algorithm"),
+    ],
+)
+def test_signed_tokens_need_one_kind_of_key_and_its_algorithms(changed: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Settings(**{**JWT, **changed})
+
+    [problem] = refused.value.errors()
+    assert problem["msg"].endswith(why)
+
+
+def test_algorithms_and_files_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFIER_AUTH", "jwt")
+    monkeypatch.setenv("NOTIFIER_JWT_ALGORITHMS", "RS256, EdDSA,")
+    monkeypatch.setenv("NOTIFIER_JWT_JWKS_FILE", "keys.json")
+
+    settings = Settings()
+
+    assert (settings.jwt_algorithms, settings.jwt_jwks_file) == (("RS256", "EdDSA"), Path("keys.json"))
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from aiohttp import ClientSession, web
 
 from notifier_service import Broker, Settings, create_app, serve
+from tests.raw_socket import Closed, OpenSocket
 from tests.raw_stream import OpenStream
 from tests.service_process import service_process
 
@@ -43,11 +44,46 @@ async def test_signal_ends_the_process_within_two_seconds_and_every_stream_gets_
         assert await process.stderr.read() == b""
 
 
-async def test_stalled_readers_and_held_requests_do_not_delay_the_end(open_stream: OpenStream) -> None:
+async def test_signal_ends_the_process_in_time_with_sockets_and_long_polls_open(open_socket: OpenSocket) -> None:
+    async with service_process() as (process, port), ClientSession() as client:
+        url = f"http://127.0.0.1:{port}{BASE}"
+        sockets = [await open_socket(port, f"/agent_backend/ws/s{index % 7}") for index in range(50)]
+        for socket in sockets:
+            await socket.until("snapshot")
+        mute = await open_socket(port, "/agent_backend/ws/s0")
+        mute.answers = False
+        held = [asyncio.create_task(client.get(f"{url}/long-poll/s0?timeout=60")) for _ in range(20)]
+        health: dict[str, int] = {}
+        while health.get("long-poll") != 20:
+            async with client.get(f"{url}/sse/health/s0") as response:
+                health = (await response.json())["data"]["connections_by_transport"]
+
+        began = time.monotonic()
+        process.terminate()
+        answers = await asyncio.gather(*held)
+        exit_code = await process.wait()
+
+        assert exit_code == 0
+        assert time.monotonic() - began < 2
+        for socket in (*sockets, mute):
+            last = (await socket.rest())[-1]
+            assert (last["type"], last["data"]["code"], last["data"]["reconnect"]) == ("bye", "shutdown", True)
+            assert socket.ended == Closed(1001, "shutdown")
+        for answer in answers:
+            assert (answer.status, answer.headers["Connection"]) == (200, "close")
+            assert (await answer.json())["data"]["events"] == []
+        assert process.stderr is not None
+        assert await process.stderr.read() == b""
+
+
+async def test_stalled_readers_and_held_requests_do_not_delay_the_end(
+    open_stream: OpenStream, open_socket: OpenSocket
+) -> None:
     async with service_process("--stalled-seconds", "60") as (process, port), ClientSession() as client:
         url = f"http://127.0.0.1:{port}{BASE}"
         for _ in range(5):
             await open_stream(port, f"{BASE}/sse/events/s", receive_bytes=4096)
+            await open_socket(port, "/agent_backend/ws/s", receive_bytes=4096)
         for _ in range(40):  # more than the kernel takes for a reader that does not read
             big = {"type": "x", "data": {"text": "x" * 200_000}}
             async with client.post(f"{url}/events/s", json=big) as response:

@@ -10,9 +10,11 @@ import pytest
 
 from notifier_service import Settings, serve
 from notifier_service.web import Site
+from tests.raw_socket import Closed, OpenSocket
 from tests.raw_stream import OpenStream
 
 PATH = "/agent_backend/api/sse/events/s"
+SOCKET = "/agent_backend/ws/s"
 TEXT = "x" * 20_000
 
 
@@ -44,6 +46,28 @@ async def test_stalled_reader_is_cut_with_bye_slow_and_counted_while_a_healthy_o
     assert {viewer.transport for viewer in session.viewers} == {"sse"}
     last = (await stalled.events())[-1]
     assert (last["type"], last["data"]["code"], last["data"]["reconnect"]) == ("bye", "slow", True)
+
+
+async def test_stalled_socket_is_closed_as_slow_and_counted_while_a_healthy_one_reads_on(
+    site: Site, open_socket: OpenSocket
+) -> None:
+    healthy = await open_socket(site.port, SOCKET)
+    await healthy.until("snapshot")
+    stalled = await open_socket(site.port, SOCKET, receive_bytes=4096)
+    session = site.broker.get("s")
+
+    number = 0
+    async with asyncio.timeout(20):
+        while not session.disconnects["slow"]:
+            number += 1
+            await site.broker.publish("s", "x", {"number": number, "text": TEXT})
+            assert (await healthy.event() or {})["data"]["number"] == number
+
+    assert site.broker.counters.disconnects["slow"] == 1
+    assert len(session.viewers) == 1
+    last = (await stalled.rest())[-1]
+    assert (last["type"], last["data"]["code"], last["data"]["reconnect"]) == ("bye", "slow", True)
+    assert stalled.ended == Closed(4408, "slow")
 
 
 @pytest.mark.parametrize("http", ["1.0", "1.1"])
@@ -81,9 +105,15 @@ async def test_slow_reader_that_falls_behind_the_log_is_told_of_a_gap_and_goes_o
     assert (await slow.until("x"))["data"]["number"] == "next"
 
 
-async def test_stalled_readers_do_not_make_memory_grow(site: Site, open_stream: OpenStream) -> None:
+@pytest.mark.parametrize("transport", ["sse", "websocket"])
+async def test_stalled_readers_do_not_make_memory_grow(
+    site: Site, transport: str, open_stream: OpenStream, open_socket: OpenSocket
+) -> None:
     for _ in range(10):
-        await (await open_stream(site.port, PATH, receive_bytes=4096)).status()
+        if transport == "sse":
+            await (await open_stream(site.port, PATH, receive_bytes=4096)).status()
+        else:
+            await open_socket(site.port, SOCKET, receive_bytes=4096)
     for number in range(100):
         await site.broker.publish("s", "x", {"number": number, "text": TEXT})
     tracemalloc.start()

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from .. import __version__
 from ..errors import NotifierError, ServiceUnavailable
-from . import scripts, service
+from . import scripts, service, token
 
 __all__ = ["main"]
 
@@ -65,4 +65,5 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     service.add_commands(commands)
     scripts.add_commands(commands)
+    token.add_commands(commands)
     return parser

@@ -182,6 +182,8 @@ def _metavar(name: str, field: FieldInfo) -> str:
 
 def _settings(arguments: argparse.Namespace) -> Settings | None:
     """The settings from flags, environment and ``.env``; None when they are wrong, which is then told."""
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # where the module of --agent is
     given = {name: value for name in Settings.model_fields if (value := getattr(arguments, name)) is not None}
     try:
         return Settings(**given)

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Generic, Literal, Self, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from ..errors import Forbidden, InvalidInput, Unauthenticated
-from ..settings import Settings, is_loopback
+from ..settings import is_loopback
 
-__all__ = ["Authenticator", "Caller", "NoAuth", "Right", "TokenAuth", "authenticator"]
+if TYPE_CHECKING:
+    from .tickets import Tickets
+
+__all__ = ["TICKET_PREFIX", "Authenticator", "Caller", "NoAuth", "Right", "TokenAuth", "WatchedFile", "with_included"]
 
 _log = logging.getLogger("notifier_service.auth")
+
+Content = TypeVar("Content")
+
+#: Tells a ticket from a token.
+TICKET_PREFIX = "tk_"
 
 Right = Literal["view", "approve", "produce", "admin"]
 
@@ -38,7 +47,15 @@ class Caller:
 
     name: str
     rights: frozenset[Right]
+    #: Globs, of which a session's name must match one.
     sessions: tuple[str, ...]
+    #: When the token that says so expires, in seconds since 1970; None for never.
+    expires_at: float | None = None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long the token is still good; None for ever."""
+        return None if self.expires_at is None else max(0.0, self.expires_at - time.time())
 
     def may(self, right: Right) -> bool:
         return right in self.rights
@@ -58,9 +75,39 @@ class Caller:
 class Authenticator(ABC):
     """Says who sent a request, or raises ``Unauthenticated``."""
 
-    @abstractmethod
+    def __init__(self, tickets: Tickets) -> None:
+        self._tickets = tickets
+
     def caller_of(self, request: web.Request, *, token_in_query: bool) -> Caller:
         """``token_in_query`` is set for streams, whose clients cannot set headers."""
+        token = self.token_of(request, token_in_query=token_in_query)
+        if not token:
+            raise Unauthenticated("This needs a token.")
+        if token.startswith(TICKET_PREFIX) and not token_in_query:
+            # Else whoever finds one in a log could fetch tickets with it for ever.
+            raise Unauthenticated("A ticket opens a stream or a socket, nothing else.")
+        return self.caller_with(token)
+
+    @staticmethod
+    def token_of(request: web.Request, *, token_in_query: bool) -> str:
+        """The token or ticket that came along; empty for none."""
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and token.strip():
+            return token.strip()
+        return (request.query.get("token") or request.query.get("ticket") or "").strip() if token_in_query else ""
+
+    def caller_with(self, token: str) -> Caller:
+        """Say who holds this token or ticket, which is used up by that."""
+        if token.startswith(TICKET_PREFIX):
+            caller = self._tickets.use(token)
+            if caller is None:
+                raise Unauthenticated("This ticket was used, is too old, or was never issued.")
+            return caller
+        return self._holder(token)
+
+    @abstractmethod
+    def _holder(self, token: str) -> Caller:
+        """Whose token this is; raises ``Unauthenticated`` if nobody's."""
 
 
 class NoAuth(Authenticator):
@@ -74,6 +121,55 @@ class NoAuth(Authenticator):
         if isinstance(address, tuple) and not is_loopback(str(address[0]).partition("%")[0]):
             raise Forbidden("auth=none answers on a loopback address only; set auth=tokens.")
         return self._EVERYBODY
+
+    def caller_with(self, token: str) -> Caller:
+        return self._EVERYBODY
+
+    def _holder(self, token: str) -> Caller:
+        return self._EVERYBODY
+
+
+class WatchedFile(Generic[Content]):
+    """A file that is read again when it changes. A later version that cannot be used leaves the last good one in force.
+
+    ``load`` turns its bytes into what is used, or raises ``InvalidInput`` that names the setting, as this does too when
+    the file cannot be used at the start.
+    """
+
+    def __init__(self, setting: str, path: Path, load: Callable[[bytes], Content]) -> None:
+        self._setting = setting
+        self._path = path
+        self._load = load
+        self._seen = self._stamp()
+        self._content = self._read()
+
+    @property
+    def content(self) -> Content:
+        """What the file says now."""
+        stamp = self._stamp()
+        if stamp != self._seen:
+            self._seen = stamp
+            try:
+                self._content = self._read()
+            except InvalidInput as error:
+                _log.error("%s; what was read before stays in force", error.message)
+            else:
+                _log.info("%s was read again", self._setting)
+        return self._content
+
+    def _stamp(self) -> tuple[int, int, int] | None:
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_size, status.st_ino
+
+    def _read(self) -> Content:
+        try:
+            content = self._path.read_bytes()
+        except OSError as error:
+            raise InvalidInput(f"{self._setting} cannot be read: {error.strerror}") from None
+        return self._load(content)
 
 
 class _TokenEntry(BaseModel):
@@ -89,6 +185,8 @@ class _TokenEntry(BaseModel):
     def _one_token(self) -> Self:
         if (self.token is None) == (self.token_sha256 is None):
             raise ValueError("give either token or token_sha256")
+        if self.token is not None and self.token.startswith(TICKET_PREFIX):
+            raise ValueError(f"what begins with {TICKET_PREFIX} is a ticket, and no token")
         return self
 
     @property
@@ -100,72 +198,39 @@ _ENTRIES = TypeAdapter(list[_TokenEntry])
 
 
 class TokenAuth(Authenticator):
-    """``auth=tokens``: static tokens from a file, read again when it changes.
+    """``auth=tokens``: static tokens from a file. Raises ``InvalidInput`` when it cannot be used at the start."""
 
-    Raises ``InvalidInput``, which names the setting, when the file cannot be used at the start. A later version that
-    cannot be used leaves the last good one in force and is logged.
-    """
+    def __init__(self, path: Path, tickets: Tickets) -> None:
+        super().__init__(tickets)
+        self._callers = WatchedFile("tokens_file", path, _callers)
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._seen = self._stamp()
-        self._callers = self._load()
-
-    def caller_of(self, request: web.Request, *, token_in_query: bool) -> Caller:
-        self._refresh()
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
-            token = request.query.get("token", "") if token_in_query else ""
-        if not token.strip():
-            raise Unauthenticated("This needs a token.")
+    def _holder(self, token: str) -> Caller:
         # Looked up by digest: no comparison takes longer for a better guess.
-        caller = self._callers.get(_digest(token.strip()))
+        caller = self._callers.content.get(_digest(token))
         if caller is None:
             raise Unauthenticated("Nobody issued that token.")
         return caller
 
-    def _refresh(self) -> None:
-        stamp = self._stamp()
-        if stamp == self._seen:
-            return
-        self._seen = stamp
-        try:
-            self._callers = self._load()
-        except InvalidInput as error:
-            _log.error("%s; the tokens read before stay in force", error.message)
-        else:
-            _log.info("tokens_file was read again: %d tokens", len(self._callers))
 
-    def _stamp(self) -> tuple[int, int, int] | None:
-        try:
-            status = self._path.stat()
-        except OSError:
-            return None
-        return status.st_mtime_ns, status.st_size, status.st_ino
-
-    def _load(self) -> dict[str, Caller]:
-        try:
-            entries = _ENTRIES.validate_json(self._path.read_bytes())
-        except OSError as error:
-            raise InvalidInput(f"tokens_file cannot be read: {error.strerror}") from None
-        except ValidationError as error:
-            first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise InvalidInput(f"tokens_file is not as expected: {where}: {first['msg']}") from None
-        callers: dict[str, Caller] = {}
-        for number, entry in enumerate(entries):
-            if entry.digest in callers:
-                raise InvalidInput(f"tokens_file is not as expected: {number}: the same token twice")
-            rights = frozenset[Right]().union(*(_INCLUDES[right] for right in entry.rights))
-            callers[entry.digest] = Caller(entry.subject or f"token-{entry.digest[:12]}", rights, tuple(entry.sessions))
-        return callers
+def with_included(rights: Iterable[Right]) -> frozenset[Right]:
+    """Rights with those that they include."""
+    return frozenset[Right]().union(*(_INCLUDES[right] for right in rights))
 
 
-def authenticator(settings: Settings) -> Authenticator:
-    """The way of authentication that the settings name; JWT takes its place beside these."""
-    if settings.auth == "tokens" and settings.tokens_file is not None:
-        return TokenAuth(settings.tokens_file)
-    return NoAuth()
+def _callers(content: bytes) -> dict[str, Caller]:
+    try:
+        entries = _ENTRIES.validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InvalidInput(f"tokens_file is not as expected: {where}: {first['msg']}") from None
+    callers: dict[str, Caller] = {}
+    for number, entry in enumerate(entries):
+        if entry.digest in callers:
+            raise InvalidInput(f"tokens_file is not as expected: {number}: the same token twice")
+        name = entry.subject or f"token-{entry.digest[:12]}"
+        callers[entry.digest] = Caller(name, with_included(entry.rights), tuple(entry.sessions))
+    return callers
 
 
 def _digest(token: str) -> str:

@@ -22,6 +22,7 @@ from .auth import Authenticator, Caller
 __all__ = [
     "AUTH",
     "BROKER",
+    "LOOK_SECONDS",
     "SETTINGS",
     "Call",
     "Query",
@@ -49,7 +50,7 @@ QueryT = TypeVar("QueryT")
 BodyT = TypeVar("BodyT")
 
 #: How often a held request looks whether its peer is still there, where the server does not cancel handlers.
-_LOOK_SECONDS = 0.5
+LOOK_SECONDS = 0.5
 
 #: A body that is no stream arrives within this time; a broken chunk of one never does.
 _BODY_SECONDS = 30
@@ -76,11 +77,12 @@ _ANSWER_HEADERS = {
 
 
 class Query(BaseModel):
-    """The query of an endpoint. ``token`` is known everywhere: with ``auth=none`` one that comes along is ignored."""
+    """The query of an endpoint. A token or ticket is known everywhere: with ``auth=none`` one that comes is ignored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     token: str | None = None
+    ticket: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +184,7 @@ async def held(request: web.Request, waiting: PermissionRequest, seconds: float)
             left = deadline - asyncio.get_running_loop().time()
             if left <= 0:
                 return False
-            await asyncio.wait({decision}, timeout=min(left, _LOOK_SECONDS))
+            await asyncio.wait({decision}, timeout=min(left, LOOK_SECONDS))
             if request.transport is None or request.transport.is_closing():
                 raise ConnectionResetError("the peer has left")
     finally:

@@ -44,6 +44,8 @@ async def guard_origin(
 def require_origin(request: web.Request) -> None:
     """Raise ``Forbidden`` for a page of another site, unless its origin is allowed; a program sends no origin."""
     origin = request.headers.get("Origin")
+    if origin is None and request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):
+        raise Forbidden("Another site may not do that.")  # an image or a form of a foreign page names no origin
     if origin is None or _is_allowed(origin, request.config_dict[SETTINGS]):
         return
     if origin.lower().partition("://")[2] != request.headers.get("Host", "").lower():
@@ -60,7 +62,7 @@ async def add_cors_headers(request: web.Request, response: web.StreamResponse) -
     if origin is not None and _is_allowed(origin, settings):
         response.headers["Access-Control-Allow-Origin"] = origin
         response.headers["Access-Control-Allow-Credentials"] = "true"
-        response.headers["Access-Control-Expose-Headers"] = "ETag, Retry-After"
+        response.headers["Access-Control-Expose-Headers"] = "ETag, Retry-After, X-Session-Id"
 
 
 def _is_allowed(origin: str, settings: Settings) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -13,7 +14,7 @@ from ..errors import CursorLost
 from ..event_log import Event, EventLog
 from ..events import Gap, dump
 from ..session import Session
-from .boundary import Call, Query, json_answer, reply
+from .boundary import LOOK_SECONDS, Call, Query, json_answer, reply
 
 __all__ = [
     "LongPollQuery",
@@ -86,7 +87,7 @@ async def long_poll(call: Call[LongPollQuery, None]) -> web.Response:
     try:
         seq = log.last_seq if call.query.after is None else log.locate(call.query.after)
         with session.holding("long-poll"):
-            events = await log.wait_after(seq, timeout_seconds=call.query.timeout)
+            events = await _held(call, log, seq)
     except CursorLost as lost:
         # The cursor was lost before, or while a burst went through the log.
         seq, gap = log.last_seq, session.gap(lost)
@@ -94,6 +95,19 @@ async def long_poll(call: Call[LongPollQuery, None]) -> web.Response:
     if log.closed:
         response.force_close()
     return response
+
+
+async def _held(call: Call[LongPollQuery, None], log: EventLog, seq: int) -> Sequence[Event]:
+    """Wait for an event. Raises ``ConnectionResetError`` when the peer has left, also where handlers are not cancelled."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + call.query.timeout
+    while True:
+        left = deadline - loop.time()
+        events = await log.wait_after(seq, timeout_seconds=min(max(left, 0), LOOK_SECONDS))
+        if events or log.closed or left <= LOOK_SECONDS:
+            return events
+        if call.request.transport is None or call.request.transport.is_closing():
+            raise ConnectionResetError("the peer has left")
 
 
 def _polled(call: Call[Any, None]) -> Session:

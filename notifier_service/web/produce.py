@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import ConfigDict, Field, ValidationError
 
-from ..errors import InvalidInput, NotifierError, TooLarge, UnsupportedMediaType
+from ..errors import InvalidInput, NotifierError, TooLarge, Unauthenticated, UnsupportedMediaType
 from ..events import EventData, checked_event, encode, parse_json
 from ..session import check_session_id
 from .boundary import Call, Query, checked, invalid, read_json, reply
@@ -102,6 +102,8 @@ async def _publish_stream(call: Call[Query, None]) -> web.Response:
     last_event_ids: dict[str, str] = {}
     try:
         async for at_line, line in _lines(call.request, call.broker.limits.max_event_bytes):  # noqa: B007  # told when a line fails
+            if call.caller.seconds_left == 0:
+                raise Unauthenticated("The token has expired.")
             ready = _ready(call, parse_json(line), "")
             event = await call.broker.publish(*ready)
             last_event_ids[ready.session_id] = event.id

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from ..permissions import Decision
 from ..session import check_session_id
-from . import ops, permissions, polling, produce, sse
+from . import chat, ops, permissions, polling, produce, sse, tickets, websocket
 from .auth import Caller, Right
 from .boundary import AUTH, BROKER, SETTINGS, Call, Query, checked, read_json, read_query
 
@@ -37,6 +37,8 @@ class Route:
     prefixed: bool = True
     #: A stream takes its token in the query too, and passes over what it does not know there.
     is_stream: bool = False
+    #: A WebSocket says what is wrong after it is open: who calls, and whether they may, is its handler's to ask.
+    is_socket: bool = False
 
     def full_path(self, prefix: str) -> str:
         return prefix + self.path if self.prefixed else self.path
@@ -87,6 +89,22 @@ ROUTES: Sequence[Route] = (
         "GET", "/api/long-poll/{session_id}", polling.long_poll, _rights("view"),
         "The same at the root, where the documents' client asks.", query=polling.LongPollQuery, prefixed=False,
     ),
+    Route(
+        "GET", "/ws/{session_id}", websocket.socket, _rights("view"), "The same events over a WebSocket, with answers.",
+        query=websocket.SocketQuery, is_stream=True, is_socket=True,
+    ),
+    Route(
+        "GET", "/ws/chat", chat.chat_socket, _rights("approve"), "Ask the agent, over a WebSocket.",
+        prefixed=False, is_stream=True, is_socket=True,
+    ),
+    Route(
+        "GET", "/agent_chat_stream", chat.chat_stream, _rights("approve"), "Ask the agent, over SSE.",
+        query=chat.ChatQuery, prefixed=False, is_stream=True,
+    ),
+    Route(
+        "POST", "/api/sse/ticket/{session_id}", tickets.issue, _rights("view"),
+        "A ticket for one stream or socket, in the place of a token in its URL.",
+    ),
     Route("GET", "/api/sse/health/{session_id}", sse.health, _rights("view"), "How a session and its readers are."),
     Route("POST", "/api/events/{session_id}", produce.publish, _rights("produce"), "Publish events to a session."),
     Route("POST", "/api/events", produce.publish, _rights("produce"), "Publish events to many sessions."),
@@ -131,15 +149,17 @@ def _endpoint(route: Route) -> Callable[[web.Request], Awaitable[web.StreamRespo
     async def endpoint(request: web.Request) -> web.StreamResponse:
         config = request.config_dict
         settings, caller = config[SETTINGS], _NOBODY
-        if route.rights:
+        if route.rights and not route.is_socket:
             caller = config[AUTH].caller_of(request, token_in_query=route.is_stream)
         has_session = "session_id" in request.match_info
-        session_id = check_session_id(request.match_info["session_id"]) if has_session else ""
+        session_id = request.match_info["session_id"] if has_session else ""
+        if has_session and not route.is_socket:
+            check_session_id(session_id)
         query = read_query(request, route.query, lenient=route.is_stream)
         body = None
         if route.body is not None:
             body = checked(route.body, await read_json(request, settings.max_body_bytes))
-        if route.rights:
+        if route.rights and not route.is_socket:
             caller.require(route.rights, session_id if has_session else None)
         return await route.handler(Call(request, config[BROKER], settings, caller, session_id, query, body))
 

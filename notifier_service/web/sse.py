@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from aiohttp import web
-from aiohttp.abc import AbstractStreamWriter
 from aiohttp_sse import EventSourceResponse
 
 from ..errors import BrokerClosed, LimitReached
@@ -18,13 +17,11 @@ from ..reading import Reading
 from ..session import Viewer, retry_ms
 from ..settings import Settings
 from .boundary import Call, Query, as_error, reply
+from .peer import ConnectionPeer
 
-__all__ = ["StreamQuery", "health", "stream"]
+__all__ = ["STREAM_HEADERS", "StreamQuery", "health", "stream"]
 
-#: How often a farewell looks whether a peer that had stalled has taken the rest.
-_LINGER_LOOK_SECONDS = 0.02
-
-_HEADERS = {
+STREAM_HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-store, no-transform",
     "Connection": "close",
@@ -45,20 +42,21 @@ async def stream(call: Call[StreamQuery, None]) -> web.StreamResponse:
     """Send ``retry`` and ``hello``, then the snapshot or what was missed, then live, until somebody ends it."""
     request, named = call.request, call.query.named in ("1", "true")
     response = EventSourceResponse(send_timeout=2 * call.settings.stalled_seconds + 5)
-    response.headers.update(_HEADERS)
-    writer = await response.prepare(request)
-    assert writer is not None  # this response was not prepared before
+    response.headers.update(STREAM_HEADERS)
+    await response.prepare(request)
     response.stop_streaming()  # its ping task: the broker's sweeper beats for everybody
     response.force_close()
+    peer = ConnectionPeer(request)
     try:
-        viewer = call.broker.join(call.session_id, "sse", _Peer(request, writer))
+        viewer = call.broker.join(call.session_id, "sse", peer)
     except (LimitReached, BrokerClosed) as error:
-        await _refuse(response, request, error, call.settings, named=named)
+        await _refuse(response, peer, error, call.settings, named=named)
         return response
+    viewer.expire_in(call.caller.seconds_left)
     try:
         # A browser repeats its URL when it reconnects, so the header is the newer of the two.
         cursor = request.headers.get("Last-Event-ID") or call.query.last_event_id or None
-        await _deliver(Reading(viewer, cursor), response, named, retry_ms(call.settings))
+        await _deliver(Reading(viewer, cursor), response, peer, named, retry_ms(call.settings))
     except TimeoutError:
         pass  # ended while a write waited for the peer
     finally:
@@ -66,7 +64,7 @@ async def stream(call: Call[StreamQuery, None]) -> web.StreamResponse:
     if viewer.ending is not None:
         slow = viewer.ending.code == "slow"
         linger = call.settings.stalled_seconds if slow else call.settings.shutdown_seconds / 8
-        await _farewell(response, request, viewer.ending, linger, named=named)
+        await _farewell(response, peer, viewer.ending, linger, named=named)
     return response
 
 
@@ -91,12 +89,14 @@ async def health(call: Call[Query, None]) -> web.Response:
     )
 
 
-async def _deliver(reading: Reading, response: EventSourceResponse, named: bool, retry_milliseconds: int) -> None:
+async def _deliver(
+    reading: Reading, response: EventSourceResponse, peer: ConnectionPeer, named: bool, retry_milliseconds: int
+) -> None:
     viewer, head = reading.viewer, b"retry: %d\n\n" % retry_milliseconds
     while not reading.over:
         if events := reading.next():
             async with viewer.writing():
-                await response.write(head + _frames(viewer, events, named))
+                await response.write(peer.hand(head + _frames(viewer, events, named)))
             head = b""
         elif viewer.ending is not None:
             return
@@ -137,49 +137,25 @@ def _frame(event: Event, named: bool) -> bytes:
 
 
 async def _refuse(
-    response: EventSourceResponse, request: web.Request, error: Any, settings: Settings, *, named: bool
+    response: EventSourceResponse, peer: ConnectionPeer, error: Any, settings: Settings, *, named: bool
 ) -> None:
     """End a stream that cannot begin. Never with a status: one other than 200 ends a browser's EventSource for good."""
     retry = retry_ms(settings)
     await response.write(b"retry: %d\n\n" % retry + _frame(Event(0, "", "error", as_error(error)), named))
     code: Any = "limit" if isinstance(error, LimitReached) else "shutdown"
-    await _farewell(response, request, Bye(code=code, reconnect=True, retry_ms=retry), 1.0, named=named)
+    await _farewell(response, peer, Bye(code=code, reconnect=True, retry_ms=retry), 1.0, named=named)
 
 
 async def _farewell(
-    response: EventSourceResponse, request: web.Request, bye: Bye, linger_seconds: float, *, named: bool
+    response: EventSourceResponse, peer: ConnectionPeer, bye: Bye, linger_seconds: float, *, named: bool
 ) -> None:
     """Say bye and end the body, if the socket still takes it within the time; else cut the connection."""
     try:
         async with asyncio.timeout(linger_seconds):
             await response.write(_frame(Event(0, "", "bye", encode("bye", bye)), named))
-            # Not by drain(): HTTP/1.0 has none at its end, and one that was interrupted before fails at once.
-            while request.transport is not None and request.transport.get_write_buffer_size():  # noqa: ASYNC110
-                await asyncio.sleep(_LINGER_LOOK_SECONDS)
+            await peer.drained()
             await response.write_eof()
     except TimeoutError:
-        if request.transport is not None:
-            request.transport.abort()
+        peer.cut()
     except ConnectionError:
         pass  # the peer was faster
-
-
-class _Peer:
-    """The connection of a stream, as the sweeper sees it."""
-
-    __slots__ = ("_request", "_writer")
-
-    def __init__(self, request: web.Request, writer: AbstractStreamWriter) -> None:
-        self._request = request
-        self._writer = writer
-
-    def handed_bytes(self) -> int:
-        return self._writer.output_size
-
-    def unsent_bytes(self) -> int:
-        transport = self._request.transport
-        return 0 if transport is None else transport.get_write_buffer_size()
-
-    def is_gone(self) -> bool:
-        transport = self._request.transport
-        return transport is None or transport.is_closing()

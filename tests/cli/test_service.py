@@ -172,6 +172,58 @@ async def test_output_that_nobody_can_take_is_not_told_as_a_taken_port(commands:
     assert "cannot listen" not in ended.err
 
 
+# The agent of the chat
+
+AGENT = """
+async def answer(turn):
+    yield f"You said {turn.query}."
+"""
+
+
+async def chat_of(url: str, query: str) -> list[dict[str, Any]]:
+    """What the chat answers, message by message."""
+    host = url.removeprefix("http://").partition("/")[0]
+    reader, writer = await asyncio.open_connection(*host.split(":"))
+    path = f"/agent_chat_stream?query={query}"
+    writer.write(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+    async with asyncio.timeout(20):
+        body = (await reader.read()).partition(b"\r\n\r\n")[2]
+    writer.close()
+    return [json.loads(line[6:]) for line in body.splitlines() if line.startswith(b"data: ")]
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment"), [(["--agent", "my_agent:answer"], {}), ([], {"NOTIFIER_AGENT": "my_agent:answer"})]
+)
+async def test_agent_of_the_current_folder_answers_in_the_chat(
+    flags: list[str], environment: dict[str, str], commands: Commands
+) -> None:
+    write("my_agent.py", AGENT)
+    process = await commands.start("serve", "--port", "0", *flags, env=environment)
+
+    said = await chat_of(await url_of(process), "hi")
+
+    assert said == [{"type": "content", "content": "You said hi."}, {"type": "done"}]
+
+
+@pytest.mark.parametrize(
+    ("agent", "why"),
+    [
+        ("", "the form is package.module:function"),
+        ("my_agent:other", "my_agent:other cannot be loaded: AttributeError: module 'my_agent' has no attribute"),
+        ("broken:answer", "broken:answer cannot be loaded: SyntaxError: "),
+    ],
+)
+async def test_agent_that_is_none_is_refused_with_one_line(agent: str, why: str, commands: Commands) -> None:
+    write("my_agent.py", AGENT)
+    write("broken.py", "def (")
+    ended = await commands.run("serve", "--port", "0", "--agent", agent)
+
+    assert (ended.exit_code, ended.out) == (2, "")
+    assert ended.err.startswith(f"notifier-service: setting agent: {why}")
+    assert ended.err.count("\n") == 1
+
+
 # Refusals
 
 

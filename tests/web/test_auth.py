@@ -194,7 +194,7 @@ async def test_a_broken_tokens_file_leaves_the_old_one_in_force(
     assert await status(client, "first-token") == 200
     told = [record for record in caplog.records if record.name == "notifier_service.auth"]
     assert [record.levelname for record in told] == ["ERROR"]
-    assert "the tokens read before stay in force" in told[0].getMessage()
+    assert "what was read before stays in force" in told[0].getMessage()
     assert "a-secret" not in caplog.text
 
 
@@ -221,6 +221,10 @@ async def test_a_tokens_file_that_is_gone_leaves_the_old_one_in_force(
         ('[{"token": "", "rights": ["view"], "sessions": ["*"]}]', "0.token: String should have at least 1"),
         ('[{"rights": ["view"], "sessions": ["*"]}]', "give either token or token_sha256"),
         ('[{"token": 7, "rights": ["view"], "sessions": ["*"]}]', "0.token: Input should be a valid string"),
+        (
+            '[{"token": "tk_a", "rights": ["view"], "sessions": ["*"]}]',
+            "0: Value error, what begins with tk_ is a ticket",
+        ),
         ('[{"token_sha256": "abc", "rights": ["view"], "sessions": ["*"]}]', "0.token_sha256: String should match"),
         ('[{"token": "x", "rights": ["view"], "sessions": ["*"], "role": "x"}]', "0.role: Extra inputs"),
         (

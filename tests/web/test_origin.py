@@ -35,6 +35,39 @@ async def test_page_of_another_site_changes_nothing(
     assert (request.pending, broker.get("s1").log.last_seq) == (True, 1)
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Sec-Fetch-Site": "same-origin"}, 201),
+        ({"Sec-Fetch-Site": "none"}, 201),
+        ({"Sec-Fetch-Site": "cross-site", "Origin": APP}, 201),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "https://evil.example"}, 403),
+    ],
+)
+async def test_browser_that_names_no_origin_tells_whether_the_page_is_another_sites(
+    make_client: MakeClient, broker: Broker, headers: dict[str, str], status: int
+) -> None:
+    client = await make_client(broker, allowed_origins=APP)
+
+    response = await client.post(EVENTS, json=NOTE, headers=headers)
+
+    assert response.status == status
+    assert len(broker.sessions) == (status == 201)
+
+
+async def test_page_of_another_site_may_ask_for_what_changes_nothing_and_cannot_read_it(
+    make_client: MakeClient,
+) -> None:
+    client = await make_client()
+
+    response = await client.get(f"{API}/sse/health/s1", headers={"Sec-Fetch-Site": "cross-site"})
+
+    assert response.status == 200
+    assert "Access-Control-Allow-Origin" not in response.headers
+
+
 async def test_own_page_and_a_program_may_publish(make_client: MakeClient, broker: Broker) -> None:
     client = await make_client(broker)
     own = f"http://{client.host}:{client.port}"

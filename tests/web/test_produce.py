@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import time
 import zlib
 from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import pytest
 
 from notifier_service import Broker, Limits
+from notifier_service.web import auth
+from tests.signer import Signer
 
 from .conftest import API, Client, MakeClient, Service, answer, bearer, error_of, reading, serving, until
 
@@ -456,6 +461,34 @@ async def test_an_error_in_a_stream_is_told_while_the_sender_still_sends(service
     await writer.wait_closed()
 
     assert received.startswith(b"HTTP/1.1 422 ")
+
+
+async def test_a_stream_ends_at_the_first_line_after_its_token_has_expired(
+    make_client: MakeClient, broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signer = Signer.new()
+    (tmp_path / "secret").write_bytes(signer.verifying)
+    client = await make_client(broker, auth="jwt", jwt_algorithms="HS256", jwt_key_file=tmp_path / "secret")
+    token = signer.token(rights=["produce"], exp=time.time() + 60)
+    log = broker.open("s1").log
+
+    async def lines() -> AsyncIterator[bytes]:
+        yield b'{"type":"note"}\n\n{"type":"note"}\n'
+        await until(lambda: log.last_seq == 2)
+        monkeypatch.setattr(auth, "time", SimpleNamespace(time=lambda: time.time() + 61))
+        yield b'{"type":"note"}\n{"type":"note"}\n'
+
+    response = await client.post(PATH, data=lines(), headers={**NDJSON, "Authorization": f"Bearer {token}"})
+
+    assert await error_of(response) == (401, "unauthenticated")
+    assert (await response.json())["error"] == {
+        "code": "unauthenticated",
+        "message": "The token has expired.",
+        "line": 4,
+        "count": 2,
+    }
+    assert response.headers["WWW-Authenticate"] == 'Bearer realm="notifier_service"'
+    assert log.last_seq == 2
 
 
 async def test_a_packed_stream_that_breaks_is_invalid_and_what_stood_before_stays(service: Service) -> None:

@@ -19,6 +19,7 @@ _INCLUDED: dict[Right, set[Right]] = {
     "produce": {"produce"},
     "admin": {"view", "approve", "produce", "admin"},
 }
+_QUERIES: dict[str, dict[str, str]] = {"ChatQuery": {"query": "hello", "session_id": "team-1"}}
 _BODIES: dict[str, Any] = {"Decision": {"approved": False}, "AskBody": {"tool_name": "rm", "parameters": {}}}
 
 
@@ -26,8 +27,11 @@ def _id(route: Route) -> str:
     return f"{route.method} {route.path}"
 
 
-GUARDED = pytest.mark.parametrize("route", [route for route in ROUTES if route.rights], ids=_id)
-IN_A_SESSION = pytest.mark.parametrize("route", [route for route in ROUTES if "{session_id}" in route.path], ids=_id)
+# A WebSocket says what is wrong after it is open: test_websocket.py and test_chat.py show that.
+ANSWERED = [route for route in ROUTES if not route.is_socket]
+GUARDED = pytest.mark.parametrize("route", [route for route in ANSWERED if route.rights], ids=_id)
+IN_A_SESSION = pytest.mark.parametrize("route", [route for route in ANSWERED if "{session_id}" in route.path], ids=_id)
+SOCKETS = pytest.mark.parametrize("route", [route for route in ROUTES if route.is_socket], ids=_id)
 OPEN = pytest.mark.parametrize("route", [route for route in ROUTES if not route.rights], ids=_id)
 WITH_A_BODY = pytest.mark.parametrize("route", [route for route in ROUTES if route.body is not None], ids=_id)
 
@@ -39,6 +43,8 @@ async def request(
     path = route.full_path(prefix).format(session_id=session_id, request_id="pr_none")
     if route.body is not None:
         more = {"json": _BODIES[route.body.__name__], **more}
+    if route.query.__name__ in _QUERIES:
+        more = {"params": _QUERIES[route.query.__name__], **more}
     return await error_of(await client.request(route.method, path, **more))
 
 
@@ -55,6 +61,17 @@ def test_the_table_holds_each_endpoint_once() -> None:
         ("POST", "/agent_backend/api/sse/permission-response/{session_id}"),
         ("POST", "/agent_backend/api/polling/permission-response/{session_id}"),
         ("GET", "/agent_backend/api/sse/health/{session_id}"),
+        ("GET", "/agent_backend/api/polling/session-info/{session_id}"),
+        ("GET", "/agent_backend/api/polling/tool-status/{session_id}"),
+        ("GET", "/agent_backend/api/polling/permission-request/{session_id}"),
+        ("GET", "/agent_backend/api/polling/tool-result/{session_id}"),
+        ("POST", "/agent_backend/api/polling/clear-result/{session_id}"),
+        ("GET", "/agent_backend/api/long-poll/{session_id}"),
+        ("GET", "/api/long-poll/{session_id}"),
+        ("GET", "/agent_backend/ws/{session_id}"),
+        ("GET", "/ws/chat"),
+        ("GET", "/agent_chat_stream"),
+        ("POST", "/agent_backend/api/sse/ticket/{session_id}"),
         ("POST", "/agent_backend/api/events/{session_id}"),
         ("POST", "/agent_backend/api/events"),
         ("POST", "/agent_backend/api/permissions/{session_id}"),
@@ -101,6 +118,26 @@ async def test_a_session_outside_the_patterns_is_forbidden_whether_it_exists_or_
 
     assert existing == other == (403, "forbidden")
     assert [session.session_id for session in broker.sessions] == ["private-1"]
+
+
+@SOCKETS
+async def test_a_socket_is_opened_before_it_is_asked_who_calls(guarded: Client, broker: Broker, route: Route) -> None:
+    for headers in ({}, bearer("view"), bearer("nobody")):
+        asked = await request(guarded, route, headers=headers)  # without an upgrade nothing is opened
+
+        assert asked == (422, "invalid")
+    assert broker.sessions == ()
+
+
+@pytest.mark.parametrize("prefix", ["", "/x"])
+async def test_the_chat_is_no_session_of_that_name(make_client: MakeClient, broker: Broker, prefix: str) -> None:
+    client = await make_client(broker, prefix=prefix)
+
+    async with client.ws_connect("/ws/chat") as chat, client.ws_connect(f"{prefix}/ws/s1") as socket:
+        await chat.send_json({"type": "resume", "after": "x"})
+        assert (await chat.receive_json(timeout=5))["type"] == "error"
+        assert (await socket.receive_json(timeout=5))["type"] == "hello"
+    assert [session.session_id for session in broker.sessions] == ["s1"]
 
 
 @OPEN

@@ -1,0 +1,326 @@
+"""Chat over a WebSocket and over SSE: the agent's messages, exactly as the reference documents have them."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import secrets
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from aiohttp import web
+from aiohttp_sse import EventSourceResponse
+from pydantic import Field, JsonValue
+
+from ..chat import Answer, AnswerReader, Chat
+from ..errors import (
+    AnswerRunning,
+    BrokerClosed,
+    CursorLost,
+    Forbidden,
+    InvalidInput,
+    LimitReached,
+    NotFound,
+    NotifierError,
+    TooLarge,
+)
+from ..event_log import Event
+from ..events import EventData, dump
+from ..session import check_session_id
+from .auth import Caller
+from .boundary import Call, Query, as_error, checked
+from .origin import require_origin
+from .peer import ConnectionPeer
+from .sockets import Socket, on_socket
+from .sse import STREAM_HEADERS
+
+__all__ = ["CHAT", "ChatQuery", "chat_socket", "chat_stream"]
+
+CHAT = web.AppKey("chat", Chat)
+
+_APPROVE = frozenset[Literal["view", "approve", "produce", "admin"]]({"approve"})
+
+#: A dropped chat comes back soon: unlike a stream of events it does not outlive a restart.
+_RETRY_MS = 1000
+
+#: The cursor of an answer that is no longer there: who comes back with it is told to stop.
+_GONE = "gone"
+
+_MAX_ATTACHMENTS = 100
+
+QueryText = Annotated[str, Field(min_length=1)]
+
+
+class ChatQuery(Query):
+    """A turn over SSE. ``last_event_id`` resumes where a ``Last-Event-ID`` header cannot be set."""
+
+    query: QueryText
+    session_id: str | None = None
+    last_event_id: str | None = None
+
+
+class _Turn(EventData):
+    type: Literal["query"] = "query"
+    query: QueryText
+    session_id: str | None = None
+
+
+async def chat_socket(call: Call[Query, None]) -> web.StreamResponse:
+    """Many turns on one socket; ``cancel`` stops the one that runs, and so does leaving."""
+
+    own_session_id = _new_session_id()
+
+    async def talk(socket: Socket, caller: Caller) -> None:
+        socket.expire_in(caller.seconds_left)
+        with call.request.config_dict[CHAT].connection():
+            try:
+                await _Turns(call, socket, caller, own_session_id).run()
+            except _Stalled:
+                await socket.close(None, "slow", "slow", linger_seconds=call.settings.stalled_seconds)
+
+    return await on_socket(call, talk, headers={"X-Session-Id": own_session_id})
+
+
+class _Turns:
+    """The turns of one socket: one message is waited for, and one answer goes out, at a time."""
+
+    def __init__(self, call: Call[Any, Any], socket: Socket, caller: Caller, own_session_id: str) -> None:
+        self._chat = call.request.config_dict[CHAT]
+        self._settings = call.settings
+        self._socket = socket
+        self._caller = caller
+        #: Where turns without a session_id take place.
+        self._own_session_id = own_session_id
+        self._attachments: list[bytes] = []
+        self._answer: Answer | None = None
+        self._answering: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Go on until the peer leaves."""
+        receiving: asyncio.Task[Mapping[str, JsonValue] | bytes | None] | None = None
+        try:
+            while True:
+                if receiving is None:
+                    receiving = asyncio.create_task(self._socket.receive())
+                await asyncio.wait(
+                    {receiving} if self._answering is None else {receiving, self._answering},
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                if self._answering is not None and self._answering.done():
+                    self._answering.result()
+                    self._answering = None
+                if receiving.done():
+                    received, receiving = receiving, None
+                    try:
+                        message = received.result()
+                        if message is None:
+                            return
+                        await self._take(message)
+                    except NotifierError as error:
+                        await self._send(as_error(error))
+        finally:
+            if self._answer is not None:
+                self._answer.cancel()
+            tasks = [task for task in (receiving, self._answering) if task is not None]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _take(self, message: Mapping[str, JsonValue] | bytes) -> None:
+        if isinstance(message, bytes):
+            self._attach(message)
+            return
+        kind = message.get("type", "query")
+        if kind == "query":
+            await self._begin(checked(_Turn, message))
+        elif kind == "cancel":
+            if self._answer is None or self._answer.outcome is not None:
+                raise InvalidInput("cancel: no answer is running")
+            self._answer.cancel()
+        elif kind == "ping":
+            await self._send(b'{"type":"pong"}')
+        elif kind == "auth":
+            self._caller = self._socket.identify_again(message, self._caller)
+            self._socket.expire_in(self._caller.seconds_left)
+        else:
+            raise InvalidInput("type: one of query, cancel, ping, auth")
+
+    def _attach(self, piece: bytes) -> None:
+        limit = self._settings.max_body_bytes
+        if sum(map(len, self._attachments)) + len(piece) > limit or len(self._attachments) >= _MAX_ATTACHMENTS:
+            raise TooLarge(
+                f"The attachments of a turn are over the limit of {limit} bytes or {_MAX_ATTACHMENTS} frames; "
+                "this one is left out.",
+                limit="max_body_bytes",
+            )
+        self._attachments.append(piece)
+
+    async def _begin(self, turn: _Turn) -> None:
+        session_id = self._own_session_id if turn.session_id is None else check_session_id(turn.session_id)
+        self._caller.require(_APPROVE, session_id)
+        if self._answer is not None and self._answer.outcome is None:
+            raise AnswerRunning("The agent is still answering on this socket: wait, or cancel.")
+        if self._answering is not None:
+            await self._answering  # the end of the answer before goes out first
+        answer = self._chat.begin(session_id, turn.query, asked_by=self._caller.name, attachments=self._attachments)
+        self._attachments = []
+        self._answer = answer
+        self._answering = asyncio.create_task(self._relay(answer))
+
+    async def _relay(self, answer: Answer) -> None:
+        with answer.reading() as reader:
+            while not reader.over:
+                for event in await reader.next():
+                    await self._send(event.json, binary=event.type == "binary")
+
+    async def _send(self, message: bytes, *, binary: bool = False) -> None:
+        send = self._socket.send_bytes if binary else self._socket.send
+        await _written(send(message), self._socket.peer, self._settings.stalled_seconds)
+
+
+class _Stalled(Exception):
+    """The peer takes nothing."""
+
+
+async def _written(write: Awaitable[None], peer: ConnectionPeer, stalled_seconds: float) -> None:
+    """Wait for a write; raise ``_Stalled`` when the peer takes no byte of it for so long."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    timer: asyncio.TimerHandle
+
+    def look(before: int) -> None:
+        nonlocal timer
+        unsent = peer.unsent_bytes()
+        if unsent < before and not patience.expired():
+            patience.reschedule(loop.time() + stalled_seconds)
+        timer = loop.call_later(stalled_seconds / 4, look, unsent)
+
+    try:
+        async with asyncio.timeout(stalled_seconds) as patience:
+            look(0)
+            try:
+                await write
+            finally:
+                timer.cancel()
+    except TimeoutError:
+        raise _Stalled from None
+    except asyncio.CancelledError:
+        # Two writers wait for the peer as one in aiohttp: who gives up seems to cancel the other.
+        if task is not None and task.cancelling():
+            raise
+        raise _Stalled from None
+
+
+async def chat_stream(call: Call[ChatQuery, None]) -> web.StreamResponse:
+    """One turn as SSE. A connection that drops does not end the answer: ``Last-Event-ID`` goes on in it."""
+    request = call.request
+    require_origin(request)  # a GET that has the agent work
+    cursor = request.headers.get("Last-Event-ID") or call.query.last_event_id or None
+    if cursor == _GONE:
+        return web.Response(status=204)
+    chat = request.config_dict[CHAT]
+    try:
+        with chat.connection():
+            answer, seq = _begin(call, chat) if cursor is None else _found(call, chat, cursor)
+            if answer.log.closed and seq >= answer.log.last_seq:
+                return web.Response(status=204)
+            with answer.reading(seq) as reader:
+                response = await _open(call, answer.session_id)
+                await _relay(call, response, answer, reader)
+            return response
+    except _Refused as refused:
+        error = refused.error
+    except LimitReached as limit:
+        error = limit
+    return await _tell_end(call, error)
+
+
+class _Refused(Exception):
+    """There is no answer, and why."""
+
+    def __init__(self, error: NotifierError) -> None:
+        self.error = error
+
+
+def _begin(call: Call[ChatQuery, None], chat: Chat) -> tuple[Answer, int]:
+    session_id = _new_session_id() if call.query.session_id is None else check_session_id(call.query.session_id)
+    call.caller.require(_APPROVE, session_id)
+    try:
+        return chat.begin(session_id, call.query.query, asked_by=call.caller.name, rejoin=True), 0
+    except (AnswerRunning, LimitReached, BrokerClosed) as error:
+        raise _Refused(error) from None
+
+
+def _found(call: Call[ChatQuery, None], chat: Chat, cursor: str) -> tuple[Answer, int]:
+    answer = chat.find(cursor)
+    if answer is None or answer.asked_by != call.caller.name:  # somebody else's is as if there were none
+        raise _Refused(NotFound("This answer is no longer held."))
+    try:
+        call.caller.require(_APPROVE, answer.session_id)
+        return answer, answer.log.locate(cursor)
+    except CursorLost:
+        raise _Refused(NotFound("This part of the answer is no longer held.")) from None
+    except Forbidden as error:
+        raise _Refused(error) from None
+
+
+async def _open(call: Call[ChatQuery, None], session_id: str | None) -> EventSourceResponse:
+    response = EventSourceResponse()
+    response.headers.update(STREAM_HEADERS)
+    if session_id is not None:
+        response.headers["X-Session-Id"] = session_id
+    await response.prepare(call.request)
+    response.stop_streaming()  # its ping task: the wait for the next message beats
+    response.force_close()
+    return response
+
+
+async def _relay(
+    call: Call[ChatQuery, None], response: EventSourceResponse, answer: Answer, reader: AnswerReader
+) -> None:
+    """Send what the answer has and gets, until it is over, the token is, or the peer takes nothing."""
+    settings, peer = call.settings, ConnectionPeer(call.request)
+    # The place before the first message has an id too: who drops before it came does not ask again.
+    head = b"retry: %d\nid: %s\n\n" % (_RETRY_MS, answer.log.id_of(reader.seq).encode())
+    try:
+        try:
+            async with asyncio.timeout(call.caller.seconds_left):
+                while True:
+                    events: Sequence[Event] = ()
+                    if not head:
+                        events = await reader.next(timeout_seconds=settings.heartbeat_seconds)
+                    frames = head or b"".join([_frame_of(event) for event in events]) or b": heartbeat\n\n"
+                    head = b""
+                    await _written(response.write(frames), peer, settings.stalled_seconds)
+                    if reader.over:
+                        return
+        except TimeoutError:
+            frame = _frame(dump({"type": "error", "message": "The token has expired."}), None)
+            await _written(response.write(frame), peer, settings.stalled_seconds)
+    except CursorLost:
+        await response.write(_frame(as_error(NotFound("The connection was too slow.")), _GONE))
+    except _Stalled:
+        peer.cut()
+    except ConnectionError:
+        pass  # the answer goes on, and waits for who comes back
+
+
+async def _tell_end(call: Call[ChatQuery, None], error: NotifierError) -> EventSourceResponse:
+    """Say why there is no answer, as a message, because an EventSource shows no status; who comes back gets a 204."""
+    response = await _open(call, None)
+    await response.write(_frame(as_error(error), _GONE))
+    return response
+
+
+def _frame_of(event: Event) -> bytes:
+    message = event.json
+    if event.type == "binary":
+        message = dump({"type": "binary", "content": base64.b64encode(message).decode()})
+    return _frame(message, event.id)
+
+
+def _frame(message: bytes, event_id: str | None) -> bytes:
+    return (b"" if event_id is None else b"id: %s\n" % event_id.encode()) + b"data: %s\n\n" % message
+
+
+def _new_session_id() -> str:
+    return f"chat-{secrets.token_urlsafe(16)}"

@@ -1,0 +1,131 @@
+"""The same events over a WebSocket, with answers on the same socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from aiohttp import web
+from pydantic import JsonValue
+
+from ..errors import InvalidInput, NotifierError
+from ..events import EventData, dump, encode
+from ..permissions import Decision
+from ..reading import Reading
+from .auth import Caller
+from .boundary import Call, Query, as_error, checked
+from .sockets import Socket, on_socket
+
+__all__ = ["SocketQuery", "socket"]
+
+
+class SocketQuery(Query):
+    """``after`` resumes behind an event."""
+
+    after: str | None = None
+
+
+class _Resume(EventData):
+    type: Literal["resume"]
+    after: str
+
+
+async def socket(call: Call[SocketQuery, None]) -> web.StreamResponse:
+    """Send what the stream sends, as text frames; take ``resume``, ``permission_response``, ``auth`` and ``ping``."""
+
+    async def follow(socket: Socket, caller: Caller) -> None:
+        caller.require(frozenset({"view"}), call.session_id)
+        viewer = call.broker.join(call.session_id, "websocket", socket.peer)
+        viewer.expire_in(caller.seconds_left)
+        reading = Reading(viewer, call.query.after or None)
+        sending = asyncio.create_task(_send(reading, socket))
+        receiving = asyncio.create_task(_Answers(call, caller, reading, socket).receive())
+        try:
+            await asyncio.wait({sending, receiving}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            viewer.leave()
+            sending.cancel()
+            receiving.cancel()
+            outcomes = await asyncio.gather(sending, receiving, return_exceptions=True)
+        if viewer.ending is not None:
+            bye = viewer.ending
+            linger = call.settings.stalled_seconds if bye.code == "slow" else call.settings.shutdown_seconds / 8
+            await socket.close(encode("bye", bye), bye.code, bye.code, linger_seconds=linger)
+            return
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+
+    return await on_socket(call, follow)
+
+
+async def _send(reading: Reading, socket: Socket) -> None:
+    viewer = reading.viewer
+    while not reading.over:
+        if events := reading.next():
+            async with viewer.writing():
+                for event in events:
+                    await socket.send(event.json)
+        elif viewer.ending is not None:
+            return
+        else:
+            await viewer.wait()
+
+
+class _Answers:
+    """What a reader may send, and what it gets for it."""
+
+    def __init__(self, call: Call[Any, Any], caller: Caller, reading: Reading, socket: Socket) -> None:
+        self._call = call
+        self._caller = caller
+        self._reading = reading
+        self._socket = socket
+        self._by_type: Mapping[str, Callable[[Mapping[str, JsonValue]], bytes | None]] = {
+            "auth": self._auth,
+            "permission_response": self._decide,
+            "ping": self._ping,
+            "resume": self._resume,
+        }
+
+    async def receive(self) -> None:
+        """Answer messages until the peer leaves; a bad one gets an error, and the socket stays."""
+        while True:
+            answer: bytes | None
+            try:
+                message = await self._socket.receive()
+                if message is None:
+                    return
+                answer = self._answer(message)
+            except NotifierError as error:
+                answer = as_error(error)
+            if answer is not None:
+                await self._socket.send(answer)
+
+    def _answer(self, message: Mapping[str, JsonValue] | bytes) -> bytes | None:
+        if isinstance(message, bytes):
+            raise InvalidInput("a message is a text frame: this socket takes no binary ones")
+        kind = message.get("type")
+        answer = self._by_type.get(kind) if isinstance(kind, str) else None
+        if answer is None:
+            raise InvalidInput(f"type: one of {', '.join(self._by_type)}")
+        return answer(message)
+
+    def _auth(self, message: Mapping[str, JsonValue]) -> None:
+        caller = self._socket.identify_again(message, self._caller)
+        caller.require(frozenset({"view"}), self._call.session_id)
+        self._caller = caller
+        self._reading.viewer.expire_in(caller.seconds_left)
+
+    def _decide(self, message: Mapping[str, JsonValue]) -> bytes:
+        decision = checked(Decision, {name: value for name, value in message.items() if name != "type"})
+        self._caller.require(frozenset({"approve"}), self._call.session_id)
+        record = self._call.broker.decide(self._call.session_id, decision, decided_by=self._caller.name)
+        return dump({"type": "permission_response", "success": True, "data": record})
+
+    def _ping(self, message: Mapping[str, JsonValue]) -> bytes:
+        return b'{"type":"pong"}'
+
+    def _resume(self, message: Mapping[str, JsonValue]) -> None:
+        self._reading.resume(checked(_Resume, message).after)
+        self._reading.viewer.wake()
