@@ -98,7 +98,7 @@ async def long_poll(call: Call[LongPollQuery, None]) -> web.Response:
 
 
 async def _held(call: Call[LongPollQuery, None], log: EventLog, seq: int) -> Sequence[Event]:
-    """Wait for an event. Raises ``ConnectionResetError`` when the peer has left, also where handlers are not cancelled."""
+    """Wait for an event. Raises ``ConnectionResetError`` when the peer has left, whoever runs the application."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + call.query.timeout
     while True:
