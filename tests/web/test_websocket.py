@@ -36,7 +36,6 @@ UPGRADE = {
 }
 
 Serve: TypeAlias = Callable[..., AbstractAsyncContextManager[Site]]
-Ready: TypeAlias = Callable[..., AbstractAsyncContextManager[tuple[Broker, RawSocket]]]
 
 
 @pytest.fixture
