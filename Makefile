@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 SET_UP := $(VENV)/.set-up
 
 # The core: what knows no HTTP, no environment and no terminal.
-CORE_MODULES := broker chat errors event_log events limits metrics notifier parameters permissions policy reading results \
+CORE_MODULES := broker chat delivery errors event_log events limits metrics notifier parameters permissions policy reading results \
 	session tool_wrapper
 comma := ,
 space := $(subst ,, )

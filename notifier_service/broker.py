@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from .delivery import Delivery
 from .errors import BrokerClosed, LimitReached, NoBroker, RequestNotFound, SessionNotFound
 from .event_log import Event
 from .events import EventData, PermissionRecord
@@ -17,6 +18,9 @@ from .permissions import Decision, PermissionRequest
 from .session import Peer, Session, Viewer, check_session_id, heartbeat
 
 __all__ = ["Broker", "BrokerStatistics", "process_broker", "set_process_broker"]
+
+#: Events that one turn of the loop publishes, before readers get their turn.
+_EVENTS_A_TURN = 50
 
 _log = logging.getLogger("notifier_service.broker")
 
@@ -48,8 +52,11 @@ class Broker:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._delivery = Delivery()
         self._unyielded_events = 0
         self._unyielded_bytes = 0
+        self._turn_events = min(_EVENTS_A_TURN, max(1, self.limits.log_events // 4))
+        self._turn_bytes = self.limits.log_bytes // 4
 
     @property
     def sessions(self) -> Sequence[Session]:
@@ -72,7 +79,9 @@ class Broker:
                 raise BrokerClosed("The service is shutting down.")
             if len(self._sessions) >= self.limits.max_sessions:
                 self._reached("max_sessions", f"{len(self._sessions)} sessions are open; no more are taken.")
-            session = Session(session_id, limits=self.limits, counters=self.counters, clock=self._clock)
+            session = Session(
+                session_id, limits=self.limits, counters=self.counters, clock=self._clock, delivery=self._delivery
+            )
             self._sessions[session_id] = session
             self.counters.sessions_opened += 1
         self._arm()
@@ -91,11 +100,21 @@ class Broker:
         """Append an event to a session. Never waits; raises what ``Session.publish`` does."""
         return self.publish_to(self.open(session_id), event_type, data)
 
-    def publish_to(self, session: Session, event_type: str, data: EventData | Mapping[str, Any] | None = None) -> Event:
-        """Append an event to this very session, which may have ended meanwhile (``SessionClosed``)."""
+    def publish_to(
+        self,
+        session: Session,
+        event_type: str,
+        data: EventData | Mapping[str, Any] | None = None,
+        *,
+        data_json: bytes | None = None,
+    ) -> Event:
+        """Append an event to this very session, which may have ended meanwhile (``SessionClosed``).
+
+        ``data_json`` is ``data`` if that is encoded already.
+        """
         if self.closed:
             raise BrokerClosed("The service is shutting down.")
-        event = session.publish(event_type, data)
+        event = session.publish(event_type, data, data_json=data_json)
         self._unyielded_events += 1
         self._unyielded_bytes += len(event.json)
         return event
@@ -104,23 +123,31 @@ class Broker:
         self, session_id: str, event_type: str, data: EventData | Mapping[str, Any] | None = None
     ) -> Event:
         """Append an event, and let readers run often enough that one who keeps up loses nothing."""
-        event = self.publish_nowait(session_id, event_type, data)
-        await self.breathe()
+        session = self.open(session_id)
+        event = self.publish_to(session, event_type, data)
+        if self.must_breathe(session):
+            await self.breathe(session)
         return event
 
-    async def breathe(self) -> None:
-        """Yield to the readers if much was published since the last time.
+    def must_breathe(self, session: Session) -> bool:
+        """Whether much was published since readers had a turn, or those of this session are far behind.
 
-        A quarter of a log at most, so that nobody who keeps up falls behind; 50 events at most, so that no turn of
-        the loop grows long.
+        Much is a quarter of a log at most, so that nobody who keeps up falls behind.
         """
-        limits = self.limits
-        if (
-            self._unyielded_events >= min(50, max(1, limits.log_events // 4))
-            or self._unyielded_bytes >= limits.log_bytes // 4
-        ):
-            self._unyielded_events = self._unyielded_bytes = 0
-            await asyncio.sleep(0)
+        return (
+            self._unyielded_events >= self._turn_events
+            or self._unyielded_bytes >= self._turn_bytes
+            or (session.viewers.is_due and session.outruns_readers)
+        )
+
+    async def breathe(self, session: Session) -> None:
+        """Yield to the readers, until those of this session who keep up are not in danger of falling behind."""
+        self._unyielded_events = self._unyielded_bytes = 0
+        await asyncio.sleep(0)
+        if session.outruns_readers:
+            while session.outruns_readers:  # noqa: ASYNC110  # each turn of the loop brings them further
+                await asyncio.sleep(0)
+            await asyncio.sleep(0)  # whom the last round has woken
 
     def ask(self, session_id: str, **call: Any) -> PermissionRequest:
         """Ask whether a call may run, with the arguments of ``Session.ask``."""
@@ -163,7 +190,7 @@ class Broker:
         next_deadline: float | None = None
         for session in self.sessions:
             session.desk.expire_due()
-            for viewer in tuple(session.viewers):
+            for viewer in session.viewers:
                 was_ending = viewer.ending
                 try:
                     viewer.sweep(now, beat)

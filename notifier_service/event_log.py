@@ -7,12 +7,12 @@ import re
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
 from .errors import CursorLost, GapReason, SessionClosed, TooLarge
-from .events import EventData, encode
+from .events import EventData, dump, enveloped
 
 __all__ = ["Event", "EventLog", "LogStatistics"]
 
@@ -63,48 +63,73 @@ class EventLog:
         self.epoch = new_epoch() if epoch is None else epoch
         self.closed = False
         self.last_seq = 0
+        #: How many events were dropped again.
+        self.evicted = 0
+        #: Bytes of all events that were ever appended.
+        self.appended_bytes = 0
         self._events: deque[Event] = deque()
         self._bytes = 0
+        self._id_high, self._id_head = 0, f"{self.epoch}-"
         self._listeners: set[Callable[[], None]] = set()
+        #: What was read last, by place and bytes; good until the next append.
+        self._read: tuple[int, int | None, Sequence[Event]] | None = None
+        self._made: dict[Hashable, tuple[Sequence[Event], bytes]] = {}
 
     @property
     def first_seq(self) -> int:
         """The oldest event that is still here; ``last_seq + 1`` when there is none."""
-        return self.last_seq - len(self._events) + 1
+        return self.evicted + 1
 
     @property
     def last_event_id(self) -> str:
         return self.id_of(self.last_seq)
 
     def id_of(self, seq: int) -> str:
-        return f"{self.epoch}-{base36(seq)}"
+        high, low = divmod(seq, 36)
+        if high != self._id_high:  # 36 in a row have all but the last digit in common
+            self._id_high, self._id_head = high, f"{self.epoch}-{base36(high) if high else ''}"
+        return self._id_head + _DIGITS[low]
 
-    def append(self, event_type: str, data: EventData | Mapping[str, Any] | None = None) -> Event:
-        """Encode an event, keep it, wake who waits. Never waits.
+    def append(
+        self, event_type: str, data: EventData | Mapping[str, Any] | None = None, *, data_json: bytes | None = None
+    ) -> Event:
+        """Encode an event, keep it, wake who waits. Never waits. ``data_json`` is ``data`` if that is encoded already.
 
         Raises ``TooLarge`` for an event beyond ``max_event_bytes``, ``SessionClosed`` after ``close``; nothing is
         kept then.
         """
         if self.closed:
             raise SessionClosed("This session has ended.")
-        return self.append_encoded(event_type, encode(event_type, data, id=self.id_of(self.last_seq + 1)))
+        if data_json is None and data is not None:
+            data_json = dump(data)
+        event_id = self.id_of(self.last_seq + 1)
+        return self._keep(event_type, event_id, enveloped(event_type, event_id, data_json))
 
     def append_encoded(self, event_type: str, encoded: bytes) -> Event:
         """Append what is encoded already, by the rules of ``append``; its id need not stand in it."""
         if self.closed:
             raise SessionClosed("This session has ended.")
-        if len(encoded) > self.max_event_bytes:
+        return self._keep(event_type, self.id_of(self.last_seq + 1), encoded)
+
+    def _keep(self, event_type: str, event_id: str, encoded: bytes) -> Event:
+        size = len(encoded)
+        if size > self.max_event_bytes:
             raise TooLarge(
-                f"An event of {len(encoded)} bytes is over the limit of {self.max_event_bytes}.",
+                f"An event of {size} bytes is over the limit of {self.max_event_bytes}.",
                 limit="max_event_bytes",
             )
         self.last_seq += 1
-        event = Event(self.last_seq, self.last_event_id, event_type, encoded)
-        self._events.append(event)
-        self._bytes += len(encoded)
-        while len(self._events) > self.capacity or (self._bytes > self.capacity_bytes and len(self._events) > 1):
-            self._bytes -= len(self._events.popleft().json)
-        self._wake()
+        event = Event(self.last_seq, event_id, event_type, encoded)
+        events = self._events
+        events.append(event)
+        self._read = None
+        self._bytes += size
+        self.appended_bytes += size
+        while len(events) > self.capacity or (self._bytes > self.capacity_bytes and len(events) > 1):
+            self._bytes -= len(events.popleft().json)
+            self.evicted += 1
+        if self._listeners:
+            self._wake()
         return event
 
     def locate(self, cursor: str) -> int:
@@ -134,6 +159,11 @@ class EventLog:
             return ()
         if missing > len(self._events):
             raise self._lost("slow", self.id_of(seq))
+        if missing == 1:
+            return (self._events[-1],)
+        read = self._read
+        if read is not None and read[0] == seq and read[1] == max_bytes:
+            return read[2]
         # Readers stand near the end, so the way there is counted from the right.
         events = list(islice(reversed(self._events), missing))
         events.reverse()
@@ -142,8 +172,24 @@ class EventLog:
             for position, event in enumerate(events):
                 total += len(event.json)
                 if total > max_bytes:
-                    return events[: position + 1]
+                    del events[position + 1 :]
+                    break
+        self._read = seq, max_bytes, events
         return events
+
+    def shared(self, form: Hashable, events: Sequence[Event], make: Callable[[Sequence[Event]], bytes]) -> bytes:
+        """``make(events)`` in this form: made once for all who read the same events at about the same time."""
+        made = self._made.get(form)
+        if made is not None and (made[0] is events or (made[0][0] is events[0] and made[0][-1] is events[-1])):
+            return made[1]
+        piece = make(events)
+        self._made[form] = events, piece
+        return piece
+
+    def forget_shared(self) -> None:
+        """Let go of what was kept for ``shared`` and for readers at one place."""
+        self._read = None
+        self._made.clear()
 
     async def wait_after(self, seq: int, *, timeout_seconds: float | None = None) -> Sequence[Event]:
         """Wait until there is something behind place ``seq``, and return it.
@@ -188,7 +234,7 @@ class EventLog:
             capacity=self.capacity,
             capacity_bytes=self.capacity_bytes,
             appended=self.last_seq,
-            evicted=self.first_seq - 1,
+            evicted=self.evicted,
             last_event_id=self.last_event_id,
             closed=self.closed,
         )

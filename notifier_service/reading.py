@@ -58,6 +58,11 @@ class Reading:
         return ()
 
     @property
+    def is_told_all(self) -> bool:
+        """Whether ``next`` has nothing from the log: asking it again in the same turn can be spared."""
+        return not self._beside and self._seq == self._log.last_seq
+
+    @property
     def over(self) -> bool:
         """Whether nothing more is told, even if there is more: the reader has left, or takes nothing."""
         viewer = self.viewer

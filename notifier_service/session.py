@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import secrets
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol
 
+from .delivery import Audience, Delivery
 from .errors import CursorLost, InvalidInput, InvalidSessionId, LimitReached, SessionClosed
 from .event_log import Event, EventLog
 from .events import (
@@ -39,6 +41,8 @@ __all__ = ["Opening", "Peer", "Session", "Viewer", "check_session_id"]
 
 _SESSION_ID = re.compile(r"[A-Za-z0-9._:~-]{1,128}")
 _OVER = frozenset({"completed", "failed", "denied", "cancelled"})
+
+_log = logging.getLogger("notifier_service.session")
 
 
 def check_session_id(session_id: str) -> str:
@@ -79,7 +83,9 @@ class Viewer:
     """
 
     __slots__ = (
+        "_attend",
         "_expires_at",
+        "_push",
         "_sent_at",
         "_stuck_since",
         "_taken",
@@ -104,6 +110,8 @@ class Viewer:
         self.gone = False
         #: The heartbeat event to send, if one is due.
         self.heartbeat: bytes | None = None
+        self._attend: Callable[[], None] | None = None
+        self._push: Callable[[], bool] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._woken = False
         self._write_timeout: asyncio.Timeout | None = None
@@ -114,19 +122,42 @@ class Viewer:
         self._stuck_since = now
 
     def wake(self) -> None:
+        if self._attend is not None:
+            self._attend()
         self._woken = True
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    async def wait(self) -> None:
-        """Wait until there may be something to do."""
+    async def wait(self, push: Callable[[], bool] | None = None) -> None:
+        """Wait until there may be something to do.
+
+        ``push`` sends what there is without waiting, and says whether it could; while it can, this goes on waiting.
+        """
         if not self._woken:
             self._waiter = asyncio.get_running_loop().create_future()
+            self._push = push
             try:
                 await self._waiter
             finally:
-                self._waiter = None
+                self._waiter = self._push = None
         self._woken = False
+
+    def attend(self, push: Callable[[], None]) -> None:
+        """From now on call ``push`` where a transport that waits would be woken."""
+        self._attend = push
+        push()
+
+    def catch_up(self) -> None:
+        """Have the transport send what there is."""
+        if self._attend is not None:
+            self._attend()
+        elif self._push is None or self.ending is not None or not self._push():
+            self.wake()
+
+    def sent(self) -> None:
+        """Tell that something was pushed: no heartbeat is needed soon."""
+        self._sent_at = self.session.clock()
+        self.heartbeat = None
 
     def writing(self) -> asyncio.Timeout:
         """A context for one write; it ends with ``TimeoutError`` when this viewer is ended meanwhile."""
@@ -171,7 +202,7 @@ class Viewer:
             self._taken = None
             if now - self._sent_at >= self.session.limits.heartbeat_seconds:
                 self.heartbeat = beat
-                self.wake()
+                self.session.viewers.touch()
 
     @staticmethod
     def _interrupt_write(write: asyncio.Timeout) -> None:
@@ -197,6 +228,7 @@ class Session:
         counters: Counters | None = None,
         clock: Any = time.monotonic,
         epoch: str | None = None,
+        delivery: Delivery | None = None,
     ) -> None:
         self.session_id = check_session_id(session_id)
         self.limits = limits = Limits() if limits is None else limits
@@ -217,7 +249,8 @@ class Session:
             count=self._count_request,
             clock=clock,
         )
-        self.viewers: set[Viewer] = set()
+        #: Live readers.
+        self.viewers: Audience[Viewer] = Audience(self.log, Delivery() if delivery is None else delivery)
         self._holding: Counter[str] = Counter()
         self._working = 0
         #: Streams of this session that ended, by reason.
@@ -230,13 +263,19 @@ class Session:
 
     # What happens
 
-    def publish(self, event_type: str, data: EventData | Mapping[str, Any] | None = None) -> Event:
+    def publish(
+        self, event_type: str, data: EventData | Mapping[str, Any] | None = None, *, data_json: bytes | None = None
+    ) -> Event:
         """Append an event and bring the present state up to date. Never waits, whoever reads.
+
+        ``data_json`` is ``data`` if that is encoded already.
 
         Raises ``SessionClosed``, ``TooLarge`` or ``InvalidInput``; nothing has happened then.
         """
-        event = self._append(event_type, data)
-        if isinstance(data, ToolStatus):
+        event = self._append(event_type, data, data_json=data_json)
+        if not isinstance(data, EventData):
+            pass  # a type of the producer's own, of which there is no state
+        elif isinstance(data, ToolStatus):
             self.tool_status = data
             self._follow(data)
         elif isinstance(data, ToolProgress):
@@ -336,7 +375,6 @@ class Session:
             )
         viewer = Viewer(self, transport, peer, self.clock())
         self.viewers.add(viewer)
-        self.log.listen(viewer.wake)
         self.counters.connections_opened += 1
         self.counters.connections += 1
         return viewer
@@ -410,6 +448,14 @@ class Session:
         """How many readers would see what is asked now."""
         return len(self.viewers) + self._holding.total()
 
+    @property
+    def outruns_readers(self) -> bool:
+        """Whether the log may soon drop what readers who keep up have not been sent yet."""
+        if not self.viewers.is_due:
+            return False
+        events, size = self.viewers.lag
+        return events > self.limits.log_events // 2 or size > self.limits.log_bytes // 2
+
     # Life
 
     def touch(self) -> None:
@@ -437,15 +483,23 @@ class Session:
             reason = "the service is shutting down" if code == "shutdown" else "the session has ended"
             self.desk.close(reason, cancelled_by="service")
             self.log.close()
-            for viewer in tuple(self.viewers):
-                viewer.end(code)
+            self.viewers.touch()
+            for viewer in self.viewers:
+                try:
+                    viewer.end(code)
+                except Exception:
+                    # One connection that fails must not keep the others from being ended.
+                    _log.exception("a %s reader cannot be told of the end", viewer.transport)
 
-    def _append(self, event_type: str, data: EventData | Mapping[str, Any] | None = None) -> Event:
-        evicted = self.log.first_seq
-        event = self.log.append(event_type, data)
+    def _append(
+        self, event_type: str, data: EventData | Mapping[str, Any] | None = None, *, data_json: bytes | None = None
+    ) -> Event:
+        evicted = self.log.evicted
+        event = self.log.append(event_type, data, data_json=data_json)
+        self.viewers.touch()
         self.counters.events_published += 1
-        self.counters.events_evicted += self.log.first_seq - evicted
-        self.touch()
+        self.counters.events_evicted += self.log.evicted - evicted
+        self._active_at = self.clock()
         return event
 
     def _count_request(self, status: str) -> None:
@@ -485,7 +539,6 @@ class Session:
         if viewer in self.viewers:
             self.viewers.discard(viewer)
             self.counters.connections -= 1
-            self.log.unlisten(viewer.wake)
             reason = viewer.ending.code if viewer.ending is not None else "left"
             self.disconnects[reason] += 1
             self.counters.disconnects[reason] += 1

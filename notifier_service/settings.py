@@ -6,6 +6,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -152,6 +153,7 @@ class _UnknownVariables(PydanticBaseSettingsSource):
         }
 
 
+@lru_cache(maxsize=64)
 def is_loopback(host: str) -> bool:
     """Whether an address to listen on is reached from this machine only."""
     if host == "localhost":

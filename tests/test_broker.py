@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import pytest
 from notifier_service.broker import Broker, process_broker, set_process_broker
 from notifier_service.errors import (
     BrokerClosed,
+    CursorLost,
     InvalidSessionId,
     LimitReached,
     NoBroker,
@@ -177,6 +179,98 @@ async def test_publisher_yields_at_the_fiftieth_event_at_the_latest(broker: Brok
         await broker.publish("s", "note")
 
     assert turns == [50]
+
+
+class Attendant:
+    """A reader that reads on each time it is called, and may do something else too."""
+
+    def __init__(self, broker: Broker, then: Callable[[], None] = lambda: None) -> None:
+        self.seen: list[int] = []
+        self.lost = 0
+        self._log = broker.open("s").log
+        self._then = then
+        broker.join("s", "sse", peer()).attend(self._read)
+
+    def _read(self) -> None:
+        place = self.seen[-1] if self.seen else 0
+        try:
+            self.seen += [event.seq for event in self._log.read_after(place)]
+        except CursorLost:
+            self.lost += 1
+            self.seen.append(self._log.last_seq)
+        self._then()
+
+
+@pytest.mark.parametrize("publishers", [1, 3])
+@pytest.mark.parametrize("log_events", [8, 16])
+async def test_publisher_waits_while_many_readers_would_be_outrun(
+    clock: Clock, log_events: int, publishers: int
+) -> None:
+    broker = still(clock, log_events=log_events, max_connections_per_session=1000)
+    readers = [Attendant(broker) for _ in range(700)]  # eleven turns of the loop, in which more than a log could come
+
+    async def publish() -> None:
+        for _ in range(60):
+            await broker.publish("s", "note")
+
+    async with asyncio.timeout(20):
+        await asyncio.gather(*(publish() for _ in range(publishers)))
+        while broker.get("s").viewers.is_due:  # noqa: ASYNC110  # each turn of the loop brings them further
+            await asyncio.sleep(0)
+
+    assert {reader.lost for reader in readers} == {0}
+    assert all(reader.seen == list(range(1, 60 * publishers + 1)) for reader in readers)
+    broker.close()
+
+
+async def test_publisher_does_not_wait_for_readers_that_fail_or_take_nothing(clock: Clock) -> None:
+    broker = still(clock, log_events=4)
+    calls: list[int] = []
+
+    def fail() -> None:
+        calls.append(1)
+        if len(calls) > 1:
+            raise RuntimeError("boom")
+
+    Attendant(broker, fail)
+    stuck = broker.join("s", "websocket", peer(handed=10, unsent=10))
+    waiting = asyncio.create_task(stuck.wait(lambda: False))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        for _ in range(100):
+            await broker.publish("s", "note")
+        await waiting
+
+    assert len(calls) > 1
+    broker.close()
+
+
+async def test_publisher_of_one_session_does_not_wait_for_the_readers_of_another(clock: Clock) -> None:
+    broker = still(clock, log_events=16)
+    Attendant(broker)
+    for _ in range(9):
+        broker.get("s").publish("note")
+    assert broker.get("s").outruns_readers
+    assert await broker.publish("other", "note")
+
+    assert broker.get("s").outruns_readers  # not a turn of the loop has gone by
+    broker.close()
+
+
+def test_publisher_in_a_second_loop_does_not_wait_for_what_the_first_one_left(clock: Clock) -> None:
+    broker = still(clock, log_events=4)
+    reader = Attendant(broker)
+    for _ in range(3):
+        broker.publish_nowait("s", "note")
+
+    async def publish() -> None:
+        async with asyncio.timeout(10):
+            await broker.publish("s", "note")
+
+    asyncio.run(publish())
+
+    assert reader.seen == [1, 2, 3, 4]
+    broker.close()
 
 
 async def test_request_is_decided_through_the_broker(broker: Broker) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import time
+from collections import deque
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier_service.errors import CursorLost, InvalidInput, SessionClosed, TooLarge
-from notifier_service.event_log import EventLog, base36, new_epoch
+from notifier_service.event_log import Event, EventLog, base36, new_epoch
 
 
 def filled(count: int, **bounds: int) -> EventLog:
@@ -281,6 +284,112 @@ def test_reader_sees_an_unbroken_run_of_what_was_appended(
         assert list(events) == appended[place : place + len(events)]
         assert len(events) == max(0, len(appended) - place) or max_bytes is not None
         assert bool(events) == (place < len(appended))
+
+
+def test_bytes_that_were_ever_appended_are_counted_also_after_they_have_gone() -> None:
+    log = filled(2)
+    before = log.appended_bytes
+    small = filled(2, capacity=1)
+    small.append_encoded("x", b"12345")
+
+    assert before == log.statistics().bytes
+    assert (small.appended_bytes, small.statistics().bytes) == (before + 5, 5)
+
+
+@given(
+    st.lists(st.none() | st.tuples(st.integers(0, 12), st.none() | st.integers(0, 120)), max_size=40),
+    st.integers(1, 8),
+    st.integers(1, 300),
+)
+def test_what_one_reader_has_read_changes_nothing_for_the_others(
+    steps: list[tuple[int, int | None] | None], capacity: int, capacity_bytes: int
+) -> None:
+    log = EventLog(capacity=capacity, capacity_bytes=capacity_bytes)
+    appended = []
+    for step in steps:
+        if step is None:
+            appended.append(log.append("note", {"n": len(appended)}))
+            continue
+        place, max_bytes = step
+        if place < log.first_seq - 1:
+            with pytest.raises(CursorLost):
+                log.read_after(place, max_bytes=max_bytes)
+            continue
+        expected, total = [], 0
+        for event in appended[place:]:
+            expected.append(event)
+            total += len(event.json)
+            if max_bytes is not None and total > max_bytes:
+                break
+        assert list(log.read_after(place, max_bytes=max_bytes)) == expected
+
+
+def test_readers_at_one_place_get_the_very_same_events() -> None:
+    log = filled(3)
+    first = log.read_after(0, max_bytes=1000)
+
+    assert log.read_after(0, max_bytes=1000) is first
+    assert log.read_after(1, max_bytes=1000) is not first
+    log.forget_shared()
+    assert log.read_after(0, max_bytes=1000) is not first
+
+
+def test_events_that_the_log_has_dropped_are_not_kept_for_readers_either() -> None:
+    log = filled(3, capacity=3)
+    oldest = log.read_after(0)[0]
+    for _ in range(3):
+        log.append("note")
+
+    assert [held for held in gc.get_referrers(oldest) if isinstance(held, list | deque)] == []
+
+
+# sharing
+
+
+def joined(events: Sequence[Event]) -> bytes:
+    return b",".join(event.json for event in events)
+
+
+def test_same_events_in_the_same_form_are_made_once() -> None:
+    log = filled(3)
+    made = log.shared("form", log.read_after(1), joined)
+
+    assert made == joined(log.read_after(1))
+    assert log.shared("form", log.read_after(1), joined) is made
+    log.forget_shared()
+    again = log.shared("form", log.read_after(1), joined)
+    assert (again, again is made) == (made, False)
+
+
+def test_single_event_is_shared_too() -> None:
+    log = filled(3)
+
+    assert log.shared("form", log.read_after(2), joined) is log.shared("form", log.read_after(2), joined)
+
+
+def test_forms_do_not_mix() -> None:
+    log = filled(2)
+
+    assert log.shared("one", log.read_after(0), joined) == joined(log.read_after(0))
+    assert log.shared("other", log.read_after(0), lambda events: b"other") == b"other"
+    assert log.shared("one", log.read_after(0), lambda events: b"new") == joined(log.read_after(0))
+
+
+@pytest.mark.parametrize(("place", "max_bytes"), [(0, None), (2, None), (1, 0), (1, 60)])
+def test_other_events_are_never_given_in_the_place_of_these(place: int, max_bytes: int | None) -> None:
+    log = filled(4)
+    log.shared("form", log.read_after(1), joined)
+    events = log.read_after(place, max_bytes=max_bytes)
+
+    assert log.shared("form", events, joined) == joined(events)
+
+
+def test_events_that_came_later_are_in_what_is_shared_then() -> None:
+    log = filled(2)
+    log.shared("form", log.read_after(0), joined)
+    log.append("note")
+
+    assert log.shared("form", log.read_after(0), joined) == joined(log.read_after(0))
 
 
 # waiting

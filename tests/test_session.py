@@ -392,7 +392,7 @@ def test_reader_is_counted_while_it_is_here(session: Session) -> None:
     first.leave()
 
     assert during == (2, 2, 2)
-    assert (session.viewers, session.counters.connections, session.counters.connections_opened) == ({second}, 1, 2)
+    assert (set(session.viewers), session.counters.connections, session.counters.connections_opened) == ({second}, 1, 2)
     assert session.disconnects == session.counters.disconnects == {"left": 1}
     assert (second.transport, second.session) == ("ws", session)
 
@@ -546,6 +546,101 @@ async def test_viewer_that_left_is_woken_no_more(session: Session, viewer: Viewe
     waiting.cancel()
 
 
+async def test_viewer_that_pushes_goes_on_waiting_while_it_can(session: Session, viewer: Viewer) -> None:
+    pushed: list[int] = []
+
+    def push() -> bool:
+        pushed.append(session.log.last_seq)
+        return session.log.last_seq < 3
+
+    waiting = asyncio.create_task(viewer.wait(push))
+    await turns()
+    for _ in range(2):
+        session.publish("note")
+        await turns()
+    assert (pushed, waiting.done()) == ([1, 2], False)
+    session.publish("note")
+    async with asyncio.timeout(10):
+        await waiting
+    session.publish("note")
+    await turns()
+
+    assert pushed == [1, 2, 3]
+    assert await viewer.wait(push) is None  # what came in between is not lost
+
+
+async def test_viewer_whose_wait_with_a_push_was_cancelled_pushes_no_more(session: Session, viewer: Viewer) -> None:
+    pushed: list[int] = []
+    waiting = asyncio.create_task(viewer.wait(lambda: bool(pushed.append(1)) or True))
+    await turns()
+    waiting.cancel()
+    await turns()
+    session.publish("note")
+    await turns()
+
+    assert pushed == []
+
+
+async def test_viewer_that_is_ended_is_woken_and_pushes_no_more(session: Session, viewer: Viewer) -> None:
+    pushed: list[int] = []
+    waiting = asyncio.create_task(viewer.wait(lambda: bool(pushed.append(1)) or True))
+    await turns()
+    session.publish("note")
+    session.close("session_closed")
+    async with asyncio.timeout(10):
+        await waiting
+    await turns()
+
+    assert pushed == []
+
+
+async def test_transport_that_attends_is_called_at_once_for_each_event_and_for_the_end(
+    session: Session, viewer: Viewer
+) -> None:
+    called: list[tuple[int, bool]] = []
+    viewer.attend(lambda: called.append((session.log.last_seq, viewer.ending is not None)))
+    assert called == [(0, False)]
+    session.publish("note")
+    session.publish("note")
+    assert called == [(0, False)]
+    await turns()
+    assert called == [(0, False), (2, False)]
+    viewer.end("token_expired")
+
+    assert called == [(0, False), (2, False), (2, True)]
+
+
+async def test_transport_that_attends_and_has_left_is_called_no_more(session: Session, viewer: Viewer) -> None:
+    called: list[int] = []
+    viewer.attend(lambda: called.append(1))
+    viewer.leave()
+    session.publish("note")
+    await turns()
+
+    assert called == [1]
+
+
+@pytest.mark.parametrize(
+    ("limits", "events"),
+    [({"log_events": 8}, 5), ({"log_bytes": 16384, "max_event_bytes": 16384}, 9), ({"log_events": 1}, 1)],
+)
+async def test_session_outruns_its_readers_when_half_a_log_was_published_without_them(
+    clock: Clock, peer: Peer, limits: dict[str, int], events: int
+) -> None:
+    session = limited(clock, **limits)
+    session.publish("note", {"text": "x" * 1000})
+    assert not session.outruns_readers  # nobody reads
+    session.join("sse", peer)
+    published = 0
+    while not session.outruns_readers:
+        session.publish("note", {"text": "x" * 1000})
+        published += 1
+    assert published == events
+    await turns()
+
+    assert not session.outruns_readers
+
+
 # The viewer is ended
 
 
@@ -653,6 +748,31 @@ async def test_viewer_is_woken_for_its_heartbeat(viewer: Viewer, clock: Clock) -
     viewer.sweep(clock(), BEAT)
 
     assert await waiting is None
+
+
+async def test_heartbeat_is_pushed_and_the_silence_begins_anew_with_it(
+    session: Session, viewer: Viewer, clock: Clock
+) -> None:
+    pushed: list[bytes | None] = []
+
+    def push() -> None:
+        pushed.append(viewer.heartbeat)
+        viewer.sent()
+
+    viewer.attend(push)
+    clock.advance(15)
+    viewer.sweep(clock(), BEAT)
+    await turns()
+    assert (pushed, viewer.heartbeat) == ([None, BEAT], None)
+    clock.advance(14.9)
+    viewer.sweep(clock(), BEAT)
+    await turns()
+    assert pushed == [None, BEAT]
+    clock.advance(0.1)
+    viewer.sweep(clock(), BEAT)
+    await turns()
+
+    assert pushed == [None, BEAT, BEAT]
 
 
 async def test_write_takes_the_heartbeat_with_it_and_the_silence_begins_anew(viewer: Viewer, clock: Clock) -> None:
@@ -800,6 +920,21 @@ def test_closed_session_cancels_what_is_pending_and_ends_its_readers(
     for use in (lambda: session.publish("note"), lambda: ask(session), lambda: session.join("sse", Peer())):
         with pytest.raises(SessionClosed):
             use()
+
+
+def test_reader_that_fails_at_the_end_does_not_keep_the_others_from_being_ended(
+    session: Session, viewer: Viewer, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        if viewer.ending is not None:
+            raise RuntimeError("boom")
+
+    viewer.attend(fail)
+    other = session.join("sse", Peer())
+    session.close("shutdown")
+
+    assert other.ending is not None
+    assert [record.getMessage() for record in caplog.records] == ["a sse reader cannot be told of the end"]
 
 
 def test_closing_twice_is_closing_once(session: Session, viewer: Viewer) -> None:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-import re
-import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from aiohttp import web
-from aiohttp.abc import AbstractAccessLogger
-from aiohttp.http_exceptions import HttpProcessingError
 
 from ..broker import Broker, set_process_broker
 from ..chat import Agent, Chat, load_agent
@@ -20,14 +15,16 @@ from ..settings import Settings
 from .auth import Authenticator, NoAuth, TokenAuth
 from .boundary import AUTH, BROKER, SETTINGS, answer_errors
 from .chat import CHAT
+from .connection import CONNECTIONS, Connections
 from .idempotency import IDEMPOTENCY, IdempotencyKeys
 from .jwt_auth import JwtAuth
-from .origin import add_cors_headers, guard_origin
+from .logs import AccessLog, server_log
+from .origin import cors_headers, origin_guard
 from .routes import add_routes
 from .sockets import SOCKETS, Sockets
 from .tickets import TICKETS, Tickets
 
-__all__ = ["AccessLog", "Site", "create_app", "serve", "server_log"]
+__all__ = ["Site", "create_app", "serve"]
 
 
 def create_app(
@@ -45,12 +42,13 @@ def create_app(
     """
     settings = Settings() if settings is None else settings
     broker = Broker(settings) if broker is None else broker
-    app = web.Application(middlewares=[answer_errors, guard_origin], client_max_size=settings.max_body_bytes)
+    app = web.Application(middlewares=[answer_errors(origin_guard(settings))], client_max_size=settings.max_body_bytes)
     app[BROKER] = broker
     app[SETTINGS] = settings
     app[TICKETS] = Tickets()
     app[AUTH] = _authenticator(settings, app[TICKETS])
     app[SOCKETS] = Sockets()
+    app[CONNECTIONS] = Connections()
     demo = DemoChat()
     if agent is None:
         agent = demo if settings.agent is None else load_agent(settings.agent)
@@ -60,11 +58,14 @@ def create_app(
     app.on_shutdown.append(_close_broker)
 
     async def clean_up(app: web.Application) -> None:
+        # By now aiohttp has closed what it knows of, and nobody is served any more.
+        await app[CONNECTIONS].closed(settings.shutdown_seconds / 8)
         await app[CHAT].drain(settings.shutdown_seconds / 4)
         demo.close()
 
     app.on_cleanup.append(clean_up)
-    app.on_response_prepare.append(add_cors_headers)
+    if settings.allowed_origins:
+        app.on_response_prepare.append(cors_headers(settings))
     set_process_broker(broker)
     return app
 
@@ -112,58 +113,6 @@ async def serve(
         yield Site(broker, settings, settings.host, site.port)
     finally:
         await runner.cleanup()
-
-
-class _NoRequestText(logging.Filter):
-    """aiohttp logs the text of a request that it cannot parse, and that text may hold a token."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, HttpProcessingError | web.RequestPayloadError | zlib.error):
-            record.msg = f"{record.msg}: what came in cannot be read ({type(error).__name__})"
-            record.exc_info = record.exc_text = None
-            record.levelno, record.levelname = logging.INFO, "INFO"
-        return True
-
-
-class _NoSubprotocols(logging.Filter):
-    """aiohttp logs the subprotocols that a socket's client asks for, and some clients put their token there."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return "protocols" not in str(record.msg)
-
-
-logging.getLogger("aiohttp.websocket").addFilter(_NoSubprotocols())
-
-#: The ``logger`` to give to your own runner, beside ``AccessLog``, when the service is mounted in another application.
-server_log = logging.getLogger("notifier_service.server")
-server_log.addFilter(_NoRequestText())
-
-
-#: What looks like a JWT or a ticket, and what follows token= where somebody wrote & in the place of ?.
-_TOKENS_IN_PATH = re.compile(r"(?:eyJ|tk_)[\w.-]{16,}|(?<=token=)[^/&]+|(?<=ticket=)[^/&]+")
-
-
-class AccessLog(AbstractAccessLogger):
-    """One line a request, without the query: a token never reaches a log.
-
-    Give it to your own runner (``access_log_class=AccessLog``) when the service is mounted in another application.
-    """
-
-    def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
-        # The raw path: percent-encoded, so that nobody writes lines of their own into the log.
-        self.logger.info(
-            "%s %s %s %d %.0f ms",
-            request.remote,
-            request.method,
-            _TOKENS_IN_PATH.sub("***", request.rel_url.raw_path),
-            response.status,
-            time * 1000,
-        )
-
-    @property
-    def enabled(self) -> bool:
-        return self.logger.isEnabledFor(logging.INFO)
 
 
 async def _close_broker(app: web.Application) -> None:

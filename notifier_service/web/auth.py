@@ -62,7 +62,7 @@ class Caller:
 
     def sees(self, session_id: str) -> bool:
         """Whether the session patterns cover this session, which may or may not exist."""
-        return any(fnmatchcase(session_id, pattern) for pattern in self.sessions)
+        return "*" in self.sessions or any(fnmatchcase(session_id, pattern) for pattern in self.sessions)
 
     def require(self, rights: frozenset[Right], session_id: str | None) -> None:
         """Raise ``Forbidden`` unless one of the rights is held, in this session if one is meant."""
@@ -117,7 +117,7 @@ class NoAuth(Authenticator):
 
     def caller_of(self, request: web.Request, *, token_in_query: bool) -> Caller:
         # Settings refuse a public address; an application that embeds this one chooses its own.
-        address = request.transport.get_extra_info("sockname") if request.transport is not None else None
+        address = request.protocol.sockname
         if isinstance(address, tuple) and not is_loopback(str(address[0]).partition("%")[0]):
             raise Forbidden("auth=none answers on a loopback address only; set auth=tokens.")
         return self._EVERYBODY

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from contextlib import suppress
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.typedefs import Middleware
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .. import errors
@@ -70,6 +71,7 @@ _STATUS: Mapping[type[errors.NotifierError], int] = {
 }
 
 _ANSWER_HEADERS = {
+    "Content-Type": "application/json; charset=utf-8",
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -85,8 +87,7 @@ class Query(BaseModel):
     ticket: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Call(Generic[QueryT, BodyT]):
+class Call(NamedTuple, Generic[QueryT, BodyT]):
     """One request, parsed and allowed: what a handler needs and nothing else."""
 
     request: web.Request
@@ -152,6 +153,11 @@ async def read_body(request: web.Request, limit: int) -> bytes:
     pieces: list[bytes] = []
     size = 0
     try:
+        if request.content.is_eof():  # it came with the head, as a small one does
+            body = request.content.read_nowait()
+            if len(body) > limit:
+                raise too_large
+            return body
         async with asyncio.timeout(_BODY_SECONDS):
             async for piece in request.content.iter_any():
                 size += len(piece)
@@ -177,43 +183,51 @@ async def held(request: web.Request, waiting: PermissionRequest, seconds: float)
 
     Raises ``ConnectionResetError`` when the peer has left, also under a server that does not cancel handlers.
     """
-    decision = asyncio.ensure_future(waiting.decision())
-    deadline = asyncio.get_running_loop().time() + seconds
-    try:
-        while waiting.pending:
-            left = deadline - asyncio.get_running_loop().time()
-            if left <= 0:
-                return False
-            await asyncio.wait({decision}, timeout=min(left, LOOK_SECONDS))
-            if request.transport is None or request.transport.is_closing():
-                raise ConnectionResetError("the peer has left")
-    finally:
-        decision.cancel()
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    while waiting.pending:
+        left = deadline - loop.time()
+        if left <= 0:
+            return False
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(left, LOOK_SECONDS)):
+                await waiting.decision()
+        if request.transport is None or request.transport.is_closing():
+            raise ConnectionResetError("the peer has left")
     return True
 
 
-@web.middleware
-async def answer_errors(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    """Give every failure the one error shape."""
-    try:
-        return await handler(request)
-    except errors.NotifierError as error:
+def answer_errors(guard: Callable[[web.Request], web.Response | None]) -> Middleware:
+    """The middleware that gives every failure the one error shape; ``guard`` may refuse, or answer, before all else."""
+
+    @web.middleware
+    async def answer(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        try:
+            answer = guard(request)
+            return await handler(request) if answer is None else answer
+        except Exception as error:
+            return _answer_to(request, error)
+
+    return answer
+
+
+def _answer_to(request: web.Request, error: Exception) -> web.Response:
+    if isinstance(error, errors.NotifierError):
         return _error_response(error)
-    except web.HTTPException as error:
+    if isinstance(error, web.HTTPException):
         if error.status < 400:
-            raise
+            raise error
         return _error_response(_from_http(error), status=error.status, allow=error.headers.get("Allow"))
-    except Exception as error:
-        if isinstance(error, ConnectionError) and (request.transport is None or request.transport.is_closing()):
-            # The peer has left: nobody reads this, and it is no failure of ours that aiohttp should log.
-            return web.Response(status=499, reason="Client Closed Request")
-        # The path may hold what a person typed, the query a token: the route's own form says enough.
-        resource = request.match_info.route.resource
-        _log.exception("%s %s failed", request.method, resource.canonical if resource is not None else "?")
-        body = {"code": "internal", "message": "Something failed here; the log of the service says what."}
-        return _json({"success": False, "error": body, "message": body["message"]}, 500)
+    if isinstance(error, ConnectionError) and (request.transport is None or request.transport.is_closing()):
+        # The peer has left: nobody reads this, and it is no failure of ours that aiohttp should log.
+        return web.Response(status=499, reason="Client Closed Request")
+    # The path may hold what a person typed, the query a token: the route's own form says enough.
+    resource = request.match_info.route.resource
+    _log.exception("%s %s failed", request.method, resource.canonical if resource is not None else "?")
+    body = {"code": "internal", "message": "Something failed here; the log of the service says what."}
+    return _json({"success": False, "error": body, "message": body["message"]}, 500)
 
 
 def _from_http(error: web.HTTPException) -> errors.NotifierError:
@@ -250,9 +264,7 @@ def as_error(error: errors.NotifierError) -> bytes:
 
 def json_answer(body: bytes, status: int = 200) -> web.Response:
     """An answer whose JSON is encoded already."""
-    return web.Response(
-        body=body, status=status, content_type="application/json", charset="utf-8", headers=_ANSWER_HEADERS
-    )
+    return web.Response(body=body, status=status, headers=_ANSWER_HEADERS)
 
 
 def _json(value: Any, status: int) -> web.Response:

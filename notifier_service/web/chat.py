@@ -213,7 +213,7 @@ async def _written(write: Awaitable[None], peer: ConnectionPeer, stalled_seconds
 async def chat_stream(call: Call[ChatQuery, None]) -> web.StreamResponse:
     """One turn as SSE. A connection that drops does not end the answer: ``Last-Event-ID`` goes on in it."""
     request = call.request
-    require_origin(request)  # a GET that has the agent work
+    require_origin(request, call.settings)  # a GET that has the agent work
     cursor = request.headers.get("Last-Event-ID") or call.query.last_event_id or None
     if cursor == _GONE:
         return web.Response(status=204)

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
 
 from ..errors import Forbidden
 from ..settings import Settings, is_loopback
-from .boundary import SETTINGS
 
-__all__ = ["add_cors_headers", "guard_origin", "require_origin"]
+__all__ = ["cors_headers", "origin_guard", "require_origin"]
+
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _CORS_HEADERS = {
@@ -26,43 +27,51 @@ _CORS_HEADERS = {
 }
 
 
-@web.middleware
-async def guard_origin(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    """Refuse other hosts' names and other sites' changes; answer the preflight of an allowed origin."""
-    settings = request.config_dict[SETTINGS]
-    _require_host(request, settings)
-    if request.method == "OPTIONS" and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
-        require_origin(request)
-        return web.Response(status=204, headers=_CORS_HEADERS)
-    if request.method not in _SAFE_METHODS:
-        require_origin(request)
-    return await handler(request)
+def origin_guard(settings: Settings) -> Callable[[web.Request], web.Response | None]:
+    """What refuses other hosts' names and other sites' changes, and answers an allowed preflight."""
+
+    @lru_cache(maxsize=256)
+    def is_served(host: str) -> bool:
+        return _is_served(host, settings)
+
+    def guard(request: web.Request) -> web.Response | None:
+        host = request.headers.get(hdrs.HOST)
+        # Whoever names none is no browser: those always say whom they mean.
+        if host is not None and not is_served(host):
+            raise Forbidden("This Host is not served: see the setting allowed_hosts.")
+        if request.method == "OPTIONS" and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
+            require_origin(request, settings)
+            return web.Response(status=204, headers=_CORS_HEADERS)
+        if request.method not in _SAFE_METHODS:
+            require_origin(request, settings)
+        return None
+
+    return guard
 
 
-def require_origin(request: web.Request) -> None:
+def require_origin(request: web.Request, settings: Settings) -> None:
     """Raise ``Forbidden`` for a page of another site, unless its origin is allowed; a program sends no origin."""
-    origin = request.headers.get("Origin")
+    origin = request.headers.get(hdrs.ORIGIN)
     if origin is None and request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):
         raise Forbidden("Another site may not do that.")  # an image or a form of a foreign page names no origin
-    if origin is None or _is_allowed(origin, request.config_dict[SETTINGS]):
+    if origin is None or _is_allowed(origin, settings):
         return
     if origin.lower().partition("://")[2] != request.headers.get("Host", "").lower():
         raise Forbidden("This origin may not do that: see the setting allowed_origins.")
 
 
-async def add_cors_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Let an allowed origin read the answer, with its credentials; also of a stream, before it begins."""
-    settings = request.config_dict[SETTINGS]
-    if not settings.allowed_origins:
-        return
-    response.headers.add("Vary", "Origin")
-    origin = request.headers.get("Origin")
-    if origin is not None and _is_allowed(origin, settings):
-        response.headers["Access-Control-Allow-Origin"] = origin
-        response.headers["Access-Control-Allow-Credentials"] = "true"
-        response.headers["Access-Control-Expose-Headers"] = "ETag, Retry-After, X-Session-Id"
+def cors_headers(settings: Settings) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    """What lets an allowed origin read an answer, with its credentials; also of a stream, before it begins."""
+
+    async def add_cors_headers(request: web.Request, response: web.StreamResponse) -> None:
+        response.headers.add("Vary", "Origin")
+        origin = request.headers.get("Origin")
+        if origin is not None and _is_allowed(origin, settings):
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Access-Control-Allow-Credentials"] = "true"
+            response.headers["Access-Control-Expose-Headers"] = "ETag, Retry-After, X-Session-Id"
+
+    return add_cors_headers
 
 
 def _is_allowed(origin: str, settings: Settings) -> bool:
@@ -77,15 +86,9 @@ def _host_name(host: str) -> str:
         return ""
 
 
-def _require_host(request: web.Request, settings: Settings) -> None:
-    host = request.headers.get("Host")
-    if host is None:
-        return  # no browser: those always say whom they mean
+def _is_served(host: str, settings: Settings) -> bool:
     name = _host_name(host)
     if settings.allowed_hosts:
-        allowed = any(fnmatchcase(name, pattern.lower()) for pattern in settings.allowed_hosts)
-    else:
-        # With tokens, a re-bound name gains nothing: its page has no token.
-        allowed = settings.auth != "none" or is_loopback(name) or name.endswith(".localhost")
-    if not allowed:
-        raise Forbidden("This Host is not served: see the setting allowed_hosts.")
+        return any(fnmatchcase(name, pattern.lower()) for pattern in settings.allowed_hosts)
+    # With tokens, a re-bound name gains nothing: its page has no token.
+    return settings.auth != "none" or is_loopback(name) or name.endswith(".localhost")

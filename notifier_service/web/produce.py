@@ -4,37 +4,48 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NotRequired, TypeVar
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from ..errors import InvalidInput, NotifierError, TooLarge, Unauthenticated, UnsupportedMediaType
-from ..events import EventData, checked_event, encode, parse_json
+from ..events import EventData, checked_event, dump, encode, parse_json
 from ..session import check_session_id
-from .boundary import Call, Query, checked, invalid, read_json, reply
+from .auth import Right
+from .boundary import Call, Query, invalid, read_json, reply
 from .idempotency import IDEMPOTENCY, idempotency_key
 
 __all__ = ["end_session", "publish"]
 
+Checked = TypeVar("Checked")
 
-class PublishedEvent(EventData):
+
+class PublishedEvent(TypedDict):
     """One event of a producer; ``session_id`` where the path names none."""
 
-    model_config = ConfigDict(strict=False)
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
 
-    type: str = Field(max_length=64)
-    data: dict[str, Any] | None = None
-    session_id: str | None = None
+    type: Annotated[str, Field(max_length=64)]
+    data: NotRequired[dict[str, Any] | None]
+    session_id: NotRequired[str | None]
 
 
-class _Ready(NamedTuple):
-    session_id: str
-    type: str
-    data: EventData | Mapping[str, Any] | None
+#: What an event has around its type and its data, at most: the names, and an id.
+_ENVELOPE_BYTES = 96
+
+_PRODUCE = frozenset[Right]({"produce"})
+
+_ONE = TypeAdapter(PublishedEvent)
+_MANY = TypeAdapter(list[PublishedEvent])
+
+
+#: A checked event, encoded but for its id: session id, type, data, and the data's JSON.
+_Ready = tuple[str, str, EventData | Mapping[str, Any] | None, bytes | None]
 
 
 async def publish(call: Call[Query, None]) -> web.Response:
@@ -69,45 +80,49 @@ async def end_session(call: Call[Query, None]) -> web.Response:
 
 
 async def _publish_all(call: Call[Query, None], body: Any) -> list[str]:
-    if body == []:
+    broker = call.broker
+    if not isinstance(body, list):
+        session_id, event_type, data, data_json = _ready(call, _checked(_ONE, body), "")
+        session = broker.open(session_id)
+        ids = [broker.publish_to(session, event_type, data, data_json=data_json).id]
+        if broker.must_breathe(session):
+            with suppress(asyncio.CancelledError):  # as below
+                await broker.breathe(session)
+        return ids
+    if not body:
         raise InvalidInput("an array of events must not be empty")
-    if isinstance(body, list):
-        ready = [_ready(call, event, str(number)) for number, event in enumerate(body)]
-    else:
-        ready = [_ready(call, body, "")]
     # Whatever could refuse an event later refuses all of them now.
-    limit = call.broker.limits.max_event_bytes
-    for event in ready:
-        if len(encode(event.type, event.data)) + 64 > limit:
-            raise TooLarge(f"An event is over the limit of {limit} bytes.", limit="max_event_bytes")
-    return await _append(call, ready)
-
-
-async def _append(call: Call[Query, None], ready: Sequence[_Ready]) -> list[str]:
-    """Append all of them to the sessions that are open now, yielding to readers in between."""
-    sessions = {event.session_id: call.broker.open(event.session_id) for event in ready}
+    events: list[PublishedEvent] = _checked(_MANY, body)
+    ready = [_ready(call, event, str(number)) for number, event in enumerate(events)]
+    sessions = {session_id: broker.open(session_id) for session_id in dict.fromkeys([event[0] for event in ready])}
     ids = []
-    for session_id, event_type, data in ready:
-        ids.append(call.broker.publish_to(sessions[session_id], event_type, data).id)
-        # Whole or not at all: a sender that drops meanwhile changes nothing.
-        with suppress(asyncio.CancelledError):
-            await call.broker.breathe()
+    for session_id, event_type, data, data_json in ready:
+        session = sessions[session_id]
+        ids.append(broker.publish_to(session, event_type, data, data_json=data_json).id)
+        if broker.must_breathe(session):
+            # Whole or not at all: a sender that drops meanwhile changes nothing.
+            with suppress(asyncio.CancelledError):
+                await broker.breathe(session)
     return ids
 
 
 async def _publish_stream(call: Call[Query, None]) -> web.Response:
     if idempotency_key(call.request) is not None:
         raise InvalidInput("an NDJSON stream takes no Idempotency-Key: what stood before a failure stays")
+    broker = call.broker
     count, at_line = 0, 1
     last_event_ids: dict[str, str] = {}
     try:
-        async for at_line, line in _lines(call.request, call.broker.limits.max_event_bytes):  # noqa: B007  # told when a line fails
-            if call.caller.seconds_left == 0:
-                raise Unauthenticated("The token has expired.")
-            ready = _ready(call, parse_json(line), "")
-            event = await call.broker.publish(*ready)
-            last_event_ids[ready.session_id] = event.id
-            count += 1
+        async for lines in _lines(call.request, broker.limits.max_event_bytes):
+            for at_line, line in lines:  # noqa: B007  # told when a line fails
+                if call.caller.seconds_left == 0:
+                    raise Unauthenticated("The token has expired.")
+                session_id, event_type, data, data_json = _ready(call, _checked(_ONE, parse_json(line)), "")
+                session = broker.open(session_id)
+                last_event_ids[session_id] = broker.publish_to(session, event_type, data, data_json=data_json).id
+                count += 1
+                if broker.must_breathe(session):
+                    await broker.breathe(session)
     except NotifierError as error:
         error.details = {**error.details, "line": error.details.get("line", at_line), "count": count}
         raise
@@ -116,39 +131,49 @@ async def _publish_stream(call: Call[Query, None]) -> web.Response:
     return reply({"count": count, "last_event_ids": last_event_ids}, status=201)
 
 
-async def _lines(request: web.Request, limit: int) -> AsyncIterator[tuple[int, bytes]]:
+async def _lines(request: web.Request, limit: int) -> AsyncIterator[Iterable[tuple[int, bytes]]]:
     """The lines of a body with their numbers from 1, as they arrive; blank ones are passed over."""
-    rest, number = b"", 0
+    rest, at = b"", 1
     async for piece in request.content.iter_any():
         *lines, rest = (rest + piece).split(b"\n")
-        for line in lines:
-            number += 1
-            if line.strip():
-                yield number, line
+        yield [(number, line) for number, line in enumerate(lines, at) if line.strip()]
+        at += len(lines)
         if len(rest) > limit:
-            raise TooLarge(f"A line is over the limit of {limit} bytes.", limit="max_event_bytes", line=number + 1)
+            raise TooLarge(f"A line is over the limit of {limit} bytes.", limit="max_event_bytes", line=at)
     if rest.strip():
-        yield number + 1, rest
+        yield [(at, rest)]
 
 
-def _ready(call: Call[Query, None], value: Any, where: str) -> _Ready:
-    """Check one event: its form, its session, the right to publish there, and its data."""
-    event = checked(PublishedEvent, value, where=where)
-    session_id = call.session_id
+def _checked(form: TypeAdapter[Checked], value: Any) -> Checked:
+    try:
+        checked: Checked = form.validator.validate_python(value)
+        return checked
+    except ValidationError as error:
+        raise invalid(error, "") from None
+
+
+def _ready(call: Call[Query, None], event: PublishedEvent, where: str) -> _Ready:
+    """Check an event's session, the right to publish there, its type and its data, and encode the data."""
+    session_id, named, event_type, data = call.session_id, event.get("session_id"), event["type"], event.get("data")
     if session_id:
-        if event.session_id not in (None, session_id):
+        if named is not None and named != session_id:
             raise InvalidInput(_at(where, "session_id: another session than the path names"))
-    elif event.session_id is None:
+    elif named is None:
         raise InvalidInput(_at(where, "session_id: Field required"))
     else:
-        session_id = check_session_id(event.session_id)
-        call.caller.require(frozenset({"produce"}), session_id)
+        session_id = check_session_id(named)
+        call.caller.require(_PRODUCE, session_id)
     try:
-        return _Ready(session_id, event.type, checked_event(event.type, event.data))
+        checked_data = checked_event(event_type, data)
     except ValidationError as error:
         raise invalid(error, f"{where}.data".lstrip(".")) from None
     except InvalidInput as error:
         raise InvalidInput(_at(where, f"type: {error.message}")) from None
+    data_json = None if checked_data is None else dump(checked_data)
+    limit = call.broker.limits.max_event_bytes
+    if data_json is not None and len(data_json) + len(event_type) + _ENVELOPE_BYTES > limit:
+        raise TooLarge(f"An event is over the limit of {limit} bytes.", limit="max_event_bytes")
+    return session_id, event_type, checked_data, data_json
 
 
 def _at(where: str, why: str) -> str:

@@ -138,29 +138,33 @@ def add_routes(app: web.Application, prefix: str) -> None:
         if place in taken:
             continue  # without a prefix, what is behind it is at the root already
         taken.add(place)
-        app.router.add_route(route.method, route.full_path(prefix), _endpoint(route))
+        endpoint = _endpoint(route, app)
+        app.router.add_route(route.method, route.full_path(prefix), endpoint)
         if not route.rights:
-            app.router.add_route("HEAD", route.full_path(prefix), _endpoint(route))  # as load balancers ask
+            app.router.add_route("HEAD", route.full_path(prefix), endpoint)  # as load balancers ask
 
 
-def _endpoint(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def _endpoint(route: Route, app: web.Application) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """Wrap a handler: who calls, what they say, whether they may. In this order: token, ids, query, body, right."""
+    broker, settings, auth = app[BROKER], app[SETTINGS], app[AUTH]
+    is_optional = not any(field.is_required() for field in route.query.model_fields.values())
+    nothing_asked = route.query() if is_optional else None
 
     async def endpoint(request: web.Request) -> web.StreamResponse:
-        config = request.config_dict
-        settings, caller = config[SETTINGS], _NOBODY
+        caller = _NOBODY
         if route.rights and not route.is_socket:
-            caller = config[AUTH].caller_of(request, token_in_query=route.is_stream)
-        has_session = "session_id" in request.match_info
-        session_id = request.match_info["session_id"] if has_session else ""
-        if has_session and not route.is_socket:
+            caller = auth.caller_of(request, token_in_query=route.is_stream)
+        session_id = request.match_info.get("session_id")
+        if session_id is not None and not route.is_socket:
             check_session_id(session_id)
-        query = read_query(request, route.query, lenient=route.is_stream)
+        query = nothing_asked
+        if query is None or request.query_string:
+            query = read_query(request, route.query, lenient=route.is_stream)
         body = None
         if route.body is not None:
             body = checked(route.body, await read_json(request, settings.max_body_bytes))
         if route.rights and not route.is_socket:
-            caller.require(route.rights, session_id if has_session else None)
-        return await route.handler(Call(request, config[BROKER], settings, caller, session_id, query, body))
+            caller.require(route.rights, session_id)
+        return await route.handler(Call(request, broker, settings, caller, session_id or "", query, body))
 
     return endpoint

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from weakref import WeakSet
 
 from aiohttp import WSMsgType, web
+from aiohttp.abc import AbstractStreamWriter
 from pydantic import JsonValue
 
 from ..errors import BrokerClosed, InvalidInput, NotifierError, Unauthenticated
@@ -58,6 +59,7 @@ class Socket:
         settings = call.settings
         self._call = call
         self._life: asyncio.Timeout | None = None
+        self._writer: AbstractStreamWriter | None = None
         self._ended_by: NotifierError | None = None
         self.peer = ConnectionPeer(call.request)
         self.response = web.WebSocketResponse(
@@ -74,6 +76,19 @@ class Socket:
     async def send_bytes(self, piece: bytes) -> None:
         """Send a binary frame."""
         await self.response.send_frame(self.peer.hand(piece), WSMsgType.BINARY)
+
+    def push(self, frames: bytes) -> bool:
+        """Write whole frames without waiting, and say whether the peer takes more."""
+        transport = self._call.request.transport
+        if transport is None or transport.is_closing() or self.response.closed:
+            return True  # who waits for its messages hears that it has left
+        transport.write(self.peer.hand(frames))
+        return not transport.get_write_buffer_size()
+
+    async def drain(self) -> None:
+        """Wait until the peer has taken enough of what was written."""
+        assert self._writer is not None  # it is open
+        await self._writer.drain()
 
     async def receive(self) -> dict[str, JsonValue] | bytes | None:
         """The next message, an object or the bytes of a binary frame; None when the peer has closed.
@@ -132,7 +147,7 @@ class Socket:
 
     async def talk(self, about: Callable[[Socket, Caller], Awaitable[None]]) -> None:
         """Open, let ``about`` have the socket until it returns, and close; what it raises is told to the peer."""
-        await self.response.prepare(self._call.request)
+        self._writer = await self.response.prepare(self._call.request)
         try:
             async with asyncio.timeout(None) as self._life:
                 try:
@@ -206,7 +221,7 @@ async def on_socket(
 ) -> web.WebSocketResponse:
     """Open a socket, have ``about`` talk on it, and close it. Raises what keeps it from being opened at all."""
     request = call.request
-    require_origin(request)
+    require_origin(request, call.settings)
     if request.headers.get("Upgrade", "").strip().lower() != "websocket":
         raise InvalidInput("this path is a WebSocket: connect with ws:// or wss://")
     socket = Socket(call)

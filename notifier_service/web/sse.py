@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from aiohttp import web
 from aiohttp_sse import EventSourceResponse
 
 from ..errors import BrokerClosed, LimitReached
-from ..event_log import Event, EventLog
+from ..event_log import Event
 from ..events import Bye, encode, utc_text
 from ..reading import Reading
-from ..session import Viewer, retry_ms
+from ..session import retry_ms
 from ..settings import Settings
 from .boundary import Call, Query, as_error, reply
+from .connection import Form, StreamConnection
 from .peer import ConnectionPeer
 
 __all__ = ["STREAM_HEADERS", "StreamQuery", "health", "stream"]
@@ -46,25 +46,23 @@ async def stream(call: Call[StreamQuery, None]) -> web.StreamResponse:
     await response.prepare(request)
     response.stop_streaming()  # its ping task: the broker's sweeper beats for everybody
     response.force_close()
-    peer = ConnectionPeer(request)
+    connection = StreamConnection(request)
     try:
-        viewer = call.broker.join(call.session_id, "sse", peer)
+        viewer = call.broker.join(call.session_id, "sse", connection)
     except (LimitReached, BrokerClosed) as error:
-        await _refuse(response, peer, error, call.settings, named=named)
+        await _refuse(response, ConnectionPeer(request), error, call.settings, named=named)
         return response
-    viewer.expire_in(call.caller.seconds_left)
     try:
+        viewer.expire_in(call.caller.seconds_left)
         # A browser repeats its URL when it reconnects, so the header is the newer of the two.
         cursor = request.headers.get("Last-Event-ID") or call.query.last_event_id or None
-        await _deliver(Reading(viewer, cursor), response, peer, named, retry_ms(call.settings))
-    except TimeoutError:
-        pass  # ended while a write waited for the peer
-    finally:
+        reading = Reading(viewer, cursor)
+        # The first piece goes through aiohttp, and the head with it.
+        await response.write(b"retry: %d\n\n" % retry_ms(call.settings))
+    except BaseException:
         viewer.leave()
-    if viewer.ending is not None:
-        slow = viewer.ending.code == "slow"
-        linger = call.settings.stalled_seconds if slow else call.settings.shutdown_seconds / 8
-        await _farewell(response, peer, viewer.ending, linger, named=named)
+        raise
+    connection.begin(request, reading, _FORMS[named, response.headers.get("Transfer-Encoding") == "chunked"])
     return response
 
 
@@ -89,46 +87,7 @@ async def health(call: Call[Query, None]) -> web.Response:
     )
 
 
-async def _deliver(
-    reading: Reading, response: EventSourceResponse, peer: ConnectionPeer, named: bool, retry_milliseconds: int
-) -> None:
-    viewer, head = reading.viewer, b"retry: %d\n\n" % retry_milliseconds
-    while not reading.over:
-        if events := reading.next():
-            async with viewer.writing():
-                await response.write(peer.hand(head + _frames(viewer, events, named)))
-            head = b""
-        elif viewer.ending is not None:
-            return
-        else:
-            await viewer.wait()
-
-
-class _Joined(NamedTuple):
-    first: int
-    last: int
-    named: bool
-    frames: bytes
-
-
-_joined: WeakKeyDictionary[EventLog, _Joined] = WeakKeyDictionary()
-
-
-def _frames(viewer: Viewer, events: Sequence[Event], named: bool) -> bytes:
-    """The events as one piece; readers at the same place share it."""
-    log, first, last = viewer.session.log, events[0].seq, events[-1].seq
-    shared = first > 0 and len(viewer.session.viewers) > 1
-    if shared:
-        before = _joined.get(log)
-        if before is not None and before[:3] == (first, last, named):
-            return before.frames
-    frames = b"".join([_frame(event, named) for event in events])
-    if shared:
-        _joined[log] = _Joined(first, last, named, frames)
-    return frames
-
-
-def _frame(event: Event, named: bool) -> bytes:
+def _frame(event: Event, *, named: bool) -> bytes:
     """One event as SSE fields. JSON is one line, ids and types are checked where they are made: nothing breaks out."""
     head = b"id: %s\n" % event.id.encode() if event.id else b""
     if named:
@@ -136,12 +95,42 @@ def _frame(event: Event, named: bool) -> bytes:
     return b"%sdata: %s\n\n" % (head, event.json)
 
 
+def _frames(events: Sequence[Event]) -> bytes:
+    return b"".join([_frame(event, named=False) for event in events])
+
+
+def _named_frames(events: Sequence[Event]) -> bytes:
+    return b"".join([_frame(event, named=True) for event in events])
+
+
+def _form(name: str, frames: Callable[[Sequence[Event]], bytes], *, in_chunks: bool) -> Form:
+    def chunk(events: Sequence[Event]) -> bytes:
+        body = frames(events)
+        return b"%x\r\n%s\r\n" % (len(body), body)
+
+    def bye(bye: Bye) -> bytes:
+        last = [Event(0, "", "bye", encode("bye", bye))]
+        return chunk(last) + b"0\r\n\r\n" if in_chunks else frames(last)
+
+    return Form(f"{name}, in chunks" if in_chunks else name, chunk if in_chunks else frames, bye)
+
+
+#: By whether events are named, and whether the body is sent in chunks (RFC 9112 section 7.1).
+_FORMS = {
+    (named, in_chunks): _form(
+        "sse, named" if named else "sse", _named_frames if named else _frames, in_chunks=in_chunks
+    )
+    for named in (False, True)
+    for in_chunks in (False, True)
+}
+
+
 async def _refuse(
     response: EventSourceResponse, peer: ConnectionPeer, error: Any, settings: Settings, *, named: bool
 ) -> None:
     """End a stream that cannot begin. Never with a status: one other than 200 ends a browser's EventSource for good."""
     retry = retry_ms(settings)
-    await response.write(b"retry: %d\n\n" % retry + _frame(Event(0, "", "error", as_error(error)), named))
+    await response.write(b"retry: %d\n\n" % retry + _frame(Event(0, "", "error", as_error(error)), named=named))
     code: Any = "limit" if isinstance(error, LimitReached) else "shutdown"
     await _farewell(response, peer, Bye(code=code, reconnect=True, retry_ms=retry), 1.0, named=named)
 
@@ -152,7 +141,7 @@ async def _farewell(
     """Say bye and end the body, if the socket still takes it within the time; else cut the connection."""
     try:
         async with asyncio.timeout(linger_seconds):
-            await response.write(_frame(Event(0, "", "bye", encode("bye", bye)), named))
+            await response.write(_frame(Event(0, "", "bye", encode("bye", bye)), named=named))
             await peer.drained()
             await response.write_eof()
     except TimeoutError:

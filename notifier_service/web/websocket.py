@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from aiohttp import web
 from pydantic import JsonValue
 
 from ..errors import InvalidInput, NotifierError
+from ..event_log import Event
 from ..events import EventData, dump, encode
 from ..permissions import Decision
 from ..reading import Reading
@@ -61,16 +62,49 @@ async def socket(call: Call[SocketQuery, None]) -> web.StreamResponse:
 
 
 async def _send(reading: Reading, socket: Socket) -> None:
-    viewer = reading.viewer
+    """Tell the peer what ``reading`` has, until it is ended or has left.
+
+    While the peer takes everything, frames are pushed by whoever has some; this task waits where it does not.
+    """
+    viewer, log = reading.viewer, reading.viewer.session.log
+    has_room = True
+
+    def push() -> bool:
+        nonlocal has_room
+        while has_room and (events := reading.next()):
+            # What is told beside the log is each reader's own, and one alone shares with nobody.
+            is_shared = events[0].seq > 0 and len(viewer.session.viewers) > 1
+            frames = log.shared("websocket", events, _text_frames) if is_shared else _text_frames(events)
+            has_room = socket.push(frames)
+            viewer.sent()
+            if reading.is_told_all:
+                break
+        return has_room
+
     while not reading.over:
-        if events := reading.next():
+        if not push():
             async with viewer.writing():
-                for event in events:
-                    await socket.send(event.json)
+                await socket.drain()
+            has_room = True
         elif viewer.ending is not None:
             return
         else:
-            await viewer.wait()
+            await viewer.wait(push)
+
+
+def _text_frames(events: Sequence[Event]) -> bytes:
+    """Events as text frames (RFC 6455 section 5.2), unmasked as a server's are."""
+    pieces: list[bytes] = []
+    for event in events:
+        size = len(event.json)
+        if size < 126:
+            head = b"\x81%c" % size
+        elif size < 65536:
+            head = b"\x81\x7e" + size.to_bytes(2, "big")
+        else:
+            head = b"\x81\x7f" + size.to_bytes(8, "big")
+        pieces += (head, event.json)
+    return b"".join(pieces)
 
 
 class _Answers:

@@ -20,7 +20,7 @@ from notifier_service import Broker, Limits, Settings, create_app, serve
 from notifier_service.permissions import PermissionRequest
 from notifier_service.web import AccessLog, Site, sockets
 from tests.clock import Clock
-from tests.raw_socket import BINARY, CONTINUATION, PING, PONG, TEXT, Closed, OpenSocket, RawSocket
+from tests.raw_socket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Closed, OpenSocket, RawSocket
 from tests.raw_stream import OpenStream
 
 from .conftest import API, WriteTokens, bearer, error_of, until
@@ -171,7 +171,7 @@ async def test_what_a_socket_is_handed_is_counted_so_that_one_who_takes_slowly_i
     event = broker.publish_nowait("s", "note", {"text": "x" * 100})
     await socket.take(1)
 
-    assert viewer.peer.handed_bytes() - before == len(event.json)
+    assert viewer.peer.handed_bytes() - before == 4 + len(event.json)  # and the head of the frame
 
 
 async def test_silent_socket_gets_heartbeats_and_pings(open_socket: OpenSocket) -> None:
@@ -1056,3 +1056,93 @@ async def test_token_does_not_reach_the_log(
     printed = "\n".join(caplog.handler.format(record) for record in caplog.records)
     assert f"GET {PATH} 101" in printed
     assert "view-token" not in printed
+
+
+# What is pushed
+
+
+@pytest.mark.parametrize("size", [125, 126, 65535, 65536])
+async def test_pushed_frame_has_the_length_that_it_says(
+    site: Site, broker: Broker, open_socket: OpenSocket, size: int
+) -> None:
+    readers = [await open_socket(site.port, PATH) for _ in range(2)]  # two, who share the bytes
+    for reader in readers:
+        await reader.take(2)
+    empty = len(broker.publish_nowait("s", "note", {"text": ""}).json)
+    event = broker.publish_nowait("s", "note", {"text": "x" * (size - empty)})
+    broker.publish_nowait("s", "note", {"text": "last"})
+    for reader in readers:
+        told = await reader.take(3)
+        assert [len(each["data"]["text"]) for each in told] == [0, size - empty, 4]
+        await assert_usable(reader)
+
+    assert len(event.json) == size
+
+
+async def test_pushes_and_answers_come_whole_and_each_in_its_order(
+    site: Site, broker: Broker, socket: RawSocket
+) -> None:
+    request = broker.ask("s", **ASK)
+    for number in range(300):
+        broker.publish_nowait("s", "x", {"number": number, "text": "x" * (number * 3)})
+        await socket.send({"type": "ping"})
+        await socket.send_frame(PING, b"%d" % number)
+        if number == 150:
+            await socket.send(
+                {"type": "permission_response", "request_id": request.record.request_id, "approved": True}
+            )
+    told = await socket.take(300)
+    while types(told).count("pong") < 300 or types(told).count("x") < 300 or "permission_response" not in types(told):
+        told += await socket.take(1)
+
+    assert [event["data"]["number"] for event in told if event["type"] == "x"] == list(range(300))
+    assert types(told).count("pong") == 300
+    [answer] = [event for event in told if event["type"] == "permission_response"]
+    assert answer["success"] is True
+
+
+@pytest.mark.parametrize("closes", ["peer", "service"])
+async def test_nothing_is_pushed_after_a_close(broker: Broker, socket: RawSocket, closes: str) -> None:
+    session = broker.get("s")
+    if closes == "peer":
+        await socket.send_frame(CLOSE, (1000).to_bytes(2))
+    else:
+        broker.end_session("s")
+    rest = asyncio.create_task(socket.rest())  # which fails when anything follows the close
+    async with asyncio.timeout(10):
+        while not rest.done():
+            if not session.log.closed:
+                session.publish("note")
+            await asyncio.sleep(0)
+    await rest
+
+    assert socket.ended == (Closed(1000, "") if closes == "peer" else Closed(4404, "session_closed"))
+    assert not session.viewers
+
+
+async def test_slow_socket_that_takes_a_little_at_a_time_loses_nothing(open_socket: OpenSocket) -> None:
+    async with serve(settings=Settings(port=0, log_events=5000, log_bytes=64 * 1024 * 1024)) as site:
+        slow = await open_socket(site.port, PATH, receive_bytes=4096)
+        other = await open_socket(site.port, PATH)
+        await slow.take(2)
+        await other.take(2)
+        [viewer, _] = site.broker.get("s").viewers
+        number = 0
+        async with asyncio.timeout(10):
+            while viewer.peer.unsent_bytes() < 64 * 1024:  # it has stopped being pushed to
+                await site.broker.publish("s", "x", {"number": number, "text": "x" * 20_000})
+                number += 1
+        handed = viewer.peer.handed_bytes()
+        for _ in range(100):
+            await site.broker.publish("s", "x", {"number": number, "text": "x" * 20_000})
+            number += 1
+        assert viewer.peer.handed_bytes() == handed
+        told = []
+        async with asyncio.timeout(10):
+            for _ in range(number):
+                told += await slow.take(1)
+                if len(told) % 20 == 0:
+                    await site.broker.publish("s", "later")
+
+        assert [event["data"]["number"] for event in told] == list(range(number))
+        assert site.broker.counters.gaps == {}

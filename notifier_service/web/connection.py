@@ -1,0 +1,166 @@
+"""A stream's connection in our own hands: what is left of a request when its head is answered.
+
+For aiohttp a response lives in a task, with a request, a parser and a handler around it: 10 KiB for as long as the
+stream is open, and a turn of that task for every write. A stream of events needs none of them: whole frames are
+written to the transport by whoever has some, and the transport says when it takes no more (``asyncio.Protocol``). What
+is used is public: ``Transport.set_protocol``, ``RequestHandler.transport`` and ``RequestHandler.connection_lost``, by
+which aiohttp lets go of a connection as of one that was lost. ``tests/web/test_connection.py`` fails when that changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from weakref import WeakSet
+
+from aiohttp import web
+
+from ..event_log import Event
+from ..events import Bye
+from ..reading import Reading
+from .logs import StreamLine
+
+__all__ = ["CONNECTIONS", "Connections", "Form", "StreamConnection"]
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How events are put into frames, and what ends the body; readers at one place share the bytes of one form."""
+
+    name: str
+    frames: Callable[[Sequence[Event]], bytes]
+    bye: Callable[[Bye], bytes]
+
+
+class StreamConnection(asyncio.Protocol):
+    """The connection of one reader, which is told what its reading has as fast as the peer takes it."""
+
+    __slots__ = (
+        "__weakref__",
+        "_abort",
+        "_form",
+        "_handed",
+        "_is_over",
+        "_is_paused",
+        "_line",
+        "_reading",
+        "_transport",
+        "is_closed",
+    )
+
+    def __init__(self, request: web.Request) -> None:
+        assert request.transport is not None  # a response was just prepared on it
+        self._transport: asyncio.Transport = request.transport
+        self._reading: Reading | None = None
+        self._form: Form | None = None
+        self._handed = 0
+        self._is_paused = False
+        self._is_over = False
+        self.is_closed = False
+        self._abort: asyncio.TimerHandle | None = None
+        self._line: StreamLine | None = None
+
+    def begin(self, request: web.Request, reading: Reading, form: Form) -> None:
+        """Take the connection over from aiohttp, and tell its peer what ``reading`` has, from now on."""
+        self._reading, self._form = reading, form
+        handler, transport = request.protocol, self._transport
+        if handler.transport is not transport or transport.is_closing():
+            reading.viewer.leave()
+            return
+        self._line = StreamLine.of(request)
+        self._is_paused = handler.writing_paused
+        transport.set_protocol(self)
+        transport.resume_reading()
+        handler.transport = None  # what it does not have it does not close
+        handler.connection_lost(None)
+        request.config_dict[CONNECTIONS].add(self)
+        reading.viewer.attend(self._push)
+
+    # What the transport says
+
+    def pause_writing(self) -> None:
+        self._is_paused = True
+
+    def resume_writing(self) -> None:
+        self._is_paused = False
+        # Not now: a transport that is closed by what it calls in the middle of a write loses its connection twice.
+        asyncio.get_running_loop().call_soon(self._push)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._is_over = self.is_closed = True
+        if self._abort is not None:
+            self._abort.cancel()
+        if self._line is not None:
+            self._line.write()
+        if self._reading is not None:
+            self._reading.viewer.leave()
+
+    # What the sweeper asks
+
+    def handed_bytes(self) -> int:
+        return self._handed
+
+    def unsent_bytes(self) -> int:
+        return self._transport.get_write_buffer_size()
+
+    def is_gone(self) -> bool:
+        return self._transport.is_closing()
+
+    def cut(self) -> None:
+        """End the connection without waiting for the peer."""
+        self._transport.abort()
+
+    def _push(self) -> None:
+        """Send what there is, as far as the transport takes it; say bye when the reader is ended."""
+        if self._is_over or self._reading is None or self._form is None:
+            return
+        reading, viewer, form = self._reading, self._reading.viewer, self._form
+        while not self._is_paused and not reading.over and (events := reading.next()):
+            # What is told beside the log is each reader's own, and one alone shares with nobody.
+            if events[0].seq > 0 and len(viewer.session.viewers) > 1:
+                frames = viewer.session.log.shared(form.name, events, form.frames)
+            else:
+                frames = form.frames(events)
+            self._handed += len(frames)
+            self._transport.write(frames)
+            viewer.sent()
+            if reading.is_told_all:
+                break
+        bye = viewer.ending
+        if bye is None and not viewer.gone:
+            return
+        if self._abort is None:  # what the peer does not take in time is dropped
+            limits = viewer.session.limits
+            linger = limits.stalled_seconds if bye is not None and bye.code == "slow" else limits.shutdown_seconds / 8
+            self._abort = asyncio.get_running_loop().call_later(linger, self._transport.abort)
+        if bye is None:  # a peer that has half-closed and takes nothing: the transport would wait for it
+            self._is_over = True
+            viewer.leave()
+        elif not self._is_paused or reading.over:
+            self._is_over = True
+            viewer.leave()
+            self._transport.write(form.bye(bye))
+            self._transport.close()
+
+
+class Connections:
+    """The connections that aiohttp does not know of any more, so that a shutdown waits for them."""
+
+    def __init__(self) -> None:
+        self._open: WeakSet[StreamConnection] = WeakSet()
+
+    def add(self, connection: StreamConnection) -> None:
+        self._open.add(connection)
+
+    async def closed(self, seconds: float) -> None:
+        """Wait until all of them are, which were told to end; cut those whose peer has not taken the rest by then."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while still_open := [connection for connection in self._open if not connection.is_closed]:
+            if asyncio.get_running_loop().time() >= deadline:
+                for connection in still_open:
+                    connection.cut()
+            await asyncio.sleep(0.01)
+
+
+CONNECTIONS = web.AppKey("connections", Connections)

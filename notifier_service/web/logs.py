@@ -1,0 +1,89 @@
+"""What the logs tell of requests, and what they never do: a token."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import zlib
+from dataclasses import dataclass
+from typing import Self
+
+from aiohttp import web
+from aiohttp.abc import AbstractAccessLogger
+from aiohttp.http_exceptions import HttpProcessingError
+
+__all__ = ["AccessLog", "StreamLine", "server_log"]
+
+#: What looks like a JWT or a ticket, and what follows token= where somebody wrote & in the place of ?.
+_TOKENS_IN_PATH = re.compile(r"(?:eyJ|tk_)[\w.-]{16,}|(?<=token=)[^/&]+|(?<=ticket=)[^/&]+")
+
+_LINE = "%s %s %s %d %.0f ms"
+
+
+class _NoRequestText(logging.Filter):
+    """aiohttp logs the text of a request that it cannot parse, and that text may hold a token."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError | web.RequestPayloadError | zlib.error):
+            record.msg = f"{record.msg}: what came in cannot be read ({type(error).__name__})"
+            record.exc_info = record.exc_text = None
+            record.levelno, record.levelname = logging.INFO, "INFO"
+        return True
+
+
+class _NoSubprotocols(logging.Filter):
+    """aiohttp logs the subprotocols that a socket's client asks for, and some clients put their token there."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "protocols" not in str(record.msg)
+
+
+logging.getLogger("aiohttp.websocket").addFilter(_NoSubprotocols())
+
+#: The ``logger`` to give to your own runner, beside ``AccessLog``, when the service is mounted in another application.
+server_log = logging.getLogger("notifier_service.server")
+server_log.addFilter(_NoRequestText())
+
+
+class AccessLog(AbstractAccessLogger):
+    """One line a request, without the query: a token never reaches a log.
+
+    Give it to your own runner (``access_log_class=AccessLog``) when the service is mounted in another application.
+    """
+
+    def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
+        self.logger.info(_LINE, request.remote, request.method, _path(request), response.status, time * 1000)
+
+    @property
+    def enabled(self) -> bool:
+        return self.logger.isEnabledFor(logging.INFO)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamLine:
+    """The line of a stream, written when it ends; only what it needs of the request is kept until then."""
+
+    logger: logging.Logger
+    remote: str | None
+    method: str
+    path: str
+    began: float
+
+    @classmethod
+    def of(cls, request: web.Request) -> Self | None:
+        """The line of this request, or None where nobody reads it."""
+        access_log = request.protocol.access_logger
+        if access_log is None or not access_log.enabled:
+            return None
+        return cls(access_log.logger, request.remote, request.method, _path(request), time.monotonic())
+
+    def write(self) -> None:
+        milliseconds = (time.monotonic() - self.began) * 1000
+        self.logger.info(_LINE, self.remote, self.method, self.path, 200, milliseconds)
+
+
+def _path(request: web.BaseRequest) -> str:
+    # The raw path: percent-encoded, so that nobody writes lines of their own into the log.
+    return _TOKENS_IN_PATH.sub("***", request.rel_url.raw_path)
