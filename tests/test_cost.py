@@ -1,0 +1,232 @@
+"""What things cost, in calls, turns of the loop and bytes: a slow-down is seen here without a clock.
+
+A bound is what was counted when it was written, and a fifth more. Whoever makes something cheaper lowers it; whoever
+makes it dearer says in the commit what for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import socket
+import sys
+import tracemalloc
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from notifier_service import Broker, Settings
+from notifier_service.session import Session
+from notifier_service.web import Site, serve
+
+READERS = 60
+EVENT = {"n": 1, "text": "x" * 64}
+HEAD = "{} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n"
+#: Turns of the loop in which any request of these tests is answered.
+TURNS = 12
+
+
+class Count:
+    """How many functions were called, of Python and of C; ``of`` by name."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.of: Counter[str] = Counter()
+
+    def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
+        if event == "call":
+            self.calls += 1
+            self.of[frame.f_code.co_name] += 1
+        elif event == "c_call":
+            self.calls += 1
+            self.of[argument.__name__] += 1
+
+
+@contextmanager
+def counting() -> Any:
+    count = Count()
+    before = sys.getprofile()
+    gc.disable()
+    sys.setprofile(count)
+    try:
+        yield count
+    finally:
+        sys.setprofile(before)
+        gc.enable()
+
+
+class Plain:
+    """A client without a loop, so that nothing it does is counted."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+
+    def send(self, method_and_path: str, body: bytes = b"") -> None:
+        self.socket.sendall(HEAD.format(method_and_path, len(body)).encode() + body)
+
+    @property
+    def answer(self) -> bytes:
+        """What has arrived; empty when nothing has."""
+        self.socket.setblocking(False)
+        try:
+            return self.socket.recv(1 << 20)
+        except BlockingIOError:
+            return b""
+
+
+async def turns(number: int = TURNS) -> None:
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
+Connect = Callable[[int], Plain]
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    opened: list[Plain] = []
+
+    def one(port: int) -> Plain:
+        opened.append(Plain(port))
+        return opened[-1]
+
+    yield one
+    for client in opened:
+        client.socket.close()
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    async with serve(Broker(), Settings(port=0, log_level="warning")) as site:
+        yield site
+
+
+@pytest.fixture
+async def session(site: Site, connect: Connect) -> Session:
+    """A session with so many event streams, which have been told all there was."""
+    session = site.broker.open("s")
+    for _ in range(READERS):
+        connect(site.port).send(f"GET {site.settings.prefix}/api/sse/events/s")
+    while len(session.viewers) < READERS:  # noqa: ASYNC110  # no event tells of readers
+        await asyncio.sleep(0)
+    await turns()
+    return session
+
+
+async def told(session: Session) -> None:
+    """Wait until all readers have been told all there is."""
+    while session.viewers.is_due:  # noqa: ASYNC110  # no event tells that there is nothing to do
+        await asyncio.sleep(0)
+
+
+async def test_events_of_one_turn_cost_a_reader_one_write(site: Site, session: Session) -> None:
+    site.broker.publish_nowait("s", "note", EVENT)
+    await told(session)
+    with counting() as count:
+        for _ in range(10):
+            site.broker.publish_nowait("s", "note", EVENT)
+        await told(session)
+
+    assert count.of["to_json"] == 10
+    assert count.of["send"] == READERS
+    assert count.calls / (READERS * 10) < 2.9
+
+
+async def test_single_event_costs_a_reader_few_calls(site: Site, session: Session) -> None:
+    site.broker.publish_nowait("s", "note", EVENT)
+    await told(session)
+    with counting() as count:
+        site.broker.publish_nowait("s", "note", EVENT)
+        await told(session)
+
+    assert count.calls / READERS < 23
+
+
+async def calls_of_post(client: Plain, path: str, body: bytes) -> int:
+    """How many calls the server makes for a POST on a connection that it knows."""
+    for _ in range(2):
+        client.send(f"POST {path}", body)
+        await asyncio.sleep(0.05)
+        assert client.answer.startswith(b"HTTP/1.1 201")
+    with counting() as idle:
+        await turns()
+    client.send(f"POST {path}", body)
+    with counting() as count:
+        await turns()
+    assert client.answer.startswith(b"HTTP/1.1 201")
+    return count.calls - idle.calls
+
+
+async def test_publishing_costs_little_more_than_a_request_that_does_nothing(site: Site, connect: Connect) -> None:
+    async def nothing(request: web.Request) -> web.Response:
+        await request.read()
+        return web.json_response({"success": True, "data": {"ids": ["1kqv3v0i0ow5-2s"]}}, status=201)
+
+    bare = web.Application()
+    bare.router.add_post("/publish/{session}", nothing)
+    runner = web.AppRunner(bare, access_log=None)
+    await runner.setup()
+    await (bare_site := web.TCPSite(runner, "127.0.0.1", 0)).start()
+    body = b'{"type":"note","data":{"n":1,"text":"xxxxxxxxxxxxxxxxxxxxxxx"}}'
+    path = f"{site.settings.prefix}/api/events/s"
+
+    least = await calls_of_post(connect(runner.addresses[0][1]), "/publish/s", body)
+    one = await calls_of_post(connect(site.port), path, body)
+    hundred = await calls_of_post(connect(site.port), path, b"[%s]" % b",".join([body] * 100))
+    await bare_site.stop()
+    await runner.cleanup()
+
+    assert one / least < 1.75
+    assert (hundred - one) / 99 < 34
+
+
+async def test_decision_reaches_who_asked_in_few_turns(site: Site, connect: Connect) -> None:
+    prefix = site.settings.prefix
+    asker, decider = connect(site.port), connect(site.port)
+    found = []
+    for _ in range(2):
+        asker.send(f"POST {prefix}/api/permissions/s?wait=30", b'{"tool_name":"t","parameters":{}}')
+        decider.send(f"GET {prefix}/api/permissions/s")
+        await asyncio.sleep(0.05)
+        assert decider.answer
+        decider.send(f"POST {prefix}/api/sse/permission-response/s", b'{"approved":true}')
+        for turn in range(50):
+            await asyncio.sleep(0)
+            if asker.answer:
+                found.append(turn)
+                break
+        await asyncio.sleep(0.05)
+        assert b'"status":"approved"' in decider.answer
+        site.broker.get("s").desk.allowed_tools.clear()
+
+    assert found[-1] <= 5
+
+
+async def test_open_stream_holds_little_memory(site: Site, connect: Connect) -> None:
+    session = site.broker.open("s")
+    for many in (20, 100):  # the first pay for what is made once
+        clients = [connect(site.port) for _ in range(many)]
+        gc.collect()
+        tracemalloc.start()
+        try:
+            for client in clients:
+                client.send(f"GET {site.settings.prefix}/api/sse/events/s")
+            before = len(session.viewers)
+            while len(session.viewers) < before + many and len(session.viewers) < 100:  # noqa: ASYNC110  # as above
+                await asyncio.sleep(0)
+            await turns()
+            gc.collect()
+            used = tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+        for client in clients:
+            client.socket.close()
+        while session.viewers:  # noqa: ASYNC110  # as above
+            await asyncio.sleep(0)
+
+    assert used / many < 3100
