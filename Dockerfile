@@ -1,12 +1,12 @@
 FROM python:3.13-slim AS build
 WORKDIR /src
 COPY . .
-RUN pip wheel --no-cache-dir --wheel-dir /wheels '.[cli]'
+RUN pip wheel --no-cache-dir --wheel-dir /wheels '.[cli,fast,jwt]'
 
 FROM python:3.13-slim
 RUN useradd --system --uid 10001 --no-create-home notifier
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
-    pip install --no-cache-dir --no-index --find-links /wheels 'notifier-service[cli]'
+    pip install --no-cache-dir --no-index --find-links /wheels 'notifier-service[cli,fast,jwt]'
 USER notifier
 WORKDIR /tmp
 # A container listens on all of its addresses, where auth=none is refused: mount a tokens file.

@@ -30,7 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     command: Command = arguments.command
     try:
-        exit_code = asyncio.run(_run(command, arguments))
+        with asyncio.Runner(loop_factory=_fast_loop() if arguments.is_server else None) as runner:
+            exit_code = runner.run(_run(command, arguments))
         sys.stdout.flush()  # here, where a reader who has left is caught
         return exit_code
     except KeyboardInterrupt:
@@ -43,6 +44,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(f"{error.message}\nIs it running? Start it with: notifier-service serve", 3)
     except NotifierError as error:
         return _complain(f"{error.message} ({error.code})", 1)
+
+
+def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """The event loop of the extra ``fast``, or None where it is not installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
 
 
 async def _run(command: Command, arguments: argparse.Namespace) -> int:
@@ -62,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"notifier-service {__version__}")
+    parser.set_defaults(is_server=False)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     service.add_commands(commands)
     scripts.add_commands(commands)

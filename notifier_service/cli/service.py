@@ -27,6 +27,8 @@ from ..web import Site, serve
 
 __all__ = ["add_commands"]
 
+_log = logging.getLogger("notifier_service")
+
 
 def add_commands(commands: Any) -> None:
     serve_parser = commands.add_parser(
@@ -36,7 +38,7 @@ def add_commands(commands: Any) -> None:
         epilog=f"Every flag is also an environment variable ({ENV_PREFIX}PORT) and a line of .env; flags win.",
     )
     _add_settings(serve_parser)
-    serve_parser.set_defaults(command=_serve)
+    serve_parser.set_defaults(command=_serve, is_server=True)
     demo_parser = commands.add_parser(
         "demo",
         help="run the service with an agent to watch",
@@ -45,7 +47,7 @@ def add_commands(commands: Any) -> None:
     )
     demo_parser.add_argument("--pause", type=float, default=5, metavar="SECONDS", help="rest between rounds (5)")
     _add_settings(demo_parser)
-    demo_parser.set_defaults(command=_demo)
+    demo_parser.set_defaults(command=_demo, is_server=True)
 
 
 async def _serve(arguments: argparse.Namespace) -> int:
@@ -84,6 +86,7 @@ async def _until_signal(settings: Settings, at_work: Callable[[Site], Awaitable[
     """Serve, do ``at_work`` beside it, and stop in an orderly way at the first signal; at once at the second."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    _log.debug("the event loop is %s", type(loop).__module__.partition(".")[0])
 
     def on_signal(number: int) -> None:
         if stop.is_set():

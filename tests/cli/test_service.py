@@ -34,6 +34,26 @@ def write(name: str, text: str) -> None:
     Path(name).write_text(text, encoding="utf-8")
 
 
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+async def test_serve_runs_on_the_fast_loop_where_that_is_installed(
+    commands: Commands, tmp_path: Path, loop: str
+) -> None:
+    environment = {}
+    if loop == "asyncio":
+        (tmp_path / "uvloop.py").write_text("raise ImportError('as if it were not installed')")
+        environment["PYTHONPATH"] = str(tmp_path)
+    process = await commands.start("serve", "--port", "0", "--log-level", "debug", env=environment)
+    async with Client(await url_of(process)) as client:
+        await client.publish("s", {"type": "note", "data": {"n": 1}})
+        assert (await client.health("s"))["queue_size"] == 1
+    process.send_signal(signal.SIGTERM)
+
+    ended = await commands.ended(process)
+
+    assert ended.exit_code == 0
+    assert f"the event loop is {loop}\n" in ended.err
+
+
 async def first(events: AsyncIterator[dict[str, Any]], event_type: str) -> dict[str, Any]:
     async with asyncio.timeout(20):
         async for event in events:
