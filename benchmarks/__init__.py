@@ -1,0 +1,1 @@
+"""What the service delivers, measured beside its peers on this machine: `make bench`."""
