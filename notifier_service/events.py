@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import PurePath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, PlainSerializer
 from pydantic_core import PydanticSerializationError, from_json, to_json
@@ -56,12 +56,19 @@ def utc_now() -> datetime:
     return now - timedelta(microseconds=now.microsecond % 1000)
 
 
+@lru_cache(maxsize=1024)
 def utc_text(moment: datetime) -> str:
     """ISO-8601 in UTC with ``Z``, as every ``timestamp`` of the contract."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 Timestamp = Annotated[AwareDatetime, Field(strict=False), PlainSerializer(utc_text, return_type=str)]
+
+
+Item = TypeVar("Item")
+
+#: Any number of them, a list too. Not a ``Sequence``, which pydantic writes item by item in Python.
+Many = Annotated[tuple[Item, ...], Field(strict=False)]
 
 
 def _is_none(value: object) -> bool:
@@ -140,9 +147,9 @@ class PermissionRecord(EventData):
     asked_parameters_sha256: str | None = _absent()
     expires_at: Timestamp | None
     timeout_seconds: float
-    risk_reasons: Sequence[str] = ()
-    allowed_decisions: Sequence[DecisionKind]
-    scopes: Sequence[Scope]
+    risk_reasons: Many[str] = ()
+    allowed_decisions: Many[DecisionKind]
+    scopes: Many[Scope]
     suggested_rule: str | None = _absent()
     description: str | None = _absent()
     viewers: int
@@ -195,9 +202,9 @@ class Snapshot(EventData):
     last_event_id: str
     tool_status: ToolStatus | None
     permission_request: PermissionRecord | None
-    permission_requests: Sequence[PermissionRecord]
+    permission_requests: Many[PermissionRecord]
     tool_result: ToolResult | None
-    running: Sequence[RunningCall]
+    running: Many[RunningCall]
 
 
 class Gap(EventData):

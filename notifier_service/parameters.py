@@ -38,6 +38,9 @@ def parameters_sha256(parameters: Any) -> str:
     return hashlib.sha256(canonical_json(parameters)).hexdigest()
 
 
+_text = json.JSONEncoder(ensure_ascii=False).encode
+
+
 def canonical_json(value: Any) -> bytes:
     """JSON with sorted keys and no white space, in UTF-8: what RFC 8785 gives for the values it admits.
 
@@ -51,7 +54,7 @@ def canonical_json(value: Any) -> bytes:
 
 def _write(value: Any, pieces: list[str]) -> None:
     if isinstance(value, str):
-        pieces.append(json.dumps(value, ensure_ascii=False))
+        pieces.append(_text(value))
     elif value is None or value is True or value is False:
         pieces.append("null" if value is None else "true" if value else "false")
     elif isinstance(value, int):
@@ -73,7 +76,7 @@ def _write(value: Any, pieces: list[str]) -> None:
         for position, key in enumerate(sorted(value, key=lambda key: key.encode("utf-16-be"))):
             if position:
                 pieces.append(",")
-            pieces.append(json.dumps(key, ensure_ascii=False))
+            pieces.append(_text(key))
             pieces.append(":")
             _write(value[key], pieces)
         pieces.append("}")

@@ -273,9 +273,7 @@ class Session:
         Raises ``SessionClosed``, ``TooLarge`` or ``InvalidInput``; nothing has happened then.
         """
         event = self._append(event_type, data, data_json=data_json)
-        if not isinstance(data, EventData):
-            pass  # a type of the producer's own, of which there is no state
-        elif isinstance(data, ToolStatus):
+        if isinstance(data, ToolStatus):
             self.tool_status = data
             self._follow(data)
         elif isinstance(data, ToolProgress):
@@ -414,9 +412,9 @@ class Session:
             last_event_id=self.log.last_event_id,
             tool_status=self.tool_status,
             permission_request=pending[0] if pending else None,
-            permission_requests=pending,
+            permission_requests=tuple(pending),
             tool_result=self.tool_result,
-            running=[call for call, _ in self._running.values()],
+            running=tuple(call for call, _ in self._running.values()),
         )
 
     @contextmanager

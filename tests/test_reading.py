@@ -50,6 +50,19 @@ def test_first_reader_is_told_hello_and_the_state_then_the_log(session: Session)
     assert types(reading) == []
 
 
+def test_reading_knows_when_it_has_told_all(session: Session) -> None:
+    reading = read(session)
+    known = [reading.is_told_all]
+    reading.next()
+    known.append(reading.is_told_all)
+    session.publish("after")
+    known.append(reading.is_told_all)
+    reading.next()
+    known.append(reading.is_told_all)
+
+    assert known == [False, True, False, True]
+
+
 def test_only_hello_and_the_logs_own_events_have_an_id(session: Session) -> None:
     session.ask(tool_name="t", parameters={})
     reading = read(session)

@@ -130,9 +130,9 @@ def test_session_that_is_new_holds_nothing() -> None:
         "last_event_id": f"{session.log.epoch}-0",
         "tool_status": None,
         "permission_request": None,
-        "permission_requests": [],
+        "permission_requests": (),
         "tool_result": None,
-        "running": [],
+        "running": (),
     }
     assert abs((session.created_at - before).total_seconds()) < 5
     assert 0 <= session.idle_seconds < 5

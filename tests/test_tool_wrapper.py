@@ -399,7 +399,7 @@ async def test_call_that_a_session_itself_would_refuse_leaves_nothing_running(wr
     with pytest.raises(TypeError):
         await answered(broker, wrap(Upstream()).call_tool("read", {}, no_such_argument=1), approved=True)
 
-    assert broker.get("s").snapshot().running == []
+    assert broker.get("s").snapshot().running == ()
 
 
 @pytest.mark.parametrize("name", ["", "x" * 257])
@@ -989,7 +989,7 @@ async def test_cancelled_call_withdraws_its_request(wrap: Wrap, broker: Broker) 
 
     assert (request.record.status, request.record.reason) == ("cancelled", "the call was cancelled")
     assert statuses(broker) == ["waiting_permission", "cancelled"]
-    assert broker.get("s").snapshot().running == []
+    assert broker.get("s").snapshot().running == ()
 
 
 async def test_cancelled_run_is_told_as_cancelled(wrap: Wrap, broker: Broker) -> None:
