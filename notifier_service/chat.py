@@ -206,7 +206,7 @@ class Answer:
             raise TypeError(f"an agent yields text, bytes or objects with a type, not {type(piece).__name__}")
 
     def _append(self, kind: str, message: bytes) -> None:
-        self.log.append_encoded(kind, message)
+        self.log.append(kind, encoded=message)
         for reader in self.readers:
             reader.unread_bytes += len(message)
 
@@ -238,7 +238,7 @@ class Answer:
 
     def _end(self, outcome: Outcome, message: bytes) -> None:
         if self.outcome is None:
-            self.log.append_encoded("end", message)
+            self.log.append("end", encoded=message)
             self.outcome = outcome
             self.log.close()
             self._remember(PastTurn(self.query, "".join(self._text), outcome))

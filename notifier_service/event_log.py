@@ -8,6 +8,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -27,6 +28,10 @@ class Event(NamedTuple):
     id: str
     type: str
     json: bytes
+
+
+#: ``Event`` without the detour through Python that its own constructor takes.
+_new_event = partial(tuple.__new__, Event)
 
 
 class LogStatistics(NamedTuple):
@@ -91,35 +96,37 @@ class EventLog:
         return self._id_head + _DIGITS[low]
 
     def append(
-        self, event_type: str, data: EventData | Mapping[str, Any] | None = None, *, data_json: bytes | None = None
+        self,
+        event_type: str,
+        data: EventData | Mapping[str, Any] | None = None,
+        *,
+        data_json: bytes | None = None,
+        encoded: bytes | None = None,
     ) -> Event:
-        """Encode an event, keep it, wake who waits. Never waits. ``data_json`` is ``data`` if that is encoded already.
+        """Encode an event, keep it, wake who waits. Never waits.
 
-        Raises ``TooLarge`` for an event beyond ``max_event_bytes``, ``SessionClosed`` after ``close``; nothing is
-        kept then.
+        What is encoded already is taken as it is: the data as ``data_json``, or the whole event as ``encoded``, in
+        which its id need not stand.
+
+        Raises ``TooLarge`` for an event beyond ``max_event_bytes``, ``SessionClosed`` after ``close``; nothing is kept
+        then.
         """
         if self.closed:
             raise SessionClosed("This session has ended.")
-        if data_json is None and data is not None:
-            data_json = dump(data)
-        event_id = self.id_of(self.last_seq + 1)
-        return self._keep(event_type, event_id, enveloped(event_type, event_id, data_json))
-
-    def append_encoded(self, event_type: str, encoded: bytes) -> Event:
-        """Append what is encoded already, by the rules of ``append``; its id need not stand in it."""
-        if self.closed:
-            raise SessionClosed("This session has ended.")
-        return self._keep(event_type, self.id_of(self.last_seq + 1), encoded)
-
-    def _keep(self, event_type: str, event_id: str, encoded: bytes) -> Event:
+        seq = self.last_seq + 1
+        event_id = self.id_of(seq)
+        if encoded is None:
+            if data_json is None and data is not None:
+                data_json = dump(data)
+            encoded = enveloped(event_type, event_id, data_json)
         size = len(encoded)
         if size > self.max_event_bytes:
             raise TooLarge(
                 f"An event of {size} bytes is over the limit of {self.max_event_bytes}.",
                 limit="max_event_bytes",
             )
-        self.last_seq += 1
-        event = Event(self.last_seq, event_id, event_type, encoded)
+        self.last_seq = seq
+        event = _new_event((seq, event_id, event_type, encoded))
         events = self._events
         events.append(event)
         self._read = None

@@ -273,13 +273,8 @@ class Session:
         Raises ``SessionClosed``, ``TooLarge`` or ``InvalidInput``; nothing has happened then.
         """
         event = self._append(event_type, data, data_json=data_json)
-        if isinstance(data, ToolStatus):
-            self.tool_status = data
+        if type(data) is not dict:  # such data leaves no state, and to ask a model's class whose it is takes long
             self._follow(data)
-        elif isinstance(data, ToolProgress):
-            self._advance(data)
-        elif isinstance(data, ToolResult):
-            self.tool_result = data
         return event
 
     def clear_result(self) -> None:
@@ -508,7 +503,17 @@ class Session:
         self.counters.gaps[lost.reason] += 1
         return Gap(requested=lost.requested, oldest=lost.oldest, newest=lost.newest, reason=lost.reason)
 
-    def _follow(self, status: ToolStatus) -> None:
+    def _follow(self, data: object) -> None:
+        """Keep the present state up to date."""
+        if isinstance(data, ToolStatus):
+            self.tool_status = data
+            self._follow_call(data)
+        elif isinstance(data, ToolProgress):
+            self._advance(data)
+        elif isinstance(data, ToolResult):
+            self.tool_result = data
+
+    def _follow_call(self, status: ToolStatus) -> None:
         """Keep the calls that run or wait; within the bounds of the log, the oldest is forgotten first."""
         key = status.tool_call_id or f"\0{status.tool_name}"
         before = self._running.pop(key, None)

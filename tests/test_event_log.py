@@ -92,7 +92,7 @@ def test_event_of_exactly_the_limit_is_kept_and_one_byte_more_is_refused() -> No
 
 def test_what_is_encoded_already_is_appended_as_it_is_and_counted_like_the_rest() -> None:
     log = filled(1)
-    event = log.append_encoded("binary", b"\0\xff")
+    event = log.append("binary", encoded=b"\0\xff")
 
     assert event == log.read_after(1)[0] == (2, "e-2", "binary", b"\0\xff")
     assert log.statistics().bytes == len(log.read_after(0)[0].json) + 2
@@ -100,13 +100,13 @@ def test_what_is_encoded_already_is_appended_as_it_is_and_counted_like_the_rest(
 
 def test_what_is_encoded_already_keeps_to_the_limit_and_the_end_of_the_log() -> None:
     log = EventLog(epoch="e", max_event_bytes=10)
-    log.append_encoded("x", b"x" * 10)
+    log.append("x", encoded=b"x" * 10)
 
     with pytest.raises(TooLarge, match="11 bytes is over the limit of 10"):
-        log.append_encoded("x", b"x" * 11)
+        log.append("x", encoded=b"x" * 11)
     log.close()
     with pytest.raises(SessionClosed):
-        log.append_encoded("x", b"")
+        log.append("x", encoded=b"")
     assert log.last_seq == 1
 
 
@@ -290,7 +290,7 @@ def test_bytes_that_were_ever_appended_are_counted_also_after_they_have_gone() -
     log = filled(2)
     before = log.appended_bytes
     small = filled(2, capacity=1)
-    small.append_encoded("x", b"12345")
+    small.append("x", encoded=b"12345")
 
     assert before == log.statistics().bytes
     assert (small.appended_bytes, small.statistics().bytes) == (before + 5, 5)

@@ -82,7 +82,7 @@ async def end_session(call: Call[Query, None]) -> web.Response:
 async def _publish_all(call: Call[Query, None], body: Any) -> list[str]:
     broker = call.broker
     if not isinstance(body, list):
-        session_id, event_type, data, data_json = _ready(call, _checked(_ONE, body), "")
+        session_id, event_type, data, data_json = _ready(call, _checked(_ONE, body))
         session = broker.open(session_id)
         ids = [broker.publish_to(session, event_type, data, data_json=data_json).id]
         if broker.must_breathe(session):
@@ -93,7 +93,7 @@ async def _publish_all(call: Call[Query, None], body: Any) -> list[str]:
         raise InvalidInput("an array of events must not be empty")
     # Whatever could refuse an event later refuses all of them now.
     events: list[PublishedEvent] = _checked(_MANY, body)
-    ready = [_ready(call, event, str(number)) for number, event in enumerate(events)]
+    ready = [_ready(call, event, number) for number, event in enumerate(events)]
     sessions = {session_id: broker.open(session_id) for session_id in dict.fromkeys([event[0] for event in ready])}
     ids = []
     for session_id, event_type, data, data_json in ready:
@@ -117,7 +117,7 @@ async def _publish_stream(call: Call[Query, None]) -> web.Response:
             for at_line, line in lines:  # noqa: B007  # told when a line fails
                 if call.caller.seconds_left == 0:
                     raise Unauthenticated("The token has expired.")
-                session_id, event_type, data, data_json = _ready(call, _checked(_ONE, parse_json(line)), "")
+                session_id, event_type, data, data_json = _ready(call, _checked(_ONE, parse_json(line)))
                 session = broker.open(session_id)
                 last_event_ids[session_id] = broker.publish_to(session, event_type, data, data_json=data_json).id
                 count += 1
@@ -152,23 +152,23 @@ def _checked(form: TypeAdapter[Checked], value: Any) -> Checked:
         raise invalid(error, "") from None
 
 
-def _ready(call: Call[Query, None], event: PublishedEvent, where: str) -> _Ready:
+def _ready(call: Call[Query, None], event: PublishedEvent, place: int | None = None) -> _Ready:
     """Check an event's session, the right to publish there, its type and its data, and encode the data."""
     session_id, named, event_type, data = call.session_id, event.get("session_id"), event["type"], event.get("data")
     if session_id:
         if named is not None and named != session_id:
-            raise InvalidInput(_at(where, "session_id: another session than the path names"))
+            raise InvalidInput(_at(place, "session_id: another session than the path names"))
     elif named is None:
-        raise InvalidInput(_at(where, "session_id: Field required"))
+        raise InvalidInput(_at(place, "session_id: Field required"))
     else:
         session_id = check_session_id(named)
         call.caller.require(_PRODUCE, session_id)
     try:
         checked_data = checked_event(event_type, data)
     except ValidationError as error:
-        raise invalid(error, f"{where}.data".lstrip(".")) from None
+        raise invalid(error, _at(place, "data")) from None
     except InvalidInput as error:
-        raise InvalidInput(_at(where, f"type: {error.message}")) from None
+        raise InvalidInput(_at(place, f"type: {error.message}")) from None
     data_json = None if checked_data is None else dump(checked_data)
     limit = call.broker.limits.max_event_bytes
     if data_json is not None and len(data_json) + len(event_type) + _ENVELOPE_BYTES > limit:
@@ -176,5 +176,5 @@ def _ready(call: Call[Query, None], event: PublishedEvent, where: str) -> _Ready
     return session_id, event_type, checked_data, data_json
 
 
-def _at(where: str, why: str) -> str:
-    return f"{where}.{why}" if where else why
+def _at(place: int | None, what: str) -> str:
+    return what if place is None else f"{place}.{what}"
