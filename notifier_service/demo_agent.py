@@ -6,6 +6,7 @@ import asyncio
 import re
 import sys
 import tempfile
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
@@ -173,9 +174,10 @@ class ChatWorkspace(Workspace):
 class DemoChat:
     """The agent that answers in the chat when nobody gave another: a few commands, with tools that really run and ask.
 
-    Its notes are in a temporary folder that ``close`` removes.
+    Each session has notes of its own, in a temporary folder that ``close`` removes, or the hundredth session after it.
     """
 
+    _MAX_FOLDERS = 100
     _HELP = (
         "Hello! I am the demonstration agent of notifier_service. I know these commands:\n"
         "list; read NAME; write NAME TEXT; count (a program counts the words of all notes); talk SECONDS.\n"
@@ -189,14 +191,13 @@ class DemoChat:
 
     def __init__(self, *, pause_seconds: float = 0.02) -> None:
         self._pause_seconds = pause_seconds
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._workspace: ChatWorkspace | None = None
+        # By session, the one that was used last at the end.
+        self._notes: OrderedDict[str, tuple[tempfile.TemporaryDirectory[str], ChatWorkspace]] = OrderedDict()
 
     def close(self) -> None:
         """Remove the notes."""
-        if self._folder is not None:
-            self._folder.cleanup()
-            self._folder = self._workspace = None
+        while self._notes:
+            self._notes.popitem()[1][0].cleanup()
 
     async def __call__(self, turn: ChatTurn) -> AsyncIterator[str]:
         """Answer one turn, word by word."""
@@ -238,11 +239,15 @@ class DemoChat:
             yield f"That did not work: {error}"  # a person's edit may be of any shape
 
     async def _use(self, turn: ChatTurn, tool: str, **arguments: Any) -> Any:
-        if self._workspace is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="notifier-chat-")
-            self._workspace = ChatWorkspace(Path(self._folder.name))
+        notes = self._notes.pop(turn.session_id, None)
+        if notes is None:
+            folder = tempfile.TemporaryDirectory(prefix="notifier-chat-")
+            notes = folder, ChatWorkspace(Path(folder.name))
+        self._notes[turn.session_id] = notes
+        if len(self._notes) > self._MAX_FOLDERS:
+            self._notes.popitem(last=False)[1][0].cleanup()
         tools = turn.tools(
-            self._workspace, risk_level=ChatWorkspace.RISKS, description=f"Asked in the chat: {turn.query[:200]}"
+            notes[1], risk_level=ChatWorkspace.RISKS, description=f"Asked in the chat: {turn.query[:200]}"
         )
         return await tools.call_tool(tool, arguments)
 

@@ -227,9 +227,11 @@ async def said_in(answer: Answer) -> str:
     return "".join(piece["content"] for piece in pieces[:-1])
 
 
-async def reply_of(demo: DemoChat, broker: Broker, query: str, *decisions: dict[str, Any], **how: Any) -> str:
+async def reply_of(
+    demo: DemoChat, broker: Broker, query: str, *decisions: dict[str, Any], session_id: str = "demo", **how: Any
+) -> str:
     """What the demonstration says to a query while its requests are decided in this order."""
-    answer = Chat(broker, demo).begin("demo", query, asked_by="ada", **how)
+    answer = Chat(broker, demo).begin(session_id, query, asked_by="ada", **how)
     for decision in decisions:
         request = await next_request(broker)
         broker.decide("demo", Decision(request_id=request.request_id, **decision), decided_by="ada")
@@ -266,6 +268,26 @@ async def test_notes_are_written_after_a_yes_and_can_be_listed_read_and_counted(
     assert listed == "list.md\nwelcome.md"
     assert read == ["buy some milk\n"] * 2
     assert counted == "I would like to run a program. list.md 3 words\nwelcome.md 7 words\n"
+
+
+async def test_notes_of_one_session_are_not_those_of_another(demo: DemoChat, broker: Broker, temporary: Path) -> None:
+    await reply_of(demo, broker, "write mine a secret", {"approved": True})
+
+    assert await reply_of(demo, broker, "list") == "mine.md\nwelcome.md"
+    assert await reply_of(demo, broker, "list", session_id="other") == "welcome.md"
+    assert len(list(temporary.iterdir())) == 2
+
+
+async def test_notes_of_the_last_hundred_sessions_are_kept(demo: DemoChat, broker: Broker, temporary: Path) -> None:
+    await reply_of(demo, broker, "write mine a secret", {"approved": True})
+    for number in range(99):
+        await reply_of(demo, broker, "list", session_id=f"s{number}")
+    assert await reply_of(demo, broker, "list") == "mine.md\nwelcome.md"
+    for number in range(100):
+        await reply_of(demo, broker, "list", session_id=f"t{number}")
+
+    assert len(list(temporary.iterdir())) == 100
+    assert await reply_of(demo, broker, "list") == "welcome.md"
 
 
 async def test_person_is_shown_what_was_asked_in_the_chat(demo: DemoChat, broker: Broker) -> None:
