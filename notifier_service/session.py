@@ -420,6 +420,7 @@ class Session:
             yield
         finally:
             self._holding[transport] -= 1
+            self.touch()
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -464,7 +465,7 @@ class Session:
     def expired(self) -> bool:
         """Whether nobody needs this session any more."""
         return (
-            not self.viewers
+            not self.viewer_count
             and not self.desk.pending_count
             and not self._working
             and self.idle_seconds >= self.limits.session_idle_seconds

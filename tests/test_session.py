@@ -886,6 +886,16 @@ def test_session_with_a_viewer_never_expires(session: Session, viewer: Viewer, c
     assert session.expired
 
 
+def test_session_in_which_a_poll_is_held_does_not_expire(session: Session, clock: Clock) -> None:
+    with session.holding("long-poll"):
+        clock.advance(10**6)
+        assert not session.expired
+    just_after = session.expired
+    clock.advance(600)
+
+    assert (just_after, session.expired) == (False, True)
+
+
 def test_session_with_a_pending_request_never_expires(session: Session, clock: Clock) -> None:
     request = ask(session, timeout_seconds=0)
     clock.advance(10**6)
