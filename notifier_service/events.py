@@ -26,7 +26,6 @@ __all__ = [
     "Hello",
     "PermissionCleared",
     "PermissionRecord",
-    "PermissionResponseResult",
     "ResultCleared",
     "RunningCall",
     "Snapshot",
@@ -172,10 +171,6 @@ class PermissionCleared(EventData):
     status: RequestStatus
     timestamp: Timestamp = Field(default_factory=utc_now)
     reason: str | None = _absent()
-
-
-class PermissionResponseResult(PermissionRecord):
-    """``permission_response_result``: a person or the policy answered; ``timestamp`` is when."""
 
 
 class ResultCleared(EventData):

@@ -35,7 +35,6 @@ from .events import (
     EventData,
     PermissionCleared,
     PermissionRecord,
-    PermissionResponseResult,
     RequestStatus,
     Scope,
     dump,
@@ -312,10 +311,11 @@ class PermissionDesk:
             decided_by=decided_by,
             **update,
         )
-        self._refuse_oversize(len(dump(settled)), room=_EVENT_ENVELOPE_BYTES)
+        size = len(dump(settled))
+        self._refuse_oversize(size, room=_EVENT_ENVELOPE_BYTES)
         if decision.approved and scope == "session":
             self.allowed_tools.add(record.tool_name)
-        self._close_request(request, settled, answered=True)
+        self._close_request(request, settled, answered=True, size=size)
         return settled
 
     def expire_due(self) -> int:
@@ -411,11 +411,13 @@ class PermissionDesk:
         self._remember(request)
         self._publish("permission_response_result", _response_result(settled))
 
-    def _close_request(self, request: PermissionRequest, record: PermissionRecord, *, answered: bool = False) -> None:
+    def _close_request(
+        self, request: PermissionRequest, record: PermissionRecord, *, answered: bool = False, size: int | None = None
+    ) -> None:
         self._queued.pop(request.request_id, None)
         announced = self._pending.pop(request.request_id, None) is not None
         request._settle(record)
-        self._remember(request)
+        self._remember(request, size)
         if answered:
             self._publish("permission_response_result", _response_result(record))
         if announced:
@@ -426,9 +428,9 @@ class PermissionDesk:
         if self._queued and not self._pending and not self.closed:
             self.announce(next(iter(self._queued.values())))
 
-    def _remember(self, request: PermissionRequest) -> None:
+    def _remember(self, request: PermissionRequest, size: int | None = None) -> None:
         """Keep a settled request for repeated decisions and reads, within the bounds of the log."""
-        request.size = len(dump(request.record))
+        request.size = len(dump(request.record)) if size is None else size
         self._settled[request.request_id] = request
         self._settled_bytes += request.size
         self._count(request.record.status)
@@ -451,7 +453,6 @@ def _record(**fields: Any) -> PermissionRecord:
         raise InvalidInput(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
-def _response_result(record: PermissionRecord) -> PermissionResponseResult:
-    return PermissionResponseResult.model_construct(
-        **{**record.__dict__, "timestamp": record.decided_at or record.timestamp}
-    )
+def _response_result(record: PermissionRecord) -> PermissionRecord:
+    """``permission_response_result``: the record, and when somebody answered."""
+    return record.model_copy(update={"timestamp": record.decided_at or record.timestamp})

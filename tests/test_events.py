@@ -23,7 +23,6 @@ from notifier_service.events import (
     Hello,
     PermissionCleared,
     PermissionRecord,
-    PermissionResponseResult,
     ResultCleared,
     RunningCall,
     Snapshot,
@@ -169,7 +168,7 @@ def test_time_of_now_holds_no_more_than_the_wire_shows() -> None:
         ("permission_request", RECORD, RECORD_ON_THE_WIRE),
         (
             "permission_response_result",
-            PermissionResponseResult(**{**RECORD.__dict__, "suggested_rule": "ask rm", "replayed": True}),
+            RECORD.model_copy(update={"suggested_rule": "ask rm", "replayed": True}),
             {**RECORD_ON_THE_WIRE, "suggested_rule": "ask rm", "replayed": True},
         ),
         (

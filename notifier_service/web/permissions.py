@@ -38,7 +38,11 @@ class WaitQuery(Query):
 
 async def decide(call: Call[Query, Decision]) -> web.Response:
     """Answer a permission request: approve, edit, reject or respond."""
-    return reply(call.broker.decide(call.session_id, call.body, decided_by=call.caller.name))
+    record = call.broker.decide(call.session_id, call.body, decided_by=call.caller.name)
+    # The tool that waits goes first: it is woken in the next turn of the loop, at whose end its answer leaves.
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    return reply(record)
 
 
 async def ask(call: Call[WaitQuery, AskBody]) -> web.Response:
