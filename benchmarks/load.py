@@ -178,7 +178,7 @@ class Bench:
 
 def fanout(bench: Bench, *, by_post: bool = False, websocket: bool = False) -> None:
     """One session, many readers, published as fast as possible."""
-    order = Order(sessions=1, events=bench.sizes["events"])
+    order = Order(sessions=1, events=bench.sizes["events"], pad=bench.sizes.get("pad", 64))
     streams = bench.streams(["b0"] * bench.sizes["readers"], websocket=websocket)
     _deliver(bench, order, streams, bench.post_one_by_one if by_post else bench.publish)
 
