@@ -229,4 +229,4 @@ async def test_open_stream_holds_little_memory(site: Site, connect: Connect) -> 
         while session.viewers:  # noqa: ASYNC110  # as above
             await asyncio.sleep(0)
 
-    assert used / many < 3100
+    assert used / many < 4400  # Python 3.13 takes half as much again as 3.11
