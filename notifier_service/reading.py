@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from .errors import CursorLost
 from .event_log import Event
@@ -56,6 +56,13 @@ class Reading:
         if self.viewer.heartbeat is not None and self.viewer.ending is None:
             return (Event(0, "", "heartbeat", self.viewer.heartbeat),)
         return ()
+
+    def framed(self, form: str, events: Sequence[Event], make: Callable[[Sequence[Event]], bytes]) -> bytes:
+        """What ``next`` gave, as ``make`` puts it into frames of this form; readers at one place share the bytes."""
+        # What is told beside the log is each reader's own, and one alone shares with nobody.
+        if events[0].seq > 0 and len(self._session.viewers) > 1:
+            return self._log.shared(form, events, make)
+        return make(events)
 
     @property
     def is_told_all(self) -> bool:

@@ -445,8 +445,6 @@ class Session:
     @property
     def outruns_readers(self) -> bool:
         """Whether the log may soon drop what readers who keep up have not been sent yet."""
-        if not self.viewers.is_due:
-            return False
         events, size = self.viewers.lag
         return events > self.limits.log_events // 2 or size > self.limits.log_bytes // 2
 

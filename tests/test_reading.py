@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
+from notifier_service.event_log import Event
 from notifier_service.limits import Limits
 from notifier_service.reading import Reading
 from notifier_service.session import Session
@@ -61,6 +63,40 @@ def test_reading_knows_when_it_has_told_all(session: Session) -> None:
     known.append(reading.is_told_all)
 
     assert known == [False, True, False, True]
+
+
+def test_readers_at_one_place_share_the_frames_of_the_logs_events(session: Session) -> None:
+    made: list[str] = []
+
+    def make(events: Sequence[Event]) -> bytes:
+        made.append(events[0].type)
+        return b"".join(event.json for event in events)
+
+    first, second = read(session), read(session)
+    for reading in (first, second):
+        reading.framed("form", reading.next(), make)
+    session.publish("after")
+    frames = [reading.framed("form", reading.next(), make) for reading in (first, second)]
+
+    assert made == ["hello", "hello", "after"]
+    assert frames[0] is frames[1]
+
+
+def test_reader_that_is_alone_leaves_no_frames_behind(session: Session) -> None:
+    made = []
+
+    def make(events: Sequence[Event]) -> bytes:
+        made.append(events)
+        return b"frames"
+
+    reading = read(session)
+    reading.next()
+    session.publish("after")
+    events = reading.next()
+    for _ in range(2):
+        reading.framed("form", events, make)
+
+    assert len(made) == 2
 
 
 def test_only_hello_and_the_logs_own_events_have_an_id(session: Session) -> None:

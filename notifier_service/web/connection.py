@@ -117,11 +117,7 @@ class StreamConnection(asyncio.Protocol):
             return
         reading, viewer, form = self._reading, self._reading.viewer, self._form
         while not self._is_paused and not reading.over and (events := reading.next()):
-            # What is told beside the log is each reader's own, and one alone shares with nobody.
-            if events[0].seq > 0 and len(viewer.session.viewers) > 1:
-                frames = viewer.session.log.shared(form.name, events, form.frames)
-            else:
-                frames = form.frames(events)
+            frames = reading.framed(form.name, events, form.frames)
             self._handed += len(frames)
             self._transport.write(frames)
             viewer.sent()

@@ -13,9 +13,10 @@ from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
+from ..broker import Broker
 from ..errors import InvalidInput, NotifierError, TooLarge, Unauthenticated, UnsupportedMediaType
-from ..events import EventData, checked_event, dump, encode, parse_json
-from ..session import check_session_id
+from ..events import EventData, checked_event, dump, parse_json
+from ..session import Session, check_session_id
 from .auth import Right
 from .boundary import Call, Query, invalid, read_json, reply
 from .idempotency import IDEMPOTENCY, idempotency_key
@@ -61,7 +62,7 @@ async def publish(call: Call[Query, None]) -> web.Response:
         return reply({"ids": await _publish_all(call, body)}, status=201)
     keys = call.request.config_dict[IDEMPOTENCY]
     scope = ("publish", call.caller.name, call.session_id, key)
-    answer, first = keys.claim(scope, hashlib.sha256(encode("body", {"body": body})).digest())
+    answer, first = keys.claim(scope, hashlib.sha256(dump(body)).digest())
     if first:
         try:
             answer.set_result(await _publish_all(call, body))
@@ -86,8 +87,7 @@ async def _publish_all(call: Call[Query, None], body: Any) -> list[str]:
         session = broker.open(session_id)
         ids = [broker.publish_to(session, event_type, data, data_json=data_json).id]
         if broker.must_breathe(session):
-            with suppress(asyncio.CancelledError):  # as below
-                await broker.breathe(session)
+            await _breathe(broker, session)
         return ids
     if not body:
         raise InvalidInput("an array of events must not be empty")
@@ -100,10 +100,14 @@ async def _publish_all(call: Call[Query, None], body: Any) -> list[str]:
         session = sessions[session_id]
         ids.append(broker.publish_to(session, event_type, data, data_json=data_json).id)
         if broker.must_breathe(session):
-            # Whole or not at all: a sender that drops meanwhile changes nothing.
-            with suppress(asyncio.CancelledError):
-                await broker.breathe(session)
+            await _breathe(broker, session)
     return ids
+
+
+async def _breathe(broker: Broker, session: Session) -> None:
+    # Whole or not at all: a sender that drops meanwhile changes nothing.
+    with suppress(asyncio.CancelledError):
+        await broker.breathe(session)
 
 
 async def _publish_stream(call: Call[Query, None]) -> web.Response:

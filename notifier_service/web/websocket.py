@@ -66,16 +66,13 @@ async def _send(reading: Reading, socket: Socket) -> None:
 
     While the peer takes everything, frames are pushed by whoever has some; this task waits where it does not.
     """
-    viewer, log = reading.viewer, reading.viewer.session.log
+    viewer = reading.viewer
     has_room = True
 
     def push() -> bool:
         nonlocal has_room
         while has_room and (events := reading.next()):
-            # What is told beside the log is each reader's own, and one alone shares with nobody.
-            is_shared = events[0].seq > 0 and len(viewer.session.viewers) > 1
-            frames = log.shared("websocket", events, _text_frames) if is_shared else _text_frames(events)
-            has_room = socket.push(frames)
+            has_room = socket.push(reading.framed("websocket", events, _text_frames))
             viewer.sent()
             if reading.is_told_all:
                 break
