@@ -80,9 +80,8 @@ class Client:
 
         ``after`` is the cursor to go on from; without one the present state comes first (``snapshot``). ``on_lost``
         hears why a connection dropped or was left for another way, the stream or long-poll; the next ``hello`` says
-        that it is back. Over long-poll there is no ``bye``, and ``snapshot`` does not tell what is ``running``. Ends
-        after a ``bye`` that tells not to come back. Raises ``ServiceRefused`` for an answer that another try would not
-        change.
+        that it is back. Over long-poll there is no ``bye``. Ends after a ``bye`` that tells not to come back. Raises
+        ``ServiceRefused`` for an answer that another try would not change.
         """
         cursor, backoff, streaming = after, _FIRST_BACKOFF_SECONDS, True
         probe_seconds, next_probe_seconds = 0.0, self._probe_seconds
@@ -232,7 +231,7 @@ class Client:
         if gap is not None:
             yield cursor, {"type": "gap", "data": gap}
         if resumed != "full":
-            yield cursor, {"type": "snapshot", "data": state | {"running": []}}
+            yield cursor, {"type": "snapshot", "data": state}
         if resumed != "full" or is_earliest:
             told = {event["data"]["request_id"] for event in events if event["type"] == "permission_request"}
             for record in state["permission_requests"]:

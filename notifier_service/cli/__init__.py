@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from .. import __version__
 from ..errors import NotifierError, ServiceUnavailable
-from . import scripts, service, token
+from . import schema, scripts, service, token
 
 __all__ = ["main"]
 
@@ -77,4 +77,5 @@ def _parser() -> argparse.ArgumentParser:
     service.add_commands(commands)
     scripts.add_commands(commands)
     token.add_commands(commands)
+    schema.add_commands(commands)
     return parser

@@ -14,6 +14,7 @@ from ..errors import CursorLost
 from ..event_log import Event, EventLog
 from ..events import Gap, dump
 from ..session import Session
+from .answers import present_state
 from .boundary import LOOK_SECONDS, Call, Query, json_answer, reply
 
 __all__ = [
@@ -38,19 +39,7 @@ class LongPollQuery(Query):
 async def session_info(call: Call[Query, None]) -> web.Response:
     """The whole present state."""
     session = _polled(call)
-    snapshot = session.snapshot()
-    return _unless_known(
-        call,
-        session,
-        {
-            "tool_status": snapshot.tool_status,
-            "permission_request": snapshot.permission_request,
-            "permission_requests": snapshot.permission_requests,
-            "tool_result": snapshot.tool_result,
-            "last_event_id": snapshot.last_event_id,
-            "viewers": session.viewer_count,
-        },
-    )
+    return _unless_known(call, session, {**present_state(session.snapshot()), "viewers": session.viewer_count})
 
 
 async def tool_status(call: Call[Query, None]) -> web.Response:
@@ -142,17 +131,7 @@ def _long_poll_body(session: Session, seq: int, events: Sequence[Event], gap: Ga
     before = _bodies.get(log)
     if gap is None and before is not None and (before.first, before.last) == (seq, log.last_seq):
         return before.body
-    snapshot = session.snapshot()
-    state = dump(
-        {
-            "last_event_id": snapshot.last_event_id,
-            "gap": gap,
-            "tool_status": snapshot.tool_status,
-            "permission_request": snapshot.permission_request,
-            "permission_requests": snapshot.permission_requests,
-            "tool_result": snapshot.tool_result,
-        }
-    )
+    state = dump({"gap": gap, **present_state(session.snapshot())})
     body = b'{"success":true,"data":{"events":[%s],%s}' % (b",".join([event.json for event in events]), state[1:])
     if gap is None and session.viewer_count:  # for the others who wait; one alone leaves no copy behind
         _bodies[log] = _Body(seq, log.last_seq, body)

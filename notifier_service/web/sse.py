@@ -11,10 +11,11 @@ from aiohttp_sse import EventSourceResponse
 
 from ..errors import BrokerClosed, LimitReached
 from ..event_log import Event
-from ..events import Bye, encode, utc_text
+from ..events import Bye, encode
 from ..reading import Reading
 from ..session import retry_ms
 from ..settings import Settings
+from .answers import SessionHealth
 from .boundary import Call, Query, as_error, reply
 from .connection import Form, StreamConnection
 from .peer import ConnectionPeer
@@ -71,19 +72,19 @@ async def health(call: Call[Query, None]) -> web.Response:
     session = call.broker.open(call.session_id)
     log = session.log.statistics()
     return reply(
-        {
-            "status": "healthy",
-            "session_id": session.session_id,
-            "connections": session.viewer_count,
-            "connections_by_transport": session.connections_by_transport,
-            "queue_size": log.events,
-            "queue_capacity": log.capacity,
-            "pending_permissions": session.desk.pending_count,
-            "last_event_id": log.last_event_id,
-            "created_at": utc_text(session.created_at),
-            "idle_seconds": round(session.idle_seconds, 3),
-            "disconnects": dict(session.disconnects),
-        }
+        SessionHealth(
+            status="healthy",
+            session_id=session.session_id,
+            connections=session.viewer_count,
+            connections_by_transport=session.connections_by_transport,
+            queue_size=log.events,
+            queue_capacity=log.capacity,
+            pending_permissions=session.desk.pending_count,
+            last_event_id=log.last_event_id,
+            created_at=session.created_at,
+            idle_seconds=round(session.idle_seconds, 3),
+            disconnects=dict(session.disconnects),
+        )
     )
 
 

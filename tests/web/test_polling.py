@@ -36,6 +36,7 @@ async def test_state_of_a_session_that_nobody_published_to_is_empty(client: Clie
         "permission_request": None,
         "permission_requests": [],
         "tool_result": None,
+        "running": [],
         "last_event_id": broker.get("s1").log.last_event_id,
         "viewers": 0,
     }

@@ -1,0 +1,142 @@
+"""The wire as one JSON Schema, made from the models that make the wire: what clients in other languages start from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
+from pydantic_core import core_schema
+
+from .. import errors
+from ..events import (
+    Bye,
+    EventData,
+    Gap,
+    Hello,
+    PermissionCleared,
+    PermissionRecord,
+    ResultCleared,
+    Snapshot,
+    ToolProgress,
+    ToolResult,
+    ToolStatus,
+)
+from ..permissions import Decision
+from .answers import PresentState, SessionHealth, SessionRow, StateAndEvents
+
+__all__ = ["EVENT_DATA", "wire_schema"]
+
+#: The events that have ``data``, by type. The other two are ``heartbeat`` and ``error``.
+EVENT_DATA: Mapping[str, type[EventData]] = {
+    "tool_status": ToolStatus,
+    "tool_progress": ToolProgress,
+    "tool_result": ToolResult,
+    "permission_request": PermissionRecord,
+    "permission_cleared": PermissionCleared,
+    "permission_response_result": PermissionRecord,
+    "result_cleared": ResultCleared,
+    "hello": Hello,
+    "snapshot": Snapshot,
+    "gap": Gap,
+    "bye": Bye,
+}
+
+_ANSWERS: tuple[type[BaseModel], ...] = (PresentState, StateAndEvents, SessionHealth, SessionRow)
+
+_TEXT = {"type": "string"}
+
+
+class _WireSchema(GenerateJsonSchema):
+    """What is sent has every field; one that is left out when it has no value is optional, and never null."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+    def field_is_required(self, field: Any, *args: Any, **named: Any) -> bool:
+        if self.mode == "validation":
+            return super().field_is_required(field, *args, **named)
+        return "serialization_exclude_if" not in field
+
+    def model_field_schema(self, schema: core_schema.ModelField) -> JsonSchemaValue:
+        made = super().model_field_schema(schema)
+        if "serialization_exclude_if" not in schema:
+            return made
+        kinds = [kind for kind in made.pop("anyOf", ()) if kind != {"type": "null"}]
+        made.pop("default", None)
+        return {**made, **kinds[0]} if len(kinds) == 1 else {**made, **({"anyOf": kinds} if kinds else {})}
+
+
+def wire_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of an event, with every event, answer and body of the contract in ``$defs``."""
+    sent = dict.fromkeys([*EVENT_DATA.values(), *_ANSWERS])
+    _, written = models_json_schema(
+        [*((model, "serialization") for model in sent), (Decision, "validation")],
+        schema_generator=_WireSchema,
+        ref_template="#/$defs/{model}",
+    )
+    definitions = written["$defs"]
+    for event_type, model in EVENT_DATA.items():
+        definitions[_name(event_type)] = _event(event_type, model)
+    definitions["HeartbeatEvent"] = _object({"type": {"const": "heartbeat"}, "timestamp": {"type": "number"}})
+    definitions["ErrorEvent"] = _object(
+        {
+            "type": {"const": "error"},
+            "success": {"const": False},
+            "error": {"$ref": "#/$defs/ErrorDetails"},
+            "message": _TEXT,
+            "code": {"$ref": "#/$defs/ErrorCode"},
+        }
+    )
+    definitions["ErrorDetails"] = {
+        "type": "object",
+        "properties": {"code": {"$ref": "#/$defs/ErrorCode"}, "message": _TEXT},
+        "required": ["code", "message"],
+        "additionalProperties": True,
+    }
+    definitions["ErrorCode"] = {"enum": _error_codes()}
+    events = [_name(event_type) for event_type in EVENT_DATA] + ["HeartbeatEvent", "ErrorEvent"]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "WireEvent",
+        "description": "What the service says of itself; a producer may add types of its own.",
+        "anyOf": [{"$ref": f"#/$defs/{name}"} for name in events],
+        "$defs": dict(sorted(definitions.items())),
+    }
+
+
+def _event(event_type: str, model: type[EventData]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {
+            "type": {"const": event_type},
+            "id": {"type": "string", "description": "A cursor, <epoch>-<seq>; only what the log keeps has one."},
+            "data": {"$ref": f"#/$defs/{model.__name__}"},
+        },
+        "required": ["type", "data"],
+        "additionalProperties": False,
+    }
+
+
+def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _name(event_type: str) -> str:
+    return "".join(word.title() for word in event_type.split("_")) + "Event"
+
+
+def _error_codes() -> list[str]:
+    return sorted({error.code for error in _subclasses(errors.NotifierError) if "code" in vars(error)})
+
+
+def _subclasses(error: type[errors.NotifierError]) -> Iterable[type[errors.NotifierError]]:
+    for subclass in error.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)
