@@ -1,6 +1,7 @@
 # make demo   set up and run the main job
 # make test   set up and run every test
 # make check  style, types, structure, and that the tests of the core reach every line of it
+# make client make the types of the TypeScript client from the schema, and the client of the console, anew
 # make bench  measure it beside its peers; WORKS=fanout,paced PEERS=nchan ROUNDS=1 choose a part
 
 PYTHON ?= python3
@@ -16,21 +17,57 @@ space := $(subst ,, )
 CORE := $(subst $(space),$(comma),$(CORE_MODULES:%=notifier_service/%.py))
 CORE_TESTS := $(wildcard $(CORE_MODULES:%=tests/test_%.py))
 
-.PHONY: demo test check bench clean
+# The TypeScript client. Where there is no node, what is in the repository is used as it is.
+CLIENT := clients/typescript
+CLIENT_SET_UP := $(CLIENT)/node_modules/.set-up
+CONSOLE_CLIENT := notifier_service/web/console/client
+NODE := $(shell node --version 2>/dev/null | grep -E '^v(2[0-9]|[3-9][0-9])')
+
+.PHONY: demo test test-python test-client check check-python check-client client bench clean
 
 demo: $(SET_UP)
 	@exec $(BIN)/notifier-service demo
 
-test: $(SET_UP)
+test: test-client test-python
+
+test-python: $(SET_UP)
 	$(BIN)/pytest
 
-check: $(SET_UP)
+check: check-python check-client
+
+check-python: $(SET_UP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest --quiet --cov --cov-report= $(CORE_TESTS)
 	$(BIN)/coverage report --fail-under=100 --include='$(CORE)'
+
+ifdef NODE
+# What is made must be what is there: the types and the console's copy of the client are committed.
+check-client: $(SET_UP) $(CLIENT_SET_UP)
+	cd $(CLIENT) && npm run --silent check
+	$(BIN)/notifier-service schema | (cd $(CLIENT) && node scripts/generate.mjs) | diff $(CLIENT)/src/wire.ts - \
+		|| { echo 'The schema has changed: run make client.' >&2; exit 1; }
+	cd $(CLIENT) && npm run --silent build:console -- --outDir build
+	diff -r $(CONSOLE_CLIENT) $(CLIENT)/build || { echo 'The client has changed: run make client.' >&2; exit 1; }
+
+client: $(SET_UP) $(CLIENT_SET_UP)
+	$(BIN)/notifier-service schema | (cd $(CLIENT) && node scripts/generate.mjs) > $(CLIENT)/wire.new
+	mv $(CLIENT)/wire.new $(CLIENT)/src/wire.ts
+	rm -rf $(CONSOLE_CLIENT)
+	cd $(CLIENT) && npm run --silent build:console
+
+test-client: $(SET_UP) $(CLIENT_SET_UP)
+	cd $(CLIENT) && PYTHON=$(CURDIR)/$(BIN)/python npm test --silent
+else
+check-client client test-client:
+	@echo 'The TypeScript client is left out: it wants node 20 or newer, and npm.' >&2
+endif
+
+$(CLIENT_SET_UP): $(CLIENT)/package.json $(CLIENT)/package-lock.json
+	cd $(CLIENT) && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
 
 # An environment of its own: what it measures with is nothing that the service or its tests need.
 BENCH_VENV := benchmarks/.venv
@@ -40,7 +77,7 @@ bench: $(BENCH_SET_UP)
 	@$(BENCH_VENV)/bin/python -m benchmarks --works '$(WORKS)' --peers '$(PEERS)' --rounds $(or $(ROUNDS),5)
 
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) benchmarks/.node benchmarks/results build dist *.egg-info .coverage .hypothesis .*_cache
+	rm -rf $(VENV) $(CLIENT)/node_modules $(CLIENT)/dist $(CLIENT)/build $(BENCH_VENV) benchmarks/.node benchmarks/results build dist *.egg-info .coverage .hypothesis .*_cache
 
 # An environment for everything but the benchmarks, made anew when what it installs has changed.
 $(SET_UP): EXTRA := check

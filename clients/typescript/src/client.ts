@@ -1,0 +1,566 @@
+import { IDLE, type Connection } from "./connection.js";
+import { NotifierError } from "./errors.js";
+import { parseExact } from "./exact.js";
+import { Feed, idOf, isWireEvent, type OwnEvent, type SessionEvent } from "./feed.js";
+import { Http, type HttpOptions } from "./http.js";
+import { Reader } from "./reader.js";
+import type { SessionState } from "./state.js";
+import { canShare, Tabs, type Told } from "./tabs.js";
+import { catchUp, sleep, type Reading, type Transport } from "./transports.js";
+import type {
+  Decision,
+  Hello,
+  PermissionCleared,
+  PermissionRecord,
+  ResultCleared,
+  SessionHealth,
+  ToolResult,
+  ToolStatus,
+  WireEvent,
+} from "./wire.js";
+
+export interface ClientOptions extends HttpOptions {
+  /** Where a client that heard nothing yet begins: with the present, or with all that the log still holds. */
+  from?: "now" | "earliest";
+  /** One stream for all tabs of the browser that watch this session; true where the browser can. */
+  shareTabs?: boolean;
+  /** Failures in a row after which to give up; never, unless set. */
+  maxReconnectAttempts?: number;
+  /** The wait after the first failure; it doubles up to `backoffCapMs`. 1,000. */
+  backoffMs?: number;
+  /** 30,000. */
+  backoffCapMs?: number;
+  /** What to use, best first; `["sse", "long-poll", "polling"]`. */
+  transports?: readonly Transport[];
+  /** A stream that says nothing for so long after it was opened is held back on its way. 5,000. */
+  helloTimeoutMs?: number;
+  /** Silence after which a stream is dead; twice the service's heartbeat and 5 s. */
+  heartbeatTimeoutMs?: number;
+  /** How often to ask while polling. 2,000. */
+  pollIntervalMs?: number;
+  /** How long to stay with a worse transport before the better one is tried; it doubles up to 15 minutes. 60,000. */
+  stepUpMs?: number;
+  /** Where the platform has none (Node before 22). */
+  EventSource?: typeof globalThis.EventSource;
+}
+
+export type Scope = NonNullable<Decision["scope"]>;
+type EventOf<Type extends string> = Extract<WireEvent, { type: Type }> extends never
+  ? OwnEvent
+  : Extract<WireEvent, { type: Type }>;
+
+/** How much longer than its heartbeat another tab may be silent before it is not relied on. */
+const LOOK_MS = 5_000;
+const UNKNOWN_HEARTBEAT_SECONDS = 15;
+/** What an iterator keeps for a consumer that is slower than the events. */
+const MOST_KEPT = 10_000;
+
+/**
+ * Watches a session and answers its permission requests.
+ *
+ * It never loses a request: it resumes behind the last event it heard, corrects itself by the service's own state, comes
+ * back by itself, and goes on over long polls where a proxy holds the stream back.
+ */
+export class SessionClient implements AsyncIterable<SessionEvent> {
+  readonly sessionId: string;
+
+  // The reference's callbacks. `on` and the iterator tell the same, typed, to any number of listeners.
+  onConnectionOpen?: (event: Hello | null) => void;
+  onToolStatusChange?: (status: ToolStatus) => void;
+  /** Once for each request, also for those that were asked before this client came. */
+  onPermissionRequest?: (request: PermissionRecord) => void;
+  onToolResult?: (result: ToolResult) => void;
+  onPermissionCleared?: (data: PermissionCleared) => void;
+  onResultCleared?: (data: ResultCleared) => void;
+  onPermissionResponseResult?: (result: PermissionRecord) => void;
+  onHeartbeat?: (timestamp: number) => void;
+  onError?: (message: string, error?: NotifierError) => void;
+  onMaxReconnectAttemptsReached?: () => void;
+
+  readonly #options: ClientOptions;
+  readonly #http: Http;
+  readonly #feed: Feed;
+  readonly #listeners = new Map<string, Set<(event: SessionEvent) => void>>();
+  readonly #watchers = new Set<() => void>();
+  #connection: Connection = IDLE;
+  #heartbeatSeconds = UNKNOWN_HEARTBEAT_SECONDS;
+  #hello: Hello | null = null;
+  #reader: Reader | null = null;
+  #tabs: Tabs | null = null;
+  #work: AbortController | null = null;
+
+  /** `tokenOrOptions` is the token alone, as the reference's client takes it, or everything that can be chosen. */
+  constructor(sessionId: string, tokenOrOptions: string | ClientOptions = {}) {
+    this.sessionId = sessionId;
+    this.#options = typeof tokenOrOptions === "string" ? { token: tokenOrOptions } : tokenOrOptions;
+    this.#http = new Http(this.#options);
+    this.#feed = new Feed(
+      (event) => this.#emit(event),
+      (request) => void this.#explain(request),
+    );
+  }
+
+  get connection(): Connection {
+    return this.#connection;
+  }
+
+  get state(): SessionState {
+    return this.#feed.state;
+  }
+
+  /** Begin to read; what is heard already stays known. Without effect while it reads. */
+  connect(): void {
+    if (this.#work !== null) return;
+    const work = new AbortController();
+    this.#work = work;
+    this.#report({ ...IDLE, phase: "connecting" });
+    this.#watchPage(work.signal);
+    this.#run(work.signal).then(
+      () => undefined,
+      (error: unknown) => this.#end(new NotifierError("unexpected", String(error))),
+    );
+  }
+
+  /** Stop reading. `connect` goes on where this ended. */
+  disconnect(): void {
+    this.#stop();
+    this.#report(IDLE);
+  }
+
+  /** Try now, and do not wait for the next attempt; also after it ended. */
+  reconnect(): void {
+    if (this.#work === null) this.connect();
+    else if (this.#reader !== null) this.#reader.restart();
+    else this.#tabs?.ask("restart");
+  }
+
+  /** Call `watcher` after `connection` or `state` has changed. Returns what ends it. */
+  subscribe(watcher: () => void): () => void {
+    const own = (): void => watcher();
+    this.#watchers.add(own);
+    return () => this.#watchers.delete(own);
+  }
+
+  /** Hear events of one type, or with `"*"` of all: each once, in order. Returns what ends it. */
+  on(type: "*", listener: (event: SessionEvent) => void): () => void;
+  on<Type extends string>(type: Type, listener: (event: EventOf<Type>) => void): () => void;
+  on(type: string, listener: (event: never) => void): () => void {
+    const own = (event: SessionEvent): void => listener(event as never);
+    const listeners = this.#listeners.get(type) ?? new Set();
+    this.#listeners.set(type, listeners.add(own));
+    return () => listeners.delete(own);
+  }
+
+  /** Every event from now on, until the client has ended; reading begins if it has not. A consumer that falls 10,000
+   * events behind loses the oldest, and is told so by a `gap` with the reason `slow`. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<SessionEvent, void, void> {
+    let kept: SessionEvent[] = [];
+    let dropped: SessionEvent | null = null;
+    let wake: () => void = () => undefined;
+    const offs = [
+      this.on("*", (event) => {
+        kept.push(event);
+        if (kept.length > MOST_KEPT) dropped = kept.shift() ?? null;
+        wake();
+      }),
+      this.subscribe(() => wake()),
+    ];
+    try {
+      this.connect();
+      while (true) {
+        if (dropped !== null) {
+          yield this.#missed(dropped, kept[0]);
+          dropped = null;
+        }
+        const batch = kept;
+        kept = [];
+        yield* batch;
+        if (kept.length > 0) continue;
+        if (this.#connection.phase === "ended" || this.#connection.phase === "idle") return;
+        await new Promise<void>((resolve) => (wake = resolve));
+      }
+    } finally {
+      for (const off of offs) off();
+    }
+  }
+
+  /** Let a call run as it was shown. Throws `NotifierError`, as every answer does. */
+  approve(request: PermissionRecord, options: { reason?: string; scope?: Scope } = {}): Promise<PermissionRecord> {
+    return this.#answer(request, { approved: true, ...options });
+  }
+
+  /** Let a call run with other parameters. */
+  edit(
+    request: PermissionRecord,
+    parameters: Record<string, unknown>,
+    options: { reason?: string; scope?: Scope } = {},
+  ): Promise<PermissionRecord> {
+    return this.#answer(request, { approved: true, parameters, ...options });
+  }
+
+  /** Do not let a call run; the agent is given the reason word for word. */
+  reject(request: PermissionRecord, reason?: string): Promise<PermissionRecord> {
+    return this.#answer(request, { approved: false, ...(reason === undefined ? {} : { reason }) });
+  }
+
+  /** Answer in the tool's place; it does not run. */
+  respond(request: PermissionRecord, response: string, reason?: string): Promise<PermissionRecord> {
+    return this.#answer(request, { approved: false, response, ...(reason === undefined ? {} : { reason }) });
+  }
+
+  /** Send a decision as it is. Without `request_id` it decides the one request that is pending, if it is one. */
+  decide(decision: Decision): Promise<PermissionRecord> {
+    return this.#http.call("POST", this.#path("/api/sse/permission-response"), { body: decision });
+  }
+
+  /**
+   * The reference's way to answer: true when the decision was taken. It means the request that this client shows as
+   * pending; while there are several the service refuses, and `onError` says so.
+   */
+  async approvePermission(approved: boolean, reason = "", requestId?: string): Promise<boolean> {
+    const { pending } = this.state;
+    const request =
+      requestId === undefined
+        ? pending.length === 1 ? pending[0] : undefined
+        : pending.find((one) => one.request_id === requestId);
+    try {
+      if (request !== undefined) await this.#answer(request, { approved, reason });
+      else await this.decide({ approved, reason, ...(requestId === undefined ? {} : { request_id: requestId }) });
+      return true;
+    } catch (error) {
+      this.#complain(error);
+      return false;
+    }
+  }
+
+  /** Forget the last result, for everybody. */
+  async clearResult(): Promise<void> {
+    await this.#http.call("POST", this.#path("/api/polling/clear-result"));
+  }
+
+  /** How the session and its readers are; null when the service does not say. */
+  async checkHealth(): Promise<SessionHealth | null> {
+    try {
+      return await this.#http.call<SessionHealth>("GET", this.#path("/api/sse/health"));
+    } catch (error) {
+      this.#complain(error);
+      return null;
+    }
+  }
+
+  // Reading
+
+  async #run(signal: AbortSignal): Promise<void> {
+    if (!(this.#options.shareTabs ?? true) || !canShare()) return this.#read(signal);
+    this.#tabs = new Tabs(`notifier ${this.#http.identity} ${this.sessionId}`, {
+      lead: (until) => this.#read(until),
+      follow: (until) => void this.#follow(until),
+      told: (message) => this.#told(message, signal),
+      asked: (kind) => {
+        if (kind === "restart") this.#reader?.restart();
+        this.#tabs?.tell({ kind: "connection", connection: this.#connection });
+      },
+    });
+    try {
+      await this.#tabs.run(signal);
+    } finally {
+      this.#tabs = null;
+    }
+  }
+
+  /** Read in this tab, and tell the others. */
+  async #read(signal: AbortSignal): Promise<void> {
+    const options = this.#options;
+    const reader = new Reader(
+      this.#reading(),
+      {
+        transports: options.transports ?? ["sse", "long-poll", "polling"],
+        backoffMs: options.backoffMs ?? 1_000,
+        backoffCapMs: options.backoffCapMs ?? 30_000,
+        stepUpMs: options.stepUpMs ?? 60_000,
+        stepUpCapMs: 900_000,
+        maxReconnectAttempts: options.maxReconnectAttempts ?? Number.POSITIVE_INFINITY,
+      },
+      (change) => {
+        this.#report(change);
+        this.#tabs?.tell({ kind: "connection", connection: this.#connection });
+      },
+    );
+    this.#reader = reader;
+    try {
+      const reason = await reader.run(signal);
+      if (reason === null) return;
+      if (reason.code === "session_closed") this.#tabs?.tell({ kind: "ended", code: reason.code, message: reason.message });
+      this.#end(reason);
+    } finally {
+      if (this.#reader === reader) this.#reader = null;
+    }
+  }
+
+  #reading(): Reading {
+    const options = this.#options;
+    return {
+      http: this.#http,
+      sessionId: this.sessionId,
+      feed: this.#feed,
+      begin: options.from === "earliest" ? "earliest" : null,
+      EventSource: options.EventSource ?? globalThis.EventSource,
+      timing: {
+        helloTimeoutMs: options.helloTimeoutMs ?? 5_000,
+        heartbeatTimeoutMs: options.heartbeatTimeoutMs ?? null,
+        pollIntervalMs: options.pollIntervalMs ?? 2_000,
+      },
+      heard: (text) => {
+        this.#heard();
+        this.#tabs?.tell(text === null ? { kind: "alive" } : { kind: "said", text });
+      },
+      opened: () => this.#call(() => this.onConnectionOpen?.(this.#hello)),
+    };
+  }
+
+  /** Another tab reads. Learn the present first; then look from time to time whether that tab is still there. */
+  async #follow(signal: AbortSignal): Promise<void> {
+    await this.#catchUp(signal);
+    let silentMs = 0;
+    while (!signal.aborted) {
+      try {
+        await sleep(LOOK_MS, signal);
+      } catch {
+        return;
+      }
+      silentMs = Date.now() - (this.#connection.lastHeardAt ?? 0);
+      if (silentMs <= this.#silenceMs()) continue;
+      await this.#catchUp(signal);
+      // A tab in the background may sleep as well; one that people look at does not, and takes the reading over.
+      if (!signal.aborted && document.visibilityState === "visible") this.#tabs?.steal();
+    }
+  }
+
+  #told(message: Told, signal: AbortSignal): void {
+    switch (message.kind) {
+      case "ended":
+        this.#end(new NotifierError(message.code, message.message));
+        return;
+      case "connection": {
+        const { phase, attempt, retryAt, error } = message.connection;
+        // An error crosses as a plain copy; what it says is enough to show.
+        this.#report({
+          phase: phase === "idle" || phase === "ended" ? "connecting" : phase,
+          transport: "tab",
+          attempt,
+          retryAt,
+          lastHeardAt: Date.now(),
+          error: error === null ? null : new NotifierError(String((error as { code?: unknown }).code ?? "unreachable"), error.message),
+        });
+        return;
+      }
+      case "alive":
+        this.#heard();
+        return;
+      case "said":
+        this.#said(parseExact(message.text) as SessionEvent, signal);
+    }
+  }
+
+  /** Another tab passes on what the service said: take what comes next in the log, and ask for what does not. */
+  #said(event: SessionEvent, signal: AbortSignal): void {
+    this.#heard();
+    if (idOf(event) === undefined) {
+      if (event.type === "heartbeat" || event.type === "error") this.#feed.take(event);
+      if (event.type === "hello" || event.type === "snapshot") void this.#catchUp(signal);
+      return;
+    }
+    if (!this.#feed.take(event, { inSequence: true })) void this.#catchUp(signal);
+  }
+
+  #catchingUp: Promise<void> | null = null;
+  #isBehind = false;
+
+  /** Ask the service for what this tab has missed; once more if it was asked for meanwhile. */
+  #catchUp(signal: AbortSignal): Promise<void> {
+    this.#isBehind = true;
+    this.#catchingUp ??= (async () => {
+      try {
+        while (this.#isBehind && !signal.aborted) {
+          this.#isBehind = false;
+          await catchUp(this.#reading(), signal);
+          this.#heard();
+          if (this.#connection.phase !== "open") this.#report({ phase: "open", transport: "tab", error: null });
+        }
+      } catch (error) {
+        if (signal.aborted || !(error instanceof NotifierError)) return;
+        if (error.isPassing || this.#http.renewsToken) this.#report({ error });
+        else this.#end(error);
+      } finally {
+        this.#catchingUp = null;
+      }
+    })();
+    return this.#catchingUp;
+  }
+
+  /** How long no word may come before something is wrong. */
+  #silenceMs(): number {
+    return this.#options.heartbeatTimeoutMs ?? this.#heartbeatSeconds * 2000 + 5000;
+  }
+
+  /** Pages sleep, go offline and come back; whatever they missed is asked for at once. */
+  #watchPage(signal: AbortSignal): void {
+    if (typeof window === "undefined") return;
+    const lookAgain = (): void => {
+      if (document.visibilityState === "hidden") return;
+      const silentMs = Date.now() - (this.#connection.lastHeardAt ?? 0);
+      const isWaiting = this.#connection.phase === "waiting" || this.#connection.phase === "offline";
+      if (isWaiting || silentMs > this.#heartbeatSeconds * 1000 + LOOK_MS) this.reconnect();
+      if (this.#reader === null) void this.#catchUp(signal);
+    };
+    document.addEventListener("visibilitychange", lookAgain, { signal });
+    window.addEventListener("online", () => this.reconnect(), { signal });
+    window.addEventListener(
+      "offline",
+      () => {
+        if (this.#reader !== null) this.#report({ phase: "offline" });
+      },
+      { signal },
+    );
+    // A page that is kept for the back button must not keep the stream from the other tabs.
+    window.addEventListener(
+      "pagehide",
+      (event) => {
+        if (!event.persisted) return;
+        this.#stop();
+        window.addEventListener("pageshow", () => this.connect(), { once: true });
+      },
+      { signal },
+    );
+  }
+
+  #heard(): void {
+    // Not worth a change that everybody hears of: it is looked at, not shown.
+    this.#connection = Object.freeze({ ...this.#connection, lastHeardAt: Date.now() });
+  }
+
+  #end(reason: NotifierError): void {
+    this.#stop();
+    this.#report({ ...IDLE, phase: "ended", error: reason });
+    if (reason.code === "gave_up") this.#call(() => this.onMaxReconnectAttemptsReached?.());
+    this.#complain(reason);
+  }
+
+  #stop(): void {
+    this.#work?.abort();
+    this.#work = null;
+  }
+
+  // Telling
+
+  #report(change: Partial<Connection>): void {
+    this.#connection = Object.freeze({ ...this.#connection, ...change });
+    this.#changed();
+  }
+
+  #changed(): void {
+    for (const watcher of [...this.#watchers]) this.#call(watcher);
+  }
+
+  #emit(event: SessionEvent): void {
+    for (const type of [event.type, "*"]) {
+      for (const listener of [...(this.#listeners.get(type) ?? [])]) this.#call(() => listener(event));
+    }
+    if (isWireEvent(event)) this.#callBack(event);
+    if (event.type !== "heartbeat") this.#changed();
+  }
+
+  #callBack(event: WireEvent): void {
+    switch (event.type) {
+      case "hello":
+        this.#hello = event.data;
+        this.#heartbeatSeconds = event.data.heartbeat_seconds;
+        break;
+      case "snapshot": {
+        const { tool_status, tool_result } = event.data;
+        if (tool_status !== null) this.#call(() => this.onToolStatusChange?.(tool_status));
+        if (tool_result !== null) this.#call(() => this.onToolResult?.(tool_result));
+        break;
+      }
+      case "tool_status":
+        this.#call(() => this.onToolStatusChange?.(event.data));
+        break;
+      case "permission_request":
+        this.#call(() => this.onPermissionRequest?.(event.data));
+        break;
+      case "tool_result":
+        this.#call(() => this.onToolResult?.(event.data));
+        break;
+      case "permission_cleared":
+        this.#call(() => this.onPermissionCleared?.(event.data));
+        break;
+      case "result_cleared":
+        this.#call(() => this.onResultCleared?.(event.data));
+        break;
+      case "permission_response_result":
+        this.#call(() => this.onPermissionResponseResult?.(event.data));
+        break;
+      case "heartbeat":
+        this.#call(() => this.onHeartbeat?.(event.timestamp));
+        break;
+      case "error":
+        this.#call(() => this.onError?.(event.message));
+        break;
+    }
+  }
+
+  /** A listener that throws is its owner's bug: it is reported, and reading goes on. */
+  #call(listener: () => void): void {
+    try {
+      listener();
+    } catch (error) {
+      queueMicrotask(() => {
+        throw error;
+      });
+    }
+  }
+
+  #complain(error: unknown): void {
+    if (!(error instanceof NotifierError)) throw error;
+    this.#call(() => this.onError?.(error.message, error));
+  }
+
+  /** A request is pending no more, and the event that said why is gone: ask, so that nobody is told a wrong end. */
+  async #explain(request: PermissionRecord): Promise<void> {
+    const { request_id, tool_name } = request;
+    const path = `${this.#path("/api/permissions")}/${encodeURIComponent(request_id)}`;
+    let cleared: PermissionCleared = {
+      request_id,
+      tool_name,
+      status: "cancelled",
+      timestamp: new Date().toISOString(),
+      reason: "the service knows it no more",
+    };
+    try {
+      const record = await this.#http.call<PermissionRecord>("GET", path);
+      if (record.status === "pending") return;
+      cleared = { request_id, tool_name, status: record.status, timestamp: record.decided_at ?? cleared.timestamp };
+      if (record.reason !== null) cleared.reason = record.reason;
+    } catch {
+      // It stays what a service that was restarted makes of it: cancelled.
+    }
+    this.#emit({ type: "permission_cleared", data: cleared });
+  }
+
+  #answer(request: PermissionRecord, decision: Decision): Promise<PermissionRecord> {
+    const { request_id, parameters_sha256 } = request;
+    return this.decide({ ...decision, request_id, parameters_sha256 });
+  }
+
+  #missed(dropped: SessionEvent, oldest: SessionEvent | undefined): SessionEvent {
+    const newest = this.#feed.cursor ?? "";
+    return {
+      type: "gap",
+      data: { requested: idOf(dropped) ?? "", oldest: (oldest && idOf(oldest)) ?? newest, newest, reason: "slow" },
+    };
+  }
+
+  #path(path: string): string {
+    return `${path}/${encodeURIComponent(this.sessionId)}`;
+  }
+}

@@ -1,0 +1,420 @@
+// Made by scripts/generate.mjs from the service's schema; `make client` makes it anew.
+
+/**
+ * What the service says of itself; a producer may add types of its own.
+ */
+export type WireEvent =
+  | ToolStatusEvent
+  | ToolProgressEvent
+  | ToolResultEvent
+  | PermissionRequestEvent
+  | PermissionClearedEvent
+  | PermissionResponseResultEvent
+  | ResultClearedEvent
+  | HelloEvent
+  | SnapshotEvent
+  | GapEvent
+  | ByeEvent
+  | HeartbeatEvent
+  | ErrorEvent;
+export type ErrorCode =
+  | "already_decided"
+  | "ambiguous_request"
+  | "answer_running"
+  | "conflict"
+  | "decision_not_offered"
+  | "edit_denied"
+  | "forbidden"
+  | "gap"
+  | "gone"
+  | "idempotency_conflict"
+  | "invalid"
+  | "limit_reached"
+  | "method_not_allowed"
+  | "no_broker"
+  | "not_found"
+  | "parameters_changed"
+  | "request_cancelled"
+  | "request_expired"
+  | "request_not_found"
+  | "service_unavailable"
+  | "session_closed"
+  | "session_not_found"
+  | "shutting_down"
+  | "too_large"
+  | "tool_denied"
+  | "unauthenticated"
+  | "unsupported_media_type";
+export type JsonValue = unknown;
+
+/**
+ * Everything that travels, by name.
+ */
+export interface Wire {
+  WireEvent: WireEvent;
+  Bye: Bye;
+  ByeEvent: ByeEvent;
+  Decision: Decision;
+  ErrorCode: ErrorCode;
+  ErrorDetails: ErrorDetails;
+  ErrorEvent: ErrorEvent;
+  Gap: Gap;
+  GapEvent: GapEvent;
+  HeartbeatEvent: HeartbeatEvent;
+  Hello: Hello;
+  HelloEvent: HelloEvent;
+  JsonValue: JsonValue;
+  PermissionCleared: PermissionCleared;
+  PermissionClearedEvent: PermissionClearedEvent;
+  PermissionRecord: PermissionRecord;
+  PermissionRequestEvent: PermissionRequestEvent;
+  PermissionResponseResultEvent: PermissionResponseResultEvent;
+  PresentState: PresentState;
+  ResultCleared: ResultCleared;
+  ResultClearedEvent: ResultClearedEvent;
+  RunningCall: RunningCall;
+  SessionHealth: SessionHealth;
+  SessionRow: SessionRow;
+  Snapshot: Snapshot;
+  SnapshotEvent: SnapshotEvent;
+  StateAndEvents: StateAndEvents;
+  ToolProgress: ToolProgress;
+  ToolProgressEvent: ToolProgressEvent;
+  ToolResult: ToolResult;
+  ToolResultEvent: ToolResultEvent;
+  ToolStatus: ToolStatus;
+  ToolStatusEvent: ToolStatusEvent;
+}
+export interface ToolStatusEvent {
+  type: "tool_status";
+  /**
+   * A cursor, <epoch>-<seq>; only what the log keeps has one.
+   */
+  id?: string;
+  data: ToolStatus;
+}
+/**
+ * ``tool_status``: a call begins, waits, or ends.
+ */
+export interface ToolStatus {
+  status: "executing" | "waiting_permission" | "completed" | "failed" | "denied" | "cancelled";
+  tool_name: string;
+  timestamp: string;
+  details: {
+    [k: string]: unknown;
+  };
+  tool_call_id?: string;
+}
+export interface ToolProgressEvent {
+  type: "tool_progress";
+  /**
+   * A cursor, <epoch>-<seq>; only what the log keeps has one.
+   */
+  id?: string;
+  data: ToolProgress;
+}
+/**
+ * ``tool_progress``: how far a running call is (MCP progress).
+ */
+export interface ToolProgress {
+  tool_name: string;
+  tool_call_id: string;
+  progress: number;
+  total?: number;
+  message?: string;
+}
+export interface ToolResultEvent {
+  type: "tool_result";
+  /**
+   * A cursor, <epoch>-<seq>; only what the log keeps has one.
+   */
+  id?: string;
+  data: ToolResult;
+}
+/**
+ * ``tool_result``: what a call gave. ``truncated`` says that ``result`` is only the beginning, as text.
+ */
+export interface ToolResult {
+  tool_name: string;
+  result: unknown;
+  success: boolean;
+  timestamp: string;
+  error?: string;
+  duration_ms?: number;
+  tool_call_id?: string;
+  truncated?: true;
+  result_bytes?: number;
+}
+export interface PermissionRequestEvent {
+  type: "permission_request";
+  /**
+   * A cursor, <epoch>-<seq>; only what the log keeps has one.
+   */
+  id?: string;
+  data: PermissionRecord;
+}
+/**
+ * A permission request: all that was asked, and how it ended (contract section 4).
+ *
+ * ``parameters`` are those that run: the person's edit after an edit, with ``asked_parameters_sha256`` then
+ * telling which ones were asked. ``approved``, ``decision`` and the rest are null while it is pending.
+ */
+export interface PermissionRecord {
+  request_id: string;
+  tool_name: string;
+  parameters: {
+    [k: string]: unknown;
+  };
+  risk_level: "low" | "medium" | "high";
+  timestamp: string;
+  status: "pending" | "approved" | "rejected" | "expired" | "cancelled";
+  parameters_sha256: string;
+  asked_parameters_sha256?: string;
+  expires_at: string | null;
+  timeout_seconds: number;
+  risk_reasons: string[];
+  allowed_decisions: ("approve" | "edit" | "reject" | "respond")[];
+  scopes: ("once" | "session" | "always")[];
+  suggested_rule?: string;
+  description?: string;
+  viewers: number;
+  tool_call_id?: string;
+  replayed?: true;
+  decision: ("approve" | "edit" | "reject" | "respond") | null;
+  approved: boolean | null;
+  reason: string | null;
+  response: string | null;
+  scope: ("once" | "session" | "always") | null;
+  decided_by: string | null;
+  decided_at: string | null;
+}
+export interface PermissionClearedEvent {
+  type: "permission_cleared";
+  /**
+   * A cursor, <epoch>-<seq>; only what the log keeps has one.
+   */
+  id?: string;
+  data: PermissionCleared;
+}
+/**
+ * ``permission_cleared``: the request left the pending set, whatever the reason.
+ */
+export interface PermissionCleared {
+  request_id: string;
+  tool_name: string;
+  status: "pending" | "approved" | "rejected" | "expired" | "cancelled";
+  timestamp: string;
+  reason?: string;
+}
+export interface PermissionResponseResultEvent {
+  type: "permission_response_result";
+  /**
+   * A cursor, <epoch>-<seq>; only what the log keeps has one.
+   */
+  id?: string;
+  data: PermissionRecord;
+}
+export interface ResultClearedEvent {
+  type: "result_cleared";
+  /**
+   * A cursor, <epoch>-<seq>; only what the log keeps has one.
+   */
+  id?: string;
+  data: ResultCleared;
+}
+/**
+ * ``result_cleared``: nobody needs the last result any more.
+ */
+export interface ResultCleared {
+  tool_name?: string;
+  timestamp: string;
+}
+export interface HelloEvent {
+  type: "hello";
+  /**
+   * A cursor, <epoch>-<seq>; only what the log keeps has one.
+   */
+  id?: string;
+  data: Hello;
+}
+/**
+ * ``hello``: the first event of every stream.
+ */
+export interface Hello {
+  session_id: string;
+  epoch: string;
+  last_event_id: string;
+  resumed: "full" | "partial" | "none";
+  heartbeat_seconds: number;
+  viewers: number;
+}
+export interface SnapshotEvent {
+  type: "snapshot";
+  /**
+   * A cursor, <epoch>-<seq>; only what the log keeps has one.
+   */
+  id?: string;
+  data: Snapshot;
+}
+/**
+ * ``snapshot``: the present state; reading goes on behind ``last_event_id``.
+ */
+export interface Snapshot {
+  last_event_id: string;
+  tool_status: ToolStatus | null;
+  permission_request: PermissionRecord | null;
+  permission_requests: PermissionRecord[];
+  tool_result: ToolResult | null;
+  running: RunningCall[];
+}
+/**
+ * A call that executes or waits, in a ``snapshot``, with the newest progress it told.
+ */
+export interface RunningCall {
+  status: "executing" | "waiting_permission" | "completed" | "failed" | "denied" | "cancelled";
+  tool_name: string;
+  timestamp: string;
+  details: {
+    [k: string]: unknown;
+  };
+  tool_call_id?: string;
+  progress?: ToolProgress;
+}
+export interface GapEvent {
+  type: "gap";
+  /**
+   * A cursor, <epoch>-<seq>; only what the log keeps has one.
+   */
+  id?: string;
+  data: Gap;
+}
+/**
+ * ``gap``: events that a reader missed for good; a ``snapshot`` follows.
+ */
+export interface Gap {
+  requested: string;
+  oldest: string;
+  newest: string;
+  reason: "evicted" | "epoch" | "unknown" | "slow";
+}
+export interface ByeEvent {
+  type: "bye";
+  /**
+   * A cursor, <epoch>-<seq>; only what the log keeps has one.
+   */
+  id?: string;
+  data: Bye;
+}
+/**
+ * ``bye``: the server ends the stream, and says whether to come back.
+ */
+export interface Bye {
+  code: "shutdown" | "token_expired" | "session_closed" | "slow" | "limit";
+  reconnect: boolean;
+  retry_ms: number;
+}
+export interface HeartbeatEvent {
+  type: "heartbeat";
+  timestamp: number;
+}
+export interface ErrorEvent {
+  type: "error";
+  success: false;
+  error: ErrorDetails;
+  message: string;
+  code: ErrorCode;
+}
+export interface ErrorDetails {
+  code: ErrorCode;
+  message: string;
+  [k: string]: unknown;
+}
+/**
+ * What a person answers: the body of a permission response.
+ *
+ * ``parameters`` edits the call and goes only with ``approved: true``; ``response`` answers in the tool's
+ * place and goes only with ``approved: false``, so that whoever does not know the field fails safe.
+ */
+export interface Decision {
+  approved: boolean;
+  reason?: string | null;
+  request_id?: string | null;
+  parameters?: {
+    [k: string]: JsonValue;
+  } | null;
+  response?: string | null;
+  scope?: ("once" | "session" | "always") | null;
+  parameters_sha256?: string | null;
+}
+/**
+ * The whole present state, as a poll gives it.
+ */
+export interface PresentState {
+  tool_status: ToolStatus | null;
+  permission_request: PermissionRecord | null;
+  permission_requests: PermissionRecord[];
+  tool_result: ToolResult | null;
+  running: RunningCall[];
+  last_event_id: string;
+  viewers: number;
+}
+/**
+ * How a session and its readers are.
+ */
+export interface SessionHealth {
+  status: string;
+  session_id: string;
+  connections: number;
+  connections_by_transport: {
+    [k: string]: number;
+  };
+  queue_size: number;
+  queue_capacity: number;
+  pending_permissions: number;
+  last_event_id: string;
+  created_at: string;
+  idle_seconds: number;
+  disconnects: {
+    [k: string]: number;
+  };
+}
+/**
+ * A session, in the list of those that are open.
+ */
+export interface SessionRow {
+  session_id: string;
+  connections: number;
+  pending_permissions: number;
+  last_event_id: string;
+  idle_seconds: number;
+}
+/**
+ * A long poll: the events behind the cursor, or the gap, and the state after them.
+ */
+export interface StateAndEvents {
+  tool_status: ToolStatus | null;
+  permission_request: PermissionRecord | null;
+  permission_requests: PermissionRecord[];
+  tool_result: ToolResult | null;
+  running: RunningCall[];
+  last_event_id: string;
+  events: unknown[];
+  gap: Gap | null;
+}
+
+/** Every type of event that the service itself makes. */
+export const EVENT_TYPES: ReadonlySet<string> = new Set<WireEvent["type"]>([
+  "tool_status",
+  "tool_progress",
+  "tool_result",
+  "permission_request",
+  "permission_cleared",
+  "permission_response_result",
+  "result_cleared",
+  "hello",
+  "snapshot",
+  "gap",
+  "bye",
+  "heartbeat",
+  "error"
+]);

@@ -1,0 +1,133 @@
+import { NotifierError } from "./errors.js";
+import { exactJson, parseExact } from "./exact.js";
+/** What the service holds a long poll for; its clients wait a little longer. */
+const HOLD_SECONDS = 25;
+/** Read a stream until it ends. Aborting `signal` closes it. */
+export async function readStream(reading, signal) {
+    const { feed, http, sessionId, timing } = reading;
+    const query = {};
+    const cursor = feed.cursor ?? reading.begin;
+    if (cursor !== null)
+        query["last_event_id"] = cursor;
+    if (http.hasToken) {
+        try {
+            query["ticket"] = await ticket(http, sessionId, signal);
+        }
+        catch (error) {
+            return ended(error, signal);
+        }
+    }
+    if (signal.aborted)
+        return { kind: "stopped" };
+    return new Promise((resolve) => {
+        const source = new reading.EventSource(http.url(`/api/sse/events/${encodeURIComponent(sessionId)}`, query));
+        let silenceMs = timing.helloTimeoutMs;
+        let heardAt = Date.now();
+        // By the clock, not by a timer for each message: after the machine slept, the first look tells.
+        const look = setInterval(() => {
+            if (Date.now() - heardAt > silenceMs)
+                end({ kind: "mute" });
+        }, Math.min(1000, timing.helloTimeoutMs / 2));
+        function end(ending) {
+            clearInterval(look);
+            signal.removeEventListener("abort", stop);
+            source.close();
+            resolve(ending);
+        }
+        function stop() {
+            end({ kind: "stopped" });
+        }
+        signal.addEventListener("abort", stop);
+        source.onmessage = (message) => {
+            const event = parsed(message.data);
+            if (event === null)
+                return;
+            heardAt = Date.now();
+            if (event.type === "hello") {
+                silenceMs = timing.heartbeatTimeoutMs ?? event.data.heartbeat_seconds * 2000 + 5000;
+            }
+            feed.take(event, { streamId: message.lastEventId });
+            reading.heard(message.data);
+            if (event.type === "hello")
+                reading.opened("sse");
+            if (event.type === "bye")
+                end({ kind: "bye", bye: event.data });
+        };
+        // Native reconnection would repeat a ticket that is used up, and never give up a proxy that holds streams back.
+        source.onerror = () => end({ kind: "lost", error: null });
+    });
+}
+/** Read by requests that the service holds until there is something (`long-poll`), or that it answers at once. */
+export async function poll(transport, reading, signal) {
+    const holdSeconds = transport === "long-poll" ? HOLD_SECONDS : 0;
+    let isOpen = false;
+    try {
+        while (true) {
+            const askedAt = Date.now();
+            // The first answer comes at once: it shows that this way works.
+            const answer = await catchUp(reading, signal, isOpen ? holdSeconds : 0);
+            for (const event of answer.events)
+                reading.heard(exactJson(event, 0));
+            reading.heard(null);
+            // One that should have been held and came back empty at once is not asked again at once.
+            const isTooFast = isOpen && answer.events.length === 0 && Date.now() - askedAt < 1000;
+            if (!isOpen) {
+                isOpen = true;
+                reading.opened(transport);
+            }
+            if (holdSeconds === 0 || isTooFast)
+                await sleep(reading.timing.pollIntervalMs, signal);
+        }
+    }
+    catch (error) {
+        return ended(error, signal);
+    }
+}
+/** Ask once for what was missed, and take it. Throws `NotifierError`, or the reason of an abort. */
+export async function catchUp(reading, signal, holdSeconds = 0) {
+    const { feed, http, sessionId, begin } = reading;
+    const after = feed.cursor ?? begin;
+    const answer = await http.call("GET", `/api/long-poll/${encodeURIComponent(sessionId)}`, {
+        query: { timeout: String(holdSeconds), ...(after === null ? {} : { after }) },
+        signal,
+        timeoutMs: holdSeconds * 1000 + 15_000,
+    });
+    feed.takeAnswer(answer);
+    return answer;
+}
+/** Wait, or throw the reason of an abort. */
+export function sleep(ms, signal) {
+    return new Promise((resolve, reject) => {
+        signal.throwIfAborted();
+        const timer = setTimeout(done, ms);
+        function done() {
+            signal.removeEventListener("abort", stop);
+            resolve();
+        }
+        function stop() {
+            clearTimeout(timer);
+            reject(signal.reason);
+        }
+        signal.addEventListener("abort", stop, { once: true });
+    });
+}
+async function ticket(http, sessionId, signal) {
+    const path = `/api/sse/ticket/${encodeURIComponent(sessionId)}`;
+    return (await http.call("POST", path, { signal })).ticket;
+}
+function parsed(text) {
+    try {
+        const event = parseExact(text);
+        return typeof event?.type === "string" ? event : null;
+    }
+    catch {
+        return null; // not the service's: something between us wrote into the stream
+    }
+}
+function ended(error, signal) {
+    if (signal.aborted)
+        return { kind: "stopped" };
+    if (error instanceof NotifierError)
+        return { kind: "lost", error };
+    throw error;
+}
