@@ -18,8 +18,9 @@ export class NotifierError extends Error {
     super(message);
   }
 
-  /** Whether the same request may succeed later: there was no answer, or one that says so. */
+  /** Whether the same request may succeed later: there was no answer, or not the service's, or one that says so. */
   get isPassing(): boolean {
-    return this.status === null || this.status === 408 || this.status === 429 || this.status >= 500;
+    const { code, status } = this;
+    return code === "unexpected" || status === null || status === 408 || status === 429 || status >= 500;
   }
 }
