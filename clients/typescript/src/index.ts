@@ -3,7 +3,7 @@
 export { SessionClient, SessionClient as SSEClient, type ClientOptions, type Scope } from "./client.js";
 export type { Connection, Phase } from "./connection.js";
 export { NotifierError } from "./errors.js";
-export { exactJson, keepsEveryInteger, parseExact } from "./exact.js";
+export { exactJson, keepsEveryNumber, parseExact } from "./exact.js";
 export { isWireEvent, type OwnEvent, type SessionEvent } from "./feed.js";
 export type { Token } from "./http.js";
 export { listSessions } from "./sessions.js";

@@ -6,7 +6,7 @@ import { Backoff } from "../src/backoff.js";
 import { placeOf } from "../src/cursor.js";
 import { Feed, type SessionEvent } from "../src/feed.js";
 import { Http } from "../src/http.js";
-import { exactJson, flags, jsonPieces, keepsEveryInteger, NotifierError, parseExact, pieces } from "../src/index.js";
+import { exactJson, flags, jsonPieces, keepsEveryNumber, NotifierError, parseExact, pieces } from "../src/index.js";
 import { Ladder } from "../src/ladder.js";
 import type { PermissionRecord, StateAndEvents } from "../src/wire.js";
 
@@ -230,7 +230,16 @@ describe("JSON that loses nothing", () => {
     expect(({} as { c?: unknown }).c).toBeUndefined();
   });
 
-  it.runIf(keepsEveryInteger)("keeps integers that a number cannot hold", () => {
+  it.runIf(keepsEveryNumber)("writes numbers as they were spelled", () => {
+    const text = '{"a":1.0,"b":[1e3,-0.0,0.50],"c":{"d":1E-7}}';
+    const value = parseExact(text) as { a: number; b: number[] };
+
+    expect(exactJson(value, 0)).toBe(text);
+    expect(exactJson({ ...value, b: [2, ...value.b.slice(1)] }, 0)).toContain('"b":[2,0,0.5]');
+    expect(value.a).toBe(1);
+  });
+
+  it.runIf(keepsEveryNumber)("keeps integers that a number cannot hold", () => {
     const text = '{"id":9007199254740993,"big":123456789012345678901234567890,"n":-9007199254740995}';
 
     expect(exactJson(parseExact(text), 0)).toBe(text);

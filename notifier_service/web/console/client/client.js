@@ -187,7 +187,7 @@ export class SessionClient {
     async #run(signal) {
         if (!(this.#options.shareTabs ?? true) || !canShare())
             return this.#read(signal);
-        this.#tabs = new Tabs(`notifier ${this.#http.identity} ${this.sessionId}`, {
+        const tabs = new Tabs(`notifier ${this.#http.identity} ${this.sessionId}`, {
             lead: (until) => this.#read(until),
             follow: (until) => void this.#follow(until),
             told: (message) => this.#told(message, signal),
@@ -197,11 +197,13 @@ export class SessionClient {
                 this.#tabs?.tell({ kind: "connection", connection: this.#connection });
             },
         });
+        this.#tabs = tabs;
         try {
-            await this.#tabs.run(signal);
+            await tabs.run(signal);
         }
         finally {
-            this.#tabs = null;
+            if (this.#tabs === tabs)
+                this.#tabs = null;
         }
     }
     /** Read in this tab, and tell the others. */

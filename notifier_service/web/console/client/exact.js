@@ -1,25 +1,41 @@
-/** JSON that keeps what JavaScript numbers cannot hold. */
+/** JSON that keeps what JavaScript numbers cannot hold, and numbers as they were spelled. */
 const json = JSON;
 const INTEGER = /^-?\d+$/;
-/** No integer that needs care is shorter. */
-const LONG_INTEGER = /\d{16}/;
-/** Whether this browser shows and sends integers beyond 2^53 as they are. */
-export const keepsEveryInteger = json.rawJSON !== undefined && json.parse("1", (_key, _value, context) => context?.source === "1") === true;
+/** What no number is without that needs care: a long integer, an exponent, a zero at the end of a fraction, -0. */
+const UNUSUAL = /\d{16}|\d[eE]|\.\d*0(?!\d)|-0/;
+/** How the numbers of an object or array were spelled, where JavaScript would spell them another way. */
+const spellings = new WeakMap();
+/** Whether this browser shows and sends every number as it is. */
+export const keepsEveryNumber = json.rawJSON !== undefined && json.parse("1", (_key, _value, context) => context?.source === "1") === true;
 /**
- * `JSON.parse` that loses no digit: an integer that a JavaScript number cannot hold becomes a `JSON.rawJSON` object,
- * which `JSON.stringify` writes as it was. Throws `SyntaxError` as `JSON.parse` does.
+ * `JSON.parse` that loses no digit: an integer that a JavaScript number cannot hold becomes a `JSON.rawJSON` object;
+ * other numbers are numbers, and `exactJson` writes them as they were spelled (`1.0`). Throws `SyntaxError` as
+ * `JSON.parse` does.
  */
 export function parseExact(text) {
-    const rawJSON = json.rawJSON;
-    if (!keepsEveryInteger || rawJSON === undefined || !LONG_INTEGER.test(text))
+    if (!keepsEveryNumber || !UNUSUAL.test(text))
         return JSON.parse(text);
-    return json.parse(text, (_key, value, context) => {
+    return json.parse(text, function (key, value, context) {
         const source = context?.source;
-        const isExact = typeof value !== "number" || source === undefined || !INTEGER.test(source) || String(value) === source;
-        return isExact ? value : rawJSON.call(JSON, source);
+        if (typeof value !== "number" || source === undefined || String(value) === source)
+            return value;
+        if (INTEGER.test(source))
+            return raw(source);
+        const spelled = spellings.get(this) ?? new Map();
+        spellings.set(this, spelled.set(key, source));
+        return value;
     });
 }
-/** `value` as JSON, to be read by people: what `parseExact` kept is written as it was. */
+/** `value` as JSON, to be read by people or sent back: numbers that `parseExact` read are written as they were. */
 export function exactJson(value, indent = 2) {
-    return JSON.stringify(value, null, indent) ?? "null";
+    if (!keepsEveryNumber)
+        return JSON.stringify(value, null, indent) ?? "null";
+    const text = JSON.stringify(value, function (key, member) {
+        const source = typeof member === "number" ? spellings.get(this)?.get(key) : undefined;
+        return source !== undefined && Object.is(Number(source), member) ? raw(source) : member;
+    }, indent);
+    return text ?? "null";
+}
+function raw(source) {
+    return json.rawJSON?.(source);
 }

@@ -1,7 +1,7 @@
 /** The browser's side of notifier_service: watch a session of an agent, and answer what it asks. */
 export { SessionClient, SessionClient as SSEClient } from "./client.js";
 export { NotifierError } from "./errors.js";
-export { exactJson, keepsEveryInteger, parseExact } from "./exact.js";
+export { exactJson, keepsEveryNumber, parseExact } from "./exact.js";
 export { isWireEvent } from "./feed.js";
 export { listSessions } from "./sessions.js";
 export { flags, jsonPieces, pieces } from "./text.js";
