@@ -30,7 +30,7 @@ export interface ClientOptions extends HttpOptions {
   backoffMs?: number;
   /** 30,000. */
   backoffCapMs?: number;
-  /** What to use, best first; `["sse", "long-poll", "polling"]`. */
+  /** What to use, best first; `["sse", "long-poll", "polling"]`, the polls alone where there is no `EventSource`. */
   transports?: readonly Transport[];
   /** A stream that says nothing for so long after it was opened is held back on its way. 5,000. */
   helloTimeoutMs?: number;
@@ -52,6 +52,7 @@ type EventOf<Type extends string> = Extract<WireEvent, { type: Type }> extends n
 /** How much longer than its heartbeat another tab may be silent before it is not relied on. */
 const LOOK_MS = 5_000;
 const UNKNOWN_HEARTBEAT_SECONDS = 15;
+const POLLS: readonly Transport[] = ["long-poll", "polling"];
 /** What an iterator keeps for a consumer that is slower than the events. */
 const MOST_KEPT = 10_000;
 
@@ -272,10 +273,11 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
   /** Read in this tab, and tell the others. */
   async #read(signal: AbortSignal): Promise<void> {
     const options = this.#options;
+    const reading = this.#reading();
     const reader = new Reader(
-      this.#reading(),
+      reading,
       {
-        transports: options.transports ?? ["sse", "long-poll", "polling"],
+        transports: options.transports ?? (reading.EventSource === undefined ? POLLS : ["sse", ...POLLS]),
         backoffMs: options.backoffMs ?? 1_000,
         backoffCapMs: options.backoffCapMs ?? 30_000,
         stepUpMs: options.stepUpMs ?? 60_000,

@@ -20,7 +20,8 @@ export interface Reading {
   readonly sessionId: string;
   readonly feed: Feed;
   readonly timing: Timing;
-  readonly EventSource: typeof EventSource;
+  /** What streams are read with; without it there are none. */
+  readonly EventSource: typeof EventSource | undefined;
   /** The cursor before anything was heard: `earliest`, or null for the present. */
   readonly begin: "earliest" | null;
   /** The service was heard; `text` is what it said, for the other tabs. */
@@ -42,7 +43,8 @@ const HOLD_SECONDS = 25;
 
 /** Read a stream until it ends. Aborting `signal` closes it. */
 export async function readStream(reading: Reading, signal: AbortSignal): Promise<Ending> {
-  const { feed, http, sessionId, timing } = reading;
+  const { EventSource, feed, http, sessionId, timing } = reading;
+  if (EventSource === undefined) throw new TypeError("this platform has no EventSource: pass one in the options");
   const query: Record<string, string> = {};
   const cursor = feed.cursor ?? reading.begin;
   if (cursor !== null) query["last_event_id"] = cursor;
@@ -55,7 +57,7 @@ export async function readStream(reading: Reading, signal: AbortSignal): Promise
   }
   if (signal.aborted) return { kind: "stopped" };
   return new Promise((resolve) => {
-    const source = new reading.EventSource(http.url(`/api/sse/events/${encodeURIComponent(sessionId)}`, query));
+    const source = new EventSource(http.url(`/api/sse/events/${encodeURIComponent(sessionId)}`, query));
     let silenceMs = timing.helloTimeoutMs;
     let heardAt = Date.now();
     // By the clock, not by a timer for each message: after the machine slept, the first look tells.

@@ -9,6 +9,7 @@ import { catchUp, sleep } from "./transports.js";
 /** How much longer than its heartbeat another tab may be silent before it is not relied on. */
 const LOOK_MS = 5_000;
 const UNKNOWN_HEARTBEAT_SECONDS = 15;
+const POLLS = ["long-poll", "polling"];
 /** What an iterator keeps for a consumer that is slower than the events. */
 const MOST_KEPT = 10_000;
 /**
@@ -209,8 +210,9 @@ export class SessionClient {
     /** Read in this tab, and tell the others. */
     async #read(signal) {
         const options = this.#options;
-        const reader = new Reader(this.#reading(), {
-            transports: options.transports ?? ["sse", "long-poll", "polling"],
+        const reading = this.#reading();
+        const reader = new Reader(reading, {
+            transports: options.transports ?? (reading.EventSource === undefined ? POLLS : ["sse", ...POLLS]),
             backoffMs: options.backoffMs ?? 1_000,
             backoffCapMs: options.backoffCapMs ?? 30_000,
             stepUpMs: options.stepUpMs ?? 60_000,

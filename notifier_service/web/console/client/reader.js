@@ -8,6 +8,14 @@ const PROVED_MS = 10_000;
 const OFFLINE_MS = 30_000;
 /** Refusals in a row before a token that can be renewed is given up. */
 const MOST_REFUSALS = 3;
+/** Why the service ended a stream that may come back. */
+const FAREWELL = {
+    limit: "The service takes no more readers now.",
+    session_closed: "The session has ended.",
+    shutdown: "The service is shutting down, or starting again.",
+    slow: "This reader took too long to take what it was sent.",
+    token_expired: "The token has expired.",
+};
 /** Reads a session for as long as it is wanted: connects, comes back, and changes the transport where one does not work. */
 export class Reader {
     #reading;
@@ -126,11 +134,11 @@ export class Reader {
         if (ending.kind === "bye") {
             const { code, reconnect, retry_ms } = ending.bye;
             if (code === "token_expired") {
-                return this.#reading.http.renewsToken ? 0 : new NotifierError("unauthenticated", "The token has expired.");
+                return this.#reading.http.renewsToken ? 0 : new NotifierError("unauthenticated", FAREWELL[code]);
             }
             if (!reconnect)
-                return new NotifierError(code, "The service has ended this stream for good.");
-            return this.#failed(null, retry_ms);
+                return new NotifierError(code, FAREWELL[code]);
+            return this.#failed(new NotifierError(code, FAREWELL[code]), retry_ms);
         }
         if (ending.kind === "stopped")
             return 0;

@@ -4,7 +4,9 @@ import { exactJson, parseExact } from "./exact.js";
 const HOLD_SECONDS = 25;
 /** Read a stream until it ends. Aborting `signal` closes it. */
 export async function readStream(reading, signal) {
-    const { feed, http, sessionId, timing } = reading;
+    const { EventSource, feed, http, sessionId, timing } = reading;
+    if (EventSource === undefined)
+        throw new TypeError("this platform has no EventSource: pass one in the options");
     const query = {};
     const cursor = feed.cursor ?? reading.begin;
     if (cursor !== null)
@@ -20,7 +22,7 @@ export async function readStream(reading, signal) {
     if (signal.aborted)
         return { kind: "stopped" };
     return new Promise((resolve) => {
-        const source = new reading.EventSource(http.url(`/api/sse/events/${encodeURIComponent(sessionId)}`, query));
+        const source = new EventSource(http.url(`/api/sse/events/${encodeURIComponent(sessionId)}`, query));
         let silenceMs = timing.helloTimeoutMs;
         let heardAt = Date.now();
         // By the clock, not by a timer for each message: after the machine slept, the first look tells.
