@@ -421,7 +421,8 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
     window.addEventListener(
       "offline",
       () => {
-        if (this.#reader !== null) this.#report({ phase: "offline" });
+        // It may be only half the truth: what is open goes on being heard where the service is on this machine.
+        if (this.#reader !== null) catchUp(this.#reading(), signal).catch(() => this.#reader?.restart());
       },
       { signal },
     );

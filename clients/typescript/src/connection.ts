@@ -1,7 +1,10 @@
 import type { NotifierError } from "./errors.js";
 import type { Transport } from "./transports.js";
 
-/** `waiting` is between two attempts; `ended` is for good, until `connect` is called again. */
+/**
+ * `waiting` is between two attempts, and `offline` the same while the browser says that it has no network; `ended` is
+ * for good, until `connect` is called again.
+ */
 export type Phase = "idle" | "connecting" | "open" | "waiting" | "offline" | "ended";
 
 /** How the client reads right now. Never changed: each change makes a new one. */

@@ -364,8 +364,9 @@ export class SessionClient {
         document.addEventListener("visibilitychange", lookAgain, { signal });
         window.addEventListener("online", () => this.reconnect(), { signal });
         window.addEventListener("offline", () => {
+            // It may be only half the truth: what is open goes on being heard where the service is on this machine.
             if (this.#reader !== null)
-                this.#report({ phase: "offline" });
+                catchUp(this.#reading(), signal).catch(() => this.#reader?.restart());
         }, { signal });
         // A page that is kept for the back button must not keep the stream from the other tabs.
         window.addEventListener("pagehide", (event) => {

@@ -4,8 +4,6 @@ import { Ladder } from "./ladder.js";
 import { catchUp, poll, readStream, sleep } from "./transports.js";
 /** A transport that held for so long is trusted again. */
 const PROVED_MS = 10_000;
-/** What a browser says of being offline is not always true: it is not believed for longer. */
-const OFFLINE_MS = 30_000;
 /** Refusals in a row before a token that can be renewed is given up. */
 const MOST_REFUSALS = 3;
 /** Why the service ended a stream that may come back. */
@@ -47,9 +45,6 @@ export class Reader {
     /** Read until `signal` is aborted, which returns null, or until there is no use: then the reason is returned. */
     async run(signal) {
         while (!signal.aborted) {
-            await this.#untilOnline(signal);
-            if (signal.aborted)
-                break;
             this.#report({ phase: "connecting", transport: this.#ladder.transport, retryAt: null });
             const startedAt = Date.now();
             const ending = await this.#untilRestart(signal, (until) => this.#read(until));
@@ -180,18 +175,13 @@ export class Reader {
         }
         const waitMs = this.#backoff.next(atLeastMs);
         this.#report({
-            phase: "waiting",
+            // A browser that is offline may still reach a service on its own machine: it is only a word for the failure.
+            phase: typeof navigator !== "undefined" && navigator.onLine === false ? "offline" : "waiting",
             attempt: this.#backoff.attempt,
             retryAt: Date.now() + waitMs,
             error,
         });
         return waitMs;
-    }
-    async #untilOnline(signal) {
-        if (typeof navigator === "undefined" || navigator.onLine !== false)
-            return;
-        this.#report({ phase: "offline", retryAt: null });
-        await this.#wait(OFFLINE_MS, signal);
     }
     async #wait(ms, signal) {
         try {
