@@ -156,6 +156,7 @@ export class Reader {
     if (error !== null && !(isPoll && error.isPassing && error.status !== 429)) return this.#refused(error);
     // A browser does not say why a stream is gone, and what cuts a held request may let a short one pass. A request
     // tells, and brings what was missed meanwhile.
+    this.#report({ phase: "connecting" });
     try {
       await catchUp(this.#reading, signal);
     } catch (failure) {

@@ -143,6 +143,7 @@ export class Reader {
             return this.#refused(error);
         // A browser does not say why a stream is gone, and what cuts a held request may let a short one pass. A request
         // tells, and brings what was missed meanwhile.
+        this.#report({ phase: "connecting" });
         try {
             await catchUp(this.#reading, signal);
         }
