@@ -2,6 +2,7 @@
 
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 
 import { EventSource } from "eventsource";
@@ -23,7 +24,7 @@ export async function startService(...flags: string[]): Promise<Service> {
   const child = spawn(
     process.env["PYTHON"] ?? "python3",
     ["-m", "notifier_service", "serve", "--log-level", "warning", ...(flags.includes("--port") ? [] : ["--port", "0"]), ...flags],
-    { stdio: ["ignore", "pipe", "inherit"], cwd: new URL("../../..", import.meta.url) },
+    { stdio: ["ignore", "pipe", "inherit"], cwd: join(import.meta.dirname, "../../..") },
   );
   const [ready] = (await once(createInterface({ input: child.stdout }), "line")) as [string];
   const url = ready.slice(ready.indexOf("http"));

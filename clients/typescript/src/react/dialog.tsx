@@ -1,0 +1,108 @@
+import { useId, useLayoutEffect, useRef, useState, type ReactNode } from "react";
+
+import type { PermissionRecord } from "../wire.js";
+import { Card } from "./card.js";
+import { ENGLISH, type PermissionLabels } from "./labels.js";
+import type { Session } from "./session.js";
+
+export interface PermissionDialogProps {
+  /** What `useSession` gave. */
+  session: Session;
+  /** English, unless given. */
+  labels?: PermissionLabels;
+  /** Added to the class of the dialog. */
+  className?: string;
+}
+
+/** What this dialog need not show by itself: requests put off until somebody asks for them, and answered ones. */
+type PutAway = ReadonlyMap<string, "later" | "answered">;
+
+const NOTHING: PutAway = new Map();
+
+/**
+ * Asks about the requests of a session, one after the other.
+ *
+ * It opens by itself when something waits. Escape and "Later" answer nothing: a button stays in the dialog's place that
+ * opens it again. What it shows changes only when somebody has answered it.
+ */
+export function PermissionDialog({ session, labels = ENGLISH, className }: PermissionDialogProps): ReactNode {
+  const { client, pending } = session;
+  const [shown, setShown] = useState<PermissionRecord | null>(null);
+  const [putAway, setPutAway] = useState(NOTHING);
+  const [owner, setOwner] = useState(client);
+  const titleId = useId();
+  const dialog = useRef<HTMLDialogElement>(null);
+
+  if (owner !== client) {
+    setOwner(client);
+    setPutAway(NOTHING);
+    setShown(null);
+  } else if (shown === null) {
+    const next = pending.find(({ request_id }) => !putAway.has(request_id));
+    if (next !== undefined) setShown(next);
+  }
+  const isOpen = shown !== null;
+  const requestId = shown?.request_id;
+
+  useLayoutEffect(() => {
+    const element = dialog.current;
+    if (element === null || requestId === undefined) return;
+    if (!element.open) element.showModal();
+    // Not the first button, as the browser would: who types on must not answer by it.
+    element.querySelector<HTMLElement>("[data-focus]")?.focus();
+  }, [requestId]);
+  useLayoutEffect(() => {
+    if (!isOpen) return;
+    const element = dialog.current;
+    // Closing gives the focus back to where it was; also when the dialog is removed from the page.
+    return () => element?.close();
+  }, [isOpen]);
+
+  const put = (requests: readonly PermissionRecord[], why: "later" | "answered"): void => {
+    const isPending = new Set(client.state.pending.map(({ request_id }) => request_id));
+    setPutAway((before) => {
+      const still = [...before].filter(([id]) => isPending.has(id));
+      return new Map([...still, ...requests.map(({ request_id }) => [request_id, why] as const)]);
+    });
+    setShown(null);
+  };
+  const waiting = pending.filter(({ request_id }) => putAway.get(request_id) !== "answered");
+  const later = (): void => put(waiting, "later");
+  const position = waiting.findIndex(({ request_id }) => request_id === requestId) + 1;
+  return (
+    <>
+      {!isOpen && waiting.length > 0 && (
+        <button
+          type="button"
+          className="notifier-waiting"
+          onClick={() => setPutAway(new Map([...putAway].filter(([, why]) => why === "answered")))}
+        >
+          {labels.waiting(waiting.length)}
+        </button>
+      )}
+      <dialog
+        ref={dialog}
+        className={className === undefined ? "notifier-dialog" : `notifier-dialog ${className}`}
+        aria-labelledby={titleId}
+        onClose={() => {
+          if (isOpen && dialog.current?.open === false) later();
+        }}
+      >
+        {shown !== null && (
+          <Card
+            key={requestId}
+            request={shown}
+            client={client}
+            labels={labels}
+            titleId={titleId}
+            position={position}
+            total={waiting.length}
+            isConnected={session.isConnected}
+            onLater={later}
+            onOver={() => put([shown], "answered")}
+          />
+        )}
+      </dialog>
+    </>
+  );
+}

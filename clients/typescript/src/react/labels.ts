@@ -1,0 +1,141 @@
+import type { PermissionRecord } from "../wire.js";
+
+type Status = PermissionRecord["status"];
+
+/** Every text of the dialog. What comes from the agent or from people is put in as it is shown, never as markup. */
+export interface PermissionLabels {
+  /** Before the name of the tool. */
+  title: string;
+  position: (position: number, total: number) => string;
+  risk: Record<PermissionRecord["risk_level"], string>;
+  riskReasons: string;
+  description: string;
+  parameters: string;
+  hidden: (characters: number) => string;
+  showAll: (characters: number) => string;
+  /** Characters that are shown as escapes, by their English names. */
+  unseen: (names: readonly string[]) => string;
+  inexact: string;
+  expiresIn: (minutesAndSeconds: string) => string;
+  reason: string;
+  approve: string;
+  /** Before the rule that is allowed from then on. */
+  approveFor: Record<"session" | "always", string>;
+  /** Before the name of the tool, where no rule is suggested. */
+  everyCall: string;
+  reject: string;
+  edit: string;
+  edited: string;
+  approveEdited: string;
+  notAnObject: string;
+  respond: string;
+  response: string;
+  sendResponse: string;
+  back: string;
+  later: string;
+  waiting: (count: number) => string;
+  sending: string;
+  notConnected: string;
+  /** How a request ended; `by` is who decided, if that is known. */
+  over: (status: Status, by: string | null) => string;
+  next: string;
+  close: string;
+  /** What to say for an error instead of the service's own English words, by its code. */
+  errors: Readonly<Record<string, string>>;
+}
+
+const STATUS_IN_ENGLISH: Record<Status, string> = {
+  pending: "This request is not pending any more",
+  approved: "Already approved",
+  rejected: "Already rejected",
+  expired: "Nobody answered in time; the call was denied",
+  cancelled: "The request was withdrawn",
+};
+
+export const ENGLISH: PermissionLabels = {
+  title: "The agent asks to run",
+  position: (position, total) => `${position} of ${total}`,
+  risk: { low: "Low risk", medium: "Medium risk", high: "High risk" },
+  riskReasons: "Why",
+  description: "The agent says (not verified)",
+  parameters: "Parameters",
+  hidden: (characters) => `${characters.toLocaleString("en")} more characters are hidden.`,
+  showAll: (characters) => `Show all ${characters.toLocaleString("en")} characters`,
+  unseen: (names) => `Contains characters that cannot be seen, shown as escapes: ${names.join(", ")}.`,
+  inexact: "This browser cannot show numbers of so many digits exactly.",
+  expiresIn: (time) => `Denied in ${time} unless somebody answers`,
+  reason: "Reason, told to the agent (optional)",
+  approve: "Approve",
+  approveFor: { session: "Approve in this session:", always: "Always approve:" },
+  everyCall: "every call of",
+  reject: "Reject",
+  edit: "Edit…",
+  edited: "Parameters to run with, as JSON",
+  approveEdited: "Approve as edited",
+  notAnObject: "This is not a JSON object.",
+  respond: "Respond…",
+  response: "Answer in the tool’s place; the tool does not run",
+  sendResponse: "Send response",
+  back: "Back",
+  later: "Later",
+  waiting: (count) => (count === 1 ? "1 request waits for an answer" : `${count} requests wait for an answer`),
+  sending: "Sending…",
+  notConnected: "Not connected: what is shown may be out of date.",
+  over: (status, by) => `${STATUS_IN_ENGLISH[status]}${by === null ? "" : ` by ${by}`}.`,
+  next: "Next",
+  close: "Close",
+  errors: {},
+};
+
+const STATUS_IN_CHINESE: Record<Status, string> = {
+  pending: "此请求已不再等待处理",
+  approved: "已批准",
+  rejected: "已拒绝",
+  expired: "无人及时答复，调用已被拒绝",
+  cancelled: "请求已撤回",
+};
+
+export const CHINESE: PermissionLabels = {
+  title: "智能体请求运行",
+  position: (position, total) => `第 ${position} 项，共 ${total} 项`,
+  risk: { low: "低风险", medium: "中风险", high: "高风险" },
+  riskReasons: "原因",
+  description: "智能体的说明（未经核实）",
+  parameters: "参数",
+  hidden: (characters) => `另有 ${characters.toLocaleString("zh")} 个字符未显示。`,
+  showAll: (characters) => `显示全部 ${characters.toLocaleString("zh")} 个字符`,
+  unseen: (names) => `包含不可见字符，已显示为转义：${names.join("、")}。`,
+  inexact: "此浏览器无法精确显示位数这么多的数字。",
+  expiresIn: (time) => `若无人答复，将在 ${time} 后拒绝`,
+  reason: "理由，将告知智能体（可选）",
+  approve: "批准",
+  approveFor: { session: "在此会话中批准：", always: "始终批准：" },
+  everyCall: "所有调用",
+  reject: "拒绝",
+  edit: "编辑…",
+  edited: "运行所用的参数（JSON）",
+  approveEdited: "按修改批准",
+  notAnObject: "这不是 JSON 对象。",
+  respond: "代答…",
+  response: "代替工具作答；工具不会运行",
+  sendResponse: "发送答复",
+  back: "返回",
+  later: "稍后",
+  waiting: (count) => `${count} 个请求等待答复`,
+  sending: "正在发送…",
+  notConnected: "未连接：显示的内容可能已过时。",
+  over: (status, by) => `${STATUS_IN_CHINESE[status]}${by === null ? "" : `（${by}）`}。`,
+  next: "下一项",
+  close: "关闭",
+  errors: {
+    unreachable: "服务没有响应。",
+    unauthenticated: "令牌缺失、无效或已过期。",
+    forbidden: "您无权这样做。",
+    edit_denied: "策略不允许以这些参数运行。",
+    decision_not_offered: "此请求不接受这种答复。",
+    parameters_changed: "参数已不是所显示的参数。",
+    too_large: "答复过大。",
+    limit_reached: "请求过多，请稍后再试。",
+    shutting_down: "服务正在关闭。",
+  },
+};

@@ -1,0 +1,373 @@
+// @vitest-environment jsdom
+/** The dialog, as a person meets it; what is answered, a real service takes. */
+
+import { act, fireEvent, render, screen, waitFor, within } from "@testing-library/react";
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+
+import { CHINESE, PermissionDialog, useSession, type PermissionLabels } from "../../src/react/index.js";
+import type { PermissionRecord } from "../../src/index.js";
+import { startService, type Service } from "../service.js";
+import { EventSource } from "./page.js";
+
+let service: Service;
+let sessions = 0;
+
+beforeAll(async () => {
+  service = await startService("--allowed-origins", location.origin);
+});
+afterAll(() => service.kill());
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+type Change = (request: PermissionRecord) => PermissionRecord;
+
+interface PageProps {
+  session: string;
+  labels?: PermissionLabels;
+  /** Makes of what the service asks what another service may ask. */
+  change?: Change;
+  fetch?: typeof globalThis.fetch;
+}
+
+const asIs: Change = (request) => request;
+
+function Page({ session: id, labels, change = asIs, fetch = globalThis.fetch }: PageProps) {
+  const session = useSession(id, { baseUrl: service.url, EventSource, fetch });
+  const asked = { ...session, pending: session.pending.map(change) };
+  return <PermissionDialog session={asked} {...(labels === undefined ? {} : { labels })} />;
+}
+
+/** Somebody at a page that shows the session; the dialog has opened when this resolves. */
+async function sitDown(props: Omit<PageProps, "session"> = {}, ...asked: Parameters<Service["ask"]>[1][]) {
+  sessions += 1;
+  const session = `d${sessions}`;
+  const requests: PermissionRecord[] = [];
+  for (const request of asked) requests.push(await service.ask(session, request));
+  const page = render(<Page session={session} {...props} />);
+  const dialog = page.container.querySelector("dialog")!;
+  await waitFor(() => expect(dialog.open).toBe(true));
+
+  return {
+    ...page,
+    session,
+    dialog,
+    requests,
+    /** Press a button, as soon as the card listens. */
+    async press(action: string): Promise<void> {
+      await waitFor(() => expect(dialog.querySelector("[data-ready]")).not.toBeNull());
+      fireEvent.click(button(action));
+    },
+    fill: (field: string, value: string) =>
+      fireEvent.change(dialog.querySelector(`[data-field=${field}]`)!, { target: { value } }),
+    role: (role: string) => dialog.querySelector(`[data-role=${role}]`)?.textContent ?? null,
+    button,
+    actions: () => [...dialog.querySelectorAll<HTMLElement>("[data-action]")].map((one) => one.dataset["action"]),
+  };
+
+  function button(action: string): HTMLElement {
+    return dialog.querySelector<HTMLElement>(`[data-action=${action}]`)!;
+  }
+}
+
+async function record({ request_id }: PermissionRecord, session: string): Promise<PermissionRecord> {
+  const response = await fetch(`${service.url}/api/permissions/${session}/${request_id}`);
+  return ((await response.json()) as { data: PermissionRecord }).data;
+}
+
+/** Somebody else answers. */
+function decide({ request_id }: PermissionRecord, session: string, approved: boolean): Promise<Response> {
+  return fetch(`${service.url}/api/sse/permission-response/${session}`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ approved, request_id }),
+  });
+}
+
+const WRITE = { tool_name: "write_file", parameters: { path: "a.txt", text: "hello" } };
+
+describe("an answer", () => {
+  it("approves what is shown, and the dialog closes", async () => {
+    const { dialog, press, requests, session } = await sitDown({}, WRITE);
+    expect(within(dialog).getByRole("heading", { level: 2 }).textContent).toBe("The agent asks to run write_file");
+
+    await press("approve");
+
+    await waitFor(() => expect(dialog.open).toBe(false));
+    expect(await record(requests[0]!, session)).toMatchObject({ decision: "approve", reason: null, scope: "once" });
+  });
+
+  it("rejects with the reason that was written", async () => {
+    const { dialog, fill, press, requests, session } = await sitDown({}, WRITE);
+    fill("reason", "not this file");
+    await press("reject");
+
+    await waitFor(() => expect(dialog.open).toBe(false));
+    expect(await record(requests[0]!, session)).toMatchObject({ decision: "reject", reason: "not this file" });
+  });
+
+  it("edits the parameters that run, and says what is no JSON object", async () => {
+    const { dialog, fill, press, requests, session } = await sitDown({}, WRITE);
+    await press("edit");
+    for (const wrong of ["{", "[1]", "12345678901234567890"]) {
+      fill("edit", wrong);
+      await press("approve-edited");
+      expect(within(dialog).getByRole("alert").textContent).toBe("This is not a JSON object.");
+    }
+    fill("edit", '{"path": "b.txt", "text": "hello"}');
+    await press("approve-edited");
+
+    await waitFor(() => expect(dialog.open).toBe(false));
+    const edited = { decision: "edit", parameters: { path: "b.txt", text: "hello" } };
+    expect(await record(requests[0]!, session)).toMatchObject(edited);
+  });
+
+  it("keeps characters that cannot be seen, as escapes, through an edit", async () => {
+    const parameters = { text: "a\u202eb\u{e0041}c\u0007" };
+    const { dialog, press, requests, session } = await sitDown({}, { tool_name: "write", parameters });
+    await press("edit");
+    const field = dialog.querySelector<HTMLTextAreaElement>("[data-field=edit]")!;
+    expect(field.value).toBe('{\n  "text": "a\\u202eb\\udb40\\udc41c\\u0007"\n}');
+    await press("approve-edited");
+
+    await waitFor(() => expect(dialog.open).toBe(false));
+    expect(await record(requests[0]!, session)).toMatchObject({ parameters });
+  });
+
+  it("responds in the tool's place", async () => {
+    const { dialog, fill, press, requests, session } = await sitDown({}, WRITE);
+    await press("respond");
+    fill("respond", "it is there already");
+    await press("send-response");
+
+    await waitFor(() => expect(dialog.open).toBe(false));
+    const responded = { decision: "respond", response: "it is there already" };
+    expect(await record(requests[0]!, session)).toMatchObject(responded);
+  });
+
+  it("for the session says what it allows", async () => {
+    const { button, dialog, press, requests, session } = await sitDown({}, WRITE);
+    expect(button("approve-session").textContent).toBe("Approve in this session: every call of write_file");
+    await press("approve-session");
+
+    await waitFor(() => expect(dialog.open).toBe(false));
+    expect(await record(requests[0]!, session)).toMatchObject({ decision: "approve", scope: "session" });
+  });
+
+  it("is offered only as the request allows it", async () => {
+    const few: Change = (request) => ({ ...request, allowed_decisions: ["approve", "reject"], scopes: ["once"] });
+    const { actions } = await sitDown({ change: few }, WRITE);
+
+    expect(actions()).toEqual(["approve", "reject", "later"]);
+  });
+
+  it("for good shows the exact rule, and is not offered without one", async () => {
+    const change: Change = (request) => ({
+      ...request,
+      scopes: ["once", "always"],
+      ...(request.tool_name === "write_file" ? { suggested_rule: "write_file(path: a*)" } : {}),
+    });
+    const { actions, button, press } = await sitDown({ change }, WRITE, { tool_name: "other" });
+    expect(button("approve-always").textContent).toBe("Always approve: write_file(path: a*)");
+    await press("approve");
+    await screen.findByRole("heading", { name: /other/ });
+
+    expect(actions()).not.toContain("approve-always");
+  });
+
+  it("to a click that was meant for another request is not taken", async () => {
+    const { button, press, requests, session, dialog } = await sitDown({}, WRITE, { tool_name: "second" });
+    await press("approve");
+    await screen.findByRole("heading", { name: /second/ });
+    fireEvent.click(button("approve"));
+    expect(button("approve").getAttribute("aria-disabled")).toBe("true");
+
+    await waitFor(() => expect(dialog.querySelector("[data-ready]")).not.toBeNull());
+    expect((await record(requests[0]!, session)).status).toBe("approved");
+    expect((await record(requests[1]!, session)).status).toBe("pending");
+  });
+
+  it("that is on its way is said, and sent once", async () => {
+    let posts = 0;
+    let arrive = (): void => undefined;
+    const slow: typeof fetch = async (url, init) => {
+      if (String(url).includes("permission-response")) {
+        posts += 1;
+        await new Promise<void>((resolve) => (arrive = resolve));
+      }
+      return fetch(url, init);
+    };
+    const { button, dialog, press } = await sitDown({ fetch: slow }, WRITE);
+    await press("approve");
+    expect(within(dialog).getByText("Sending…")).toBeTruthy();
+    fireEvent.click(button("approve"));
+    fireEvent.click(button("reject"));
+    arrive();
+
+    await waitFor(() => expect(dialog.open).toBe(false));
+    expect(posts).toBe(1);
+  });
+
+  it("that does not arrive is said, and can be given again", async () => {
+    let isDown = true;
+    const broken: typeof fetch = async (url, init) => {
+      if (isDown && String(url).includes("permission-response")) throw new TypeError("network is down");
+      return fetch(url, init);
+    };
+    const { dialog, press, requests, session } = await sitDown({ fetch: broken }, WRITE);
+    await press("approve");
+    await waitFor(() => expect(within(dialog).getByRole("alert").textContent).toMatch(/does not answer/));
+    isDown = false;
+    await press("approve");
+
+    await waitFor(() => expect(dialog.open).toBe(false));
+    expect((await record(requests[0]!, session)).status).toBe("approved");
+  });
+});
+
+describe("a request that ended otherwise", () => {
+  it("stays, says so, and takes no answer", async () => {
+    const { button, dialog, press, requests, session } = await sitDown({}, WRITE);
+    await decide(requests[0]!, session, false);
+    await waitFor(() => expect(within(dialog).getAllByRole("status")[0]!.textContent).toMatch(/^Already rejected/));
+
+    expect(dialog.open).toBe(true);
+    expect(button("approve").getAttribute("aria-disabled")).toBe("true");
+    await press("next");
+    await waitFor(() => expect(dialog.open).toBe(false));
+  });
+
+  it("says who won when two answer at once", async () => {
+    const late: typeof fetch = async (url, init) => {
+      if (String(url).includes("permission-response")) await decide(asked, session, false);
+      return fetch(url, init);
+    };
+    const { dialog, press, requests, session } = await sitDown({ fetch: late }, WRITE);
+    const asked = requests[0]!;
+    await press("approve");
+
+    await waitFor(() => expect(within(dialog).getAllByRole("status")[0]!.textContent).toMatch(/^Already rejected/));
+  });
+
+  it.each([
+    ["expired", { timeout_seconds: 1 }, /^Nobody answered in time/],
+    ["cancelled", {}, /^The request was withdrawn/],
+  ])("says that it was %s", async (status, how, said) => {
+    const { dialog, requests, session } = await sitDown({}, { ...WRITE, ...how });
+    const path = `${service.url}/api/permissions/${session}/${requests[0]!.request_id}`;
+    if (status === "cancelled") await fetch(path, { method: "DELETE" });
+
+    await waitFor(() => expect(within(dialog).getAllByRole("status")[0]!.textContent).toMatch(said), { timeout: 5_000 });
+  });
+});
+
+describe("what is shown", () => {
+  it("is exactly what runs: nothing invisible, no markup", async () => {
+    const parameters = { path: "<img src=x onerror=alert(1)>", name: "evil\u202egpj.exe" };
+    const { container, role } = await sitDown({}, { tool_name: "r\u200bun", parameters, description: "<b>safe</b>" });
+
+    expect(role("parameters")).toBe(
+      '{\n  "path": "<img src=x onerror=alert(1)>",\n  "name": "evil\\u202egpj.exe"\n}',
+    );
+    expect(role("flags")).toBe("Contains characters that cannot be seen, shown as escapes: right-to-left override.");
+    expect(role("description")).toBe("<b>safe</b>");
+    expect(container.querySelector("h2")!.textContent).toContain("r\\u200bun");
+    expect(container.querySelector("img, b")).toBeNull();
+  });
+
+  it("is never cut without a word", async () => {
+    const parameters = { text: "x".repeat(9_000) + "\u202e" };
+    const { press, role } = await sitDown({}, { tool_name: "write", parameters });
+    const shown = role("parameters")!.length;
+    expect(role("hidden")).toContain(`${(9_022 - shown).toLocaleString("en")} more characters are hidden.`);
+    expect(role("flags")).toMatch("right-to-left override");
+
+    await press("show-all");
+
+    expect(role("parameters")).toHaveLength(9_022);
+    expect(role("hidden")).toBeNull();
+  });
+
+  it("says risk, reasons, whose words the description is, and how long is left", async () => {
+    const change: Change = (request) => ({ ...request, risk_reasons: ["it deletes"] });
+    const request = { ...WRITE, risk_level: "high", description: "harmless", timeout_seconds: 125 };
+    const { dialog, role } = await sitDown({ change }, request);
+
+    expect(dialog.textContent).toContain("High risk");
+    expect(dialog.textContent).toContain("it deletes");
+    expect(dialog.textContent).toContain("The agent says (not verified)harmless");
+    expect(role("countdown")).toMatch(/^Denied in 2:0\d unless somebody answers$/);
+  });
+
+  it("does not change when more is asked", async () => {
+    const { dialog, role, session } = await sitDown({}, WRITE);
+    const card = dialog.querySelector("article");
+    expect(role("position")).toBeNull();
+    await service.ask(session, { tool_name: "second" });
+    await service.ask(session, { tool_name: "third" });
+
+    await waitFor(() => expect(role("position")).toBe("1 of 3"));
+    expect(dialog.querySelector("article")).toBe(card);
+  });
+
+  it("is Chinese where that is wanted", async () => {
+    const { button, dialog } = await sitDown({ labels: CHINESE }, WRITE);
+
+    expect(button("approve").textContent).toBe("批准");
+    expect(dialog.textContent).toContain("中风险");
+  });
+});
+
+describe("the keyboard", () => {
+  it.each([
+    ["high", "BUTTON"],
+    ["medium", "H2"],
+  ])("begins where nothing happens by mistake, with risk %s", async (risk_level, element) => {
+    const { dialog } = await sitDown({}, { ...WRITE, risk_level });
+    const focused = document.activeElement as HTMLElement;
+
+    expect(dialog.contains(focused)).toBe(true);
+    expect(focused.tagName).toBe(element);
+    if (risk_level === "high") expect(focused.dataset["action"]).toBe("reject");
+  });
+
+  it("answers nothing by Escape: a button brings the dialog back", async () => {
+    const { dialog, getByText, requests, session } = await sitDown({}, WRITE);
+    act(() => dialog.close()); // what a browser makes of Escape
+    fireEvent.click(await waitFor(() => getByText("1 request waits for an answer")));
+
+    await waitFor(() => expect(dialog.open).toBe(true));
+    expect((await record(requests[0]!, session)).status).toBe("pending");
+  });
+
+  it("gets the dialog back by itself when something new is asked", async () => {
+    const { dialog, press, session } = await sitDown({}, WRITE);
+    await press("later");
+    await waitFor(() => expect(dialog.open).toBe(false));
+    await service.ask(session, { tool_name: "second" });
+
+    await waitFor(() => expect(dialog.open).toBe(true));
+    expect(dialog.querySelector("h2")!.textContent).toContain("second");
+  });
+});
+
+it("leaves no timer behind", async () => {
+  const { requests } = await sitDown({}, WRITE);
+  vi.useFakeTimers();
+  function Alone() {
+    const session = useSession("none", { baseUrl: service.url, EventSource: Silent, shareTabs: false });
+    return <PermissionDialog session={{ ...session, pending: requests }} />;
+  }
+  const { container, unmount } = render(<Alone />);
+  expect(container.querySelector("dialog")!.open).toBe(true);
+  expect(vi.getTimerCount()).toBeGreaterThan(1);
+  unmount();
+
+  await act(() => vi.advanceTimersByTimeAsync(0));
+  expect(vi.getTimerCount()).toBe(0);
+});
+
+/** A stream that never says anything. */
+const Silent = class extends EventTarget {
+  close(): void {}
+} as unknown as typeof globalThis.EventSource;
