@@ -1,4 +1,4 @@
-import { useId, useLayoutEffect, useRef, useState, type ReactNode } from "react";
+import { useEffect, useId, useLayoutEffect, useRef, useState, type ReactNode } from "react";
 
 import type { PermissionRecord } from "../wire.js";
 import { Card } from "./card.js";
@@ -19,6 +19,9 @@ type PutAway = ReadonlyMap<string, "later" | "answered">;
 
 const NOTHING: PutAway = new Map();
 
+/** What is told again after a pause may be answered long since, and the next event says so. */
+const SETTLE_MS = 100;
+
 /**
  * Asks about the requests of a session, one after the other.
  *
@@ -37,13 +40,16 @@ export function PermissionDialog({ session, labels = ENGLISH, className }: Permi
     setOwner(client);
     setPutAway(NOTHING);
     setShown(null);
-  } else if (shown === null) {
-    const next = pending.find(({ request_id }) => !putAway.has(request_id));
-    if (next !== undefined) setShown(next);
   }
+  const next = pending.find((request) => request.request_id !== shown?.request_id && !putAway.has(request.request_id));
   const isOpen = shown !== null;
   const requestId = shown?.request_id;
 
+  useEffect(() => {
+    if (isOpen || next === undefined) return;
+    const timer = setTimeout(() => setShown(next), SETTLE_MS);
+    return () => clearTimeout(timer);
+  }, [isOpen, next?.request_id]);
   useLayoutEffect(() => {
     const element = dialog.current;
     if (element === null || requestId === undefined) return;
@@ -58,25 +64,32 @@ export function PermissionDialog({ session, labels = ENGLISH, className }: Permi
     return () => element?.close();
   }, [isOpen]);
 
+  const waiting = pending.filter(({ request_id }) => putAway.get(request_id) !== "answered");
   const put = (requests: readonly PermissionRecord[], why: "later" | "answered"): void => {
     const isPending = new Set(client.state.pending.map(({ request_id }) => request_id));
     setPutAway((before) => {
       const still = [...before].filter(([id]) => isPending.has(id));
       return new Map([...still, ...requests.map(({ request_id }) => [request_id, why] as const)]);
     });
+  };
+  const later = (): void => {
+    put(waiting, "later");
     setShown(null);
   };
-  const waiting = pending.filter(({ request_id }) => putAway.get(request_id) !== "answered");
-  const later = (): void => put(waiting, "later");
+  const over = (request: PermissionRecord): void => {
+    put([request], "answered");
+    setShown((current) => (current?.request_id === request.request_id ? next ?? null : current));
+  };
+  const lookAgain = (): void => {
+    setPutAway(new Map([...putAway].filter(([, why]) => why === "answered")));
+    setShown(waiting[0] ?? null);
+  };
+
   const position = waiting.findIndex(({ request_id }) => request_id === requestId) + 1;
   return (
     <>
-      {!isOpen && waiting.length > 0 && (
-        <button
-          type="button"
-          className="notifier-waiting"
-          onClick={() => setPutAway(new Map([...putAway].filter(([, why]) => why === "answered")))}
-        >
+      {!isOpen && next === undefined && waiting.length > 0 && (
+        <button type="button" className="notifier-waiting" onClick={lookAgain}>
           {labels.waiting(waiting.length)}
         </button>
       )}
@@ -99,7 +112,7 @@ export function PermissionDialog({ session, labels = ENGLISH, className }: Permi
             total={waiting.length}
             isConnected={session.isConnected}
             onLater={later}
-            onOver={() => put([shown], "answered")}
+            onOver={() => over(shown)}
           />
         )}
       </dialog>

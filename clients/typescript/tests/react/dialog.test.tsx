@@ -28,12 +28,13 @@ interface PageProps {
   /** Makes of what the service asks what another service may ask. */
   change?: Change;
   fetch?: typeof globalThis.fetch;
+  from?: "now" | "earliest";
 }
 
 const asIs: Change = (request) => request;
 
-function Page({ session: id, labels, change = asIs, fetch = globalThis.fetch }: PageProps) {
-  const session = useSession(id, { baseUrl: service.url, EventSource, fetch });
+function Page({ session: id, labels, change = asIs, fetch = globalThis.fetch, from = "now" }: PageProps) {
+  const session = useSession(id, { baseUrl: service.url, EventSource, fetch, from });
   const asked = { ...session, pending: session.pending.map(change) };
   return <PermissionDialog session={asked} {...(labels === undefined ? {} : { labels })} />;
 }
@@ -310,6 +311,21 @@ describe("what is shown", () => {
     expect(dialog.querySelector("article")).toBe(card);
   });
 
+  it("is not what was answered before anybody could read it", async () => {
+    sessions += 1;
+    const session = `d${sessions}`;
+    const asked = await service.ask(session, WRITE);
+    await decide(asked, session, true);
+    const opened = vi.spyOn(HTMLDialogElement.prototype, "showModal");
+    // The whole log is told: that it was asked, and that it was answered.
+    const { container } = render(<Page session={session} from="earliest" />);
+    await service.ask(session, { tool_name: "second" });
+    await waitFor(() => expect(container.querySelector("h2")?.textContent).toContain("second"));
+
+    expect(opened).toHaveBeenCalledTimes(1);
+    opened.mockRestore();
+  });
+
   it("is Chinese where that is wanted", async () => {
     const { button, dialog } = await sitDown({ labels: CHINESE }, WRITE);
 
@@ -359,6 +375,7 @@ it("leaves no timer behind", async () => {
     return <PermissionDialog session={{ ...session, pending: requests }} />;
   }
   const { container, unmount } = render(<Alone />);
+  await act(() => vi.advanceTimersByTimeAsync(100));
   expect(container.querySelector("dialog")!.open).toBe(true);
   expect(vi.getTimerCount()).toBeGreaterThan(1);
   unmount();
