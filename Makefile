@@ -20,6 +20,7 @@ CORE_TESTS := $(wildcard $(CORE_MODULES:%=tests/test_%.py))
 # The TypeScript client. Where there is no node, what is in the repository is used as it is.
 CLIENT := clients/typescript
 CLIENT_SET_UP := $(CLIENT)/node_modules/.set-up
+EXAMPLE_SET_UP := $(CLIENT)/example/node_modules/.set-up
 CONSOLE_CLIENT := notifier_service/web/console/client
 NODE := $(shell node --version 2>/dev/null | grep -E '^v(2[0-9]|[3-9][0-9])')
 
@@ -60,13 +61,16 @@ client: $(SET_UP) $(CLIENT_SET_UP)
 
 test-client: $(SET_UP) $(CLIENT_SET_UP)
 	cd $(CLIENT) && PYTHON=$(CURDIR)/$(BIN)/python npm test --silent
+
+# A test in a browser builds and serves the example.
+test-python: $(EXAMPLE_SET_UP)
 else
 check-client client test-client:
 	@echo 'The TypeScript client is left out: it wants node 20 or newer, and npm.' >&2
 endif
 
-$(CLIENT_SET_UP): $(CLIENT)/package.json $(CLIENT)/package-lock.json
-	cd $(CLIENT) && npm ci --no-audit --no-fund --loglevel=error
+$(CLIENT_SET_UP) $(EXAMPLE_SET_UP): %/node_modules/.set-up: %/package.json %/package-lock.json
+	cd $* && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
 # An environment of its own: what it measures with is nothing that the service or its tests need.
@@ -77,7 +81,7 @@ bench: $(BENCH_SET_UP)
 	@$(BENCH_VENV)/bin/python -m benchmarks --works '$(WORKS)' --peers '$(PEERS)' --rounds $(or $(ROUNDS),5)
 
 clean:
-	rm -rf $(VENV) $(CLIENT)/node_modules $(CLIENT)/dist $(CLIENT)/build $(BENCH_VENV) benchmarks/.node benchmarks/results build dist *.egg-info .coverage .hypothesis .*_cache
+	rm -rf $(VENV) $(CLIENT)/node_modules $(CLIENT)/dist $(CLIENT)/build $(CLIENT)/example/node_modules $(CLIENT)/example/dist $(BENCH_VENV) benchmarks/.node benchmarks/results build dist *.egg-info .coverage .hypothesis .*_cache
 
 # An environment for everything but the benchmarks, made anew when what it installs has changed.
 $(SET_UP): EXTRA := check

@@ -52,6 +52,7 @@ export function Card(props: CardProps): ReactNode {
   const [form, setForm] = useState<"edit" | "respond" | null>(null);
   const [draft, setDraft] = useState("");
   const [reason, setReason] = useState("");
+  const title = useRef<HTMLHeadingElement>(null);
   const isOver = !isSending && (ending !== null || position === 0);
   const mayAct = isReady && !isSending && !isOver;
 
@@ -115,6 +116,12 @@ export function Card(props: CardProps): ReactNode {
     setError(null);
   }
 
+  function back(): void {
+    open(null);
+    // The button that has the focus is about to go.
+    title.current?.focus();
+  }
+
   const button = (action: string, text: ReactNode, act: () => void, isFirst = false): ReactNode => (
     <button
       key={action}
@@ -136,16 +143,14 @@ export function Card(props: CardProps): ReactNode {
       data-ready={(isReady && !isSending) || undefined}
       aria-busy={isSending || undefined}
     >
-      <header>
-        <h2 id={props.titleId} tabIndex={-1} data-focus={!(isHigh && may("reject")) || undefined}>
-          {labels.title} <code><Text>{request.tool_name}</Text></code>
-        </h2>
-        <p className="notifier-facts">
-          <strong className="notifier-risk">{labels.risk[request.risk_level]}</strong>
-          {position > 0 && total > 1 && <span data-role="position">{labels.position(position, total)}</span>}
-          {request.expires_at !== null && !isOver && <Countdown until={request.expires_at} text={labels.expiresIn} />}
-        </p>
-      </header>
+      <h2 ref={title} id={props.titleId} tabIndex={-1} data-focus={!(isHigh && may("reject")) || undefined}>
+        {labels.title} <code><Text>{request.tool_name}</Text></code>
+      </h2>
+      <p className="notifier-facts">
+        <strong className="notifier-risk">{labels.risk[request.risk_level]}</strong>
+        {position > 0 && total > 1 && <span data-role="position">{labels.position(position, total)}</span>}
+        {request.expires_at !== null && !isOver && <Countdown until={request.expires_at} text={labels.expiresIn} />}
+      </p>
 
       {isOver && (
         <p className="notifier-over" role="status">
@@ -180,6 +185,8 @@ export function Card(props: CardProps): ReactNode {
           <label>
             {form === "edit" ? labels.edited : labels.response}
             <textarea
+              key={form}
+              autoFocus
               data-field={form}
               rows={form === "edit" ? 8 : 3}
               spellCheck={form === "respond"}
@@ -216,7 +223,7 @@ export function Card(props: CardProps): ReactNode {
           {form === "edit" && button("approve-edited", labels.approveEdited, sendEdited)}
           {form === "respond" &&
             button("send-response", labels.sendResponse, () => void send(() => client.respond(request, draft, why)))}
-          {form !== null && button("back", labels.back, () => open(null))}
+          {form !== null && button("back", labels.back, back)}
           {!isOver && (
             <button type="button" className="notifier-later" data-action="later" onClick={props.onLater}>
               {labels.later}

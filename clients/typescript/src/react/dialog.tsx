@@ -19,6 +19,9 @@ type PutAway = ReadonlyMap<string, "later" | "answered">;
 
 const NOTHING: PutAway = new Map();
 
+/** On a server, where React 18 warns of it, there is nothing to lay out. */
+const useBrowserLayoutEffect = typeof document === "undefined" ? useEffect : useLayoutEffect;
+
 /** What is told again after a pause may be answered long since, and the next event says so. */
 const SETTLE_MS = 100;
 
@@ -50,14 +53,14 @@ export function PermissionDialog({ session, labels = ENGLISH, className }: Permi
     const timer = setTimeout(() => setShown(next), SETTLE_MS);
     return () => clearTimeout(timer);
   }, [isOpen, next?.request_id]);
-  useLayoutEffect(() => {
+  useBrowserLayoutEffect(() => {
     const element = dialog.current;
     if (element === null || requestId === undefined) return;
     if (!element.open) element.showModal();
     // Not the first button, as the browser would: who types on must not answer by it.
     element.querySelector<HTMLElement>("[data-focus]")?.focus();
   }, [requestId]);
-  useLayoutEffect(() => {
+  useBrowserLayoutEffect(() => {
     if (!isOpen) return;
     const element = dialog.current;
     // Closing gives the focus back to where it was; also when the dialog is removed from the page.

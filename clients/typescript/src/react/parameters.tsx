@@ -1,4 +1,4 @@
-import { useMemo, useState, type ReactNode } from "react";
+import { useMemo, useRef, useState, type ReactNode } from "react";
 
 import { exactJson, keepsEveryNumber } from "../exact.js";
 import { flags, jsonPieces } from "../text.js";
@@ -17,6 +17,7 @@ const LONG_NUMBER = /\d{16}/;
 
 /** What will run, exactly: nothing is invisible, and nothing is left out without a word. */
 export function Parameters({ value, labels }: ParametersProps): ReactNode {
+  const box = useRef<HTMLPreElement>(null);
   const [showsAll, setShowsAll] = useState(false);
   const json = useMemo(() => exactJson(value), [value]);
   const all = useMemo(() => jsonPieces(json), [json]);
@@ -24,16 +25,29 @@ export function Parameters({ value, labels }: ParametersProps): ReactNode {
   const length = lengthOf(all);
   const hidden = length - lengthOf(shown);
   const unseen = flags(all);
+  function showAll(): void {
+    setShowsAll(true);
+    // The button that has the focus is about to go.
+    box.current?.focus();
+  }
+
   return (
     <section>
       <h3>{labels.parameters}</h3>
-      <pre className="notifier-parameters" data-role="parameters" role="group" aria-label={labels.parameters} tabIndex={0}>
+      <pre
+        ref={box}
+        className="notifier-parameters"
+        data-role="parameters"
+        role="group"
+        aria-label={labels.parameters}
+        tabIndex={0}
+      >
         <Pieces>{shown}</Pieces>
       </pre>
       {hidden > 0 && (
         <p className="notifier-warning" data-role="hidden">
           {labels.hidden(hidden)}{" "}
-          <button type="button" data-action="show-all" onClick={() => setShowsAll(true)}>
+          <button type="button" data-action="show-all" onClick={showAll}>
             {labels.showAll(length)}
           </button>
         </p>
