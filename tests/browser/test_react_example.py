@@ -1,0 +1,105 @@
+"""The example of the React integration, built and served by Vite as its README says, before a real service."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Locator, Page, expect
+from pytest_asyncio import fixture
+
+from notifier_service import Broker
+from notifier_service.demo_agent import DemoAgent, Workspace
+from notifier_service.web import Site
+from tests.browser.person import Person
+from tests.cli.processes import free_port, line_of
+
+EXAMPLE = Path(__file__).parents[2] / "clients" / "typescript" / "example"
+VITE = EXAMPLE / "node_modules" / "vite" / "bin" / "vite.js"
+NODE = shutil.which("node")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the example is built to."""
+    if NODE is None or not VITE.exists():
+        pytest.skip("the React example is not set up: make test does it where there is node, and npm")
+    return tmp_path_factory.mktemp("example")
+
+
+@fixture(loop_scope="session")
+async def url(built: Path, site: Site) -> AsyncIterator[str]:
+    """Where Vite serves the example, with ``site`` behind it."""
+    assert NODE is not None
+    if not any(built.iterdir()):
+        build = await asyncio.create_subprocess_exec(
+            NODE, VITE, "build", "--logLevel", "error", "--outDir", built, "--emptyOutDir", cwd=EXAMPLE
+        )
+        assert await build.wait() == 0
+    address = ("--host", "127.0.0.1", "--port", str(free_port()), "--strictPort")
+    preview = await asyncio.create_subprocess_exec(
+        NODE, VITE, "preview", "--outDir", built, *address,
+        cwd=EXAMPLE, env={**os.environ, "NOTIFIER_URL": site.url, "NO_COLOR": "1"}, stdin=DEVNULL, stdout=PIPE,
+    )  # fmt: skip
+    try:
+        yield (await line_of(preview.stdout, "Local:")).split()[-1]
+    finally:
+        preview.terminate()
+        await preview.wait()
+
+
+@fixture(loop_scope="session")
+async def page(url: str, person: Person) -> Page:
+    """The example, open; the person leaves before Vite does."""
+    return await person.open(url)
+
+
+@fixture(loop_scope="session")
+async def agent(broker: Broker, tmp_path: Path) -> AsyncIterator[Path]:
+    """The demonstration agent at its job, once; gives the file that it asks to write."""
+    async with asyncio.TaskGroup() as group:
+        job = group.create_task(DemoAgent(broker, Workspace(tmp_path), session_id="demo").round(1))
+        yield tmp_path / "notes" / "round-1.md"
+        job.cancel()
+
+
+def card_of(page: Page, tool_name: str) -> Locator:
+    """The card that asks about a tool, when it takes an answer."""
+    return page.locator("dialog[open] article[data-ready]").filter(has=page.get_by_role("heading", name=tool_name))
+
+
+async def test_person_approves_rejects_and_puts_off(page: Page, agent: Path) -> None:
+    await card_of(page, "write_file").locator("[data-action=approve]").click()
+    program = card_of(page, "run_program")
+    await expect(program.locator("[data-action=reject]")).to_be_focused()  # its risk is high
+    assert agent.exists()
+
+    await page.keyboard.press("Escape")
+    await page.keyboard.press("Escape")
+    await page.get_by_role("button", name="1 request waits").click()
+    await program.locator("[data-field=reason]").fill("not today")
+    await program.locator("[data-action=reject]").click()
+
+    await expect(page.get_by_text("Nothing runs.")).to_be_visible()
+    await expect(page.get_by_role("listitem").filter(has_text="write_file")).to_contain_text("notes/round-1.md")
+    await expect(page.locator("dialog[open]")).to_have_count(0)
+
+
+async def test_focus_goes_back_to_where_somebody_wrote(page: Page, broker: Broker) -> None:
+    await expect(page.locator("[data-connection=open]")).to_be_visible()
+    await page.evaluate("document.body.append(document.createElement('textarea'))")
+    await page.locator("body > textarea").focus()
+
+    request = broker.ask("demo", tool_name="write_file", parameters={"path": "a"}, risk_level="medium")
+    await expect(card_of(page, "write_file")).to_be_visible()
+    await page.keyboard.type("who types on\nanswers nothing ")
+    assert request.pending
+    await card_of(page, "write_file").locator("[data-action=approve]").click()
+
+    await expect(page.locator("body > textarea")).to_be_focused()
+    assert (await request.decision()).approved
