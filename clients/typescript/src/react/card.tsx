@@ -205,7 +205,8 @@ export function Card(props: CardProps): ReactNode {
         <p className="notifier-buttons">
           {form === null && (
             <>
-              {may("approve") && button("approve", labels.approve, () => void send(() => client.approve(request, options)))}
+              {may("approve") &&
+                button("approve", labels.approve, () => void send(() => client.approve(request, options)))}
               {may("reject") &&
                 button("reject", labels.reject, () => void send(() => client.reject(request, why)), isHigh)}
               {may("edit") &&

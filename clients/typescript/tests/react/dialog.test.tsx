@@ -258,7 +258,8 @@ describe("a request that ended otherwise", () => {
     const path = `${service.url}/api/permissions/${session}/${requests[0]!.request_id}`;
     if (status === "cancelled") await fetch(path, { method: "DELETE" });
 
-    await waitFor(() => expect(within(dialog).getAllByRole("status")[0]!.textContent).toMatch(said), { timeout: 5_000 });
+    const told = (): string => within(dialog).getAllByRole("status")[0]!.textContent;
+    await waitFor(() => expect(told()).toMatch(said), { timeout: 5_000 });
   });
 });
 
