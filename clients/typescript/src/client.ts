@@ -40,7 +40,7 @@ export interface ClientOptions extends HttpOptions {
   pollIntervalMs?: number;
   /** How long to stay with a worse transport before the better one is tried; it doubles up to 15 minutes. 60,000. */
   stepUpMs?: number;
-  /** Where the platform has none (Node before 22). */
+  /** Where the platform has none, as Node. */
   EventSource?: typeof globalThis.EventSource;
 }
 
