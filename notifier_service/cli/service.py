@@ -127,6 +127,7 @@ notifier-service demo is ready: {site.url}{site.settings.prefix}
 An agent works in session 'demo', in {workspace.folder}
 It lists and reads unasked. Before it writes a file or runs a program it asks you.
 
+  in a browser       {site.url}{site.settings.prefix}/#/s/demo
   see what it does   curl -N {base}/events/demo
   say yes            {respond} '{{"approved": true}}'
   say no             {respond} '{{"approved": false, "reason": "not today"}}'

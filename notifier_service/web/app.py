@@ -20,6 +20,7 @@ from .idempotency import IDEMPOTENCY, IdempotencyKeys
 from .jwt_auth import JwtAuth
 from .logs import AccessLog, server_log
 from .origin import cors_headers, origin_guard
+from .pages import add_pages
 from .routes import add_routes
 from .sockets import SOCKETS, Sockets
 from .tickets import TICKETS, Tickets
@@ -55,6 +56,7 @@ def create_app(
     app[CHAT] = Chat(broker, agent)
     app[IDEMPOTENCY] = IdempotencyKeys()
     add_routes(app, settings.prefix)
+    add_pages(app, settings.prefix)
     app.on_shutdown.append(_close_broker)
 
     async def clean_up(app: web.Application) -> None:

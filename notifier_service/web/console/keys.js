@@ -1,0 +1,55 @@
+// What the keys do, and the page that tells.
+
+import { button, element, isTyping } from "./element.js";
+import { t } from "./language.js";
+
+const KEYS = [
+  ["J", "next"],
+  ["K", "previous"],
+  ["A", "approve"],
+  ["R", "reject"],
+  ["E", "edit"],
+  ["P", "respond"],
+  ["?", "help"],
+  ["Esc", "close"],
+];
+
+const ACTIONS = { a: "approve", r: "reject", e: "edit", p: "respond" };
+
+export function helpDialog() {
+  const dialog = element(
+    "dialog",
+    { id: "help", "aria-labelledby": "help-title" },
+    element("h2", { id: "help-title" }, t("help.title")),
+    element(
+      "dl",
+      {},
+      KEYS.map(([key, name]) =>
+        element("div", {}, element("dt", {}, element("kbd", {}, key)), element("dd", {}, t(`help.${name}`))),
+      ),
+    ),
+    element("p", {}, t("help.note")),
+    button("close-help", t("help.done"), () => dialog.close()),
+  );
+  return dialog;
+}
+
+// `cards` gives those of the session that is shown, or null.
+export function listenToKeys(cards, dialog) {
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || event.repeat || isTyping()) return;
+    if (event.key === "?") {
+      if (dialog.open) dialog.close();
+      else dialog.showModal();
+      event.preventDefault();
+      return;
+    }
+    const shown = cards();
+    if (shown === null || document.querySelector("dialog[open]") !== null) return;
+    const key = event.key.toLowerCase();
+    if (key === "j" || key === "k") shown.move(key === "j" ? 1 : -1);
+    else if (Object.hasOwn(ACTIONS, key)) shown.selected?.press(ACTIONS[key], { isSure: event.shiftKey });
+    else return;
+    event.preventDefault();
+  });
+}

@@ -1,0 +1,28 @@
+// How a request ended, in words.
+
+import { plainText } from "./exact.js";
+import { known, t } from "./language.js";
+
+// For its card: what this page, or somebody elsewhere, has just decided. `outcome` is the record as far as it is known.
+export function outcomeText(outcome, isMine) {
+  if (outcome?.status === "expired") return t("outcome.expired");
+  if (outcome?.status === "cancelled") return t("outcome.cancelled");
+  if (!outcome?.decision) return t("outcome.gone");
+  if (!isMine) return t(`outcome.elsewhere.${outcome.decision}`, deciderOf(outcome));
+  return outcome.decision === "approve" && outcome.scope !== "once"
+    ? t("outcome.session")
+    : t(`outcome.${outcome.decision}`);
+}
+
+export function deciderOf(record) {
+  const by = record?.decided_by ?? record?.by;
+  return by === "policy" ? t("by.policy") : plainText(by ?? "?");
+}
+
+// For the history.
+export function decisionText(decision) {
+  if (decision.kind === null) return known("decision", decision.status);
+  const name =
+    decision.kind === "approve" && decision.scope && decision.scope !== "once" ? decision.scope : decision.kind;
+  return t(`decision.${name}`, deciderOf(decision));
+}

@@ -1,0 +1,154 @@
+"""The console's page and files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession, TCPConnector, web
+from aiohttp.test_utils import TestServer
+from yarl import URL
+
+from notifier_service import Broker, Settings, create_app
+from notifier_service.web import pages
+
+from .conftest import Client, MakeClient, error_of
+
+CONSOLE = Path(pages.__file__).parent / "console"
+PAGE = (CONSOLE / "index.html").read_bytes()
+TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
+FILES = sorted(path.relative_to(CONSOLE).as_posix() for path in CONSOLE.rglob("*") if path.is_file())
+
+
+async def test_the_page_is_at_the_prefix(client: Client) -> None:
+    response = await client.get("/agent_backend/")
+
+    assert response.status == 200
+    assert await response.read() == PAGE
+
+
+@pytest.mark.parametrize("file", FILES)
+async def test_every_file_of_the_console_is_served_with_its_type(client: Client, file: str) -> None:
+    response = await client.get(f"/agent_backend/console/{file}")
+
+    assert response.status == 200
+    assert response.content_type == TYPES[Path(file).suffix]
+    assert await response.read() == (CONSOLE / file).read_bytes()
+
+
+@pytest.mark.parametrize("path", ["", "console/page.js"])
+async def test_a_file_is_asked_for_with_head_too(client: Client, path: str) -> None:
+    got, asked = await client.get(f"/agent_backend/{path}"), await client.head(f"/agent_backend/{path}")
+
+    assert (asked.status, await asked.read()) == (200, b"")
+    assert asked.headers["Content-Length"] == got.headers["Content-Length"]
+
+
+@pytest.mark.parametrize("path", ["", "console/page.js"])
+async def test_a_file_that_the_browser_has_is_not_sent_again(client: Client, path: str) -> None:
+    first = await client.get(f"/agent_backend/{path}")
+    again = await client.get(f"/agent_backend/{path}", headers={"If-None-Match": first.headers["ETag"]})
+    changed = await client.get(f"/agent_backend/{path}", headers={"If-None-Match": '"another"'})
+
+    assert first.headers["Cache-Control"] == "no-cache"
+    assert (again.status, await again.read()) == (304, b"")
+    assert again.headers["ETag"] == first.headers["ETag"]
+    assert changed.status == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "none.js", "../pages.py", "..%2Fpages.py", "%2e%2e/pages.py", "%2Fetc%2Fpasswd", "client/../../pages.py",
+        "client/", "index.html%00", ".", "console.css/", "//console.css",
+    ],
+)  # fmt: skip
+async def test_nothing_but_its_files_is_given_out(client: Client, path: str) -> None:
+    response = await client.get(URL(f"/agent_backend/console/{path}", encoded=True))
+
+    assert await error_of(response) == (404, "not_found")
+
+
+async def test_the_page_may_load_and_call_nothing_but_its_own_service(client: Client) -> None:
+    headers = (await client.get("/agent_backend/")).headers
+    policy = dict(rule.split(" ", 1) for rule in headers["Content-Security-Policy"].split("; "))
+
+    assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == policy["form-action"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
+    assert (policy["require-trusted-types-for"], policy["trusted-types"]) == ("'script'", "'none'")
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_no_file_of_the_console_names_another_site(file: str) -> None:
+    text = (CONSOLE / file).read_text()
+
+    for scheme in ("https://", "http://"):
+        assert scheme not in text.replace('xmlns="http://www.w3.org/2000/svg"', "")
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if not file.startswith("client/")])
+def test_the_console_never_makes_markup_of_text(file: str) -> None:
+    text = (CONSOLE / file).read_text()
+
+    for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "DOMParser", " style="):
+        assert way not in text
+
+
+@pytest.mark.parametrize(("path", "place"), [("/agent_backend", "/agent_backend/"), ("/", "/agent_backend/")])
+async def test_who_comes_near_is_led_to_the_page(client: Client, path: str, place: str) -> None:
+    response = await client.get(path)
+
+    assert response.url.path == place
+    assert await response.read() == PAGE
+
+
+async def test_redirects_are_relative_so_that_a_proxy_may_add_a_path(client: Client) -> None:
+    for path, location in (("/agent_backend", "./agent_backend/"), ("/", "./agent_backend/")):
+        response = await client.get(path, allow_redirects=False)
+
+        assert (response.status, response.headers["Location"]) == (302, location)
+
+
+@pytest.mark.parametrize("prefix", ["", "/x", "/deep/er", "/héros"])
+async def test_the_page_is_at_every_prefix(make_client: MakeClient, prefix: str) -> None:
+    client = await make_client(prefix=prefix)
+
+    for path in (f"{prefix}/", prefix or "/", "/"):
+        response = await client.get(path)
+        assert (response.status, response.url.path) == (200, f"{prefix}/")
+
+
+async def test_the_page_is_found_where_the_service_is_mounted(broker: Broker) -> None:
+    host = web.Application()
+    host.add_subapp("/notifier/", create_app(broker, Settings()))
+
+    async with TestServer(host) as server, ClientSession(connector=TCPConnector(force_close=True)) as http:
+        for path in ("/notifier/", "/notifier/agent_backend", "/notifier/agent_backend/"):
+            async with http.get(server.make_url(path)) as response:
+                assert (response.status, response.url.path) == (200, "/notifier/agent_backend/")
+        async with http.get(server.make_url("/notifier/agent_backend/console/page.js")) as response:
+            assert response.status == 200
+
+
+async def test_the_page_needs_no_token(guarded: Client) -> None:
+    for path in ("/agent_backend/", "/agent_backend/console/page.js"):
+        assert (await guarded.get(path)).status == 200
+
+
+async def test_a_host_that_is_not_served_gets_no_page(client: Client) -> None:
+    for path in ("/agent_backend/", "/agent_backend/console/page.js", "/"):
+        response = await client.get(path, headers={"Host": "evil.example"}, allow_redirects=False)
+
+        assert await error_of(response) == (403, "forbidden")
+
+
+async def test_the_page_takes_nothing(client: Client) -> None:
+    response = await client.post("/agent_backend/", json={})
+
+    assert await error_of(response) == (405, "method_not_allowed")
+    assert response.headers["Allow"] == "GET,HEAD"
