@@ -24,15 +24,19 @@ EXAMPLE_SET_UP := $(CLIENT)/example/node_modules/.set-up
 CONSOLE_CLIENT := notifier_service/web/console/client
 NODE := $(shell node --version 2>/dev/null | grep -E '^v(2[0-9]|[3-9][0-9])')
 
-.PHONY: demo test test-python test-client check check-python check-client client bench clean
+.PHONY: demo test test-python test-client browsers check check-python check-client client bench clean
 
 demo: $(SET_UP)
 	@exec $(BIN)/notifier-service demo
 
 test: test-client test-python
 
-test-python: $(SET_UP)
+test-python: $(SET_UP) browsers
 	$(BIN)/pytest
+
+# Not pip's to install: the tests that need one are left out, and say so, where it is missing.
+browsers:
+	@scripts/browsers
 
 check: check-python check-client
 
