@@ -2,6 +2,7 @@
 # make test   set up and run every test
 # make check  style, types, structure, and that the tests of the core reach every line of it
 # make client make the types of the TypeScript client from the schema, and the client of the console, anew
+# make screenshots   the pictures of the console in docs/, made anew
 # make bench  measure it beside its peers; WORKS=fanout,paced PEERS=nchan ROUNDS=1 choose a part
 
 PYTHON ?= python3
@@ -24,7 +25,7 @@ EXAMPLE_SET_UP := $(CLIENT)/example/node_modules/.set-up
 CONSOLE_CLIENT := notifier_service/web/console/client
 NODE := $(shell node --version 2>/dev/null | grep -E '^v(2[0-9]|[3-9][0-9])')
 
-.PHONY: demo test test-python test-client browsers check check-python check-client client bench clean
+.PHONY: demo test test-python test-client browsers screenshots check check-python check-client client bench clean
 
 demo: $(SET_UP)
 	@exec $(BIN)/notifier-service demo
@@ -37,6 +38,9 @@ test-python: $(SET_UP) browsers
 # Not pip's to install: the tests that need one are left out, and say so, where it is missing.
 browsers:
 	@scripts/browsers
+
+screenshots: $(SET_UP) browsers
+	$(BIN)/python -m tests.browser.screenshots
 
 check: check-python check-client
 

@@ -18,9 +18,10 @@ from pytest_asyncio import fixture, is_async_test
 
 from notifier_service import Broker, Settings, serve
 from notifier_service.web import Site
+from tests.browser.cable import Cable
 from tests.browser.person import Person
 from tests.browser.proxy import NGINX, nginx_before
-from tests.cli.processes import Commands
+from tests.cli.processes import Commands, free_port
 
 #: Long enough for a back-off, or for two browsers that share a core; what hangs, fails before the test's own time-out.
 PATIENCE_SECONDS = 15
@@ -86,30 +87,6 @@ def engine() -> str:
     return "chromium"
 
 
-SitDown = Callable[..., Awaitable[Person]]
-
-
-@fixture(loop_scope="session")
-async def sit_down(browsers: Browsers, engine: str) -> AsyncIterator[SitDown]:
-    """Have one more person sit down at the browser; options are those of a browser context."""
-    people: list[Person] = []
-
-    async def one_more(**options: Any) -> Person:
-        people.append(await Person.at(await browsers.get(engine), **options))
-        people[-1].context.set_default_timeout(PATIENCE_SECONDS * 1000)
-        return people[-1]
-
-    yield one_more
-    async with AsyncExitStack() as stack:
-        for person in people:
-            stack.push_async_callback(person.leave)
-
-
-@fixture(loop_scope="session")
-async def person(sit_down: SitDown) -> Person:
-    return await sit_down()
-
-
 class Serving(Protocol):
     def __call__(self, **settings: Any) -> Awaitable[Site]: ...
 
@@ -155,11 +132,64 @@ class ProxyBefore(Protocol):
 @fixture(loop_scope="session")
 async def proxy_before(tmp_path: Path) -> AsyncIterator[ProxyBefore]:
     """Put nginx before a service until the test ends, and give its URL."""
-    if NGINX is None:
-        pytest.skip("nginx is not installed: scripts/browsers tells how")
     async with AsyncExitStack() as stack:
 
         async def put(service_port: int, *, holding_back: bool) -> str:
+            if NGINX is None:
+                pytest.skip("nginx is not installed: scripts/browsers tells how")
             return await stack.enter_async_context(nginx_before(service_port, tmp_path, holding_back=holding_back))
 
         yield put
+
+
+class CableTo(Protocol):
+    def __call__(self, service_port: int) -> Awaitable[Cable]: ...
+
+
+@fixture(loop_scope="session")
+async def cable_to() -> AsyncIterator[CableTo]:
+    """Lay a cable to a service; it is plugged in."""
+    laid: list[Cable] = []
+
+    async def lay(service_port: int) -> Cable:
+        laid.append(Cable(service_port, free_port()))
+        await laid[-1].plug()
+        return laid[-1]
+
+    yield lay
+    for cable in laid:
+        cable.pull()
+
+
+SitDown = Callable[..., Awaitable[Person]]
+
+
+@fixture(loop_scope="session")
+async def sit_down(
+    browsers: Browsers,
+    engine: str,
+    serving: Serving,
+    commands: Commands,
+    proxy_before: ProxyBefore,
+    cable_to: CableTo,
+) -> AsyncIterator[SitDown]:
+    """Have one more person sit down at the browser; options are those of a browser context.
+
+    People leave before the services stop that they look at, or the last thing they saw would be an error.
+    """
+    people: list[Person] = []
+
+    async def one_more(**options: Any) -> Person:
+        people.append(await Person.at(await browsers.get(engine), **options))
+        people[-1].context.set_default_timeout(PATIENCE_SECONDS * 1000)
+        return people[-1]
+
+    yield one_more
+    async with AsyncExitStack() as stack:
+        for person in people:
+            stack.push_async_callback(person.leave)
+
+
+@fixture(loop_scope="session")
+async def person(sit_down: SitDown) -> Person:
+    return await sit_down()

@@ -32,8 +32,8 @@ class Person:
         #: chromium or firefox.
         self.engine = engine
         self.problems: list[str] = []
-        #: The URL of every request, in the order in which they were made.
-        self.requested: list[str] = []
+        #: Method and URL of every request, in the order in which they were made.
+        self.requested: list[tuple[str, str]] = []
         self._allowed: list[str] = []
         context.on("console", self._console)
         context.on("weberror", self._threw)
@@ -52,6 +52,10 @@ class Person:
         page = await self.context.new_page()
         await page.goto(url)
         return page
+
+    def sent(self, path: str) -> int:
+        """How many requests were posted to a path that contains this."""
+        return sum(method == "POST" and path in url for method, url in self.requested)
 
     def may_say(self, pattern: str) -> None:
         """Allow problems that contain this, from now on and before."""
@@ -76,4 +80,4 @@ class Person:
         await dialog.dismiss()
 
     def _request(self, request: Request) -> None:
-        self.requested.append(request.url)
+        self.requested.append((request.method, request.url))

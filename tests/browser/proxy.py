@@ -34,18 +34,20 @@ http {{
     listen 127.0.0.1:{port};
     location / {{
       proxy_pass http://127.0.0.1:{service_port};
-      proxy_http_version 1.1;
       proxy_set_header Host $http_host;
-      proxy_set_header Connection "";
       proxy_buffering on;
-      {holding_back}
+      {how}
     }}
   }}
 }}
 """
 
-#: Deaf to the service's wish, and with so much room that a stream fills it only in hours.
+#: Deaf to the service's wish, with so much room that a stream fills it only in hours, and over HTTP/1.0, as by default:
+#: of a chunked answer nginx passes on whole chunks even so.
 _HOLDING_BACK = "proxy_ignore_headers X-Accel-Buffering; proxy_buffer_size 256k; proxy_buffers 8 256k;"
+
+#: As docs/reference.md advises.
+_AS_ASKED = 'proxy_http_version 1.1; proxy_set_header Connection "";'
 
 _PATIENCE_SECONDS = 10
 
@@ -66,7 +68,7 @@ async def nginx_before(service_port: int, folder: Path, *, holding_back: bool) -
             folder=folder,
             port=port,
             service_port=service_port,
-            holding_back=_HOLDING_BACK if holding_back else "",
+            how=_HOLDING_BACK if holding_back else _AS_ASKED,
         )
     )
     error_log = folder / "error.log"

@@ -32,7 +32,7 @@ async def test_page_without_problems_passes(browsers: Browsers, engine: str) -> 
 
     await person.leave()
 
-    assert person.requested[0] == PAGE
+    assert person.requested[0] == ("GET", PAGE)
 
 
 @BOTH

@@ -1,0 +1,92 @@
+"""The console in one tab, in the words of the person before it."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+from urllib.parse import quote
+
+from playwright.async_api import Locator, Page, expect
+
+from notifier_service.permissions import PermissionRequest
+from tests.browser.person import Person
+
+__all__ = ["Console"]
+
+
+class Console:
+    def __init__(self, person: Person, page: Page) -> None:
+        self.person = person
+        self.page = page
+        #: Says whether, and how, the page hears from the service.
+        self.connection = page.locator("#connection")
+        #: The cards that wait for an answer.
+        self.cards = page.locator("#cards article[data-state=open]")
+        self.timeline = page.locator("#timeline")
+
+    @classmethod
+    async def at(cls, person: Person, url: str, session_id: str = "s1") -> Self:
+        """Open a session in a new tab, and wait until it is live."""
+        console = cls(person, await person.open(f"{url}/agent_backend/#/s/{quote(session_id, safe='')}"))
+        await console.is_live()
+        return console
+
+    async def is_live(self) -> None:
+        await expect(self.connection).to_have_attribute("data-connection", "open")
+
+    async def is_not_live(self) -> None:
+        await expect(self.connection).not_to_have_attribute("data-connection", "open")
+
+    def card(self, request: PermissionRequest | str) -> Locator:
+        """The card of a request, in whatever state."""
+        request_id = request if isinstance(request, str) else request.request_id
+        return self.page.locator(f"article[data-request-id='{request_id}']")
+
+    def card_of(self, tool_name: str) -> Locator:
+        """The card of a tool that waits for an answer."""
+        return self.cards.filter(has=self.page.get_by_text(tool_name, exact=True))
+
+    async def shows(self, *requests: PermissionRequest) -> None:
+        """Wait until exactly these requests wait for an answer."""
+        await expect(self.cards).to_have_count(len(requests))
+        for request in requests:
+            await expect(self.card(request)).to_have_attribute("data-state", "open")
+
+    async def listens(self, card: Locator) -> None:
+        """Wait until a card takes clicks and keys: one that has just appeared, or moved, takes none."""
+        await expect(card).to_have_attribute("data-ready", "")
+
+    async def press(self, card: Locator, action: str) -> None:
+        """Press a button of a card, as soon as the card listens."""
+        await self.listens(card)
+        await card.locator(f"[data-action={action}]").click()
+
+    async def fill(self, card: Locator, field: str, text: str) -> None:
+        await card.locator(f"[data-field={field}]").fill(text)
+
+    def messages(self) -> Locator:
+        """What the agent said."""
+        return self.timeline.locator("li[data-kind=message]")
+
+    def events(self, event_type: str) -> Locator:
+        """The rows of a type of event that is the agent's own."""
+        return self.timeline.locator(f"li[data-event-type='{event_type}']")
+
+    async def shows_steps(self, number: int) -> None:
+        """Wait until the timeline has this many events ``step``, each once and in order, the newest on top."""
+        await expect(self.events("step")).to_have_count(number)
+        texts = (await self.events("step").all_text_contents())[::-1]
+        assert [step for step in range(number) if f"step {step}." not in texts[step]] == []
+
+    def calls(self, tool_name: str) -> Locator:
+        return self.timeline.locator(f"li[data-kind=call][data-tool-name='{tool_name}']")
+
+    async def transport(self) -> str:
+        """How the page hears from the service now."""
+        return await self.connection.get_attribute("data-transport") or ""
+
+    async def parameters(self, card: Locator) -> str:
+        """The parameters of a card as they are shown, character by character."""
+        return await card.locator("[data-role=parameters]").text_content() or ""
+
+    async def run(self, script: str) -> Any:
+        return await self.page.evaluate(script)

@@ -1,0 +1,113 @@
+"""Where tokens are wanted: the page asks for one, and it appears nowhere else."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+from playwright.async_api import expect
+from pytest_asyncio import fixture
+
+from notifier_service.web import Site
+from tests.browser.conftest import Serving, SitDown
+from tests.browser.console import Console
+from tests.browser.person import Person
+
+TOKEN = "a-long-lived-secret-of-anna"
+
+#: Browsers write every refusal to the console, also one that the page knows what to do with.
+REFUSED = "status of 40[13] "
+
+
+@fixture(loop_scope="session")
+async def guarded(serving: Serving, tmp_path: Path) -> Site:
+    tokens = tmp_path / "tokens.json"
+    tokens.write_text(
+        json.dumps(
+            [
+                {"token": TOKEN, "subject": "anna", "rights": ["approve"], "sessions": ["team-*"]},
+                {"token": "view-secret", "subject": "vera", "rights": ["view"], "sessions": ["team-*"]},
+            ]
+        )
+    )
+    return await serving(auth="tokens", tokens_file=tokens)
+
+
+async def test_page_asks_for_the_token_and_leaves_it_out_of_every_address(
+    person: Person, guarded: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    person.may_say(REFUSED)
+    request = guarded.broker.ask("team-1", tool_name="deploy", parameters={}, risk_level="medium")
+    page = await person.open(f"{guarded.url}/agent_backend/#/s/team-1")
+    console = Console(person, page)
+    await page.locator("#token-form [data-field=token]").fill(TOKEN)
+
+    await page.locator("[data-action=use-token]").click()
+
+    await console.is_live()
+    await console.press(console.card(request), "approve")
+    assert (await request.decision()).decided_by == "anna"
+    await page.reload()
+    await console.is_live()  # kept for this tab
+    assert any("ticket=" in url for _, url in person.requested)
+    assert [url for _, url in person.requested if TOKEN in url] == []
+    assert "/agent_backend/api/sse/events/team-1" in caplog.text
+    assert TOKEN not in caplog.text
+    assert TOKEN not in page.url
+
+
+async def test_token_of_the_address_is_taken_once_and_gone(person: Person, guarded: Site) -> None:
+    person.may_say(REFUSED)
+    page = await person.open(f"{guarded.url}/agent_backend/#token={TOKEN}&/s/team-1")
+
+    await Console(person, page).is_live()
+
+    assert page.url == f"{guarded.url}/agent_backend/#/s/team-1"
+    assert [url for _, url in person.requested[1:] if TOKEN in url] == []
+    await page.go_back()
+    assert TOKEN not in page.url
+
+
+async def test_wrong_token_is_refused_in_words(person: Person, guarded: Site) -> None:
+    person.may_say(REFUSED)
+    page = await person.open(f"{guarded.url}/agent_backend/#/s/team-1")
+
+    await page.locator("#token-form [data-field=token]").fill("guessed")
+    await page.locator("[data-action=use-token]").click()
+
+    await expect(page.locator("#token-form")).to_contain_text("refused")
+    await expect(page.locator("[data-field=token]")).to_be_focused()
+
+
+async def test_session_of_others_is_refused_in_words(person: Person, guarded: Site) -> None:
+    person.may_say(REFUSED)
+    page = await person.open(f"{guarded.url}/agent_backend/#token={TOKEN}&/s/private")
+
+    await expect(page.locator("body")).to_contain_text("may not see this session")
+
+
+async def test_who_may_only_look_is_told_when_an_answer_is_refused(person: Person, guarded: Site) -> None:
+    person.may_say(REFUSED)
+    request = guarded.broker.ask("team-1", tool_name="deploy", parameters={}, risk_level="medium")
+    page = await person.open(f"{guarded.url}/agent_backend/#token=view-secret&/s/team-1")
+    console = Console(person, page)
+    await console.is_live()
+
+    await console.press(console.card(request), "approve")
+
+    await expect(console.card(request).locator("[data-role=failure]")).to_be_visible()
+    assert request.pending
+
+
+async def test_token_is_not_shared_with_another_person(sit_down: SitDown, guarded: Site) -> None:
+    anna, ben = await sit_down(), await sit_down()
+    anna.may_say(REFUSED)
+    ben.may_say(REFUSED)
+    await Console(anna, await anna.open(f"{guarded.url}/agent_backend/#token={TOKEN}&/s/team-1")).is_live()
+
+    page = await ben.open(f"{guarded.url}/agent_backend/#/s/team-1")
+
+    await expect(page.locator("#token-form")).to_be_visible()
