@@ -259,7 +259,7 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
       told: (message) => this.#told(message, signal),
       asked: (kind) => {
         if (kind === "restart") this.#reader?.restart();
-        this.#tabs?.tell({ kind: "connection", connection: this.#connection });
+        this.#tellConnection();
       },
     });
     this.#tabs = tabs;
@@ -286,7 +286,7 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
       },
       (change) => {
         this.#report(change);
-        this.#tabs?.tell({ kind: "connection", connection: this.#connection });
+        this.#tellConnection();
       },
     );
     this.#reader = reader;
@@ -298,6 +298,10 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
     } finally {
       if (this.#reader === reader) this.#reader = null;
     }
+  }
+
+  #tellConnection(): void {
+    this.#tabs?.tell({ kind: "connection", connection: this.#connection, heartbeatSeconds: this.#heartbeatSeconds });
   }
 
   #reading(): Reading {
@@ -346,6 +350,7 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
         return;
       case "connection": {
         const { phase, attempt, retryAt, error } = message.connection;
+        this.#heartbeatSeconds = message.heartbeatSeconds;
         // An error crosses as a plain copy; what it says is enough to show.
         this.#report({
           phase: phase === "idle" || phase === "ended" ? "connecting" : phase,

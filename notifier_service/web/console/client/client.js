@@ -195,7 +195,7 @@ export class SessionClient {
             asked: (kind) => {
                 if (kind === "restart")
                     this.#reader?.restart();
-                this.#tabs?.tell({ kind: "connection", connection: this.#connection });
+                this.#tellConnection();
             },
         });
         this.#tabs = tabs;
@@ -220,7 +220,7 @@ export class SessionClient {
             maxReconnectAttempts: options.maxReconnectAttempts ?? Number.POSITIVE_INFINITY,
         }, (change) => {
             this.#report(change);
-            this.#tabs?.tell({ kind: "connection", connection: this.#connection });
+            this.#tellConnection();
         });
         this.#reader = reader;
         try {
@@ -235,6 +235,9 @@ export class SessionClient {
             if (this.#reader === reader)
                 this.#reader = null;
         }
+    }
+    #tellConnection() {
+        this.#tabs?.tell({ kind: "connection", connection: this.#connection, heartbeatSeconds: this.#heartbeatSeconds });
     }
     #reading() {
         const options = this.#options;
@@ -283,6 +286,7 @@ export class SessionClient {
                 return;
             case "connection": {
                 const { phase, attempt, retryAt, error } = message.connection;
+                this.#heartbeatSeconds = message.heartbeatSeconds;
                 // An error crosses as a plain copy; what it says is enough to show.
                 this.#report({
                     phase: phase === "idle" || phase === "ended" ? "connecting" : phase,
