@@ -55,7 +55,7 @@ class Browsers:
         self._started: dict[str, Browser] = {}
 
     async def get(self, engine: str) -> Browser:
-        if engine not in self._started:
+        if engine not in self._started or not self._started[engine].is_connected():  # one that crashed fails one test
             program = {"chromium": "chromium", "firefox": "firefox-esr"}[engine]
             path = shutil.which(program)
             if path is None:
