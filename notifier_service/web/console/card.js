@@ -69,7 +69,13 @@ export class Card {
     act();
   }
 
+  // Say in the page whether clicks and keys are taken now.
+  showReady() {
+    this.element.toggleAttribute("data-ready", !this.#isDeaf() && !this.#host.isDeafToKeys());
+  }
+
   tick() {
+    this.showReady();
     if (this.#confirmUntil > 0 && performance.now() > this.#confirmUntil) {
       this.#confirmUntil = 0;
       const approve = this.element.querySelector('[data-action="approve"]');
@@ -371,11 +377,10 @@ export class Card {
 
   // Show a form in the place of the buttons, and return its button that sends.
   #open(content, { field, action, text, send }) {
-    const openedAt = performance.now();
-    const guarded = () => {
-      // The second click of a double click was not meant for what has appeared under it.
-      if (performance.now() - openedAt >= DEAF_MS && !this.#isDeaf()) send();
-    };
+    // The second click of a double click was not meant for what has appeared under it.
+    this.#shownAt = performance.now();
+    this.showReady();
+    const guarded = this.#guarded(send);
     const submit = button(action, text, guarded, { class: "primary" });
     const close = () => {
       fill(this.#parts.form);
@@ -469,7 +474,8 @@ export class Card {
 
 function codePoint(character) {
   const number = character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0");
-  return /[\p{L}\p{N}\p{P}\p{S}]/u.test(character) ? `${character} (U+${number})` : `U+${number}`;
+  const isSeen = plainText(character) === character && /[\p{L}\p{N}\p{P}\p{S}]/u.test(character);
+  return isSeen ? `${character} (U+${number})` : `U+${number}`;
 }
 
 function wide(text) {

@@ -126,10 +126,15 @@ export class Cards {
       first.select({ isShown: false });
   }
 
+  #showReady() {
+    for (const card of this.#cards.values()) card.showReady();
+  }
+
   // The keys pass on to the next one; a second press of the same key was not meant for it.
   #settled(card) {
     if (this.#selected === card) {
       this.#passedUntil = performance.now() + DEAF_MS;
+      this.#showReady();
       const all = [...this.#cards.values()];
       const later = all.slice(all.indexOf(card)).find((each) => each.state === "open");
       this.#mark(later ?? this.#open()[0] ?? null);
@@ -167,6 +172,7 @@ export class Cards {
       card.element.remove();
     }
     this.#movedUntil = now + DEAF_MS;
+    this.#showReady();
     this.#retitle();
     // Who was in what has gone goes on with what the keys are about now.
     if (hadFocus) this.selected?.select();

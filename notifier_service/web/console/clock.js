@@ -6,12 +6,12 @@ export function now() {
   return Date.now() + (offset ?? 0);
 }
 
-// A heartbeat is from this moment; an event may have been waiting for long, so the latest is the best.
+// A heartbeat is from this moment. An event may be an hour old, so it only tells that the clock here is behind.
 export function heard(event) {
   if (event.type === "heartbeat" && typeof event.timestamp === "number") {
     offset = event.timestamp * 1000 - Date.now();
     return;
   }
   const at = Date.parse(event.data?.timestamp ?? "");
-  if (!Number.isNaN(at)) offset = Math.max(offset ?? -Infinity, at - Date.now());
+  if (!Number.isNaN(at)) offset = Math.max(offset ?? 0, at - Date.now());
 }
