@@ -253,7 +253,14 @@ async def test_of_many_problems_the_first_twenty_are_told(client: Client) -> Non
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/nothing", "/agent_backend", "/agent_backend/", f"{API}/", f"{API}/sse/events/", f"{API}/sessions/"],
+    [
+        "/nothing",
+        "/agent_backend/nothing",
+        "/agent_backend/console/",
+        f"{API}/",
+        f"{API}/sse/events/",
+        f"{API}/sessions/",
+    ],
 )
 async def test_a_path_that_is_none_is_not_found(client: Client, path: str) -> None:
     response = await client.get(URL(path, encoded=True))
