@@ -11,8 +11,8 @@ BIN := $(VENV)/bin
 SET_UP := $(VENV)/.set-up
 
 # The core: what knows no HTTP, no environment and no terminal.
-CORE_MODULES := broker chat delivery errors event_log events limits metrics notifier parameters permissions policy reading results \
-	session tool_wrapper
+CORE_MODULES := broker chat delivery denials errors event_log events limits metrics notifier parameters permissions policy reading \
+	results risk session tool_wrapper
 comma := ,
 space := $(subst ,, )
 CORE := $(subst $(space),$(comma),$(CORE_MODULES:%=notifier_service/%.py))

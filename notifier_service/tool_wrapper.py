@@ -17,7 +17,8 @@ from typing import Any, TypeVar, get_args
 from pydantic import TypeAdapter
 
 from .broker import Broker, process_broker
-from .errors import BrokerClosed, DenialOutcome, InvalidInput, LimitReached, NotifierError, TooLarge, ToolDenied
+from .denials import denial_by_error, denial_by_record
+from .errors import BrokerClosed, InvalidInput, LimitReached, NotifierError, TooLarge, ToolDenied
 from .events import PermissionRecord, ToolProgress, ToolResult, ToolStatus, utc_now, utc_text
 from .limits import RiskLevel
 from .parameters import canonical_json, jsonable
@@ -138,7 +139,7 @@ class ToolWrapper:
         try:
             return freeze()
         except InvalidInput as error:
-            denial = _denial_of(tool_name, error)
+            denial = denial_by_error(tool_name, error)
             self._new_call(tool_name, "high").ended("denied", outcome=denial.outcome, reason=str(denial))
             raise denial from error
 
@@ -219,7 +220,7 @@ class ToolWrapper:
                 return None
             request = self._ask(call, parameters, (*risk_reasons, *verdict.reasons))
         except (BrokerClosed, LimitReached, TooLarge, InvalidInput) as error:
-            raise _denial_of(call.tool_name, error) from error
+            raise denial_by_error(call.tool_name, error) from error
         try:
             record = await request.decision()
         except asyncio.CancelledError:
@@ -227,7 +228,7 @@ class ToolWrapper:
             raise
         if record.approved or record.decision == "respond":
             return record
-        raise _denial(record)
+        raise denial_by_record(record)
 
     def _ask(self, call: _Call, parameters: dict[str, Any], risk_reasons: tuple[str, ...]) -> PermissionRequest:
         return call.broker.ask(
@@ -274,7 +275,7 @@ class _Call:
         try:
             self.broker.publish_nowait(self._session_id, "tool_status", self._status("executing", details))
         except BrokerClosed as error:
-            raise _denial_of(self.tool_name, error) from error
+            raise denial_by_error(self.tool_name, error) from error
 
     def progress(self, progress: float, total: float | None, message: str | None) -> None:
         try:
@@ -457,33 +458,3 @@ def _signature(target: Callable[..., Any]) -> inspect.Signature | None:
         return inspect.signature(target)
     except (ValueError, TypeError):
         return None  # some built-ins tell nothing
-
-
-def _denial(record: PermissionRecord) -> ToolDenied:
-    """What the agent is told: who or what denied the call, and a person's reason word for word."""
-    name, reason = record.tool_name, record.reason
-    outcome: DenialOutcome
-    if record.status == "expired":
-        outcome, text = "expired", f"{name} did not run: {reason} ({record.viewers} could see the request)."
-    elif record.status == "cancelled":
-        outcome, text = "cancelled", f"{name} did not run: the request was cancelled because {reason}."
-    elif record.decided_by == "policy":
-        outcome, text = "policy", f"{name} did not run: the policy denies it ({reason})."
-    else:
-        outcome, text = (
-            "rejected",
-            f"{name} did not run: rejected by {record.decided_by}" + (f": {reason}" if reason else "."),
-        )
-    return ToolDenied(
-        text,
-        outcome=outcome,
-        reason=reason if outcome == "rejected" else None,
-        request_id=record.request_id,
-    )
-
-
-def _denial_of(tool_name: str, error: NotifierError) -> ToolDenied:
-    outcome: DenialOutcome = (
-        "limit" if isinstance(error, LimitReached) else "unavailable" if isinstance(error, BrokerClosed) else "invalid"
-    )
-    return ToolDenied(f"{tool_name} did not run: {error.message}", outcome=outcome)

@@ -1,0 +1,1 @@
+"""MCP on the wire: message by message, without an SDK."""

@@ -1,0 +1,73 @@
+"""How risky an MCP server says that its tools are, read from their annotations.
+
+Annotations are hints of a server that nobody vouches for, so what is missing counts as the worst: that is what the
+protocol's own defaults say (not read-only, destructive, open to the world).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from .limits import RiskLevel
+
+__all__ = ["RatedRisk", "risk_of_annotations", "risk_of_tool"]
+
+
+class RatedRisk(NamedTuple):
+    """A level, and why it is that: sentences for a person."""
+
+    level: RiskLevel
+    reasons: tuple[str, ...]
+
+
+def risk_of_tool(tool: Any) -> RatedRisk:
+    """Rate a tool as ``tools/list`` gives it, or None for one that the server does not list.
+
+    A tool is a mapping with the names of the wire, or an object of the SDK (1.x: ``readOnlyHint``, 2.x:
+    ``read_only_hint``).
+    """
+    if tool is None:
+        return RatedRisk("high", ("the server lists no tool of that name",))
+    return risk_of_annotations(_get(tool, "annotations"))
+
+
+def risk_of_annotations(annotations: Any) -> RatedRisk:
+    """Rate a tool by its ``ToolAnnotations``, given as a mapping, an object of the SDK, or None."""
+    read_only = _hint(annotations, "readOnlyHint", "read_only_hint")
+    destructive = _hint(annotations, "destructiveHint", "destructive_hint")
+    open_world = _hint(annotations, "openWorldHint", "open_world_hint")
+    if read_only is None and destructive is None and open_world is None:
+        return RatedRisk("high", ("the server does not say what the tool may do",))
+    reach = (
+        "the server says that it stays within its own system"
+        if open_world is False
+        else "the server says that it reaches the outside world"
+        if open_world
+        else "the server does not say that it stays within its own system"
+    )
+    if read_only is True:
+        return RatedRisk("low" if open_world is False else "medium", ("the server says that it only reads", reach))
+    if destructive is False:
+        return RatedRisk(
+            "medium" if open_world is False else "high", ("the server says that it destroys nothing", reach)
+        )
+    worst = (
+        "the server says that it may destroy something"
+        if destructive
+        else "the server does not say that it destroys nothing"
+    )
+    return RatedRisk("high", (worst, reach))
+
+
+def _hint(annotations: Any, *names: str) -> bool | None:
+    """A hint that is really a boolean: a server that says 1 or "true" has said nothing."""
+    for name in names:
+        value = _get(annotations, name)
+        if isinstance(value, bool):
+            return value
+    return None
+
+
+def _get(source: Any, name: str) -> Any:
+    return source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
