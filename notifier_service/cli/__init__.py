@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from .. import __version__
 from ..errors import NotifierError, ServiceUnavailable
-from . import schema, scripts, service, token
+from . import gateway, schema, scripts, service, token
 
 __all__ = ["main"]
 
@@ -78,4 +78,5 @@ def _parser() -> argparse.ArgumentParser:
     scripts.add_commands(commands)
     token.add_commands(commands)
     schema.add_commands(commands)
+    gateway.add_commands(commands)
     return parser

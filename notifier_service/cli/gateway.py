@@ -1,0 +1,127 @@
+"""``gateway``: between an MCP client and an MCP server, so that a person is asked before a tool runs."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import re
+import secrets
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import PurePath
+from typing import Any
+
+from pydantic import ValidationError
+
+from ..client import Client
+from ..errors import InvalidInput
+from ..mcp.asker import Asker, BrokerAsker, ServiceAsker
+from ..mcp.stdio_relay import StdioRelay
+from ..session import check_session_id
+from ..settings import Settings
+from ..web import serve
+
+__all__ = ["add_commands"]
+
+#: Programs that are started only to run another one, which is what people know.
+_LAUNCHERS = frozenset(
+    {"npx", "node", "bunx", "bun", "deno", "uvx", "uv", "pipx", "python", "python3", "docker", "env"}
+)
+
+
+def add_commands(commands: Any) -> None:
+    gateway = commands.add_parser(
+        "gateway",
+        help="ask before a tool of an MCP server runs",
+        description="Stand between an MCP client and an MCP server, and ask a person before a tool runs.",
+    )
+    kinds = gateway.add_subparsers(title="kinds", metavar="KIND", required=True)
+    stdio = kinds.add_parser(
+        "stdio",
+        help="before a server that a command starts",
+        description="Start an MCP server and stand between it and the client on standard input and output. Without "
+        "--service the service and its console run in this process, on a free port of this machine; where, "
+        "standard error tells.",
+        usage="%(prog)s [OPTION ...] -- COMMAND [ARGUMENT ...]",
+    )
+    add_options(stdio)
+    stdio.add_argument("server", nargs="+", metavar="COMMAND", help="the server's command, behind --")
+    stdio.set_defaults(command=_stdio, is_server=True)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of every kind of gateway."""
+    parser.add_argument("--service", metavar="URL", help="a running service with its prefix, to be asked")
+    parser.add_argument("--session", type=_session_id, metavar="ID", help="the session to ask in (made up)")
+    parser.add_argument(
+        "--token",
+        default=os.environ.get("NOTIFIER_TOKEN"),
+        help="for --service, with the right to produce; better set as NOTIFIER_TOKEN, where ps does not show it",
+    )
+    parser.add_argument(
+        "--approval-timeout",
+        type=_seconds,
+        metavar="SECONDS",
+        help="deny what nobody answered in time (55; for claude-code as long as the service waits)",
+    )
+
+
+async def _stdio(arguments: argparse.Namespace) -> int:
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="notifier-service gateway: %(message)s")
+    session_id = arguments.session or made_up_session(arguments.server)
+    try:
+        async with asker(arguments, session_id) as asked:
+            return await StdioRelay(asked, approval_seconds=arguments.approval_timeout).run(arguments.server)
+    except ValidationError as error:
+        problem = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(map(str, problem["loc"]))
+        print(f"notifier-service: setting {place}: {problem['msg']}", file=sys.stderr)
+        return 2
+
+
+@asynccontextmanager
+async def asker(arguments: argparse.Namespace, session_id: str) -> AsyncIterator[Asker]:
+    """Who is asked: the service at ``--service``, or one that runs here as long as this lasts."""
+    if arguments.service is not None:
+        async with (
+            Client(arguments.service, token=arguments.token) as client,
+            ServiceAsker(client, session_id) as asked,
+        ):
+            _say(client.url, session_id)
+            yield asked
+    else:
+        settings = Settings(host="127.0.0.1", port=0, auth="none", log_level="warning")
+        async with serve(settings=settings) as site:
+            _say(site.url + settings.prefix, session_id)
+            yield BrokerAsker(site.broker, session_id)
+
+
+def made_up_session(command: Sequence[str]) -> str:
+    """A session id that people recognise, and that no other run has."""
+    words = [word for word in command if not word.startswith("-")]
+    names = [PurePath(word).name for word in words]
+    name = next((name for name in names if name not in _LAUNCHERS), "server")
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:60].strip("-")
+    return f"mcp-{name or 'server'}-{secrets.token_hex(2)}"
+
+
+def _say(url: str, session_id: str) -> None:
+    print(
+        f"notifier-service gateway: session {session_id}, answer at {url}/#/s/{session_id}", file=sys.stderr, flush=True
+    )
+
+
+def _session_id(text: str) -> str:
+    try:
+        return check_session_id(text)
+    except InvalidInput as error:
+        raise argparse.ArgumentTypeError(error.message) from None
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds <= 30 * 86400:
+        raise argparse.ArgumentTypeError("a number of seconds from above 0 to 30 days is needed")
+    return seconds

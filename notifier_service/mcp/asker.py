@@ -1,0 +1,313 @@
+"""Who is asked whether a call may run: the broker of this process, or a running service."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, NamedTuple, Protocol, Self
+
+from ..broker import Broker
+from ..client import Client
+from ..denials import denial_by_error, denial_by_record
+from ..errors import (
+    BrokerClosed,
+    InvalidInput,
+    LimitReached,
+    NotifierError,
+    ServiceRefused,
+    ServiceUnavailable,
+    TooLarge,
+    ToolDenied,
+)
+from ..events import EventData, ToolStatus, dump
+from ..limits import Limits, RiskLevel
+
+__all__ = ["Asker", "BrokerAsker", "Permission", "Question", "ServiceAsker"]
+
+_log = logging.getLogger("notifier_service.mcp")
+
+#: The service has so long to answer, and so long to come back after it has gone: together less than 30 s.
+_ANSWER_SECONDS = 5.0
+_ASK_PATIENCE_SECONDS = 5.0
+_WAIT_PATIENCE_SECONDS = 15.0
+_HOLD_SECONDS = 10.0
+_PAUSE_SECONDS = 0.5
+
+_MAX_OUTBOX = 1000
+_MAX_BATCH = 50
+_MAX_BATCH_BYTES = 512 * 1024
+_FAREWELL_SECONDS = 2.0
+
+
+class Question(NamedTuple):
+    """May this call run?"""
+
+    tool_name: str
+    parameters: dict[str, Any]
+    risk_level: RiskLevel
+    risk_reasons: Sequence[str]
+    tool_call_id: str
+    timeout_seconds: float | None
+
+
+class Permission(NamedTuple):
+    """How a call goes on: as it is, with a person's edit, or with a person's response in its place."""
+
+    edited: dict[str, Any] | None = None
+    response: str | None = None
+    decided_by: str | None = None
+
+
+class Asker(Protocol):
+    """One session of a service, as the gateway sees it."""
+
+    @property
+    def max_event_bytes(self) -> int: ...
+
+    def allows(self, tool_name: str, risk_level: RiskLevel) -> bool:
+        """Whether the policy is known to let such a call run unasked. Never waits."""
+
+    async def ask(self, question: Question) -> Permission:
+        """Wait for the answer. Raises ``ToolDenied``; cancelled, it withdraws the request."""
+
+    def tell(self, event_type: str, event: EventData) -> None:
+        """Publish an event. Never waits, never raises."""
+
+
+class BrokerAsker:
+    """A session of the broker in this process."""
+
+    def __init__(self, broker: Broker, session_id: str) -> None:
+        self._broker = broker
+        self._session_id = session_id
+
+    @property
+    def max_event_bytes(self) -> int:
+        return self._broker.limits.max_event_bytes
+
+    def allows(self, tool_name: str, risk_level: RiskLevel) -> bool:
+        try:
+            return self._broker.open(self._session_id).judge(tool_name, risk_level).effect == "allow"
+        except NotifierError:
+            return False  # to ask will say why
+
+    async def ask(self, question: Question) -> Permission:
+        try:
+            verdict = self._broker.open(self._session_id).judge(question.tool_name, question.risk_level)
+            if verdict.effect == "allow":
+                return Permission()
+            request = self._broker.ask(
+                self._session_id,
+                tool_name=question.tool_name,
+                parameters=question.parameters,
+                risk_level=question.risk_level,
+                risk_reasons=(*question.risk_reasons, *verdict.reasons),
+                tool_call_id=question.tool_call_id,
+                timeout_seconds=question.timeout_seconds,
+                announce_status=True,
+            )
+        except (BrokerClosed, LimitReached, TooLarge, InvalidInput) as error:
+            raise denial_by_error(question.tool_name, error) from error
+        try:
+            record = await request.decision()
+        except asyncio.CancelledError:
+            request.cancel("the call was cancelled")
+            raise
+        return _permission(dict(record))
+
+    def tell(self, event_type: str, event: EventData) -> None:
+        try:
+            self._broker.publish_nowait(self._session_id, event_type, event)
+        except NotifierError as error:
+            _log.warning("%s was not published: %s", event_type, error)
+
+
+class ServiceAsker:
+    """A session of a service that runs elsewhere, an async context manager.
+
+    Its policy decides, so each call is a question. While it is away every call is denied; events are sent beside the
+    calls, and the oldest are dropped when too many wait.
+    """
+
+    max_event_bytes = Limits().max_event_bytes
+
+    def __init__(self, client: Client, session_id: str) -> None:
+        self._client = client
+        self._session_id = session_id
+        self._outbox: deque[tuple[str, EventData]] = deque(maxlen=_MAX_OUTBOX)
+        self._has_mail = asyncio.Event()
+        self._withdrawals: set[asyncio.Task[None]] = set()
+        self._is_away = False
+        self._is_leaving = False
+        self._publisher: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._publisher = asyncio.create_task(self._publish())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._publisher is not None  # entered
+        self._is_leaving = True
+        self._has_mail.set()
+        tasks = {self._publisher, *self._withdrawals}
+        await asyncio.wait(tasks, timeout=_FAREWELL_SECONDS)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def allows(self, tool_name: str, risk_level: RiskLevel) -> bool:
+        return False
+
+    async def ask(self, question: Question) -> Permission:
+        posted = asyncio.ensure_future(self._post(question))
+        try:
+            record = await asyncio.shield(posted)
+        except asyncio.CancelledError:
+            self._withdraw(posted)
+            raise
+        except NotifierError as error:
+            raise _denial(question, error) from error
+        if record.get("status") != "pending":
+            return _permission(record)
+        details = {
+            "parameters": question.parameters,
+            "risk_level": question.risk_level,
+            "request_id": record["request_id"],
+        }
+        waiting = ToolStatus(
+            status="waiting_permission",
+            tool_name=question.tool_name,
+            tool_call_id=question.tool_call_id,
+            details=details,
+        )
+        self.tell("tool_status", waiting)
+        try:
+            record = await self._decided(record["request_id"])
+        except asyncio.CancelledError:
+            self._withdraw(posted)
+            raise
+        except NotifierError as error:
+            self._withdraw(posted)
+            raise _denial(question, error) from error
+        return _permission(record)
+
+    def tell(self, event_type: str, event: EventData) -> None:
+        self._outbox.append((event_type, event))
+        self._has_mail.set()
+
+    async def _post(self, question: Question) -> dict[str, Any]:
+        """Register the request. An answer that got lost is asked for again, and is the same."""
+
+        async def post() -> dict[str, Any]:
+            return await self._client.ask(
+                self._session_id,
+                question.tool_name,
+                question.parameters,
+                idempotency_key=question.tool_call_id,
+                risk_level=question.risk_level,
+                tool_call_id=question.tool_call_id,
+                **({} if question.timeout_seconds is None else {"timeout_seconds": question.timeout_seconds}),
+            )
+
+        return await self._patiently(post, _ANSWER_SECONDS, _ASK_PATIENCE_SECONDS)
+
+    async def _decided(self, request_id: str) -> dict[str, Any]:
+        async def held() -> dict[str, Any]:
+            return await self._client.request(self._session_id, request_id, wait_seconds=_HOLD_SECONDS)
+
+        while True:
+            record = await self._patiently(held, _HOLD_SECONDS + _ANSWER_SECONDS, _WAIT_PATIENCE_SECONDS)
+            if record.get("status") != "pending":
+                return record
+
+    async def _patiently(
+        self, call: Callable[[], Awaitable[dict[str, Any]]], answer_seconds: float, patience_seconds: float
+    ) -> dict[str, Any]:
+        """Call again while the service is away, for so long after the first call began that failed."""
+        began: float | None = None
+        while True:
+            called_at = time.monotonic()
+            try:
+                async with asyncio.timeout(answer_seconds):
+                    record = await call()
+                self._is_away = False
+                return record
+            except ServiceRefused as error:
+                if error.status != 429 and error.status < 500:
+                    raise
+                away: NotifierError = error
+            except TimeoutError:
+                away = ServiceUnavailable(f"The service at {self._client.url} does not answer in time.")
+            except ServiceUnavailable as error:
+                away = error
+            began = called_at if began is None else began
+            if time.monotonic() + _PAUSE_SECONDS > began + patience_seconds or self._is_away:
+                # Who knows it to be away does not wait for it at every call.
+                self._is_away = True
+                raise away
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    def _withdraw(self, posted: asyncio.Future[dict[str, Any]]) -> None:
+        """Take back what was asked, or is being asked, beside whatever else happens."""
+
+        async def withdraw() -> None:
+            with suppress(NotifierError, TimeoutError):
+                record = await posted
+                async with asyncio.timeout(_ANSWER_SECONDS):
+                    await self._client.cancel(self._session_id, record["request_id"])
+
+        task = asyncio.create_task(withdraw())
+        self._withdrawals.add(task)
+        task.add_done_callback(self._withdrawals.discard)
+
+    async def _publish(self) -> None:
+        while True:
+            if not self._outbox:
+                if self._is_leaving:
+                    return
+                self._has_mail.clear()
+                await self._has_mail.wait()
+                continue
+            batch = self._batch()
+            try:
+                async with asyncio.timeout(_ANSWER_SECONDS):
+                    await self._client.publish(self._session_id, batch)
+            except (ServiceUnavailable, TimeoutError):
+                # What a service did not see while it was away is over when it is back.
+                _log.warning("%d events were lost: the service does not answer", len(batch))
+            except NotifierError as error:
+                _log.warning("%d events were refused: %s", len(batch), error)
+
+    def _batch(self) -> list[dict[str, Any]]:
+        batch: list[dict[str, Any]] = []
+        size = 0
+        while self._outbox and len(batch) < _MAX_BATCH and size < _MAX_BATCH_BYTES:
+            event_type, event = self._outbox.popleft()
+            size += len(dump(event))
+            batch.append({"type": event_type, "data": event.model_dump(mode="json")})
+        return batch
+
+
+def _permission(record: Mapping[str, Any]) -> Permission:
+    """How the call goes on that a settled request is about, or its denial."""
+    decision, decided_by = record.get("decision"), record.get("decided_by")
+    if record.get("approved") is True and decision == "approve":
+        return Permission(decided_by=decided_by)
+    if record.get("approved") is True and decision == "edit" and isinstance(record.get("parameters"), dict):
+        return Permission(edited=record["parameters"], decided_by=decided_by)
+    if decision == "respond" and isinstance(record.get("response"), str):
+        return Permission(response=record["response"], decided_by=decided_by)
+    raise denial_by_record(record)
+
+
+def _denial(question: Question, error: NotifierError) -> ToolDenied:
+    if isinstance(error, ServiceUnavailable) or (isinstance(error, ServiceRefused) and error.status >= 500):
+        return ToolDenied(f"{question.tool_name} did not run: {error.message}", outcome="unavailable")
+    return denial_by_error(question.tool_name, error)

@@ -1,0 +1,294 @@
+"""The gate before a server's tools: rate a call, ask about it, and tell the session what becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeGuard
+
+from ..errors import InvalidInput, ToolDenied
+from ..events import ToolProgress, ToolResult, ToolStatus, utc_now, utc_text
+from ..limits import RiskLevel
+from ..parameters import canonical_json, jsonable
+from ..results import shown_parameters, shown_result
+from .asker import Asker, Permission, Question
+from .catalog import Catalog
+from .message import ToolCall, denial_answer, heartbeat, replacement_answer
+
+__all__ = ["Answer", "Gate", "Run"]
+
+#: Most clients give up after 60 s, whatever progress they hear.
+_APPROVAL_SECONDS = 55.0
+#: Clients that wait as long as progress comes, with no limit of their own.
+_PATIENT_CLIENTS = frozenset({"claude-code"})
+_HEARTBEAT_SECONDS = 10.0
+#: What a service may take to say that the time is over, before the gate says it.
+_GRACE_SECONDS = 2.0
+
+_MAX_ROUNDS = 1000
+_ROUND_SECONDS = 600.0
+
+
+class Answer(NamedTuple):
+    """The call does not run; the client gets this in its place."""
+
+    text: bytes
+
+
+class Run:
+    """A call that may run. ``text`` is what goes to the server; the rest tells the session what becomes of it."""
+
+    def __init__(self, gate: Gate, call: ToolCall, story: _Story, arguments: dict[str, Any], text: bytes) -> None:
+        self.call = call
+        self.text = text
+        self._gate = gate
+        self._story = story
+        self._arguments = arguments
+
+    def begins(self) -> None:
+        """It has been sent to the server."""
+        self._story.begins(self._arguments)
+
+    def progress(self, params: Mapping[str, Any]) -> None:
+        """The server told how far it is."""
+        self._story.progress(params)
+
+    def ends(self, response: Mapping[str, Any]) -> None:
+        """The server has answered."""
+        result = response.get("result")
+        if isinstance(result, Mapping) and result.get("resultType") == "input_required":
+            self._gate._expect_retry(self.call, result.get("requestState"), self._arguments)
+            self._story.ended("completed", input_required=True)
+            return
+        self._story.result(response)
+
+    def cancelled(self) -> None:
+        """The client has lost interest, or the server is gone."""
+        self._story.ended("cancelled")
+
+
+class Gate:
+    """Lets one client's calls of one server's tools through, or denies them.
+
+    What is judged and shown is what ``Run.text`` says. ``client_name`` is what the client called itself when it
+    connected; ``approval_seconds`` bounds how long a person may take, None for what is known of the client.
+    """
+
+    def __init__(
+        self,
+        asker: Asker,
+        catalog: Catalog,
+        *,
+        approval_seconds: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.client_name: str | None = None
+        self.catalog = catalog
+        self._asker = asker
+        self._approval_seconds = approval_seconds
+        self._clock = clock
+        self._rounds: OrderedDict[tuple[str, bytes], _Round] = OrderedDict()
+
+    def admit_nowait(self, call: ToolCall) -> Run | None:
+        """Let a call through that runs unasked; None for one that ``admit`` must look at."""
+        expected = self._expected(call)
+        if expected is not None:
+            return self._run(call, _Story(self._asker, call, expected.risk_level), expected.arguments)
+        tool = self.catalog.look_up(call.name)
+        if tool is None or not self._asker.allows(call.name, tool.risk.level):
+            return None
+        return self._run(call, _Story(self._asker, call, tool.risk.level), None)
+
+    async def admit(self, call: ToolCall, beat: Callable[[bytes], None]) -> Run | Answer:
+        """Wait until it is known what becomes of a call. ``beat`` takes the progress that the client is told.
+
+        Cancelled, it withdraws what it asked, and nothing runs.
+        """
+        run = self.admit_nowait(call)
+        if run is not None:
+            return run
+        story = _Story(self._asker, call, "high")
+        heart = _Heart(call, beat)
+        try:
+            permission = await self._permission(call, story)
+            if permission.response is not None:
+                tool = self.catalog.look_up(call.name)
+                story.answered(permission.response, permission.decided_by)
+                return Answer(
+                    replacement_answer(call, permission.response, structured=tool is not None and tool.is_structured)
+                )
+            return self._run(call, story, permission.edited)
+        except ToolDenied as denial:
+            story.denied(denial)
+            return Answer(denial_answer(call, str(denial)))
+        except asyncio.CancelledError:
+            story.ended("cancelled")
+            raise
+        finally:
+            heart.stop()
+
+    async def _permission(self, call: ToolCall, story: _Story) -> Permission:
+        seconds = self._seconds_for(call)
+        began = self._clock()
+        try:
+            async with asyncio.timeout(None if seconds is None else seconds + _GRACE_SECONDS):
+                tool = await self.catalog.find(call.name, call.era)
+                story.risk_level = tool.risk.level
+                left = None if seconds is None else max(1.0, seconds - (self._clock() - began))
+                try:
+                    parameters = jsonable(call.arguments)
+                except InvalidInput as error:
+                    raise ToolDenied(f"{call.name} did not run: {error.message}", outcome="invalid") from error
+                return await self._asker.ask(
+                    Question(
+                        call.name, parameters, tool.risk.level, tool.risk.reasons, story.tool_call_id,
+                        None if left is None else round(left, 3),
+                    )
+                )  # fmt: skip
+        except TimeoutError:
+            raise ToolDenied(
+                f"{call.name} did not run: nobody approved it within {seconds:g} s.", outcome="expired"
+            ) from None
+
+    def _seconds_for(self, call: ToolCall) -> float | None:
+        if self._approval_seconds is not None:
+            return self._approval_seconds
+        is_patient = (call.client_name or self.client_name) in _PATIENT_CLIENTS
+        return None if is_patient else _APPROVAL_SECONDS
+
+    def _run(self, call: ToolCall, story: _Story, edited: dict[str, Any] | None) -> Run:
+        return Run(self, call, story, call.arguments if edited is None else edited, call.text(edited))
+
+    def _expect_retry(self, call: ToolCall, state: Any, arguments: dict[str, Any]) -> None:
+        """The server wants more from the client, which will send the same call again: it is approved already."""
+        self._rounds[_round_key(call, state)] = _Round(
+            self._clock() + _ROUND_SECONDS, None if arguments is call.arguments else arguments
+        )
+        while len(self._rounds) > _MAX_ROUNDS:
+            self._rounds.popitem(last=False)
+
+    def _expected(self, call: ToolCall) -> _Round | None:
+        """Whether the call goes on with one that was let through; once."""
+        if not (call.is_retry and self._rounds):
+            return None
+        found = self._rounds.pop(_round_key(call, call.params.get("requestState")), None)
+        return found if found is not None and found.until > self._clock() else None
+
+
+class _Round(NamedTuple):
+    """A call that was let through and will come again."""
+
+    until: float
+    arguments: dict[str, Any] | None
+    risk_level: RiskLevel = "high"
+
+
+def _round_key(call: ToolCall, state: Any) -> tuple[str, bytes]:
+    try:
+        return call.name, canonical_json([call.arguments, state])
+    except (ValueError, TypeError):
+        return call.name, secrets.token_bytes(16)  # what has no form is never met again
+
+
+class _Heart:
+    """Tells a client that asked for progress that its call is alive, as long as it waits."""
+
+    def __init__(self, call: ToolCall, beat: Callable[[bytes], None]) -> None:
+        self._call = call
+        self._beat = beat
+        self._count = 0
+        self._timer: asyncio.TimerHandle | None = None
+        if call.progress_token is not None:
+            self._arm()
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _arm(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(_HEARTBEAT_SECONDS, self._beats)
+
+    def _beats(self) -> None:
+        token = self._call.progress_token
+        assert token is not None  # or it was never armed
+        self._count += 1
+        self._arm()
+        self._beat(heartbeat(token, self._count, f"{self._call.name} waits for a person to decide"))
+
+
+class _Story:
+    """What the session is told of one call."""
+
+    def __init__(self, asker: Asker, call: ToolCall, risk_level: RiskLevel) -> None:
+        self.risk_level: RiskLevel = risk_level
+        self.tool_call_id = "call_" + secrets.token_urlsafe(12)
+        self._asker = asker
+        self._tool_name = call.name
+        self._began = time.monotonic()
+        self._over = False
+
+    def begins(self, arguments: Mapping[str, Any]) -> None:
+        self._began = time.monotonic()
+        shown = shown_parameters(arguments, max_bytes=self._asker.max_event_bytes)
+        self._tell("executing", {**shown, "risk_level": self.risk_level, "start_time": utc_text(utc_now())})
+
+    def progress(self, params: Mapping[str, Any]) -> None:
+        progress, total, message = (params.get(key) for key in ("progress", "total", "message"))
+        if self._over or not _is_number(progress):
+            return
+        event = ToolProgress(
+            tool_name=self._tool_name,
+            tool_call_id=self.tool_call_id,
+            progress=float(progress),
+            total=float(total) if _is_number(total) else None,
+            message=message[:4096] if isinstance(message, str) else None,
+        )
+        self._asker.tell("tool_progress", event)
+
+    def result(self, response: Mapping[str, Any]) -> None:
+        error = response.get("error")
+        result = response.get("result")
+        if error is not None:
+            said = error.get("message") if isinstance(error, Mapping) else None
+            text = said[:2000] if isinstance(said, str) else "the server answered with an error"
+            self._ends(None, success=False, error=text)
+        else:
+            self._ends(result, success=not (isinstance(result, Mapping) and result.get("isError") is True))
+
+    def answered(self, response: str, decided_by: str | None) -> None:
+        self._ends(response, success=True, answered_by=decided_by)
+
+    def denied(self, denial: ToolDenied) -> None:
+        self.ended("denied", outcome=denial.outcome, reason=str(denial), request_id=denial.request_id)
+
+    def ended(self, status: Any, **details: Any) -> None:
+        if not self._over:
+            self._over = True
+            told = {key: value for key, value in details.items() if value is not None}
+            self._tell(status, {"risk_level": self.risk_level, **told})
+
+    def _ends(self, result: Any, *, success: bool, error: str | None = None, **details: Any) -> None:
+        if self._over:
+            return  # a server that answers twice has answered once
+        duration_ms = round((time.monotonic() - self._began) * 1000, 3)
+        event = ToolResult(
+            tool_name=self._tool_name,
+            success=success,
+            error=error,
+            duration_ms=duration_ms,
+            tool_call_id=self.tool_call_id,
+            **shown_result(result, max_bytes=self._asker.max_event_bytes),
+        )
+        self._asker.tell("tool_result", event)
+        self.ended("completed" if success else "failed", duration_ms=duration_ms, error=error, **details)
+
+    def _tell(self, status: Any, details: dict[str, Any]) -> None:
+        event = ToolStatus(status=status, tool_name=self._tool_name, tool_call_id=self.tool_call_id, details=details)
+        self._asker.tell("tool_status", event)
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300

@@ -1,0 +1,549 @@
+"""Between a client on standard input and output and a server that is started here: only tools/call is held."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import secrets
+import shutil
+import signal
+import stat
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple, cast
+
+from pydantic_core import from_json
+
+from .asker import Asker
+from .catalog import Catalog
+from .gate import Answer, Gate, Run
+from .message import INTERNAL_ERROR, INVALID_REQUEST, Message, MessageRefused, ToolCall, error_answer, name_of, written
+
+__all__ = ["StdioRelay"]
+
+_log = logging.getLogger("notifier_service.mcp")
+
+#: Sixteen times what any client sends. Beyond it a line is not kept.
+_MAX_LINE_BYTES = 64 * 1024 * 1024
+_LOOKED_AT_BYTES = 1024
+#: What waits for a server that does not read, before no more is read for it.
+_MAX_UNREAD_BYTES = 64 * 1024 * 1024
+_MAX_RUNNING = 1000
+
+#: A server that nobody needs any more: after so long it is told to end, and after so long again it is ended.
+_GRACE_SECONDS = 5.0
+_KILL_SECONDS = 3.0
+#: What a server said before it ended, until all of it is here; what the client was sent, until it has taken it.
+_DRAIN_SECONDS = 1.0
+_FLUSH_SECONDS = 10.0
+
+_NOT_FOUND = 127
+_NOT_STARTED = 126
+
+#: An id as the first or the last key of a message, where that is all one has of it.
+_ID = rb'"id"\s*:\s*(-?\d{1,18}|"[^"\\]{1,256}")'
+_FIRST_ID = re.compile(rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?' + _ID + rb"\s*,")
+_LAST_ID = re.compile(_ID + rb'\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*$')
+
+
+class StdioRelay:
+    """One client, one server, and a gate between them.
+
+    Whatever ends first, the client, the server or this process, ends the others: calls that wait are withdrawn, and
+    nothing runs that was not let through.
+    """
+
+    def __init__(self, asker: Asker, *, approval_seconds: float | None = None) -> None:
+        self._gate = Gate(asker, Catalog(self._request), approval_seconds=approval_seconds)
+        self._held: dict[object, asyncio.Task[None]] = {}
+        self._running: dict[object, Run] = {}
+        self._own_ids = f"notifier-service-{secrets.token_hex(8)}-"
+        self._own_count = 0
+        self._own: dict[str, asyncio.Future[Mapping[str, Any]]] = {}
+        self._server = _Server(self)
+        self._client = _Client(self)
+        self._changed = asyncio.Event()
+        self._signals = 0
+
+    async def run(self, command: Sequence[str]) -> int:
+        """Start the server, relay until something ends, and return the server's exit code.
+
+        Takes standard input and output away from the rest of the process: what anybody prints goes to standard error.
+        """
+        loop = asyncio.get_running_loop()
+        source, sink = _taken_standard_streams()
+        try:
+            await loop.subprocess_exec(lambda: self._server, *command, stderr=None)
+        except OSError as error:
+            print(f"notifier-service: {command[0]}: {error.strerror or error}", file=sys.stderr)
+            return _NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_STARTED
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal)
+        try:
+            await self._client.connect(source, sink)
+            await self._until(self._is_ending)
+            await self._withdraw_held()
+            await self._end_server()
+            self._end_running()
+            return self._server.exit_code
+        finally:
+            await self._withdraw_held()
+            self._server.kill()
+            await self._client.close()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+    def from_client(self, line: bytes) -> None:
+        """Judge one line of the client's."""
+        if not line or line.isspace():
+            return
+        try:
+            message = Message.parse(line)
+            if message.is_tool_call:
+                self._call(message)
+                return
+        except MessageRefused as refused:
+            self._client.write(refused.answer)
+            return
+        if message.method == "notifications/cancelled":
+            key = _key(message.params.get("requestId"))
+            task = self._held.get(key)
+            if task is not None:
+                task.cancel()
+                return  # the server has never heard of that call
+            run = self._running.pop(key, None)
+            if run is not None:
+                run.cancelled()
+        elif message.method == "initialize":
+            self._gate.client_name = name_of(message.params.get("clientInfo"))
+        self._server.write(message.text)
+
+    def from_server(self, line: bytes) -> None:
+        """Pass one line of the server's on, unless it answers the gateway itself."""
+        try:
+            message = from_json(line)
+        except ValueError:
+            # Too deep or too odd for this parser may still be a message; what does not even look like one is none.
+            if line.lstrip()[:1] in (b"{", b"["):
+                self._client.write(line)
+            elif line and not line.isspace():
+                sys.stderr.buffer.write(line + b"\n")
+                sys.stderr.flush()
+            return
+        run = None
+        if isinstance(message, dict):
+            method, message_id = message.get("method"), message.get("id")
+            if method == "notifications/tools/list_changed":
+                self._gate.catalog.drop()
+            elif method == "notifications/progress":
+                self._progress(message.get("params"))
+            elif method is None and message_id is not None:
+                key = _key(message_id)
+                if isinstance(message_id, str) and message_id.startswith(self._own_ids):
+                    self._answered(message_id, message)
+                    return
+                if key in self._held:
+                    return  # it answers a call that it has not been sent
+                run = self._running.pop(key, None)
+        self._client.write(line)
+        if run is not None:
+            run.ends(message)
+
+    def too_long(self, line: _TooLong, *, from_client: bool) -> None:
+        """A line was not kept: whoever waits for its answer, or for the answer that it was, is told."""
+        who = "client" if from_client else "server"
+        _log.warning("a line of the %s that is longer than %d bytes was dropped", who, _MAX_LINE_BYTES)
+        message_id = line.message_id()
+        if message_id is None and not from_client:
+            return
+        code = INVALID_REQUEST if from_client else INTERNAL_ERROR
+        text = f"The {'message' if from_client else 'answer'} is longer than {_MAX_LINE_BYTES} bytes."
+        run = None if from_client else self._running.pop(_key(message_id), None)
+        self._client.write(error_answer(message_id, code, text))
+        if run is not None:
+            run.ends({"error": {"message": text}})
+
+    def changed(self) -> None:
+        """Somebody came to an end."""
+        self._changed.set()
+
+    def client_is_full(self, full: bool) -> None:
+        """The client does not read, or does again: nor is read what would only fill memory."""
+        self._client.pause("client", full)
+        self._server.pause(full)
+
+    def server_is_full(self, full: bool) -> None:
+        self._client.pause("server", full)
+
+    def _call(self, message: Message) -> None:
+        if "id" not in message.body:
+            _log.warning("a tools/call without an id was dropped: it could be neither asked about nor answered")
+            return
+        call = ToolCall(message)
+        key = _key(call.message_id)
+        if key in self._held or key in self._running:
+            raise MessageRefused(INVALID_REQUEST, "A call with that id is under way.")
+        run = self._gate.admit_nowait(call)
+        if run is not None:
+            self._start(run)
+        else:
+            self._held[key] = asyncio.create_task(self._hold(call))
+
+    async def _hold(self, call: ToolCall) -> None:
+        try:
+            admitted = await self._gate.admit(call, self._client.write_if_reading)
+        except asyncio.CancelledError:
+            return  # withdrawn: nobody waits for an answer
+        finally:
+            del self._held[_key(call.message_id)]
+        if isinstance(admitted, Answer):
+            self._client.write(admitted.text)
+        else:
+            self._start(admitted)
+
+    def _start(self, run: Run) -> None:
+        self._server.write(run.text)
+        self._running[_key(run.call.message_id)] = run
+        if len(self._running) > _MAX_RUNNING:
+            del self._running[next(iter(self._running))]
+        run.begins()
+
+    def _progress(self, params: Any) -> None:
+        if not isinstance(params, dict):
+            return
+        token = params.get("progressToken")
+        for run in self._running.values():
+            if run.call.progress_token == token and token is not None:
+                run.progress(params)
+
+    async def _request(self, method: str, params: dict[str, Any]) -> Mapping[str, Any]:
+        """Ask the server something of the gateway's own; the client never sees it."""
+        self._own_count += 1
+        message_id = f"{self._own_ids}{self._own_count}"
+        answer: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
+        self._own[message_id] = answer
+        try:
+            self._server.write(written({"jsonrpc": "2.0", "id": message_id, "method": method, "params": params}))
+            return await answer
+        finally:
+            del self._own[message_id]
+
+    def _answered(self, message_id: str, response: Mapping[str, Any]) -> None:
+        answer = self._own.get(message_id)
+        if answer is not None and not answer.done():
+            answer.set_result(response)
+
+    def _is_ending(self) -> bool:
+        server, client = self._server, self._client
+        return server.is_over or server.is_deaf or client.has_left or client.is_gone or self._signals > 0
+
+    def _on_signal(self) -> None:
+        self._signals += 1
+        if self._signals > 1:
+            self._server.kill()
+        self.changed()
+
+    async def _until(self, condition: Callable[[], bool], seconds: float | None = None) -> bool:
+        """Wait until the condition holds, for so long at most; whether it does."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not condition():
+                    self._changed.clear()
+                    await self._changed.wait()
+        return condition()
+
+    async def _withdraw_held(self) -> None:
+        tasks = list(self._held.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _end_server(self) -> None:
+        """Let the server finish what it does for a client that still reads, then end it."""
+        server = self._server
+        server.close_input()
+
+        def nobody_waits() -> bool:
+            return server.is_over or self._signals > 0 or self._client.is_gone
+
+        while not await self._until(nobody_waits, _GRACE_SECONDS) and self._running:
+            pass
+        if not server.is_over:
+            server.terminate()
+            if not await self._until(lambda: server.is_over, _KILL_SECONDS):
+                server.kill()
+                await self._until(lambda: server.is_over)
+        await self._until(lambda: server.is_silent, _DRAIN_SECONDS)
+
+    def _end_running(self) -> None:
+        for run in self._running.values():
+            run.ends({"error": {"message": "the server ended"}})
+        self._running.clear()
+
+
+class _Client(asyncio.Protocol):
+    """The client's two pipes."""
+
+    def __init__(self, relay: StdioRelay) -> None:
+        self._relay = relay
+        self._lines = _Lines()
+        self._source: asyncio.ReadTransport | None = None
+        self._sink: asyncio.WriteTransport | None = None
+        self._copies: list[threading.Thread] = []
+        self._output = _ClientOutput(relay)
+        self._full: set[str] = set()
+        self.has_left = False
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nobody reads any more what it is told."""
+        return self._output.is_closed
+
+    async def connect(self, source: int, sink: int) -> None:
+        loop = asyncio.get_running_loop()
+        source = self._pollable(source, os.O_RDONLY)
+        sink = self._pollable(sink, os.O_WRONLY)
+        self._sink, _ = await loop.connect_write_pipe(lambda: self._output, os.fdopen(sink, "wb", buffering=0))
+        self._source, _ = await loop.connect_read_pipe(lambda: self, os.fdopen(source, "rb", buffering=0))
+
+    def _pollable(self, end: int, mode: int) -> int:
+        """The file itself, or the end of a pipe to or from it: a file on a disk is nothing that one can wait for."""
+        kind = os.fstat(end).st_mode
+        if stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind) or os.isatty(end):
+            return end
+        near, far = os.pipe() if mode == os.O_RDONLY else os.pipe()[::-1]
+        reading, writing = (end, far) if mode == os.O_RDONLY else (far, end)
+        copy = threading.Thread(target=_copy, args=(reading, writing), daemon=True)
+        copy.start()
+        if mode == os.O_WRONLY:
+            self._copies.append(copy)
+        return near
+
+    def write(self, line: bytes) -> None:
+        if self._sink is not None and not self._output.is_closed:
+            self._sink.write(line + b"\n")
+
+    def write_if_reading(self, line: bytes) -> None:
+        """Write what is worth nothing later."""
+        if not self._output.is_paused:
+            self.write(line)
+
+    def pause(self, reason: str, paused: bool) -> None:
+        if paused:
+            self._full.add(reason)
+        else:
+            self._full.discard(reason)
+        _pause(self._source, bool(self._full))
+
+    async def close(self) -> None:
+        if self._source is not None:
+            self._source.close()
+        if self._sink is not None:
+            self._sink.close()
+            await self._output.closed(_FLUSH_SECONDS)
+        for copy in self._copies:
+            await asyncio.to_thread(copy.join, _FLUSH_SECONDS)
+
+    def data_received(self, data: bytes) -> None:
+        for line in self._lines.take(data):
+            if isinstance(line, _TooLong):
+                self._relay.too_long(line, from_client=True)
+            else:
+                self._relay.from_client(line)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        rest = self._lines.rest()
+        if rest and error is None:
+            self._relay.from_client(rest)
+        self.has_left = True
+        self._relay.changed()
+
+
+class _ClientOutput(asyncio.BaseProtocol):
+    def __init__(self, relay: StdioRelay) -> None:
+        self._relay = relay
+        self._closed = asyncio.Event()
+        self.is_paused = False
+
+    @property
+    def is_closed(self) -> bool:
+        return self._closed.is_set()
+
+    async def closed(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._closed.wait()
+
+    def pause_writing(self) -> None:
+        self.is_paused = True
+        self._relay.client_is_full(True)
+
+    def resume_writing(self) -> None:
+        self.is_paused = False
+        self._relay.client_is_full(False)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._closed.set()
+        self._relay.changed()
+
+
+class _Server(asyncio.SubprocessProtocol):
+    """The server's process and its two pipes."""
+
+    def __init__(self, relay: StdioRelay) -> None:
+        self._relay = relay
+        self._lines = _Lines()
+        self._transport: asyncio.SubprocessTransport | None = None
+        self._input: asyncio.WriteTransport | None = None
+        self.is_over = False
+        self.is_silent = False
+        self.is_deaf = False
+
+    @property
+    def exit_code(self) -> int:
+        """As a shell tells it: 128 and the number of the signal that ended it."""
+        code = None if self._transport is None else self._transport.get_returncode()
+        return 1 if code is None else code if code >= 0 else 128 - code
+
+    def write(self, line: bytes) -> None:
+        if self._input is not None and not self._input.is_closing():
+            self._input.write(line + b"\n")
+
+    def pause(self, paused: bool) -> None:
+        if self._transport is not None:
+            _pause(cast("asyncio.ReadTransport | None", self._transport.get_pipe_transport(1)), paused)
+
+    def close_input(self) -> None:
+        if self._input is not None:
+            self._input.close()
+
+    def terminate(self) -> None:
+        if self._transport is not None:
+            with suppress(ProcessLookupError):
+                self._transport.terminate()
+
+    def kill(self) -> None:
+        if self._transport is not None and not self.is_over:
+            with suppress(ProcessLookupError):
+                self._transport.kill()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.SubprocessTransport", transport)
+        self._input = cast("asyncio.WriteTransport", self._transport.get_pipe_transport(0))
+        self._input.set_write_buffer_limits(high=_MAX_UNREAD_BYTES)
+
+    def pause_writing(self) -> None:
+        self._relay.server_is_full(True)
+
+    def resume_writing(self) -> None:
+        self._relay.server_is_full(False)
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        for line in self._lines.take(data):
+            if isinstance(line, _TooLong):
+                self._relay.too_long(line, from_client=False)
+            else:
+                self._relay.from_server(line)
+
+    def pipe_connection_lost(self, fd: int, error: Exception | None) -> None:
+        if fd == 1:
+            rest = self._lines.rest()
+            if rest:
+                self._relay.from_server(rest)
+            self.is_silent = True
+        else:
+            self.is_deaf = True
+        self._relay.changed()
+
+    def process_exited(self) -> None:
+        self.is_over = True
+        self._relay.changed()
+
+
+class _TooLong(NamedTuple):
+    """What is kept of a line that is longer than any is kept."""
+
+    head: bytes
+    tail: bytes
+
+    def message_id(self) -> str | int | None:
+        """The id of the message that it was, where its sender puts it first or last."""
+        found = _FIRST_ID.match(self.head) or _LAST_ID.search(self.tail)
+        message_id: str | int | None = None if found is None else from_json(found[1])
+        return message_id
+
+
+class _Lines:
+    """The lines in the pieces of a stream."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._long: _TooLong | None = None
+
+    def take(self, data: bytes) -> Iterator[bytes | _TooLong]:
+        """The lines that are whole with this piece."""
+        start = 0
+        while (end := data.find(b"\n", start)) >= 0:
+            self._keep(data[start:end])
+            yield self._line()
+            start = end + 1
+        self._keep(data[start:])
+
+    def rest(self) -> bytes:
+        """What came behind the last end of a line."""
+        line = self._line()
+        return line if isinstance(line, bytes) else b""
+
+    def _line(self) -> bytes | _TooLong:
+        line = b"".join(self._pieces) if self._long is None else self._long
+        self._pieces, self._size, self._long = [], 0, None
+        return line.removesuffix(b"\r") if isinstance(line, bytes) else line
+
+    def _keep(self, piece: bytes) -> None:
+        if not piece:
+            return
+        self._size += len(piece)
+        if self._size <= _MAX_LINE_BYTES:
+            self._pieces.append(piece)
+            return
+        if self._long is None:
+            whole = b"".join(self._pieces)
+            self._long, self._pieces = _TooLong(whole[:_LOOKED_AT_BYTES], whole[-_LOOKED_AT_BYTES:]), []
+        self._long = self._long._replace(tail=(self._long.tail + piece)[-_LOOKED_AT_BYTES:])
+
+
+def _key(message_id: Any) -> object:
+    """An id as a key: 1 and "1" are two, and so are 1 and True."""
+    return (type(message_id), message_id) if isinstance(message_id, str | int | float) else None
+
+
+def _pause(transport: asyncio.ReadTransport | None, paused: bool) -> None:
+    if transport is not None and not transport.is_closing() and transport.is_reading() == paused:
+        if paused:
+            transport.pause_reading()
+        else:
+            transport.resume_reading()
+
+
+def _taken_standard_streams() -> tuple[int, int]:
+    """Standard input and output for the protocol alone: nobody else reads from the one or prints into the other."""
+    source, sink = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return source, sink
+
+
+def _copy(source: int, sink: int) -> None:
+    with (
+        suppress(OSError),
+        os.fdopen(source, "rb", buffering=0) as reading,
+        os.fdopen(sink, "wb", buffering=0) as writing,
+    ):
+        shutil.copyfileobj(reading, writing)
