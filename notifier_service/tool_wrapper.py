@@ -21,6 +21,7 @@ from .denials import denial_by_error, denial_by_record
 from .errors import BrokerClosed, InvalidInput, LimitReached, NotifierError, TooLarge, ToolDenied
 from .events import PermissionRecord, ToolProgress, ToolResult, ToolStatus, utc_now, utc_text
 from .limits import RiskLevel
+from .mcp_session import McpSession
 from .parameters import canonical_json, jsonable
 from .permissions import PermissionRequest
 from .results import shown_error, shown_parameters, shown_result
@@ -53,13 +54,16 @@ class ToolWrapper:
     ``target`` is an async or plain callable (a plain one runs in a thread), or an object with
     ``call_tool(name, arguments, …)`` such as an MCP client session; everything else the object has is passed
     through. ``risk_level`` is one level, a mapping from tool name to level, or a function of name and parameters; what
-    it does not know is ``high``. ``description`` is the agent's own words, shown as such.
+    it does not know is ``high``. Without one, an object that lists its tools is asked for their annotations.
+    ``description`` is the agent's own words, shown as such.
 
     A person is shown the arguments of the call. Defaults that the caller leaves out, and arguments that a
     ``functools.partial`` holds, belong to the tool.
 
     A call that is denied raises ``ToolDenied``, whose text says who or what denied it and why. An exception of the tool
-    reaches the caller unchanged. A response in the tool's place is returned as the call's result.
+    reaches the caller unchanged. A response in the tool's place is returned as the call's result. Where ``call_tool``
+    is declared to give MCP's ``CallToolResult``, as the SDK's sessions are, both are such results, a denial with
+    ``isError``, because that is what reaches a model.
     """
 
     def __init__(
@@ -79,8 +83,8 @@ class ToolWrapper:
         self._risk_level = risk_level
         self._description = description
         self._timeout_seconds = timeout_seconds
-        self._is_session = callable(getattr(target, "call_tool", None))
-        if self._is_session:
+        self._session = McpSession(target) if callable(getattr(target, "call_tool", None)) else None
+        if self._session is not None:
             self._signature = _signature(target.call_tool)
         elif callable(target):
             functools.update_wrapper(self, target, updated=())
@@ -102,7 +106,7 @@ class ToolWrapper:
 
     async def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the wrapped callable, if it is allowed."""
-        if self._is_session:
+        if self._session is not None:
             raise TypeError("this wrapper stands for a session: use call_tool(name, arguments)")
         arguments = self._frozen(self._tool_name, lambda: _Arguments(self._signature, args, kwargs))
 
@@ -120,19 +124,45 @@ class ToolWrapper:
 
     async def call_tool(self, name: str, arguments: Mapping[str, Any] | None = None, *args: Any, **kwargs: Any) -> Any:
         """Call a tool of the wrapped session, if it is allowed, with what else its ``call_tool`` takes."""
-        if not self._is_session:
+        if self._session is None:
             raise TypeError("this wrapper stands for a callable: call it")
+        try:
+            return await self._call_tool(self._session, name, arguments, args, kwargs)
+        except ToolDenied as denial:
+            result = self._session.result(str(denial), is_error=True)
+            if result is None:
+                raise
+            return result
+
+    async def _call_tool(
+        self,
+        session: McpSession,
+        name: str,
+        arguments: Mapping[str, Any] | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
         frozen = self._frozen(name, lambda: jsonable(arguments or {}))
         if self._signature is not None:
             self._signature.bind(name, arguments, *args, **kwargs)  # the TypeError that the session itself would raise
+        granted = None
+        if any(kwargs.get(field) is not None for field in ("request_state", "input_responses")):
+            granted = session.next_round(name, frozen, kwargs.get("request_state"))
+        asked = frozen if granted is None else granted
 
         def prepare(record: PermissionRecord | None) -> Run:
-            parameters = frozen if record is None or record.decision != "edit" else jsonable(record.parameters)
-            given = None if arguments is None and not parameters else parameters
+            parameters = asked if record is None or record.decision != "edit" else record.parameters
+            given = None if arguments is None and not parameters else jsonable(parameters)
             positional, named = self._with_progress((name, given, *args), kwargs)
-            return lambda: self._target.call_tool(*positional, **named)
 
-        return await self._gated(name, frozen, prepare)
+            async def run() -> Any:
+                result = await session.call(positional, named)
+                session.expect_round(name, frozen, parameters, result)
+                return result
+
+            return run
+
+        return await self._gated(name, asked, prepare, is_granted=granted is not None)
 
     def _frozen(self, tool_name: str, freeze: Callable[[], Frozen]) -> Frozen:
         """Freeze parameters; those that cannot be shown are denied, and the session is told."""
@@ -166,8 +196,10 @@ class ToolWrapper:
         bound.arguments["progress_callback"] = relay
         return bound.args, bound.kwargs
 
-    def _risk_of(self, tool_name: str, parameters: Mapping[str, Any]) -> tuple[RiskLevel, tuple[str, ...]]:
+    async def _risk_of(self, tool_name: str, parameters: Mapping[str, Any]) -> tuple[RiskLevel, tuple[str, ...]]:
         given: Any = self._risk_level
+        if given is None and self._session is not None:
+            return await self._session.risk_of(tool_name)
         if isinstance(given, Mapping):
             given = given.get(tool_name)
         elif callable(given):
@@ -177,19 +209,25 @@ class ToolWrapper:
         return "high", ("nobody said how risky this tool is",)
 
     async def _gated(
-        self, tool_name: str, parameters: dict[str, Any], prepare: Callable[[PermissionRecord | None], Run]
+        self,
+        tool_name: str,
+        parameters: dict[str, Any],
+        prepare: Callable[[PermissionRecord | None], Run],
+        *,
+        is_granted: bool = False,
     ) -> Any:
         if not isinstance(tool_name, str) or not 1 <= len(tool_name) <= 256:
             raise ToolDenied("A tool has a name of 1 to 256 characters; it did not run.", outcome="invalid")
-        risk_level, risk_reasons = self._risk_of(tool_name, parameters)
+        risk_level, risk_reasons = await self._risk_of(tool_name, parameters)
         call = self._new_call(tool_name, risk_level)
         token = _running_call.set(call)
         try:
             try:
-                record = await self._permission(call, parameters, risk_reasons)
+                record = await self._permission(call, parameters, risk_reasons, is_granted=is_granted)
                 if record is not None and record.decision == "respond":
                     call.result(record.response, success=True, details={"answered_by": record.decided_by})
-                    return record.response
+                    answer = self._session and self._session.result(record.response or "", is_error=False)
+                    return record.response if answer is None else answer
                 run = prepare(record)
                 call.begins(record.parameters if record is not None else parameters)
             except ToolDenied as denial:
@@ -211,12 +249,15 @@ class ToolWrapper:
             _running_call.reset(token)
 
     async def _permission(
-        self, call: _Call, parameters: dict[str, Any], risk_reasons: tuple[str, ...]
+        self, call: _Call, parameters: dict[str, Any], risk_reasons: tuple[str, ...], *, is_granted: bool
     ) -> PermissionRecord | None:
-        """Return None if the policy lets the call run, or what a person answered; else raise ``ToolDenied``."""
+        """Return None if the policy or an earlier answer lets the call run, or what a person answered.
+
+        Raises ``ToolDenied`` otherwise.
+        """
         try:
             verdict = call.broker.open(self._session_id).judge(call.tool_name, call.risk_level)
-            if verdict.effect == "allow":
+            if verdict.effect == "allow" or (is_granted and verdict.effect == "ask"):
                 return None
             request = self._ask(call, parameters, (*risk_reasons, *verdict.reasons))
         except (BrokerClosed, LimitReached, TooLarge, InvalidInput) as error:
