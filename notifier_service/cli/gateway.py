@@ -73,7 +73,9 @@ async def _stdio(arguments: argparse.Namespace) -> int:
     session_id = arguments.session or made_up_session(arguments.server)
     try:
         async with asker(arguments, session_id) as asked:
-            return await StdioRelay(asked, approval_seconds=arguments.approval_timeout).run(arguments.server)
+            source, sink = _taken_standard_streams()
+            relay = StdioRelay(asked, approval_seconds=arguments.approval_timeout)
+            return await relay.run(arguments.server, source=source, sink=sink)
     except ValidationError as error:
         problem = error.errors(include_input=False, include_url=False)[0]
         place = ".".join(map(str, problem["loc"]))
@@ -105,6 +107,16 @@ def made_up_session(command: Sequence[str]) -> str:
     name = next((name for name in names if name not in _LAUNCHERS), "server")
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:60].strip("-")
     return f"mcp-{name or 'server'}-{secrets.token_hex(2)}"
+
+
+def _taken_standard_streams() -> tuple[int, int]:
+    """Standard input and output for the protocol alone: nobody else reads from the one or prints into the other."""
+    source, sink = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return source, sink
 
 
 def _say(url: str, session_id: str) -> None:

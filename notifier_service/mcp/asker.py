@@ -31,11 +31,6 @@ __all__ = ["Asker", "BrokerAsker", "Permission", "Question", "ServiceAsker"]
 
 _log = logging.getLogger("notifier_service.mcp")
 
-#: The service has so long to answer, and so long to come back after it has gone: together less than 30 s.
-_ANSWER_SECONDS = 5.0
-_ASK_PATIENCE_SECONDS = 5.0
-_WAIT_PATIENCE_SECONDS = 15.0
-_HOLD_SECONDS = 10.0
 _PAUSE_SECONDS = 0.5
 
 _MAX_OUTBOX = 1000
@@ -132,13 +127,29 @@ class ServiceAsker:
 
     Its policy decides, so each call is a question. While it is away every call is denied; events are sent beside the
     calls, and the oldest are dropped when too many wait.
+
+    The service has ``answer_seconds`` to answer, beyond the ``hold_seconds`` for which it may hold one. After it has
+    gone, a call is denied that is asked ``ask_seconds`` later, and one that waited ``wait_seconds`` later.
     """
 
     max_event_bytes = Limits().max_event_bytes
 
-    def __init__(self, client: Client, session_id: str) -> None:
+    def __init__(
+        self,
+        client: Client,
+        session_id: str,
+        *,
+        answer_seconds: float = 5,
+        hold_seconds: float = 10,
+        ask_seconds: float = 5,
+        wait_seconds: float = 15,
+    ) -> None:
         self._client = client
         self._session_id = session_id
+        self._answer_seconds = answer_seconds
+        self._hold_seconds = hold_seconds
+        self._ask_seconds = ask_seconds
+        self._wait_seconds = wait_seconds
         self._outbox: deque[tuple[str, EventData]] = deque(maxlen=_MAX_OUTBOX)
         self._has_mail = asyncio.Event()
         self._withdrawals: set[asyncio.Task[None]] = set()
@@ -216,14 +227,14 @@ class ServiceAsker:
                 **({} if question.timeout_seconds is None else {"timeout_seconds": question.timeout_seconds}),
             )
 
-        return await self._patiently(post, _ANSWER_SECONDS, _ASK_PATIENCE_SECONDS)
+        return await self._patiently(post, self._answer_seconds, self._ask_seconds)
 
     async def _decided(self, request_id: str) -> dict[str, Any]:
         async def held() -> dict[str, Any]:
-            return await self._client.request(self._session_id, request_id, wait_seconds=_HOLD_SECONDS)
+            return await self._client.request(self._session_id, request_id, wait_seconds=self._hold_seconds)
 
         while True:
-            record = await self._patiently(held, _HOLD_SECONDS + _ANSWER_SECONDS, _WAIT_PATIENCE_SECONDS)
+            record = await self._patiently(held, self._hold_seconds + self._answer_seconds, self._wait_seconds)
             if record.get("status") != "pending":
                 return record
 
@@ -260,7 +271,7 @@ class ServiceAsker:
         async def withdraw() -> None:
             with suppress(NotifierError, TimeoutError):
                 record = await posted
-                async with asyncio.timeout(_ANSWER_SECONDS):
+                async with asyncio.timeout(self._answer_seconds):
                     await self._client.cancel(self._session_id, record["request_id"])
 
         task = asyncio.create_task(withdraw())
@@ -277,7 +288,7 @@ class ServiceAsker:
                 continue
             batch = self._batch()
             try:
-                async with asyncio.timeout(_ANSWER_SECONDS):
+                async with asyncio.timeout(self._answer_seconds):
                     await self._client.publish(self._session_id, batch)
             except (ServiceUnavailable, TimeoutError):
                 # What a service did not see while it was away is over when it is back.

@@ -24,7 +24,6 @@ __all__ = ["Answer", "Gate", "Run"]
 _APPROVAL_SECONDS = 55.0
 #: Clients that wait as long as progress comes, with no limit of their own.
 _PATIENT_CLIENTS = frozenset({"claude-code"})
-_HEARTBEAT_SECONDS = 10.0
 #: What a service may take to say that the time is over, before the gate says it.
 _GRACE_SECONDS = 2.0
 
@@ -75,6 +74,7 @@ class Gate:
 
     What is judged and shown is what ``Run.text`` says. ``client_name`` is what the client called itself when it
     connected; ``approval_seconds`` bounds how long a person may take, None for what is known of the client.
+    ``heartbeat_seconds`` is the silence before a client that asked for progress is told some.
     """
 
     def __init__(
@@ -83,12 +83,14 @@ class Gate:
         catalog: Catalog,
         *,
         approval_seconds: float | None = None,
+        heartbeat_seconds: float = 10,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.client_name: str | None = None
         self.catalog = catalog
         self._asker = asker
         self._approval_seconds = approval_seconds
+        self._heartbeat_seconds = heartbeat_seconds
         self._clock = clock
         self._rounds: OrderedDict[tuple[str, bytes], _Round] = OrderedDict()
 
@@ -111,7 +113,7 @@ class Gate:
         if run is not None:
             return run
         story = _Story(self._asker, call, "high")
-        heart = _Heart(call, beat)
+        heart = _Heart(call, beat, self._heartbeat_seconds)
         try:
             permission = await self._permission(call, story)
             if permission.response is not None:
@@ -137,7 +139,7 @@ class Gate:
             async with asyncio.timeout(None if seconds is None else seconds + _GRACE_SECONDS):
                 tool = await self.catalog.find(call.name, call.era)
                 story.risk_level = tool.risk.level
-                left = None if seconds is None else max(1.0, seconds - (self._clock() - began))
+                left = None if seconds is None else max(0.05, seconds - (self._clock() - began))
                 try:
                     parameters = jsonable(call.arguments)
                 except InvalidInput as error:
@@ -196,9 +198,10 @@ def _round_key(call: ToolCall, state: Any) -> tuple[str, bytes]:
 class _Heart:
     """Tells a client that asked for progress that its call is alive, as long as it waits."""
 
-    def __init__(self, call: ToolCall, beat: Callable[[bytes], None]) -> None:
+    def __init__(self, call: ToolCall, beat: Callable[[bytes], None], seconds: float) -> None:
         self._call = call
         self._beat = beat
+        self._seconds = seconds
         self._count = 0
         self._timer: asyncio.TimerHandle | None = None
         if call.progress_token is not None:
@@ -209,7 +212,7 @@ class _Heart:
             self._timer.cancel()
 
     def _arm(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(_HEARTBEAT_SECONDS, self._beats)
+        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._beats)
 
     def _beats(self) -> None:
         token = self._call.progress_token

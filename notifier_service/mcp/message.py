@@ -44,10 +44,11 @@ MessageId = str | int
 
 
 class MessageRefused(Exception):
-    """What came in is no message that may pass; ``answer`` says so to whoever sent it, None where none is due."""
+    """What came in is no message that may pass; ``answer`` says so to whoever sent it."""
 
     def __init__(self, code: int, text: str, message_id: MessageId | None = None) -> None:
         super().__init__(text)
+        self.code = code
         self.answer: bytes = error_answer(message_id, code, text)
 
 

@@ -27,8 +27,6 @@ __all__ = ["StdioRelay"]
 
 _log = logging.getLogger("notifier_service.mcp")
 
-#: Sixteen times what any client sends. Beyond it a line is not kept.
-_MAX_LINE_BYTES = 64 * 1024 * 1024
 _LOOKED_AT_BYTES = 1024
 #: What waits for a server that does not read, before no more is read for it.
 _MAX_UNREAD_BYTES = 64 * 1024 * 1024
@@ -54,28 +52,36 @@ class StdioRelay:
     """One client, one server, and a gate between them.
 
     Whatever ends first, the client, the server or this process, ends the others: calls that wait are withdrawn, and
-    nothing runs that was not let through.
+    nothing runs that was not let through. A line beyond ``max_line_bytes`` is not kept.
     """
 
-    def __init__(self, asker: Asker, *, approval_seconds: float | None = None) -> None:
-        self._gate = Gate(asker, Catalog(self._request), approval_seconds=approval_seconds)
+    def __init__(
+        self,
+        asker: Asker,
+        *,
+        approval_seconds: float | None = None,
+        heartbeat_seconds: float = 10,
+        max_line_bytes: int = 64 * 1024 * 1024,
+    ) -> None:
+        catalog = Catalog(self._request)
+        self._gate = Gate(asker, catalog, approval_seconds=approval_seconds, heartbeat_seconds=heartbeat_seconds)
+        self._max_line_bytes = max_line_bytes
         self._held: dict[object, asyncio.Task[None]] = {}
         self._running: dict[object, Run] = {}
         self._own_ids = f"notifier-service-{secrets.token_hex(8)}-"
         self._own_count = 0
         self._own: dict[str, asyncio.Future[Mapping[str, Any]]] = {}
-        self._server = _Server(self)
-        self._client = _Client(self)
+        self._server = _Server(self, _Lines(max_line_bytes))
+        self._client = _Client(self, _Lines(max_line_bytes))
         self._changed = asyncio.Event()
         self._signals = 0
 
-    async def run(self, command: Sequence[str]) -> int:
+    async def run(self, command: Sequence[str], *, source: int, sink: int) -> int:
         """Start the server, relay until something ends, and return the server's exit code.
 
-        Takes standard input and output away from the rest of the process: what anybody prints goes to standard error.
+        The client's messages come from the open file ``source``, and what it gets goes to ``sink``; both are closed.
         """
         loop = asyncio.get_running_loop()
-        source, sink = _taken_standard_streams()
         try:
             await loop.subprocess_exec(lambda: self._server, *command, stderr=None)
         except OSError as error:
@@ -92,7 +98,7 @@ class StdioRelay:
             return self._server.exit_code
         finally:
             await self._withdraw_held()
-            self._server.kill()
+            self._server.close()
             await self._client.close()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
@@ -156,12 +162,12 @@ class StdioRelay:
     def too_long(self, line: _TooLong, *, from_client: bool) -> None:
         """A line was not kept: whoever waits for its answer, or for the answer that it was, is told."""
         who = "client" if from_client else "server"
-        _log.warning("a line of the %s that is longer than %d bytes was dropped", who, _MAX_LINE_BYTES)
+        _log.warning("a line of the %s that is longer than %d bytes was dropped", who, self._max_line_bytes)
         message_id = line.message_id()
         if message_id is None and not from_client:
             return
         code = INVALID_REQUEST if from_client else INTERNAL_ERROR
-        text = f"The {'message' if from_client else 'answer'} is longer than {_MAX_LINE_BYTES} bytes."
+        text = f"The {'message' if from_client else 'answer'} is longer than {self._max_line_bytes} bytes."
         run = None if from_client else self._running.pop(_key(message_id), None)
         self._client.write(error_answer(message_id, code, text))
         if run is not None:
@@ -267,10 +273,10 @@ class StdioRelay:
         server = self._server
         server.close_input()
 
-        def nobody_waits() -> bool:
-            return server.is_over or self._signals > 0 or self._client.is_gone
+        def is_to_end() -> bool:
+            return server.is_over or self._signals > 0
 
-        while not await self._until(nobody_waits, _GRACE_SECONDS) and self._running:
+        while not await self._until(is_to_end, _GRACE_SECONDS) and self._running and not self._client.is_gone:
             pass
         if not server.is_over:
             server.terminate()
@@ -288,9 +294,9 @@ class StdioRelay:
 class _Client(asyncio.Protocol):
     """The client's two pipes."""
 
-    def __init__(self, relay: StdioRelay) -> None:
+    def __init__(self, relay: StdioRelay, lines: _Lines) -> None:
         self._relay = relay
-        self._lines = _Lines()
+        self._lines = lines
         self._source: asyncio.ReadTransport | None = None
         self._sink: asyncio.WriteTransport | None = None
         self._copies: list[threading.Thread] = []
@@ -394,9 +400,9 @@ class _ClientOutput(asyncio.BaseProtocol):
 class _Server(asyncio.SubprocessProtocol):
     """The server's process and its two pipes."""
 
-    def __init__(self, relay: StdioRelay) -> None:
+    def __init__(self, relay: StdioRelay, lines: _Lines) -> None:
         self._relay = relay
-        self._lines = _Lines()
+        self._lines = lines
         self._transport: asyncio.SubprocessTransport | None = None
         self._input: asyncio.WriteTransport | None = None
         self.is_over = False
@@ -427,9 +433,14 @@ class _Server(asyncio.SubprocessProtocol):
                 self._transport.terminate()
 
     def kill(self) -> None:
-        if self._transport is not None and not self.is_over:
+        if self._transport is not None:
             with suppress(ProcessLookupError):
                 self._transport.kill()
+
+    def close(self) -> None:
+        """Leave nothing of it; what still runs is killed."""
+        if self._transport is not None:
+            self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.SubprocessTransport", transport)
@@ -480,7 +491,8 @@ class _TooLong(NamedTuple):
 class _Lines:
     """The lines in the pieces of a stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
         self._pieces: list[bytes] = []
         self._size = 0
         self._long: _TooLong | None = None
@@ -508,7 +520,7 @@ class _Lines:
         if not piece:
             return
         self._size += len(piece)
-        if self._size <= _MAX_LINE_BYTES:
+        if self._size <= self._max_bytes:
             self._pieces.append(piece)
             return
         if self._long is None:
@@ -528,16 +540,6 @@ def _pause(transport: asyncio.ReadTransport | None, paused: bool) -> None:
             transport.pause_reading()
         else:
             transport.resume_reading()
-
-
-def _taken_standard_streams() -> tuple[int, int]:
-    """Standard input and output for the protocol alone: nobody else reads from the one or prints into the other."""
-    source, sink = os.dup(0), os.dup(1)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    os.dup2(2, 1)
-    return source, sink
 
 
 def _copy(source: int, sink: int) -> None:

@@ -1,0 +1,177 @@
+"""``gateway stdio`` as an MCP client starts it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import sys
+from asyncio.subprocess import Process
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from notifier_service import Client, serve
+from notifier_service.cli.gateway import made_up_session
+from notifier_service.settings import Settings
+from notifier_service.web import Site
+from tests.cli.processes import Commands, Finished, free_port, line_of
+from tests.mcp.stdio_client import call
+
+STUB = Path(__file__).parent.parent / "mcp" / "stub_server.py"
+
+
+@pytest.fixture
+def stub(tmp_path: Path) -> list[str]:
+    return [sys.executable, "-I", "-S", str(STUB), str(tmp_path / "reached.jsonl")]
+
+
+async def send(process: Process, message: Any) -> None:
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(message).encode() + b"\n")
+    await process.stdin.drain()
+
+
+async def answer(process: Process) -> dict[str, Any]:
+    assert process.stdout is not None
+    async with asyncio.timeout(30):
+        message: dict[str, Any] = json.loads(await process.stdout.readline())
+    return message
+
+
+async def left(commands: Commands, process: Process) -> Finished:
+    """The client leaves; how the gateway has ended."""
+    assert process.stdin is not None
+    process.stdin.close()
+    return await commands.ended(process)
+
+
+async def pending(client: Client, session_id: str) -> dict[str, Any]:
+    async with asyncio.timeout(30):
+        while not (records := await client.pending(session_id)):
+            await asyncio.sleep(0.02)
+    return records[0]
+
+
+async def test_gateway_runs_the_service_itself_and_says_where(commands: Commands, stub: list[str]) -> None:
+    process = await commands.start("gateway", "stdio", "--", *stub)
+    said = await line_of(process.stderr, "session")
+    found = re.search(r"session (\S+), answer at (\S+)/#/s/(\S+)", said)
+    assert found is not None
+    session_id, url = found[1], found[2]
+    assert found[3] == session_id
+
+    await send(process, call(1, "write", {"path": "a"}))
+    async with Client(url) as client:
+        record = await pending(client, session_id)
+        await client.decide(session_id, {"approved": True, "request_id": record["request_id"]})
+
+    assert (await answer(process))["result"]["content"][0]["text"] == 'write ran with {"path": "a"}'
+    ended = await left(commands, process)
+    assert (ended.exit_code, ended.out) == (0, "")
+
+
+async def test_running_service_is_asked(
+    commands: Commands, stub: list[str], site: Site, client: Client, tmp_path: Path
+) -> None:
+    process = await commands.start("gateway", "stdio", "--service", client.url, "--session", "mine", "--", *stub)
+    await send(process, call(1, "write"))
+
+    record = await pending(client, "mine")
+    await client.decide("mine", {"approved": False, "reason": "no", "request_id": record["request_id"]})
+
+    assert (await answer(process))["result"]["content"][0]["text"] == "write did not run: rejected by local: no"
+    await send(process, call(2, "read"))
+    assert (await answer(process))["result"]["content"][0]["text"] == "read ran with {}"
+    assert (await left(commands, process)).exit_code == 0
+
+
+async def test_service_that_is_away_denies_everything_until_it_is_back(
+    commands: Commands, stub: list[str], tmp_path: Path
+) -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/agent_backend"
+    process = await commands.start("gateway", "stdio", "--service", url, "--", *stub)
+    await send(process, call(1, "read"))
+
+    denied = await answer(process)
+    assert denied["result"]["isError"] is True
+    assert b"tools/call" not in (tmp_path / "reached.jsonl").read_bytes()
+
+    async with serve(settings=Settings(port=port)):
+        await send(process, call(2, "read"))
+        assert (await answer(process))["result"]["content"][0]["text"] == "read ran with {}"
+    assert (await left(commands, process)).exit_code == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_signal_ends_gateway_and_server(commands: Commands, stub: list[str], number: signal.Signals) -> None:
+    process = await commands.start("gateway", "stdio", "--", *stub)
+    await send(process, call(1, "write"))
+    await send(process, {"jsonrpc": "2.0", "id": 2, "method": "vendor/environment"})
+    await answer(process)
+
+    process.send_signal(number)
+
+    async with asyncio.timeout(10):
+        assert await process.wait() == 128 + signal.SIGTERM
+
+
+async def test_exit_code_of_the_server_is_passed_on(commands: Commands, stub: list[str]) -> None:
+    process = await commands.start("gateway", "stdio", "--", *stub)
+    await send(process, call(1, "die", {"code": 7}))
+
+    async with asyncio.timeout(20):
+        assert await process.wait() == 7
+
+
+async def test_files_may_stand_in_for_the_client(commands: Commands, stub: list[str], tmp_path: Path) -> None:
+    typed, printed = tmp_path / "typed", tmp_path / "printed"
+    typed.write_text(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "vendor/environment"}))
+    with typed.open("rb") as source, printed.open("wb") as sink:
+        process = await commands.start("gateway", "stdio", "--", *stub, stdin=source, stdout=sink)
+        async with asyncio.timeout(20):
+            assert await process.wait() == 0
+
+    assert json.loads(printed.read_text())["id"] == 1
+
+
+@pytest.mark.parametrize(("command", "exit_code"), [("no-such-command-here", 127), (os.devnull, 126)])
+async def test_command_that_cannot_be_started_is_told(commands: Commands, command: str, exit_code: int) -> None:
+    ended = await commands.run("gateway", "stdio", "--", command)
+
+    assert ended.exit_code == exit_code
+    assert ended.out == ""
+    assert f"notifier-service: {command}: " in ended.err
+
+
+async def test_wrong_setting_is_told_before_anything_starts(
+    commands: Commands, stub: list[str], tmp_path: Path
+) -> None:
+    ended = await commands.run("gateway", "stdio", "--", *stub, env={"NOTIFIER_LOG_EVENTS": "x"})
+
+    assert ended.exit_code == 2
+    assert "log_events" in ended.err
+    assert not (tmp_path / "reached.jsonl").exists()
+
+
+@pytest.mark.parametrize("flags", [["--session", "a/b"], ["--approval-timeout", "0"], ["--approval-timeout", "x"], []])
+async def test_wrong_usage_is_refused(commands: Commands, flags: list[str]) -> None:
+    command = ["--", "true"] if flags else []
+
+    assert (await commands.run_here("gateway", "stdio", *flags, *command)).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        (["npx", "-y", "@modelcontextprotocol/server-filesystem", "/tmp"], "server-filesystem"),
+        (["/usr/bin/python3", "-m", "my server.py"], "my-server.py"),
+        (["docker", "--rm"], "server"),
+    ],
+)
+def test_session_is_named_after_the_server(command: list[str], name: str) -> None:
+    assert re.fullmatch(rf"mcp-{re.escape(name)}-[0-9a-f]{{4}}", made_up_session(command))

@@ -1,0 +1,109 @@
+"""An MCP server with odd but legal habits, in nothing but the standard library.
+
+It writes every line that it reads into the file that is its first argument: what stands there has reached it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+READS = {"readOnlyHint": True, "openWorldHint": False}
+TOOLS: list[dict[str, Any]] = [
+    {"name": "read", "inputSchema": {"type": "object"}, "annotations": READS, "x-vendor": {"a": [1, None]}},
+    {"name": "write", "inputSchema": {"type": "object"}},
+    {"name": "rounds", "inputSchema": {"type": "object"}},
+    {"name": "count", "inputSchema": {"type": "object"}, "outputSchema": {"type": "object"}},
+    *({"name": name, "inputSchema": {"type": "object"}, "annotations": READS} for name in (
+        "change", "twice", "garbage", "die", "big", "progress", "silent", "fail", "number",
+    )),
+]  # fmt: skip
+PAGE = 4
+
+
+def send(message: Any) -> None:
+    sys.stdout.write(message if isinstance(message, str) else json.dumps(message))
+    sys.stdout.write("\n")
+    sys.stdout.flush()
+
+
+def answer(message_id: Any, result: Any) -> None:
+    send({"result": result, "jsonrpc": "2.0", "x-vendor": "é", "id": message_id})
+
+
+def text(said: str, **more: Any) -> dict[str, Any]:
+    return {"content": [{"type": "text", "text": said, "_meta": {"v/x": 1}}], "_meta": {"v/y": [1.0, 2]}, **more}
+
+
+def call(message_id: Any, params: dict[str, Any]) -> None:
+    name, arguments = params.get("name"), params.get("arguments") or {}
+    if name == "change":
+        TOOLS[0].pop("annotations")
+        send({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
+    if name == "garbage":
+        send("Need to install the following packages: stub")
+        send('{"jsonrpc": "2.0", broken')
+    if name == "die":
+        os._exit(arguments.get("code", 3))
+    if name == "big":
+        answer(message_id, text("x" * arguments["bytes"]))
+        return
+    if name == "progress":
+        for progress in (0, 1):
+            params_of_it = {"progressToken": params["_meta"]["progressToken"], "progress": progress, "total": 2}
+            send({"jsonrpc": "2.0", "method": "notifications/progress", "params": params_of_it})
+    if name == "silent":
+        return
+    if name == "fail":
+        send({"jsonrpc": "2.0", "id": message_id, "error": {"code": 7, "message": "no", "data": {"x": 1}}})
+        return
+    if name == "rounds" and arguments.get("rounds", 1) > len(params.get("requestState", "")):
+        state = params.get("requestState", "") + "s"
+        answer(message_id, {"resultType": "input_required", "inputRequests": {}, "requestState": state})
+        return
+    if name == "number":
+        send('{"jsonrpc":"2.0","id":%s,"result":{"content":[],"n":1.10,"m":12345678901234567890123}}' % message_id)
+        return
+    for _ in range(2 if name == "twice" else 1):
+        answer(message_id, text(f"{name} ran with {json.dumps(arguments)}", isError=False))
+
+
+def serve() -> None:
+    for line in sys.stdin.buffer:
+        with Path(sys.argv[1]).open("ab") as log:
+            log.write(line)
+        message = json.loads(line)
+        method, message_id, params = message.get("method"), message.get("id"), message.get("params") or {}
+        if method == "tools/call":
+            call(message_id, params)
+        elif method == "tools/list":
+            if "no-lists" in sys.argv:
+                send({"jsonrpc": "2.0", "id": message_id, "error": {"code": -32601, "message": "no lists"}})
+                continue
+            start = int(params.get("cursor", 0))
+            more = {"nextCursor": str(start + PAGE)} if start + PAGE < len(TOOLS) else {}
+            answer(message_id, {"tools": TOOLS[start : start + PAGE], **more})
+        elif method == "vendor/question":
+            send({"jsonrpc": "2.0", "id": "q-1", "method": "vendor/back", "params": [1, {"odd": True}]})
+        elif method == "vendor/presume":
+            answer(params["id"], text("nobody called"))
+        elif method == "vendor/environment":
+            answer(message_id, {"env": dict(os.environ), "cwd": str(Path.cwd())})
+        elif method is not None and message_id is not None:
+            answer(message_id, {"method": method, "echo": message})
+        elif method is None and message_id == "q-1":
+            send({"jsonrpc": "2.0", "method": "vendor/told", "params": {"heard": message}})
+
+
+if __name__ == "__main__":
+    if "stubborn" in sys.argv:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    serve()
+    if "stubborn" in sys.argv:
+        while True:
+            time.sleep(1)

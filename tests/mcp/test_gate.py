@@ -1,0 +1,161 @@
+"""How long a person may take depends on the client; what went wrong on the way to a person denies."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from notifier_service import Broker, Limits
+from notifier_service.mcp.asker import BrokerAsker
+from notifier_service.mcp.catalog import Catalog
+from notifier_service.mcp.gate import Answer, Gate, Run
+from notifier_service.mcp.message import Message, ToolCall
+from tests.clock import Clock
+from tests.mcp.stdio_client import call
+
+
+def tool_call(*arguments: Any, **params: Any) -> ToolCall:
+    return ToolCall(Message.parse(json.dumps(call(*arguments, **params)).encode()))
+
+
+async def no_lists(method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+    raise ConnectionError
+
+
+async def one_list(method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+    reads = {"readOnlyHint": True, "openWorldHint": False}
+    return {"result": {"tools": [{"name": "read", "annotations": reads}, {"name": "write"}]}}
+
+
+async def asked_for_seconds(broker: Broker, gate: Gate, made: ToolCall) -> float:
+    """Put a call before the gate, and return how long the person may take."""
+    task = asyncio.create_task(gate.admit(made, lambda beat: None))
+    session = broker.open("s")
+    async with asyncio.timeout(5):
+        while not session.desk.pending:
+            await session.log.wait_after(session.log.last_seq)
+    request = session.desk.pending[-1]
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert request.record.status == "cancelled"
+    return request.record.timeout_seconds
+
+
+async def test_client_that_nobody_knows_gets_its_answer_before_it_gives_up(broker: Broker) -> None:
+    gate = Gate(BrokerAsker(broker, "s"), Catalog(no_lists))
+
+    assert 50 < await asked_for_seconds(broker, gate, tool_call(1, "write")) <= 55
+
+
+async def test_patient_client_waits_as_long_as_the_service_does(broker: Broker) -> None:
+    gate = Gate(BrokerAsker(broker, "s"), Catalog(no_lists))
+    gate.client_name = "claude-code"
+
+    assert await asked_for_seconds(broker, gate, tool_call(1, "write")) == 300
+
+
+async def test_patient_client_of_the_stateless_era_says_so_in_each_call(broker: Broker) -> None:
+    gate = Gate(BrokerAsker(broker, "s"), Catalog(no_lists))
+    meta = {"io.modelcontextprotocol/clientInfo": {"name": "claude-code"}}
+
+    assert await asked_for_seconds(broker, gate, tool_call(1, "write", _meta=meta)) == 300
+
+
+async def test_time_that_is_given_holds_for_every_client(broker: Broker) -> None:
+    gate = Gate(BrokerAsker(broker, "s"), Catalog(no_lists), approval_seconds=120)
+    gate.client_name = "claude-code"
+
+    assert 119 < await asked_for_seconds(broker, gate, tool_call(1, "write")) <= 120
+
+
+async def test_call_whose_parameters_nobody_could_be_shown_is_denied(broker: Broker) -> None:
+    gate = Gate(BrokerAsker(broker, "s"), Catalog(one_list))
+    made = ToolCall(
+        Message.parse(
+            b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"w","arguments":{"x":"\\ud800"}}}'
+        )
+    )
+
+    answer = await gate.admit(made, lambda beat: None)
+
+    assert isinstance(answer, Answer)
+    assert json.loads(answer.text)["result"]["isError"] is True
+
+
+async def test_call_that_is_too_large_to_be_shown_is_denied(broker: Broker) -> None:
+    gate = Gate(BrokerAsker(broker, "s"), Catalog(one_list))
+
+    answer = await gate.admit(tool_call(1, "write", {"x": "y" * 300_000}), lambda beat: None)
+
+    assert isinstance(answer, Answer)
+    assert "over the limit" in json.loads(answer.text)["result"]["content"][0]["text"]
+
+
+async def test_more_calls_than_may_wait_are_denied() -> None:
+    broker = Broker(Limits(max_pending_per_session=1))
+    gate = Gate(BrokerAsker(broker, "s"), Catalog(one_list))
+    first = asyncio.create_task(gate.admit(tool_call(1, "write"), lambda beat: None))
+    while not broker.open("s").desk.pending:
+        await asyncio.sleep(0)
+
+    answer = await gate.admit(tool_call(2, "write"), lambda beat: None)
+
+    assert isinstance(answer, Answer)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    broker.close()
+
+
+async def test_policy_that_always_asks_holds_a_tool_that_only_reads() -> None:
+    broker = Broker(Limits(ask_from_risk="low"))
+    gate = Gate(BrokerAsker(broker, "s"), Catalog(one_list))
+
+    assert await asked_for_seconds(broker, gate, tool_call(1, "read")) > 0
+    broker.close()
+
+
+async def test_known_tool_that_only_reads_is_let_through_without_waiting(broker: Broker) -> None:
+    gate = Gate(BrokerAsker(broker, "s"), Catalog(one_list))
+    assert gate.admit_nowait(tool_call(1, "read")) is None
+    await gate.admit(tool_call(1, "read"), lambda beat: None)
+
+    assert isinstance(gate.admit_nowait(tool_call(2, "read")), Run)
+    assert gate.admit_nowait(tool_call(3, "write")) is None
+
+
+async def test_retry_comes_too_late(broker: Broker, clock: Clock) -> None:
+    gate = Gate(BrokerAsker(broker, "s"), Catalog(one_list, clock=clock), clock=clock)
+    run = await gate.admit(tool_call(1, "read", {}), lambda beat: None)
+    assert isinstance(run, Run)
+    run.ends({"result": {"resultType": "input_required", "requestState": "s"}})
+    gate.catalog.drop()
+
+    clock.advance(601)
+
+    assert gate.admit_nowait(tool_call(2, "read", {}, requestState="s")) is None
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"progress": "1"},
+        {"progress": True},
+        {},
+        {"progress": float("nan")},
+        {"progress": 10**400},
+    ],
+)
+async def test_progress_that_is_no_number_is_not_told(broker: Broker, params: dict[str, Any]) -> None:
+    gate = Gate(BrokerAsker(broker, "s"), Catalog(one_list))
+    run = await gate.admit(tool_call(1, "read"), lambda beat: None)
+    assert isinstance(run, Run)
+
+    run.progress(params)
+    run.ends({"error": "odd"})
+
+    types = [event.type for event in broker.open("s").log.read_after(0)]
+    assert types == ["tool_result", "tool_status"]
