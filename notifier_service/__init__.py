@@ -16,6 +16,7 @@ from .permissions import Decision
 from .tool_wrapper import ToolWrapper, report_progress
 
 if TYPE_CHECKING:
+    from .asking import ask
     from .client import Client
     from .settings import Settings
     from .web import create_app, serve
@@ -31,6 +32,7 @@ __all__ = [
     "SimpleNotifier",
     "ToolDenied",
     "ToolWrapper",
+    "ask",
     "create_app",
     "report_progress",
     "serve",
@@ -39,7 +41,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 #: What needs aiohttp or pydantic-settings is imported when it is first asked for: the core runs without.
-_LATER = {"Client": ".client", "Settings": ".settings", "create_app": ".web", "serve": ".web"}
+_LATER = {"ask": ".asking", "Client": ".client", "Settings": ".settings", "create_app": ".web", "serve": ".web"}
 
 
 def __getattr__(name: str) -> Any:

@@ -21,6 +21,7 @@ __all__ = [
     "PRODUCED",
     "RESERVED",
     "Bye",
+    "DecisionKind",
     "EventData",
     "Gap",
     "Hello",

@@ -10,7 +10,7 @@ import asyncio
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
@@ -202,10 +202,12 @@ class PermissionDesk:
         timeout_seconds: float | None = None,
         description: str | None = None,
         asked_by: str | None = None,
+        allowed_decisions: Collection[DecisionKind] = ALL_DECISIONS,
         settled_by_policy: Verdict | None = None,
     ) -> PermissionRequest:
         """Keep a request; nobody sees it before ``announce``. The parameters are copied and hashed here.
 
+        ``allowed_decisions`` are those that the asker can carry out; to approve and to reject are always among them.
         With ``settled_by_policy`` the request is answered by that verdict at once. Raises ``InvalidInput`` for
         parameters that cannot be shown, ``TooLarge`` for more of them than an event holds, ``LimitReached`` when too
         many are pending, ``SessionClosed`` after ``close``; nothing is kept then.
@@ -215,6 +217,8 @@ class PermissionDesk:
         timeout = self.limits.permission_timeout_seconds if timeout_seconds is None else timeout_seconds
         if not 0 <= timeout <= _MAX_TIMEOUT_SECONDS:
             raise InvalidInput("timeout_seconds must be 0 (never) to 30 days")
+        if not {"approve", "reject"} <= set(allowed_decisions) <= set(ALL_DECISIONS):
+            raise InvalidInput("allowed_decisions are approve, reject, and of edit and respond what can be carried out")
         frozen = jsonable(parameters)
         record = _record(
             request_id="pr_" + secrets.token_urlsafe(24),
@@ -226,7 +230,7 @@ class PermissionDesk:
             timestamp=utc_now(),
             expires_at=None,
             timeout_seconds=timeout,
-            allowed_decisions=ALL_DECISIONS,
+            allowed_decisions=tuple(kind for kind in ALL_DECISIONS if kind in allowed_decisions),
             scopes=_SCOPES,
             description=description,
             viewers=self._count_viewers(),

@@ -8,7 +8,7 @@ import re
 import secrets
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol
@@ -18,6 +18,7 @@ from .errors import CursorLost, InvalidInput, InvalidSessionId, LimitReached, Se
 from .event_log import Event, EventLog
 from .events import (
     Bye,
+    DecisionKind,
     EventData,
     Gap,
     Hello,
@@ -34,7 +35,7 @@ from .events import (
 )
 from .limits import Limits, RiskLevel
 from .metrics import Counters
-from .permissions import Decision, PermissionDesk, PermissionRequest
+from .permissions import ALL_DECISIONS, Decision, PermissionDesk, PermissionRequest
 from .policy import Verdict, judge
 
 __all__ = ["Opening", "Peer", "Session", "Viewer", "check_session_id"]
@@ -304,6 +305,7 @@ class Session:
         timeout_seconds: float | None = None,
         description: str | None = None,
         asked_by: str | None = None,
+        allowed_decisions: Collection[DecisionKind] = ALL_DECISIONS,
         announce_status: bool = False,
         by_policy: bool = True,
     ) -> PermissionRequest:
@@ -326,6 +328,7 @@ class Session:
                 timeout_seconds=timeout_seconds,
                 description=description,
                 asked_by=asked_by,
+                allowed_decisions=allowed_decisions,
                 settled_by_policy=verdict if settles else None,
             )
         except LimitReached as error:

@@ -509,6 +509,12 @@ def test_decision_that_the_request_does_not_offer_is_refused(desk: Desk, kind: s
     assert request.pending
 
 
+@pytest.mark.parametrize("offered", [(), ("approve",), ("reject",), ("approve", "reject", "later")])
+def test_request_offers_to_approve_and_to_reject_and_no_decision_that_does_not_exist(desk: Desk, offered: Any) -> None:
+    with pytest.raises(InvalidInput, match="allowed_decisions are approve, reject"):
+        desk.ask(allowed_decisions=offered)
+
+
 # The same decision again, and another one
 
 

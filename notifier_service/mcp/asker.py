@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -24,8 +25,9 @@ from ..errors import (
     TooLarge,
     ToolDenied,
 )
-from ..events import EventData, ToolStatus, dump
+from ..events import DecisionKind, EventData, ToolStatus, dump
 from ..limits import Limits, RiskLevel
+from ..permissions import ALL_DECISIONS
 
 __all__ = ["Asker", "BrokerAsker", "Permission", "Question", "ServiceAsker"]
 
@@ -48,6 +50,10 @@ class Question(NamedTuple):
     risk_reasons: Sequence[str]
     tool_call_id: str
     timeout_seconds: float | None
+    description: str | None = None
+    allowed_decisions: tuple[DecisionKind, ...] = ALL_DECISIONS
+    #: Whether the session is told that the call waits; who tells it so tells how the call ends, too.
+    announce_status: bool = True
 
 
 class Permission(NamedTuple):
@@ -104,7 +110,9 @@ class BrokerAsker:
                 risk_reasons=(*question.risk_reasons, *verdict.reasons),
                 tool_call_id=question.tool_call_id,
                 timeout_seconds=question.timeout_seconds,
-                announce_status=True,
+                description=question.description,
+                allowed_decisions=question.allowed_decisions,
+                announce_status=question.announce_status,
             )
         except (BrokerClosed, LimitReached, TooLarge, InvalidInput) as error:
             raise denial_by_error(question.tool_name, error) from error
@@ -187,18 +195,8 @@ class ServiceAsker:
             raise _denial(question, error) from error
         if record.get("status") != "pending":
             return _permission(record)
-        details = {
-            "parameters": question.parameters,
-            "risk_level": question.risk_level,
-            "request_id": record["request_id"],
-        }
-        waiting = ToolStatus(
-            status="waiting_permission",
-            tool_name=question.tool_name,
-            tool_call_id=question.tool_call_id,
-            details=details,
-        )
-        self.tell("tool_status", waiting)
+        if question.announce_status:
+            self._tell_that_it_waits(question, record["request_id"])
         try:
             record = await self._decided(record["request_id"])
         except asyncio.CancelledError:
@@ -213,18 +211,33 @@ class ServiceAsker:
         self._outbox.append((event_type, event))
         self._has_mail.set()
 
+    def _tell_that_it_waits(self, question: Question, request_id: str) -> None:
+        details = {"parameters": question.parameters, "risk_level": question.risk_level, "request_id": request_id}
+        waiting = ToolStatus(
+            status="waiting_permission",
+            tool_name=question.tool_name,
+            tool_call_id=question.tool_call_id,
+            details=details,
+        )
+        self.tell("tool_status", waiting)
+
     async def _post(self, question: Question) -> dict[str, Any]:
         """Register the request. An answer that got lost is asked for again, and is the same."""
+        # Not the call's id: agents give the same one to different calls, and each is a question of its own.
+        key = secrets.token_urlsafe(16)
+        more: dict[str, Any] = {"timeout_seconds": question.timeout_seconds, "description": question.description}
 
         async def post() -> dict[str, Any]:
             return await self._client.ask(
                 self._session_id,
                 question.tool_name,
                 question.parameters,
-                idempotency_key=question.tool_call_id,
+                idempotency_key=key,
                 risk_level=question.risk_level,
+                risk_reasons=list(question.risk_reasons),
                 tool_call_id=question.tool_call_id,
-                **({} if question.timeout_seconds is None else {"timeout_seconds": question.timeout_seconds}),
+                allowed_decisions=list(question.allowed_decisions),
+                **{name: value for name, value in more.items() if value is not None},
             )
 
         return await self._patiently(post, self._answer_seconds, self._ask_seconds)

@@ -10,9 +10,9 @@ from aiohttp import web
 from pydantic import Field, JsonValue
 
 from ..errors import RequestNotFound
-from ..events import EventData, ToolCallId, ToolName, dump
+from ..events import DecisionKind, EventData, Many, ToolCallId, ToolName, dump
 from ..limits import RiskLevel
-from ..permissions import Decision, PermissionRequest
+from ..permissions import ALL_DECISIONS, Decision, PermissionRequest
 from .boundary import Call, Query, held, reply
 from .idempotency import IDEMPOTENCY, idempotency_key
 
@@ -28,6 +28,8 @@ class AskBody(EventData):
     tool_call_id: ToolCallId | None = None
     timeout_seconds: Annotated[float, Field(ge=0, le=30 * 86400)] | None = None
     description: Annotated[str, Field(max_length=10_000)] | None = None
+    risk_reasons: Annotated[Many[Annotated[str, Field(max_length=1000)]], Field(max_length=20)] = ()
+    allowed_decisions: Many[DecisionKind] = ALL_DECISIONS
 
 
 class WaitQuery(Query):
@@ -105,6 +107,8 @@ def _ask(call: Call[WaitQuery, AskBody]) -> PermissionRequest:
         tool_call_id=body.tool_call_id,
         timeout_seconds=body.timeout_seconds,
         description=body.description,
+        risk_reasons=body.risk_reasons,
+        allowed_decisions=body.allowed_decisions,
         asked_by=call.caller.name,
     )
 
