@@ -1,0 +1,115 @@
+"""Small environments of packages whose pins conflict, each made once and kept beside this file.
+
+``python -m tests.integrations.environments`` makes all that are named here, two at a time; a test makes what it lacks.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+__all__ = ["NODE", "NPM", "PYTHON", "CannotInstall", "npm_environment", "python_environment"]
+
+ROOT = Path(__file__).parents[2]
+KEPT = Path(__file__).with_name(".environments")
+
+#: Whatever runs in one of them is a test.
+_TEST_TOOLS = ("pytest==9.1.1", "pytest-asyncio==1.4.0", "pytest-timeout==2.4.0")
+PYTHON = {
+    "sdk 1.x": ("mcp==1.30.0",),
+    "claude-agent-sdk": ("claude-agent-sdk==0.2.186",),
+    "langchain": ("langchain==1.4.7", "langchain-mcp-adapters==0.3.2"),
+    "openai-agents": ("openai-agents==0.24.0",),
+}
+
+NODE = "node@22.23.3"
+NPM: dict[str, tuple[str, ...]] = {}
+
+
+class CannotInstall(Exception):
+    """A registry does not answer, or no longer has a package."""
+
+
+def python_environment(*requirements: str) -> Path:
+    """The interpreter of a virtual environment with these packages, pytest and notifier_service."""
+    # What setup.cfg demands is part of it: an editable install does not follow it.
+    made_of = [*requirements, *_TEST_TOOLS, sys.version, (ROOT / "setup.cfg").read_text()]
+    with _kept("python", requirements, made_of) as (folder, is_new):
+        if is_new:
+            _run(sys.executable, "-m", "venv", folder)
+            pip = [folder / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+            _run(*pip, *requirements, *_TEST_TOOLS, "--editable", ROOT)
+    return folder / "bin/python"
+
+
+def npm_environment(*packages: str) -> Path:
+    """A folder with these packages (``name@version``) and node 22; ``node_modules/.bin`` in it holds their commands."""
+    with _kept("npm", packages, [*packages, NODE]) as (folder, is_new):
+        if is_new:
+            folder.mkdir()
+            (folder / "package.json").write_text('{"private": true}')
+            _run("npm", "install", "--no-audit", "--no-fund", "--loglevel=error", NODE, *packages, cwd=folder)
+    return folder
+
+
+@contextmanager
+def _kept(kind: str, packages: Sequence[str], made_of: Sequence[str]) -> Any:
+    """A folder for an environment, and whether it has to be filled; one process at a time."""
+    KEPT.mkdir(exist_ok=True)
+    folder = KEPT / f"{kind}-{hashlib.sha256(chr(0).join(made_of).encode()).hexdigest()[:16]}"
+    done = folder / ".done"
+    with open(KEPT / f"{folder.name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if done.exists():
+            yield folder, False
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        began = time.monotonic()
+        yield folder, True
+        done.touch()
+        print(f"{' '.join(packages)}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+
+
+def _run(*command: Any, cwd: Path | None = None) -> None:
+    try:
+        done = subprocess.run(
+            [str(part) for part in command], cwd=cwd, capture_output=True, text=True, timeout=900, env=_environment()
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise CannotInstall(str(error)) from error
+    if done.returncode != 0:
+        said = [line for line in (done.stderr + done.stdout).splitlines() if line and not line.startswith("WARNING")]
+        raise CannotInstall(said[-1] if said else f"{command[0]} ended with {done.returncode}")
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+
+
+def main() -> None:
+    """Make all of them; one that cannot be made is told, and its tests are skipped."""
+
+    def make(kind: Any, packages: tuple[str, ...]) -> None:
+        try:
+            kind(*packages)
+        except CannotInstall as error:
+            print(f"{' '.join(packages)} cannot be installed: {error}", file=sys.stderr, flush=True)
+
+    with ThreadPoolExecutor(max_workers=2) as makers:
+        for kind, named in ((python_environment, PYTHON), (npm_environment, NPM)):
+            for packages in named.values():
+                makers.submit(make, kind, packages)
+
+
+if __name__ == "__main__":
+    main()
