@@ -14,6 +14,8 @@ __all__ = ["Catalog", "ListedTool"]
 _MAX_PAGES = 100
 _MAX_TOOLS = 10_000
 _PAGE_SECONDS = 10.0
+#: Servers that have just started tell of each tool that they add.
+_MAX_TRIES = 10
 
 #: Send a request of the gateway's own, and return the whole response.
 Request = Callable[[str, dict[str, Any]], Awaitable[Mapping[str, Any]]]
@@ -59,12 +61,14 @@ class Catalog:
         """
         async with self._listing:
             tool = self.look_up(name)
-            if tool is None:
-                await self._list(era)
+            for _ in range(_MAX_TRIES):
+                if tool is not None or not await self._list(era):
+                    break
                 tool = self.look_up(name)
         return tool or ListedTool(RatedRisk("high", ("the server did not list its tools",)))
 
-    async def _list(self, era: Mapping[str, Any]) -> None:
+    async def _list(self, era: Mapping[str, Any]) -> bool:
+        """Ask for the list, and keep it unless it has changed meanwhile. False if there is none."""
         generation = self._generation
         tools: dict[str, ListedTool] = {}
         params: dict[str, Any] = {"_meta": dict(era)} if era else {}
@@ -74,11 +78,11 @@ class Catalog:
                 async with asyncio.timeout(_PAGE_SECONDS):
                     response = await self._request("tools/list", params)
             except (TimeoutError, ConnectionError):
-                return
+                return False
             result = response.get("result")
             page = result.get("tools") if isinstance(result, Mapping) else None
             if not isinstance(result, Mapping) or not isinstance(page, list):
-                return
+                return False
             for tool in page:
                 name = tool.get("name") if isinstance(tool, Mapping) else None
                 if isinstance(name, str):
@@ -95,3 +99,4 @@ class Catalog:
             self._tools = tools
             # At least long enough for the call that asked.
             self._stale_at = self._clock() + max(1.0, min(lives_ms) / 1000) if lives_ms else None
+        return True

@@ -51,7 +51,7 @@ async def left(commands: Commands, process: Process) -> Finished:
 
 async def pending(client: Client, session_id: str) -> dict[str, Any]:
     async with asyncio.timeout(30):
-        while not (records := await client.pending(session_id)):
+        while not (records := await client.pending(session_id)):  # noqa: ASYNC110  # the service is another process
             await asyncio.sleep(0.02)
     return records[0]
 

@@ -2,95 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from notifier_service import Broker, Decision
-from notifier_service.mcp.asker import BrokerAsker
-from notifier_service.mcp.stdio_relay import StdioRelay
-from notifier_service.permissions import PermissionRequest
-from tests.mcp.stdio_client import StdioClient
-
-STUB = Path(__file__).with_name("stub_server.py")
-
-
-class Wiring:
-    """A client, the relay, the server, and the session that is asked."""
-
-    def __init__(self, broker: Broker, log: Path) -> None:
-        self.broker = broker
-        self.client = StdioClient()
-        self._log = log
-        self._run: asyncio.Task[int] | None = None
-
-    def start(self, *flags: str, **options: Any) -> None:
-        relay = StdioRelay(BrokerAsker(self.broker, "s"), **options)
-        command = [sys.executable, "-I", "-S", str(STUB), str(self._log), *flags]
-        client = self.client
-        self._run = asyncio.create_task(relay.run(command, source=client.source, sink=client.sink))
-
-    async def ended(self) -> int:
-        """Wait until the relay has ended; its exit code."""
-        assert self._run is not None
-        async with asyncio.timeout(20):
-            return await self._run
-
-    async def close(self) -> None:
-        self.client.close()
-        if self._run is not None:
-            await self.ended()
-
-    async def asked(self, count: int = 1) -> PermissionRequest:
-        """Wait until so many requests are pending; return the newest."""
-        session = self.broker.open("s")
-        await self.until(lambda: len(session.desk.pending) >= count)
-        return session.desk.pending[-1]
-
-    async def nothing_pending(self) -> None:
-        await self.until(lambda: not self.broker.open("s").desk.pending)
-
-    async def decided(self, **decision: Any) -> dict[str, Any]:
-        """Give the request that waits this answer, and return what the client gets then."""
-        request = await self.asked()
-        self.broker.decide("s", Decision(request_id=request.request_id, **decision), decided_by="ada")
-        return await self.client.message()
-
-    async def until(self, state: Callable[[], object]) -> None:
-        session = self.broker.open("s")
-        async with asyncio.timeout(15):
-            while not state():
-                await session.log.wait_after(session.log.last_seq)
-
-    async def told(self, status: str) -> dict[str, Any]:
-        """Wait until the session was told of this status; the data of that event."""
-        found: list[dict[str, Any]] = []
-
-        def is_told() -> bool:
-            found[:] = [data for data in self.events("tool_status") if data["status"] == status]
-            return bool(found)
-
-        await self.until(is_told)
-        return found[-1]
-
-    def events(self, event_type: str) -> list[dict[str, Any]]:
-        """The data of what the session was told."""
-        events = [json.loads(event.json) for event in self.broker.open("s").log.read_after(0)]
-        return [event["data"] for event in events if event["type"] == event_type]
-
-    def reached(self, method: str | None = None) -> list[bytes]:
-        """The lines that the server has read, or those of one method."""
-        lines = self._log.read_bytes().splitlines() if self._log.exists() else []
-        return [line for line in lines if method is None or json.loads(line).get("method") == method]
-
-    def ran(self) -> list[dict[str, Any]]:
-        """The params of the calls that have reached the server."""
-        return [json.loads(line)["params"] for line in self.reached("tools/call")]
+from notifier_service import Broker
+from tests.mcp.wiring import Wiring
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ def call(message_id: Any, params: dict[str, Any]) -> None:
         answer(message_id, {"resultType": "input_required", "inputRequests": {}, "requestState": state})
         return
     if name == "number":
-        send('{"jsonrpc":"2.0","id":%s,"result":{"content":[],"n":1.10,"m":12345678901234567890123}}' % message_id)
+        send(f'{{"jsonrpc":"2.0","id":{message_id},"result":{{"content":[],"n":1.10,"m":12345678901234567890123}}}}')
         return
     for _ in range(2 if name == "twice" else 1):
         answer(message_id, text(f"{name} ran with {json.dumps(arguments)}", isError=False))

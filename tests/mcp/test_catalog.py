@@ -69,16 +69,19 @@ async def test_server_that_lists_nothing_is_asked_again_at_the_next_call(result:
     assert await level(catalog) == "low"
 
 
-async def test_list_that_changes_while_it_is_read_is_not_kept() -> None:
+@pytest.mark.parametrize(("changes", "expected"), [(3, "low"), (1000, "high")])
+async def test_list_that_changes_while_it_is_read_is_read_again(changes: int, expected: str) -> None:
     server = Server({"tools": [{"name": "read", "annotations": READS}]})
 
     async def request(method: str, params: dict[str, Any]) -> Mapping[str, Any]:
-        catalog.drop()
+        if len(server.asked) < changes:
+            catalog.drop()
         return await server.request(method, params)
 
     catalog = Catalog(request)
 
-    assert await level(catalog) == "high"
+    assert await level(catalog) == expected
+    assert len(server.asked) <= 10
 
 
 async def test_list_is_kept_as_long_as_the_server_says(clock: Clock) -> None:

@@ -1,4 +1,4 @@
-"""Between a client and a server on pipes, only tools/call is held; whatever ends or misbehaves, nothing runs unapproved."""
+"""Only tools/call is held between client and server; whatever ends or misbehaves, nothing runs unapproved."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.mcp.conftest import Wiring
 from tests.mcp.stdio_client import call, initialize
+from tests.mcp.wiring import Wiring
 
 ERA = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientInfo": {"name": "c"}}
 
@@ -108,7 +108,7 @@ async def test_response_in_the_place_of_a_tool_that_promised_structure_has_it(wi
     "line",
     [
         b'{"jsonrpc":"2.0","id":1,"method":"ping"}',
-        b' { "id" : 1.50, "method" : "vendor/odd", "jsonrpc":"2.0", "x-vendor": [1e2, -0.0, 12345678901234567890123] } ',
+        b' { "id" : 1.50, "method" : "vendor/odd", "jsonrpc":"2.0", "x-vendor": [1e2, -0.0, 12345678901234567890] } ',
         b'{"jsonrpc":"2.0","id":"a","method":"vendor/odd","params":["by","place"],"\\u00e9":"\\ud83d\\ude00 \xc3\xa9"}',
         b'{"jsonrpc":"2.0","method":"notifications/vendor","params":{"tools/call":"tools/call"}}',
         b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":99}}',
