@@ -1,5 +1,6 @@
 # make demo   set up and run the main job
 # make test   set up and run every test
+# make test-integrations  run the tests with agent frameworks, MCP SDKs and servers of other people
 # make check  style, types, structure, and that the tests of the core reach every line of it
 # make client make the types of the TypeScript client from the schema, and the client of the console, anew
 # make screenshots   the pictures of the console in docs/, made anew
@@ -25,7 +26,7 @@ EXAMPLE_SET_UP := $(CLIENT)/example/node_modules/.set-up
 CONSOLE_CLIENT := notifier_service/web/console/client
 NODE := $(shell node --version 2>/dev/null | grep -E '^v(2[0-9]|[3-9][0-9])')
 
-.PHONY: demo test test-python test-client browsers screenshots check check-python check-client client bench clean
+.PHONY: demo test test-python test-client test-integrations browsers screenshots check check-python check-client client bench clean
 
 demo: $(SET_UP)
 	@exec $(BIN)/notifier-service demo
@@ -41,6 +42,12 @@ browsers:
 
 screenshots: $(SET_UP) browsers
 	$(BIN)/python -m tests.browser.screenshots
+
+# Environments of their own, kept between runs; what cannot be installed is told, and its tests are skipped.
+test-integrations: $(SET_UP)
+	@echo 'Setting up environments in tests/integrations/.environments; the first time takes some minutes.' >&2
+	@$(BIN)/python -m tests.integrations.environments
+	$(BIN)/pytest -m integration -rs tests/integrations
 
 check: check-python check-client
 
@@ -90,6 +97,8 @@ bench: $(BENCH_SET_UP)
 
 clean:
 	rm -rf $(VENV) $(CLIENT)/node_modules $(CLIENT)/dist $(CLIENT)/build $(CLIENT)/example/node_modules $(CLIENT)/example/dist $(BENCH_VENV) benchmarks/.node benchmarks/results build dist *.egg-info .coverage .hypothesis .*_cache
+
+	rm -rf $(VENV) $(CLIENT)/node_modules $(CLIENT)/dist $(CLIENT)/build $(BENCH_VENV) benchmarks/.node benchmarks/results tests/integrations/.environments build dist *.egg-info .coverage .hypothesis .*_cache
 
 # An environment for everything but the benchmarks, made anew when what it installs has changed.
 $(SET_UP): EXTRA := check

@@ -542,6 +542,34 @@ async def test_client_that_drives_the_rounds_itself_is_asked_about_once(journal:
     assert len(told(broker, "permission_request")) == 1
 
 
+@stateless
+async def test_list_is_dropped_when_a_stateless_server_tells_its_subscribers(broker: Broker) -> None:
+    from mcp.server.mcpserver import Context, MCPServer
+
+    server = MCPServer("files")
+    only_reads = types.ToolAnnotations(read_only_hint=True, open_world_hint=False)
+
+    @server.tool()
+    def write() -> str:
+        return "before"
+
+    async def change(context: Any) -> None:
+        server.remove_tool("write")
+        server.tool(name="write", annotations=only_reads)(lambda: "after")
+        await context.notify_tools_changed()
+
+    change.__annotations__["context"] = Context  # by name it would not be found, which 1.x does not have
+    server.tool(annotations=only_reads)(change)
+    async with mcp.Client(server) as client, client.listen(tools_list_changed=True) as changes:
+        wrapped = ToolWrapper(client, session_id="s", broker=broker)
+        await answered(broker, wrapped.call_tool("write", {}), approved=False)
+        await wrapped.call_tool("change", {})
+        await anext(aiter(changes))
+        result = await wrapped.call_tool("write", {})
+
+    assert text_of(result) == "after"
+
+
 def test_rounds_are_remembered_for_an_hour_and_within_bounds() -> None:
     clock = Clock()
     session = McpSession(Listing(), clock=clock)

@@ -25,7 +25,10 @@ async def write(service: Any, folder: Path, **options: Any) -> tuple[list[str], 
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
             "DISABLE_AUTOUPDATER": "1",
             "DISABLE_TELEMETRY": "1",
-            "HTTPS_PROXY": "http://127.0.0.1:9",  # whatever it might want of the net is not there
+            # Whatever it might want of the net is not there.
+            "HTTP_PROXY": "http://127.0.0.1:9",
+            "HTTPS_PROXY": "http://127.0.0.1:9",
+            "NO_PROXY": "127.0.0.1",
         }
         gate = approval("s", service=service, **options)
         async with ClaudeSDKClient(ClaudeAgentOptions(can_use_tool=gate, cwd=work, env=environment)) as client:
