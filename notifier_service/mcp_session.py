@@ -25,7 +25,7 @@ _log = logging.getLogger("notifier_service.mcp_session")
 
 #: The protocol from which on a list says itself how long it holds, and changes are told to subscribers only.
 _STATELESS = "2026-07-28"
-#: A list holds at least so long: listing anew before each call would double the time that a call takes.
+#: A list holds at least so long, even if nobody tells of changes: listing anew before each call would double its time.
 _MIN_FRESH_SECONDS = 60.0
 _LIST_SECONDS = 10.0
 #: A server may give cursors for ever.
@@ -103,8 +103,9 @@ class McpSession:
                 return self._tools
             changes = self._changes
             tools, fresh_seconds = await self._list()
-            self._tools = None
-            if self._hears_changes and changes == self._changes:
+            if not self._hears_changes:
+                fresh_seconds = _MIN_FRESH_SECONDS
+            if changes == self._changes:
                 self._tools, self._fresh_until = tools, self._clock() + fresh_seconds
             return tools
 
@@ -140,7 +141,6 @@ class McpSession:
         """Hear what the server tells, before whoever heard it until now.
 
         The SDK takes its one ``message_handler`` when a session is made, and offers no public way to join it later.
-        Where it cannot be joined, lists are not kept.
         """
         # The 2.x ``Client`` is not a session, but has one.
         session = self._target if hasattr(self._target, "_message_handler") else getattr(self._target, "session", None)
@@ -152,10 +152,12 @@ class McpSession:
         handler.sessions.add(self)
         self._hears_changes = True
 
-    def forget_tools(self) -> None:
-        """List the tools anew when they are needed next."""
-        self._tools = None
-        self._changes += 1
+    def hear(self, message: Any) -> None:
+        """Forget the tools if that is what this message of the server means."""
+        # In 1.x a notification has a root.
+        if getattr(getattr(message, "root", message), "method", None) == "notifications/tools/list_changed":
+            self._tools = None
+            self._changes += 1
 
     async def _cancel(self, request_id: int) -> None:
         types = self._types
@@ -178,18 +180,15 @@ class _Handler:
         self.sessions: weakref.WeakSet[McpSession] = weakref.WeakSet()
 
     async def __call__(self, message: Any) -> None:
-        # In 1.x a notification has a root.
-        changed = getattr(getattr(message, "root", message), "method", None) == "notifications/tools/list_changed"
-        self._forget_tools(changed)
+        self._tell(message)
         try:
             await self._theirs(message)
         finally:
-            self._forget_tools(changed)  # a list that the SDK itself still kept may have come in between
+            self._tell(message)  # a list that the SDK itself still kept may have come in between
 
-    def _forget_tools(self, changed: bool) -> None:
-        if changed:
-            for session in self.sessions:
-                session.forget_tools()
+    def _tell(self, message: Any) -> None:
+        for session in self.sessions:
+            session.hear(message)
 
 
 def _result_type(target: Any) -> Any | None:

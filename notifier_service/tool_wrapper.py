@@ -134,6 +134,15 @@ class ToolWrapper:
                 raise
             return result
 
+    async def message_handler(self, message: Any) -> None:
+        """Hear what an MCP server tells, so that a changed list of tools is read anew.
+
+        The SDK's sessions do not need it: the wrapper hears them by itself. It is for a session that takes a handler of
+        this form and does not let anybody join later.
+        """
+        if self._session is not None:
+            self._session.hear(message)
+
     async def _call_tool(
         self,
         session: McpSession,

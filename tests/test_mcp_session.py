@@ -203,13 +203,35 @@ async def test_object_that_gives_its_tools_as_a_list_is_rated_too(broker: Broker
     assert await ToolWrapper(listing, session_id="s", broker=broker).call_tool("t", {}) == "t"
 
 
-async def test_list_of_an_object_whose_changes_nobody_hears_is_read_for_each_call(broker: Broker) -> None:
+async def test_list_of_an_object_whose_changes_nobody_hears_holds_for_a_minute() -> None:
+    clock = Clock()
+    listing = Listing([TOOL])
+    session = McpSession(listing, clock=clock)
+    await session.risk_of("t")
+    clock.advance(59)
+    await session.risk_of("t")
+    assert listing.lists == 1
+    clock.advance(1)
+    await session.risk_of("t")
+
+    assert listing.lists == 2
+
+
+@pytest.mark.parametrize("is_wrapped", [True, False], ids=["1.x", "2.x"])
+async def test_wrapper_offers_a_handler_for_messages_that_it_cannot_hear(is_wrapped: bool, broker: Broker) -> None:
     listing = Listing([TOOL])
     wrapped = ToolWrapper(listing, session_id="s", broker=broker)
     await wrapped.call_tool("t", {})
-    await wrapped.call_tool("t", {})
+    for method in ("notifications/message", "notifications/tools/list_changed"):
+        message = SimpleNamespace(method=method)
+        await wrapped.message_handler(SimpleNamespace(root=message) if is_wrapped else message)
+        await wrapped.call_tool("t", {})
 
     assert listing.lists == 2
+
+
+async def test_wrapper_of_a_callable_hears_nothing(broker: Broker) -> None:
+    await ToolWrapper(len, session_id="s", broker=broker).message_handler(RuntimeError("gone"))
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,7 @@ def npm_environment(*packages: str) -> Path:
 def _kept(kind: str, packages: Sequence[str], made_of: Sequence[str]) -> Any:
     """A folder for an environment, and whether it has to be filled; one process at a time."""
     KEPT.mkdir(exist_ok=True)
+    (KEPT / ".gitignore").write_text("*\n")
     folder = KEPT / f"{kind}-{hashlib.sha256(chr(0).join(made_of).encode()).hexdigest()[:16]}"
     done = folder / ".done"
     with open(KEPT / f"{folder.name}.lock", "w") as lock:
