@@ -85,6 +85,8 @@ class StdioRelay:
         try:
             await loop.subprocess_exec(lambda: self._server, *command, stderr=None)
         except OSError as error:
+            os.close(source)
+            os.close(sink)
             print(f"notifier-service: {command[0]}: {error.strerror or error}", file=sys.stderr)
             return _NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_STARTED
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -197,19 +199,28 @@ class StdioRelay:
         if run is not None:
             self._start(run)
         else:
-            self._held[key] = asyncio.create_task(self._hold(call))
+            self._held[key] = asyncio.create_task(self._hold(key, call))
+            # One that is cancelled before its first step never gets to its own clean-up.
+            self._held[key].add_done_callback(lambda task: self._let_go(key, task))
 
-    async def _hold(self, call: ToolCall) -> None:
+    async def _hold(self, key: object, call: ToolCall) -> None:
         try:
             admitted = await self._gate.admit(call, self._client.write_if_reading)
         except asyncio.CancelledError:
             return  # withdrawn: nobody waits for an answer
+        except Exception:
+            _log.exception("a call could not be judged, and was not run")
+            admitted = Answer(error_answer(call.message_id, INTERNAL_ERROR, "The gateway failed; nothing ran."))
         finally:
-            del self._held[_key(call.message_id)]
+            self._let_go(key, asyncio.current_task())
         if isinstance(admitted, Answer):
             self._client.write(admitted.text)
         else:
             self._start(admitted)
+
+    def _let_go(self, key: object, task: asyncio.Task[None] | None) -> None:
+        if self._held.get(key) is task:
+            del self._held[key]
 
     def _start(self, run: Run) -> None:
         self._server.write(run.text)

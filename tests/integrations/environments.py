@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["NODE", "NPM", "PYTHON", "CannotInstall", "npm_environment", "python_environment"]
+__all__ = ["NODE", "NPM", "PYTHON", "ROOT", "CannotInstall", "npm_environment", "python_environment"]
 
 ROOT = Path(__file__).parents[2]
 KEPT = Path(__file__).with_name(".environments")
@@ -27,13 +27,20 @@ KEPT = Path(__file__).with_name(".environments")
 _TEST_TOOLS = ("pytest==9.1.1", "pytest-asyncio==1.4.0", "pytest-timeout==2.4.0")
 PYTHON = {
     "sdk 1.x": ("mcp==1.30.0",),
+    "sdk 2.x": ("mcp==2.3.0",),
     "claude-agent-sdk": ("claude-agent-sdk==0.2.186",),
     "langchain": ("langchain==1.4.7", "langchain-mcp-adapters==0.3.2"),
     "openai-agents": ("openai-agents==0.24.0",),
 }
 
 NODE = "node@22.23.3"
-NPM: dict[str, tuple[str, ...]] = {}
+NPM: dict[str, tuple[str, ...]] = {
+    "servers": (
+        "@modelcontextprotocol/server-everything@2026.8.31",
+        "@modelcontextprotocol/server-filesystem@2026.8.31",
+    ),
+    "inspector": ("@modelcontextprotocol/inspector@2.12.0",),
+}
 
 
 class CannotInstall(Exception):

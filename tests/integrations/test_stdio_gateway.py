@@ -9,25 +9,17 @@ import re
 import shlex
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from notifier_service import Broker, Decision, Settings, serve
+from notifier_service.web import Site
+from tests.integrations.environments import NPM, PYTHON, ROOT
 from tests.mcp.stdio_client import StdioClient, call
 from tests.mcp.wiring import Wiring
-
-#: Where ``make test-integrations`` installs what it needs from npm.
-BIN = Path(os.environ.get("INTEGRATIONS_NODE", Path(__file__).parent / ".node")) / "node_modules" / ".bin"
-EVERYTHING = BIN / "mcp-server-everything"
-FILESYSTEM = BIN / "mcp-server-filesystem"
-
-#: Environments with the SDK 1.x (``mcp1``) and 2.x (``mcp2``).
-SDKS = Path(os.environ.get("INTEGRATIONS_SDKS", Path(__file__).parent / ".venvs"))
-
-pytestmark = pytest.mark.skipif(not EVERYTHING.exists(), reason="the servers of npm are not installed")
 
 CAPABILITIES = {
     "roots": {"listChanged": True},
@@ -195,6 +187,21 @@ def heard(log: Path) -> Counter[str]:
 
 
 @pytest.fixture
+def everything(npm_with: Callable[..., Path]) -> list[str]:
+    return server_of(npm_with(*NPM["servers"]), "server-everything")
+
+
+@pytest.fixture
+def filesystem(npm_with: Callable[..., Path]) -> list[str]:
+    return server_of(npm_with(*NPM["servers"]), "server-filesystem")
+
+
+def server_of(environment: Path, name: str) -> list[str]:
+    modules = environment / "node_modules"
+    return [str(modules / ".bin" / "node"), str(modules / "@modelcontextprotocol" / name / "dist" / "index.js")]
+
+
+@pytest.fixture
 async def wiring(broker: Broker, tmp_path: Path) -> AsyncIterator[Wiring]:
     wiring = Wiring(broker, tmp_path / "reached.jsonl")
     yield wiring
@@ -217,11 +224,10 @@ async def approve_all(broker: Broker) -> None:
 
 
 async def test_every_feature_is_the_same_directly_and_through_the_gateway(
-    direct: StdioClient, wiring: Wiring, tmp_path: Path
+    direct: StdioClient, wiring: Wiring, everything: list[str], tmp_path: Path
 ) -> None:
     def command(name: str) -> list[str]:
-        log, server = shlex.quote(str(tmp_path / name)), shlex.quote(str(EVERYTHING))
-        return ["bash", "-c", f"exec {server} < <(exec tee {log})"]
+        return ["bash", "-c", f"exec {shlex.join(everything)} < <(exec tee {shlex.quote(str(tmp_path / name))})"]
 
     process = await asyncio.create_subprocess_exec(
         *command("direct"), stdin=direct.source, stdout=direct.sink, stderr=asyncio.subprocess.DEVNULL
@@ -244,10 +250,12 @@ async def test_every_feature_is_the_same_directly_and_through_the_gateway(
     assert len(wiring.events("permission_request")) >= 7
 
 
-async def test_reading_runs_unasked_and_writing_only_when_it_is_approved(wiring: Wiring, tmp_path: Path) -> None:
+async def test_reading_runs_unasked_and_writing_only_when_it_is_approved(
+    wiring: Wiring, filesystem: list[str], tmp_path: Path
+) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
-    wiring.start_before([str(FILESYSTEM), str(folder)])
+    wiring.start_before([*filesystem, str(folder)])
     visit = Visit(wiring.client)
     info = {"name": "visit", "version": "1"}
     await visit.ask("initialize", protocolVersion="2025-11-25", capabilities={}, clientInfo=info)
@@ -275,51 +283,73 @@ async def test_reading_runs_unasked_and_writing_only_when_it_is_approved(wiring:
     assert [path.name for path in folder.iterdir()] == ["a"]
 
 
+async def decide_next(broker: Broker, *, approved: bool) -> None:
+    """Wait for a request, and answer it."""
+    session = broker.open("s")
+    async with asyncio.timeout(60):
+        while not session.desk.pending:
+            await session.log.wait_after(session.log.last_seq)
+    broker.decide("s", Decision(approved=approved, reason="so"), decided_by="ada")
+
+
+def gateway_to(site: Site, server: list[str]) -> list[str]:
+    service = f"{site.url}{site.settings.prefix}"
+    return [
+        sys.executable,
+        "-m",
+        "notifier_service",
+        "gateway",
+        "stdio",
+        "--service",
+        service,
+        "--session",
+        "s",
+        "--",
+        *server,
+    ]
+
+
 @pytest.mark.parametrize("approved", [True, False])
-async def test_inspector_calls_a_gated_tool(approved: bool, tmp_path: Path) -> None:
+async def test_inspector_calls_a_gated_tool(
+    approved: bool, filesystem: list[str], npm_with: Callable[..., Path], tmp_path: Path
+) -> None:
+    bin_folder = npm_with(*NPM["inspector"]) / "node_modules" / ".bin"
     folder = tmp_path / "folder"
     folder.mkdir()
-    gateway = f"{shlex.quote(sys.executable)} -m notifier_service gateway stdio --service"
     async with serve(settings=Settings(port=0)) as site:
-        gateway += f" {site.url}{site.settings.prefix} --session s -- {FILESYSTEM} {folder}"
+        # A script, because the Inspector takes the options of what it starts for its own, and hands no variable on.
+        started = tmp_path / "gateway"
+        command = shlex.join(gateway_to(site, [*filesystem, str(folder)]))
+        started.write_text(f"#!/bin/sh\nPYTHONPATH={shlex.quote(str(ROOT))} exec {command}\n")
+        started.chmod(0o755)
         process = await asyncio.create_subprocess_exec(
-            str(BIN / "mcp-inspector"), "--cli", "sh", "-c", gateway,
+            str(bin_folder / "mcp-inspector"), "--cli", str(started),
             "--method", "tools/call", "--tool-name", "write_file",
             "--tool-arg", f"path={folder / 'a'}", "--tool-arg", "content=a",
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            env=os.environ | {"PATH": f"{bin_folder}:{os.environ['PATH']}"}, stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        session = site.broker.open("s")
-        async with asyncio.timeout(30):
-            while not session.desk.pending:
-                await session.log.wait_after(session.log.last_seq)
-        site.broker.decide("s", Decision(approved=approved, reason="so"), decided_by="ada")
-        out, err = await process.communicate()
+        await decide_next(site.broker, approved=approved)
+        out, _ = await process.communicate()
 
-    result = json.loads(out or err)
+    result, _ = json.JSONDecoder().raw_decode(out.decode())
     assert result.get("isError", False) is not approved
     assert (folder / "a").exists() is approved
 
 
-@pytest.mark.parametrize("sdk", ["mcp1", "mcp2"])
-async def test_client_of_the_sdk_reads_unasked_writes_asked_and_understands_a_denial(sdk: str, tmp_path: Path) -> None:
-    python = SDKS / sdk / "bin" / "python"
-    if not python.exists():
-        pytest.skip(f"the environment {sdk} is not installed")
+@pytest.mark.parametrize("sdk", ["sdk 1.x", "sdk 2.x"])
+async def test_client_of_the_sdk_reads_unasked_writes_asked_and_understands_a_denial(
+    sdk: str, filesystem: list[str], python_with: Callable[..., Path], tmp_path: Path
+) -> None:
+    python = python_with(*PYTHON[sdk])
     folder = tmp_path / "folder"
     folder.mkdir()
     async with serve(settings=Settings(port=0)) as site:
-        service = f"{site.url}{site.settings.prefix}"
-        command = [sys.executable, "-m", "notifier_service", "gateway", "stdio", "--service", service, "--session", "s"]
         process = await asyncio.create_subprocess_exec(
-            str(python), str(Path(__file__).with_name("sdk_client.py")), str(folder), *command, "--", str(FILESYSTEM),
-            str(folder), stdout=asyncio.subprocess.PIPE,
+            str(python), str(Path(__file__).parent / "inside" / "sdk_client.py"), str(folder),
+            *gateway_to(site, [*filesystem, str(folder)]), stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        session = site.broker.open("s")
-        for approved in (True, False):
-            async with asyncio.timeout(40):
-                while not session.desk.pending:
-                    await session.log.wait_after(session.log.last_seq)
-            site.broker.decide("s", Decision(approved=approved, reason="so"), decided_by="ada")
+        await decide_next(site.broker, approved=True)
+        await decide_next(site.broker, approved=False)
         out, _ = await process.communicate()
 
     assert json.loads(out) == {

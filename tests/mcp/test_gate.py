@@ -110,6 +110,19 @@ async def test_more_calls_than_may_wait_are_denied() -> None:
     broker.close()
 
 
+async def test_call_that_nobody_was_even_shown_is_denied_in_time() -> None:
+    broker = Broker(Limits(one_request_at_a_time=True))
+    gate = Gate(BrokerAsker(broker, "s"), Catalog(one_list), approval_seconds=0.1)
+    broker.ask("s", tool_name="other", parameters={})
+
+    answer = await gate.admit(tool_call(1, "write"), lambda beat: None)
+
+    assert isinstance(answer, Answer)
+    assert "nobody approved it within 0.1 s" in json.loads(answer.text)["result"]["content"][0]["text"]
+    assert len(broker.open("s").desk.pending) == 1
+    broker.close()
+
+
 async def test_policy_that_always_asks_holds_a_tool_that_only_reads() -> None:
     broker = Broker(Limits(ask_from_risk="low"))
     gate = Gate(BrokerAsker(broker, "s"), Catalog(one_list))

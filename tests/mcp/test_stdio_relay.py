@@ -322,6 +322,28 @@ async def test_cancelled_while_it_waits_it_is_withdrawn_and_never_runs(wiring: W
     await wiring.told("cancelled")
 
 
+async def test_cancelled_in_the_same_breath_it_leaves_nothing_behind(wiring: Wiring) -> None:
+    wiring.start()
+    cancelled = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}
+    await wiring.client.send(call(1, "write"), cancelled)
+    await in_step(wiring)
+    assert wiring.ran() == wiring.events("permission_request") == []
+
+    assert said(await wiring.client.ask(call(1, "read"))) == "read ran with {}"
+
+
+@pytest.mark.parametrize("argument", ['"\\ud800"', "[" * 300 + "]" * 300, '"\\u0000\\u2028"', "1" * 4000])
+async def test_arguments_that_are_hard_to_show_hold_up_no_tool_that_only_reads(wiring: Wiring, argument: str) -> None:
+    wiring.start()
+    line = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read","arguments":{"x":' + argument + "}}}"
+
+    answer = await wiring.client.ask(line.encode())
+
+    assert said(answer).startswith("read ran with ")
+    assert wiring.reached("tools/call") == [line.encode()]
+    await wiring.told("completed")
+
+
 async def test_cancelled_while_it_runs_the_server_hears_of_it(wiring: Wiring) -> None:
     wiring.start()
     await wiring.client.send(call(1, "silent"))
