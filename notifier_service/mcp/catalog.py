@@ -14,6 +14,7 @@ __all__ = ["Catalog", "ListedTool"]
 _MAX_PAGES = 100
 _MAX_TOOLS = 10_000
 _PAGE_SECONDS = 10.0
+_STATELESS_LIFE_MS = 60_000.0
 #: Servers that have just started tell of each tool that they add.
 _MAX_TRIES = 10
 
@@ -72,7 +73,8 @@ class Catalog:
         generation = self._generation
         tools: dict[str, ListedTool] = {}
         params: dict[str, Any] = {"_meta": dict(era)} if era else {}
-        lives_ms: list[float] = []
+        # In the stateless era nobody need hear of changes.
+        lives_ms: list[float] = [_STATELESS_LIFE_MS] if era else []
         for _ in range(_MAX_PAGES):
             try:
                 async with asyncio.timeout(_PAGE_SECONDS):

@@ -95,3 +95,17 @@ async def test_list_is_kept_as_long_as_the_server_says(clock: Clock) -> None:
     clock.advance(2)
     await level(catalog)
     assert len(server.asked) == 2
+
+
+async def test_list_of_the_stateless_era_is_kept_for_a_minute(clock: Clock) -> None:
+    server = Server({"tools": [{"name": "read", "annotations": READS}]})
+    catalog = Catalog(server.request, clock=clock)
+    era = {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}
+    await catalog.find("read", era)
+
+    clock.advance(59)
+    await catalog.find("read", era)
+    assert len(server.asked) == 1
+    clock.advance(2)
+    await catalog.find("read", era)
+    assert server.asked == [{"_meta": era}] * 2
