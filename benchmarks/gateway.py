@@ -36,10 +36,12 @@ def main() -> None:
     parser.add_argument("--calls", type=positive, default=2000, help="calls each way (2000)")
     parser.add_argument("--tool", default="read", help="a tool that runs unasked (read)")
     parser.add_argument("--arguments", type=json.loads, default={}, metavar="JSON", help="its arguments ({})")
+    parser.add_argument("--service", metavar="URL", help="a running service, which is asked about each call")
     parser.add_argument("server", nargs="*", metavar="COMMAND", help="the server (a minimal one)")
     given = parser.parse_args()
     server = given.server or [sys.executable, "-I", "-S", "-c", _SERVER]
-    gateway = [sys.executable, "-m", "notifier_service", "gateway", "stdio", "--", *server]
+    service = [] if given.service is None else ["--service", given.service]
+    gateway = [sys.executable, "-m", "notifier_service", "gateway", "stdio", *service, "--", *server]
     with _Server(server) as direct, _Server(gateway) as gated:
         call = {"name": given.tool, "arguments": given.arguments}
         pairs = [(direct.timed_ms(call), gated.timed_ms(call)) for _ in range(given.calls + _WARM_UP)][_WARM_UP:]

@@ -246,6 +246,8 @@ def _written_for(body: dict[str, Any]) -> bytes:
 
 def _refuse_look_alikes(body: Mapping[str, Any], names: Mapping[str, str], message_id: MessageId | None = None) -> None:
     for key in body:
+        if key == "__proto__":  # where objects are copied in JavaScript, what stands in it becomes part of them
+            raise MessageRefused(INVALID_REQUEST, "No key may be __proto__.", message_id)
         name = names.get(key.casefold())
         if name is not None and name != key:
             raise MessageRefused(INVALID_REQUEST, f"A key looks like {name} and is not.", message_id)
