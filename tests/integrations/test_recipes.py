@@ -27,10 +27,10 @@ RECIPES = [
 ]
 
 
-def run_tests(python: Path | str, path: Path) -> None:
+def run_tests(python: Path | str, path: Path, *, fixtures_from: Path) -> None:
     """Run the tests of a file with another interpreter; fail with what they say."""
     done = subprocess.run(
-        [str(python), "-m", "pytest", "-c", str(INSIDE / "pytest.ini"), "--rootdir", str(ROOT), str(path)],
+        [str(python), "-m", "pytest", "-c", str(INSIDE / "pytest.ini"), "--confcutdir", str(fixtures_from), str(path)],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'examples'}"},
         capture_output=True,
@@ -47,8 +47,8 @@ def test_recipe_asks_before_its_framework_runs_a_tool(
 ) -> None:
     python = sys.executable if environment is None else python_with(*PYTHON[environment])
 
-    run_tests(python, INSIDE / f"{recipe}.py")
+    run_tests(python, INSIDE / f"{recipe}.py", fixtures_from=INSIDE)
 
 
 def test_sessions_of_the_first_sdk_are_known_as_those_of_the_second(python_with: Callable[..., Path]) -> None:
-    run_tests(python_with(*PYTHON["sdk 1.x"]), ROOT / "tests" / "test_mcp_session.py")
+    run_tests(python_with(*PYTHON["sdk 1.x"]), ROOT / "tests" / "test_mcp_session.py", fixtures_from=ROOT)
