@@ -98,7 +98,8 @@ def _run(*command: Any, cwd: Path | None = None) -> None:
         raise CannotInstall(str(error)) from error
     if done.returncode != 0:
         said = [line for line in (done.stderr + done.stdout).splitlines() if line and not line.startswith("WARNING")]
-        raise CannotInstall(said[-1] if said else f"{command[0]} ended with {done.returncode}")
+        errors = [line for line in said if line.lower().startswith(("error", "npm err"))]
+        raise CannotInstall((errors or said or [f"{command[0]} ended with {done.returncode}"])[-1])
 
 
 def _environment() -> dict[str, str]:
