@@ -7,18 +7,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .broker import Broker
-from .chat import ChatTurn
-from .errors import NotifierError, ToolDenied
-from .limits import Limits
-from .notifier import SimpleNotifier
-from .permissions import Decision
-from .tool_wrapper import ToolWrapper, report_progress
+from .version import __version__ as __version__
 
 if TYPE_CHECKING:
     from .asking import ask
+    from .broker import Broker
+    from .chat import ChatTurn
     from .client import Client
+    from .errors import NotifierError, ToolDenied
+    from .limits import Limits
+    from .notifier import SimpleNotifier
+    from .permissions import Decision
     from .settings import Settings
+    from .tool_wrapper import ToolWrapper, report_progress
     from .web import create_app, serve
 
 __all__ = [
@@ -38,10 +39,25 @@ __all__ = [
     "serve",
 ]
 
-__version__ = "0.1.0"
 
-#: What needs aiohttp or pydantic-settings is imported when it is first asked for: the core runs without.
-_LATER = {"ask": ".asking", "Client": ".client", "Settings": ".settings", "create_app": ".web", "serve": ".web"}
+#: Imported when it is first asked for: the core runs without aiohttp, and `notifier-service hook`, for which an agent
+#: waits before each of its calls, without all of it.
+_LATER = {
+    "Broker": ".broker",
+    "ChatTurn": ".chat",
+    "Client": ".client",
+    "Decision": ".permissions",
+    "Limits": ".limits",
+    "NotifierError": ".errors",
+    "Settings": ".settings",
+    "SimpleNotifier": ".notifier",
+    "ToolDenied": ".errors",
+    "ToolWrapper": ".tool_wrapper",
+    "ask": ".asking",
+    "create_app": ".web",
+    "report_progress": ".tool_wrapper",
+    "serve": ".web",
+}
 
 
 def __getattr__(name: str) -> Any:
