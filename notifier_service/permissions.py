@@ -44,10 +44,10 @@ from .limits import Limits, RiskLevel
 from .parameters import canonical_json, jsonable, parameters_sha256
 from .policy import Verdict
 
-__all__ = ["ALL_DECISIONS", "Decision", "PermissionDesk", "PermissionRequest"]
+__all__ = ["ALL_DECISIONS", "ALL_SCOPES", "Decision", "PermissionDesk", "PermissionRequest"]
 
 ALL_DECISIONS: tuple[DecisionKind, ...] = ("approve", "edit", "reject", "respond")
-_SCOPES: tuple[Scope, ...] = ("once", "session")
+ALL_SCOPES: tuple[Scope, ...] = ("once", "session")
 _MAX_REASON = 10_000
 _MAX_TIMEOUT_SECONDS = 30 * 86400
 #: What an event says around its data.
@@ -203,6 +203,7 @@ class PermissionDesk:
         description: str | None = None,
         asked_by: str | None = None,
         allowed_decisions: Collection[DecisionKind] = ALL_DECISIONS,
+        scopes: Sequence[Scope] = ALL_SCOPES,
         settled_by_policy: Verdict | None = None,
     ) -> PermissionRequest:
         """Keep a request; nobody sees it before ``announce``. The parameters are copied and hashed here.
@@ -231,7 +232,7 @@ class PermissionDesk:
             expires_at=None,
             timeout_seconds=timeout,
             allowed_decisions=tuple(kind for kind in ALL_DECISIONS if kind in allowed_decisions),
-            scopes=_SCOPES,
+            scopes=tuple(scopes),
             description=description,
             viewers=self._count_viewers(),
             tool_call_id=tool_call_id,

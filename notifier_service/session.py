@@ -25,6 +25,7 @@ from .events import (
     PermissionRecord,
     ResultCleared,
     RunningCall,
+    Scope,
     Snapshot,
     ToolProgress,
     ToolResult,
@@ -35,7 +36,7 @@ from .events import (
 )
 from .limits import Limits, RiskLevel
 from .metrics import Counters
-from .permissions import ALL_DECISIONS, Decision, PermissionDesk, PermissionRequest
+from .permissions import ALL_DECISIONS, ALL_SCOPES, Decision, PermissionDesk, PermissionRequest
 from .policy import Verdict, judge
 
 __all__ = ["Opening", "Peer", "Session", "Viewer", "check_session_id"]
@@ -306,6 +307,7 @@ class Session:
         description: str | None = None,
         asked_by: str | None = None,
         allowed_decisions: Collection[DecisionKind] = ALL_DECISIONS,
+        scopes: Sequence[Scope] = ALL_SCOPES,
         announce_status: bool = False,
         by_policy: bool = True,
     ) -> PermissionRequest:
@@ -329,6 +331,7 @@ class Session:
                 description=description,
                 asked_by=asked_by,
                 allowed_decisions=allowed_decisions,
+                scopes=scopes,
                 settled_by_policy=verdict if settles else None,
             )
         except LimitReached as error:

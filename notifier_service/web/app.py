@@ -17,10 +17,13 @@ from .boundary import AUTH, BROKER, SETTINGS, answer_errors
 from .chat import CHAT
 from .connection import CONNECTIONS, Connections
 from .idempotency import IDEMPOTENCY, IdempotencyKeys
+from .joined_calls import JOINED_CALLS, JoinedCalls
 from .jwt_auth import JwtAuth
-from .logs import AccessLog, server_log
+from .listener import listening, url_of
+from .mcp_gateway import GATEWAYS, Gateways
 from .origin import cors_headers, origin_guard
 from .pages import add_pages
+from .prompt_tool import RUNNING_CALLS, RunningCalls
 from .routes import add_routes
 from .sockets import SOCKETS, Sockets
 from .tickets import TICKETS, Tickets
@@ -55,6 +58,10 @@ def create_app(
         agent = demo if settings.agent is None else load_agent(settings.agent)
     app[CHAT] = Chat(broker, agent)
     app[IDEMPOTENCY] = IdempotencyKeys()
+    app[JOINED_CALLS] = JoinedCalls()
+    app[RUNNING_CALLS] = RunningCalls()
+    app[GATEWAYS] = Gateways(broker, settings)
+    app.cleanup_ctx.append(app[GATEWAYS].running)
     add_routes(app, settings.prefix)
     add_pages(app, settings.prefix)
     app.on_shutdown.append(_close_broker)
@@ -84,8 +91,7 @@ class Site:
     @property
     def url(self) -> str:
         """Where it listens, without the prefix."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        return url_of(self.host, self.port)
 
 
 @asynccontextmanager
@@ -99,22 +105,8 @@ async def serve(
     """
     settings = Settings() if settings is None else settings
     broker = Broker(settings) if broker is None else broker
-    runner = web.AppRunner(
-        create_app(broker, settings, agent=agent),
-        handler_cancellation=True,  # a reader that leaves is noticed at once
-        # aiohttp waits this long for handlers, cancels them, and may wait as long again.
-        shutdown_timeout=settings.shutdown_seconds / 4,
-        access_log_class=AccessLog,
-        logger=server_log,
-        keepalive_timeout=75,
-    )
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, settings.host, settings.port, backlog=1024)
-        await site.start()
-        yield Site(broker, settings, settings.host, site.port)
-    finally:
-        await runner.cleanup()
+    async with listening(create_app(broker, settings, agent=agent), settings) as port:
+        yield Site(broker, settings, settings.host, port)
 
 
 async def _close_broker(app: web.Application) -> None:

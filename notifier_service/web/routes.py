@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from ..permissions import Decision
 from ..session import check_session_id
-from . import chat, ops, permissions, polling, produce, sse, tickets, websocket
+from . import chat, hooks, ops, permissions, polling, produce, prompt_tool, sse, tickets, websocket
 from .auth import Caller, Right
 from .boundary import AUTH, BROKER, SETTINGS, Call, Query, checked, read_json, read_query
 
@@ -123,6 +123,19 @@ ROUTES: Sequence[Route] = (
     Route(
         "DELETE", "/api/permissions/{session_id}/{request_id}", permissions.cancel, _rights("produce"),
         "Withdraw a permission request.",
+    ),
+    Route(
+        "POST", "/mcp/{session_id}", prompt_tool.prompt_tool, _rights("produce"),
+        "An MCP endpoint whose tools ask a person.", query=prompt_tool.PromptQuery, prefixed=False,
+    ),
+    Route(
+        "POST", "/hooks/claude-code", hooks.claude_code, _rights("produce"), "Claude Code's HTTP hooks.",
+        query=hooks.HookQuery, body=hooks.HookBody, prefixed=False,
+    ),
+    Route(
+        "POST", "/hooks/claude-code", hooks.claude_code, _rights("produce"),
+        "The same behind the prefix, where the command for other agents asks.",
+        query=hooks.HookQuery, body=hooks.HookBody,
     ),
     Route("DELETE", "/api/sessions/{session_id}", produce.end_session, _rights("produce"), "End a session."),
     Route("GET", "/api/sessions", ops.list_sessions, _rights("admin"), "The open sessions."),

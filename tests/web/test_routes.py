@@ -20,7 +20,11 @@ _INCLUDED: dict[Right, set[Right]] = {
     "admin": {"view", "approve", "produce", "admin"},
 }
 _QUERIES: dict[str, dict[str, str]] = {"ChatQuery": {"query": "hello", "session_id": "team-1"}}
-_BODIES: dict[str, Any] = {"Decision": {"approved": False}, "AskBody": {"tool_name": "rm", "parameters": {}}}
+_BODIES: dict[str, Any] = {
+    "Decision": {"approved": False},
+    "AskBody": {"tool_name": "rm", "parameters": {}},
+    "HookBody": {"session_id": "team-1", "hook_event_name": "PostToolUse", "tool_name": "Bash"},
+}
 
 
 def _id(route: Route) -> str:
@@ -80,6 +84,8 @@ def test_the_table_holds_each_endpoint_once() -> None:
         ("DELETE", "/agent_backend/api/permissions/{session_id}/{request_id}"),
         ("DELETE", "/agent_backend/api/sessions/{session_id}"),
         ("GET", "/agent_backend/api/sessions"),
+        ("POST", "/mcp/{session_id}"),
+        ("POST", "/hooks/claude-code"),
         ("GET", "/healthz/live"),
         ("GET", "/healthz/ready"),
     ],

@@ -1,0 +1,300 @@
+"""Claude Code's HTTP hooks: its tool calls are told, and asked about, without a line of code.
+
+Whatever cannot be asked is denied in the answer itself: to Claude Code an error status is no verdict.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Any
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from ..denials import denial_by_error, denial_by_record
+from ..errors import InvalidInput, NotifierError
+from ..events import PermissionRecord, ToolCallId, ToolName, ToolResult, dump
+from ..limits import RiskLevel
+from ..results import shown_result
+from ..session import Session, check_session_id
+from .auth import Right
+from .boundary import Call, Query, held, json_answer
+from .joined_calls import JOINED_CALLS, AskedCall, Channel, JoinedCall, JoinedCalls
+
+__all__ = [
+    "HookBody",
+    "HookQuery",
+    "TimeoutSeconds",
+    "asked_by_agent",
+    "claude_code",
+    "denial_text",
+    "rated",
+    "session_rule",
+]
+
+TimeoutSeconds = Annotated[float, Field(ge=0, le=30 * 86400)]
+
+_PRODUCE = frozenset[Right]({"produce"})
+
+#: Tools of the agents themselves that change nothing and reach nobody. Whatever is not named here may do anything.
+_READING = frozenset(
+    {
+        # Claude Code; what a sub-agent does is told like everything else
+        "Agent", "AskUserQuestion", "BashOutput", "EnterPlanMode", "ExitPlanMode", "Glob", "Grep", "LS",
+        "NotebookRead", "Read", "Task", "TaskCreate", "TaskGet", "TaskList", "TaskOutput", "TaskUpdate", "TodoRead",
+        "TodoWrite", "ToolSearch",
+        # Gemini CLI
+        "ask_user", "get_internal_docs", "glob", "grep_search", "list_directory", "read_file", "read_many_files",
+        "search_file_content", "write_todos",
+        # Copilot CLI
+        "grep", "view",
+        # Codex
+        "update_plan",
+    }
+)  # fmt: skip
+
+#: Tools that change files under version control, or read the web.
+_EDITING = frozenset(
+    {
+        "Edit", "MultiEdit", "NotebookEdit", "WebFetch", "WebSearch", "Write",
+        "google_web_search", "replace", "web_fetch", "write_file",
+        "create", "edit",
+        "apply_patch",
+    }
+)  # fmt: skip
+
+
+class HookQuery(Query):
+    """``session_id`` names the session in the place of the agent's own id; ``timeout_seconds`` as when asking."""
+
+    session_id: str | None = None
+    timeout_seconds: TimeoutSeconds | None = None
+
+
+class HookBody(BaseModel):
+    """What Claude Code tells of a tool call. It tells more, and tomorrow more than that: it is passed over."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
+
+    session_id: str
+    hook_event_name: str
+    tool_name: ToolName | None = None
+    tool_input: dict[str, JsonValue] = {}
+    tool_use_id: ToolCallId | None = None
+    agent_id: Annotated[str, Field(max_length=256)] | None = None
+    #: There for the tools of MCP servers, which may have any name.
+    mcp_server: JsonValue = None
+    tool_response: JsonValue = None
+    duration_ms: float | None = None
+    error: str | None = None
+    is_interrupt: bool | None = None
+
+    def asked(self) -> AskedCall:
+        """The call it is about. Raises ``InvalidInput`` when it names no tool or its parameters cannot be shown."""
+        if self.tool_name is None:
+            raise InvalidInput(f"tool_name: Field required for {self.hook_event_name[:64]}")
+        return AskedCall.of(
+            self.tool_name,
+            self.tool_input,
+            rated(self.tool_name) if self.mcp_server is None else "high",
+            tool_call_id=self.tool_use_id,
+            agent_id=self.agent_id,
+        )
+
+
+_HookCall = Call[HookQuery, HookBody]
+
+
+def rated(tool_name: str) -> RiskLevel:
+    """How risky an agent's own tool of this name is."""
+    return "low" if tool_name in _READING else "medium" if tool_name in _EDITING else "high"
+
+
+async def claude_code(call: Call[HookQuery, HookBody]) -> web.Response:
+    """Tell of a tool call, or ask about it and hold the answer until it is decided; other hooks get no opinion."""
+    body = call.body
+    session_id = check_session_id(body.session_id if call.query.session_id is None else call.query.session_id)
+    call.caller.require(_PRODUCE, session_id)
+    handler = _EVENTS.get(body.hook_event_name)
+    if handler is None:
+        return json_answer(b"{}")
+    # The call itself must be one before anything is denied or told.
+    asked = body.asked() if body.hook_event_name in _TOOL_EVENTS else None
+    return json_answer(dump(await handler(call._replace(session_id=session_id), asked)))
+
+
+async def _pre_tool_use(call: _HookCall, asked: AskedCall | None) -> dict[str, Any]:
+    """Before every call: what the policy lets run gets no opinion, for everything else the answer is a person's."""
+    assert asked is not None
+    try:
+        session = call.broker.open(call.session_id)
+        joined = _calls(call).join(call.broker, session, "pre_tool_use", asked)
+        verdict = session.judge(asked.tool_name, asked.risk_level)
+        if verdict.effect == "allow" and asked.tool_name not in session.desk.allowed_tools:
+            # It is not ours to allow what the agent's own rules may want a person for.
+            joined.tell_running(asked.parameters)
+            return {}
+        joined.ask(timeout_seconds=call.query.timeout_seconds, asked_by=call.caller.name)
+    except NotifierError as error:
+        return _before(denied=str(denial_by_error(asked.tool_name, error)))
+    record = await _decided(call, joined)
+    if not record.approved:
+        return _before(denied=denial_text(record))
+    return _before(approved=record)
+
+
+async def _permission_request(call: _HookCall, asked: AskedCall | None) -> dict[str, Any]:
+    """Where the agent itself would ask: a person answers, whatever the risk."""
+    assert asked is not None
+    try:
+        joined = asked_by_agent(call, "permission_request", asked, call.query.timeout_seconds)
+    except NotifierError as error:
+        return _permission({"behavior": "deny", "message": str(denial_by_error(asked.tool_name, error))})
+    record = await _decided(call, joined)
+    if not record.approved:
+        return _permission({"behavior": "deny", "message": denial_text(record)})
+    if joined.has_twin:
+        # Of two calls just alike this hook cannot say which one it asks about, and may have been joined with the other.
+        if "prompt_tool" in joined.channels:
+            return {}  # it can say, and it answers
+        joined.spend()
+    return _permission({"behavior": "allow", "updatedInput": record.parameters, **session_rule(record)})
+
+
+async def _post_tool_use(call: _HookCall, asked: AskedCall | None) -> dict[str, Any]:
+    _ended(call, asked, success=True)
+    return {}
+
+
+async def _post_tool_use_failure(call: _HookCall, asked: AskedCall | None) -> dict[str, Any]:
+    _ended(call, asked, success=False)
+    return {}
+
+
+async def _stop(call: _HookCall, asked: AskedCall | None) -> dict[str, Any]:
+    """The agent's turn is over: what it announced and told no end of (its own rules denied it) does not run."""
+    session = call.broker.open(call.session_id)
+    for open_call in _calls(call).open_calls(session, call.body.agent_id):
+        open_call.is_over = True
+        open_call.tell("cancelled", reason="the agent's turn ended without a result")
+    return {}
+
+
+_EVENTS: Mapping[str, Callable[[_HookCall, AskedCall | None], Awaitable[dict[str, Any]]]] = {
+    "PreToolUse": _pre_tool_use,
+    "PermissionRequest": _permission_request,
+    "PostToolUse": _post_tool_use,
+    "PostToolUseFailure": _post_tool_use_failure,
+    "Stop": _stop,
+    "SubagentStop": _stop,
+}
+_TOOL_EVENTS = _EVENTS.keys() - {"Stop", "SubagentStop"}
+
+
+def asked_by_agent(
+    call: Call[Any, Any], channel: Channel, asked: AskedCall, timeout_seconds: float | None
+) -> JoinedCall:
+    """Ask about a call for which the agent's own rules want a person; joined with what another channel asked.
+
+    A low risk does not answer it: the agent knows why it asks. What a person allowed for the session does.
+    Raises what ``Session.ask`` does.
+    """
+    session = call.broker.open(call.session_id)
+    joined = _calls(call).join(call.broker, session, channel, asked)
+    if joined.request is None:
+        joined.ask(
+            by_policy=session.judge(asked.tool_name, "high").effect != "ask",
+            risk_reasons=("the agent's own rules want a person for this call",),
+            timeout_seconds=timeout_seconds,
+            asked_by=call.caller.name,
+        )
+    return joined
+
+
+def denial_text(record: PermissionRecord) -> str:
+    """What the agent is told of a call that did not run."""
+    if record.decision == "respond":
+        return f"{record.tool_name} did not run; {record.decided_by} answered in its place: {record.response}"
+    return str(denial_by_record(record))
+
+
+def session_rule(record: PermissionRecord) -> dict[str, Any]:
+    """The rule that a person agreed to with ``scope: session``, for the agent to keep until its session ends.
+
+    Never one of those the agent suggests: they may be kept on disk, or switch all asking off.
+    """
+    if record.scope != "session" or record.decided_by == "policy":
+        return {}
+    rule = {
+        "type": "addRules",
+        "rules": [{"toolName": record.tool_name}],
+        "behavior": "allow",
+        "destination": "session",
+    }
+    return {"updatedPermissions": [rule]}
+
+
+async def _decided(call: _HookCall, joined: JoinedCall) -> PermissionRecord:
+    assert joined.request is not None
+    with joined.waiting():
+        await held(call.request, joined.request, math.inf)
+    return joined.record
+
+
+def _before(*, denied: str | None = None, approved: PermissionRecord | None = None) -> dict[str, Any]:
+    output: dict[str, Any] = {"hookEventName": "PreToolUse"}
+    if approved is not None:
+        who = f"approved by {approved.decided_by}" + (f": {approved.reason}" if approved.reason else "")
+        output |= {
+            "permissionDecision": "allow",
+            "permissionDecisionReason": who,
+            "updatedInput": approved.parameters,
+        }
+    else:
+        output |= {"permissionDecision": "deny", "permissionDecisionReason": denied}
+    return {"hookSpecificOutput": output}
+
+
+def _permission(decision: dict[str, Any]) -> dict[str, Any]:
+    return {"hookSpecificOutput": {"hookEventName": "PermissionRequest", "decision": decision}}
+
+
+def _ended(call: _HookCall, asked: AskedCall | None, *, success: bool) -> None:
+    """Tell what a call gave."""
+    assert asked is not None
+    body = call.body
+    session = call.broker.open(call.session_id)
+    joined = _calls(call).finish(session, asked)
+    if joined is None:
+        joined = JoinedCall(call.broker, session, asked)
+    elif joined.is_over:
+        return  # told before
+    if joined.request is not None and joined.request.pending:
+        joined.request.cancel("the call has run without it")
+    joined.is_over = True
+    _tell_result(call, session, joined, success=success)
+    duration = {} if body.duration_ms is None else {"duration_ms": body.duration_ms}
+    if success:
+        joined.tell("completed", **duration)
+    elif body.is_interrupt:
+        joined.tell("cancelled", **duration)
+    else:
+        joined.tell("failed", **duration)
+
+
+def _tell_result(call: _HookCall, session: Session, joined: JoinedCall, *, success: bool) -> None:
+    body = call.body
+    result = ToolResult(
+        tool_name=joined.asked.tool_name,
+        success=success,
+        error=None if success else (body.error or "it failed")[:4096],
+        duration_ms=None if body.duration_ms is None else max(0.0, body.duration_ms),
+        tool_call_id=joined.event_id,
+        **shown_result(body.tool_response, max_bytes=call.broker.limits.max_event_bytes),
+    )
+    call.broker.publish_to(session, "tool_result", result)
+
+
+def _calls(call: Call[Any, Any]) -> JoinedCalls:
+    return call.request.config_dict[JOINED_CALLS]
