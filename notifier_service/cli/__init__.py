@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
-import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
 
-from .. import __version__
-from ..errors import NotifierError, ServiceUnavailable
-from . import gateway, schema, scripts, service, token
+from . import hook
+
+if TYPE_CHECKING:
+    import argparse
+    import asyncio
+    from collections.abc import Awaitable, Callable, Sequence
+
+    Command = Callable[[argparse.Namespace], Awaitable[int]]
 
 __all__ = ["main"]
-
-Command = Callable[[argparse.Namespace], Awaitable[int]]
 
 _EXIT_CODES = """\
 exit codes:
@@ -27,7 +28,14 @@ exit codes:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    arguments = _parser().parse_args(argv)
+    given = sys.argv[1:] if argv is None else argv
+    if given and given[0] == "hook":
+        return hook.main(given[1:])  # an agent waits for it before each of its calls: nothing else is loaded
+    import asyncio
+
+    from ..errors import NotifierError, ServiceUnavailable
+
+    arguments = _parser().parse_args(given)
     command: Command = arguments.command
     try:
         with asyncio.Runner(loop_factory=_fast_loop() if arguments.is_server else None) as runner:
@@ -65,6 +73,11 @@ def _complain(text: str, exit_code: int) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    import argparse
+
+    from .. import __version__
+    from . import gateway, schema, scripts, service, token
+
     parser = argparse.ArgumentParser(
         prog="notifier-service",
         description="See in real time what an AI agent does, and be asked before it does something that matters.",
@@ -79,4 +92,5 @@ def _parser() -> argparse.ArgumentParser:
     token.add_commands(commands)
     schema.add_commands(commands)
     gateway.add_commands(commands)
+    hook.add_commands(commands)
     return parser
