@@ -1,0 +1,362 @@
+"""The real Claude Code asks a person: offline, against a stand-in of the API that it talks to.
+
+The program is the one that ``CLAUDE_CODE`` names, or ``claude`` of the PATH, or the one that comes with the agent SDK.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from notifier_service import Decision, Settings, serve
+from notifier_service.cli import main
+from notifier_service.permissions import PermissionRequest
+from notifier_service.web import Site
+from tests.cli.processes import free_port
+from tests.integrations.environments import PYTHON
+from tests.integrations.messages_api import MessagesApi, messages_api
+
+ALL_HOOKS = ("PreToolUse", "PermissionRequest", "PostToolUse", "PostToolUseFailure", "Stop")
+PROMPT_TOOL = ("--permission-prompt-tool", "mcp__gate__approval_prompt")
+
+Person = Callable[[PermissionRequest], Mapping[str, Any]]
+
+
+@pytest.fixture
+def claude(python_with: Callable[..., Path]) -> Path:
+    named = os.environ.get("CLAUDE_CODE") or shutil.which("claude")
+    if named is not None:
+        return Path(named)
+    folder = python_with(*PYTHON["claude-agent-sdk"]).parents[1]
+    for program in folder.glob("lib/python*/site-packages/claude_agent_sdk/_bundled/claude"):
+        return program
+    pytest.skip("claude-agent-sdk comes without Claude Code on this machine; name one with CLAUDE_CODE")
+
+
+@dataclass
+class Run:
+    """Claude Code at work in an empty folder."""
+
+    claude: Path
+    folder: Path
+    site: Site
+    api: MessagesApi
+    #: What a person was shown.
+    cards: list[PermissionRequest] = field(default_factory=list)
+    flags: list[str] = field(default_factory=list)
+    servers: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+    exit_code: int = 0
+
+    def with_prompt_tool(self, **more: Any) -> None:
+        self.servers["gate"] = {"type": "http", "url": f"{self.site.url}/mcp/s1", **more}
+        self.flags += PROMPT_TOOL
+
+    def with_hooks(self, *events: str, url: str | None = None, **more: Any) -> None:
+        hook = {"type": "http", "url": f"{url or self.site.url}/hooks/claude-code?session_id=s1", "timeout": 60, **more}
+        self._with_hook(events, hook)
+
+    def with_command_hooks(self, *events: str, url: str | None = None) -> None:
+        url = f"{self.site.url}/agent_backend" if url is None else url
+        command = f"{sys.executable} -m notifier_service hook --session s1 --url {url}"
+        self._with_hook(events, {"type": "command", "command": command, "timeout": 60})
+
+    def _with_hook(self, events: Sequence[str], hook: Mapping[str, Any]) -> None:
+        settings = {"hooks": {event: [{"hooks": [hook]}] for event in events}}
+        self.flags += ["--settings", json.dumps(settings)]
+
+    async def ends(self, person: Person) -> list[dict[str, Any]]:
+        """Run it to its end, with somebody who answers; return the events of the session."""
+        environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
+            "HOME": str(self.folder / "home"),
+            "ANTHROPIC_BASE_URL": self.api.url,
+            "ANTHROPIC_API_KEY": "none",
+            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+            "DISABLE_AUTOUPDATER": "1",
+            "DISABLE_TELEMETRY": "1",
+            "IS_SANDBOX": "1",
+            # Nothing of it leaves this machine.
+            "HTTPS_PROXY": "http://127.0.0.1:9",
+            "HTTP_PROXY": "http://127.0.0.1:9",
+            "NO_PROXY": "127.0.0.1,localhost",
+            **self.environment,
+        }
+        process = await asyncio.create_subprocess_exec(
+            self.claude, "-p", "go", "--output-format", "stream-json", "--verbose", "--strict-mcp-config",
+            "--mcp-config", json.dumps({"mcpServers": self.servers}), *self.flags,
+            cwd=self.folder / "work", env=environment,
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        answering = asyncio.create_task(self._answer(person))
+        try:
+            async with asyncio.timeout(120):
+                out, err = await process.communicate()
+        finally:
+            answering.cancel()
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        assert process.returncode == self.exit_code, out.decode() + err.decode()
+        session = self.site.broker.open("s1")
+        return [json.loads(event.json) for event in session.log.read_after(0)]
+
+    async def _answer(self, person: Person) -> None:
+        """Answer what is asked, once Claude Code has had the time to ask over every channel."""
+        desk = self.site.broker.open("s1").desk
+        while True:
+            await asyncio.sleep(0.02)
+            for card in desk.pending:
+                if card not in self.cards:
+                    self.cards.append(card)
+                    asyncio.get_running_loop().call_later(0.5, self._decide, card, person)
+
+    def _decide(self, card: PermissionRequest, person: Person) -> None:
+        if card.pending:
+            decision = Decision(request_id=card.request_id, **person(card))
+            self.site.broker.decide("s1", decision, decided_by="anna")
+
+    @property
+    def files(self) -> list[str]:
+        return sorted(path.name for path in (self.folder / "work").iterdir())
+
+
+Begin = Callable[..., Awaitable[Run]]
+
+
+@pytest.fixture
+async def begin(claude: Path, tmp_path: Path) -> AsyncIterator[Begin]:
+    """Begin a run in which Claude Code makes these calls, all in one turn."""
+    async with AsyncExitStack() as stack:
+
+        async def make(*calls: dict[str, Any], **settings: Any) -> Run:
+            for name in ("work", "home"):
+                (tmp_path / name).mkdir()
+            site = await stack.enter_async_context(serve(settings=Settings(port=0, **settings)))
+            api = await stack.enter_async_context(messages_api(calls))
+            return Run(claude, tmp_path, site, api)
+
+        yield make
+
+
+def bash(command: str, call_id: str = "toolu_1") -> dict[str, Any]:
+    return {"id": call_id, "name": "Bash", "input": {"command": command, "description": "work"}}
+
+
+def approve(card: PermissionRequest) -> dict[str, Any]:
+    return {"approved": True}
+
+
+def edit(card: PermissionRequest) -> dict[str, Any]:
+    return {"approved": True, "parameters": {**card.record.parameters, "command": "touch edited"}}
+
+
+def reject(card: PermissionRequest) -> dict[str, Any]:
+    return {"approved": False, "reason": "not on a Sunday"}
+
+
+@asynccontextmanager
+async def no_service() -> AsyncIterator[str]:
+    yield f"http://127.0.0.1:{free_port()}"
+
+
+CHANNELS: dict[str, Callable[[Run], None]] = {
+    "prompt tool": lambda run: run.with_prompt_tool(),
+    "permission hook": lambda run: run.with_hooks("PermissionRequest"),
+    "all hooks": lambda run: run.with_hooks(*ALL_HOOKS),
+    "command hook": lambda run: run.with_command_hooks(*ALL_HOOKS),
+    "command permission hook": lambda run: run.with_command_hooks("PermissionRequest"),
+}
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+@pytest.mark.parametrize(
+    ("person", "files", "result"),
+    [
+        (approve, ["asked"], None),
+        (edit, ["edited"], None),
+        (reject, [], "Bash did not run: rejected by anna: not on a Sunday"),
+    ],
+    ids=["approve", "edit", "reject"],
+)
+async def test_call_runs_as_a_person_decides(
+    begin: Begin, channel: str, person: Person, files: list[str], result: str | None
+) -> None:
+    run = await begin(bash("touch asked"))
+    CHANNELS[channel](run)
+    await run.ends(person)
+
+    told, is_error = run.api.results["toolu_1"]
+    assert run.files == files
+    assert is_error is (result is not None)
+    assert result is None or told.endswith(result)
+    (card,) = run.cards
+    assert card.record.parameters["command"] == ("touch edited" if person is edit else "touch asked")
+
+
+@pytest.mark.parametrize("person", [approve, reject], ids=["approve", "reject"])
+async def test_settings_that_the_command_prints_work(
+    begin: Begin, person: Person, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = await begin(bash("touch asked"))
+    main(["hook", "--print-config", "--session", "s1", "--url", f"{run.site.url}/agent_backend"])
+    run.flags += ["--settings", capsys.readouterr().out]
+    events = await run.ends(person)
+
+    assert run.files == (["asked"] if person is approve else [])
+    assert events[-1]["data"]["status"] == ("completed" if person is approve else "denied")
+
+
+async def test_life_of_a_call_is_told_from_asking_to_its_result(begin: Begin) -> None:
+    run = await begin(bash("echo hello"))
+    run.with_hooks(*ALL_HOOKS)
+    events = await run.ends(approve)
+
+    assert [(event["type"], event["data"].get("status")) for event in events] == [
+        ("tool_status", "waiting_permission"),
+        ("permission_request", "pending"),
+        ("permission_response_result", "approved"),
+        ("permission_cleared", "approved"),
+        ("tool_status", "executing"),
+        ("tool_result", None),
+        ("tool_status", "completed"),
+    ]
+    assert events[-2]["data"]["result"]["stdout"] == "hello"
+    calls = {event["data"]["tool_call_id"] for event in events if event["type"].startswith("tool_")}
+    assert calls == {"toolu_1"}
+
+
+async def test_failure_of_a_call_is_told(begin: Begin) -> None:
+    run = await begin(bash("exit 3"))
+    run.with_hooks(*ALL_HOOKS)
+    events = await run.ends(approve)
+
+    assert events[-1]["data"]["status"] == "failed"
+    assert events[-2]["data"]["success"] is False
+
+
+@pytest.mark.parametrize("hooks", [("PermissionRequest",), ALL_HOOKS], ids=["permission hook", "all hooks"])
+@pytest.mark.parametrize("person", [approve, reject], ids=["approve", "reject"])
+async def test_call_over_hook_and_prompt_tool_is_one_card(begin: Begin, hooks: tuple[str, ...], person: Person) -> None:
+    run = await begin(bash("touch asked"))
+    run.with_prompt_tool()
+    run.with_hooks(*hooks)
+    await run.ends(person)
+
+    assert len(run.cards) == 1
+    assert run.files == (["asked"] if person is approve else [])
+
+
+async def test_of_two_calls_just_alike_one_approval_runs_one(begin: Begin) -> None:
+    read = {"name": "Read", "input": {"file_path": "/etc/hostname"}}
+    run = await begin({"id": "toolu_1", **read}, {"id": "toolu_2", **read})
+    run.with_prompt_tool()
+    run.with_hooks("PermissionRequest")
+    answers = iter([{"approved": True}, {"approved": False}])
+    await run.ends(lambda card: next(answers))
+
+    assert len(run.cards) == 2
+    assert sorted(is_error for _, is_error in run.api.results.values()) == [False, True]
+
+
+@pytest.mark.parametrize("channel", ["prompt tool", "permission hook"])
+async def test_approval_for_the_session_is_asked_once(begin: Begin, channel: str) -> None:
+    run = await begin(bash("mkfifo first"), bash("mkfifo second", "toolu_2"))
+    CHANNELS[channel](run)
+    await run.ends(lambda card: {"approved": True, "scope": "session"})
+
+    assert len(run.cards) == 1
+    assert run.files == ["first", "second"]
+
+
+async def test_person_who_takes_longer_than_an_answer_may_is_waited_for(begin: Begin) -> None:
+    run = await begin(bash("touch asked"), heartbeat_seconds=0.1)  # the answer is a stream, with progress, before that
+    run.with_prompt_tool()
+    await run.ends(approve)
+
+    assert run.files == ["asked"]
+
+
+@pytest.mark.parametrize("token", ["agent-secret", "wrong"])
+@pytest.mark.parametrize("channel", ["prompt tool", "printed settings"])
+async def test_agent_asks_with_a_token_of_its_own(
+    begin: Begin, tmp_path: Path, capsys: pytest.CaptureFixture[str], token: str, channel: str
+) -> None:
+    tokens = tmp_path / "tokens.json"
+    tokens.write_text('[{"token": "agent-secret", "rights": ["produce"], "sessions": ["s1"]}]')
+    run = await begin(bash("touch asked"), auth="tokens", tokens_file=tokens)
+    run.environment["NOTIFIER_TOKEN"] = token
+    if channel == "prompt tool":
+        run.with_prompt_tool(headers={"Authorization": "Bearer ${NOTIFIER_TOKEN}"})
+        if token == "wrong":  # Claude Code does not start without its prompt tool
+            run.exit_code = 1
+    else:
+        main(["hook", "--print-config", "--session", "s1", "--url", f"{run.site.url}/agent_backend"])
+        run.flags += ["--settings", capsys.readouterr().out]
+    await run.ends(approve)
+
+    assert run.files == (["asked"] if token == "agent-secret" else [])
+
+
+async def test_question_is_answered_by_a_person(begin: Begin) -> None:
+    question = {"question": "Which branch?", "choices": ["main", "dev"]}
+    run = await begin({"id": "toolu_1", "name": "mcp__gate__ask_human", "input": question})
+    run.with_prompt_tool()
+    run.flags += ["--allowedTools", "mcp__gate__ask_human"]
+    await run.ends(lambda card: {"approved": False, "response": "dev"})
+
+    assert run.api.results["toolu_1"] == ("dev", False)
+
+
+@pytest.mark.parametrize("event", ["PreToolUse", "PermissionRequest"])
+async def test_service_that_is_away_lets_nothing_run(begin: Begin, event: str) -> None:
+    run = await begin(bash("touch asked"))
+    async with no_service() as url:
+        run.with_hooks(event, url=url, onFailure="block")
+        run.flags += ["--allowedTools", "Bash"] if event == "PreToolUse" else []
+        await run.ends(approve)
+
+    assert (run.files, run.api.results["toolu_1"][1]) == ([], True)
+
+
+async def test_command_hook_whose_service_is_away_lets_nothing_run(begin: Begin) -> None:
+    run = await begin(bash("touch asked"))
+    async with no_service() as url:
+        run.with_command_hooks("PreToolUse", url=url)
+        run.flags += ["--allowedTools", "Bash"]
+        await run.ends(approve)
+
+    assert (run.files, run.api.results["toolu_1"][1]) == ([], True)
+
+
+async def test_server_behind_the_gateway_is_asked_about(begin: Begin) -> None:
+    run = await begin({"id": "toolu_1", "name": "mcp__notes__keep", "input": {"text": "x"}})
+    server = Path(__file__).with_name("notes_server.py")
+    service = f"{run.site.url}/agent_backend"
+    run.servers["notes"] = {
+        "type": "stdio",
+        "command": sys.executable,
+        "args": [
+            "-m", "notifier_service", "gateway", "stdio", "--service", service, "--session", "s1", "--",
+            sys.executable, str(server),
+        ],
+    }  # fmt: skip
+    run.flags += ["--allowedTools", "mcp__notes__keep"]
+    await run.ends(reject)
+
+    told, is_error = run.api.results["toolu_1"]
+    assert [card.record.tool_name for card in run.cards] == ["keep"]
+    assert is_error
+    assert "rejected by anna: not on a Sunday" in told
+    assert run.files == []
