@@ -78,6 +78,10 @@ class Settings(Limits, BaseSettings):
     agent: str | None = Field(
         default=None, description="Who answers in the chat, as package.module:function; without, a demonstration agent."
     )
+    mcp_upstreams: Annotated[Mapping[str, str], NoDecode] = Field(
+        default={},
+        description="MCP servers behind the gateway, as name=URL with commas: files=http://127.0.0.1:3001/mcp.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="What the command logs."
     )
@@ -94,6 +98,27 @@ class Settings(Limits, BaseSettings):
             if not re.fullmatch(r"https?://[^/*\s]+", origin):
                 raise ValueError("an origin is exact, such as https://app.example or http://localhost:5173")
         return tuple(origin.lower() for origin in origins)
+
+    @field_validator("mcp_upstreams", mode="before")
+    @classmethod
+    def _commas_separate_pairs(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+        names = [name.strip() for name, _, _ in pairs]
+        if len(set(names)) < len(names):
+            raise ValueError("the same name twice")
+        return {name: url.strip() for name, (_, _, url) in zip(names, pairs, strict=True)}
+
+    @field_validator("mcp_upstreams")
+    @classmethod
+    def _upstreams_are_named(cls, upstreams: Mapping[str, str]) -> Mapping[str, str]:
+        for name, url in upstreams.items():
+            if not re.fullmatch(r"[A-Za-z0-9._~-]{1,64}", name):
+                raise ValueError("an upstream has a name of [A-Za-z0-9._~-]{1,64}, then = and its URL")
+            if not re.fullmatch(r"https?://(\[[0-9A-Fa-f:.]+\]|[^/?#@:\s\[\]]+)(:\d{1,5})?([/?][^#\s]*)?", url):
+                raise ValueError("an upstream is an http or https URL without user or fragment")
+        return upstreams
 
     @field_validator("prefix")
     @classmethod

@@ -45,6 +45,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "allowed_origins": (),
         "allowed_hosts": (),
         "max_body_bytes": 1024 * 1024,
+        "mcp_upstreams": {},
         "shutdown_seconds": 2,
         "log_level": "info",
     }

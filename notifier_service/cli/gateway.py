@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import logging
 import os
 import re
 import secrets
+import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import PurePath
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
 from ..client import Client
 from ..errors import InvalidInput
 from ..mcp.asker import Asker, BrokerAsker, ServiceAsker
+from ..mcp.http_relay import HttpRelay
 from ..mcp.stdio_relay import StdioRelay
 from ..session import check_session_id
 from ..settings import Settings
-from ..web import serve
+from ..web import create_gateway_app, listening, serve, url_of
 
 __all__ = ["add_commands"]
 
@@ -49,6 +53,18 @@ def add_commands(commands: Any) -> None:
     add_options(stdio)
     stdio.add_argument("server", nargs="+", metavar="COMMAND", help="the server's command, behind --")
     stdio.set_defaults(command=_stdio, is_server=True)
+    http = kinds.add_parser(
+        "http",
+        help="before a server that listens",
+        description="Stand before an MCP server that speaks streamable HTTP. Clients on this machine connect to /mcp; "
+        "for others, let the service be the gateway (serve --mcp-upstreams). Without --service the service and its "
+        "console run in this process, on a free port of this machine; where, standard error tells.",
+    )
+    add_options(http)
+    http.add_argument("--host", default="127.0.0.1", help="loopback address to listen on (127.0.0.1)")
+    http.add_argument("--port", type=int, default=8001, help="port to listen on (8001); 0 takes a free one")
+    http.add_argument("upstream", metavar="UPSTREAM", help="the server's URL, such as http://127.0.0.1:3001/mcp")
+    http.set_defaults(command=_http, is_server=True)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -77,10 +93,42 @@ async def _stdio(arguments: argparse.Namespace) -> int:
             relay = StdioRelay(asked, approval_seconds=arguments.approval_timeout)
             return await relay.run(arguments.server, source=source, sink=sink)
     except ValidationError as error:
-        problem = error.errors(include_input=False, include_url=False)[0]
-        place = ".".join(map(str, problem["loc"]))
-        print(f"notifier-service: setting {place}: {problem['msg']}", file=sys.stderr)
-        return 2
+        return _refuse(error)
+
+
+async def _http(arguments: argparse.Namespace) -> int:
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="notifier-service gateway: %(message)s")
+    session_id = arguments.session or made_up_session([urlsplit(arguments.upstream).hostname or "server"])
+    try:
+        # The gateway's own address, and what its settings say of an upstream.
+        settings = Settings(
+            host=arguments.host, port=arguments.port, auth="none", mcp_upstreams={"upstream": arguments.upstream}
+        )
+    except ValidationError as error:
+        return _refuse(error)
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    async with AsyncExitStack() as stack:
+        asked = await stack.enter_async_context(asker(arguments, session_id))
+        relay = HttpRelay(arguments.upstream, lambda _: asked, approval_seconds=arguments.approval_timeout)
+        await stack.enter_async_context(relay)
+        try:
+            app = create_gateway_app(relay, settings, session_id)
+            port = await stack.enter_async_context(listening(app, settings))
+        except OSError as error:
+            print(f"notifier-service: cannot listen on {settings.host} port {settings.port}: {error}", file=sys.stderr)
+            return 1
+        print(f"notifier-service gateway is ready: {url_of(settings.host, port)}/mcp", flush=True)
+        await stopped.wait()
+    return 0
+
+
+def _refuse(error: ValidationError) -> int:
+    problem = error.errors(include_input=False, include_url=False)[0]
+    place = ".".join(map(str, problem["loc"]))
+    print(f"notifier-service: setting {place}: {problem['msg']}", file=sys.stderr)
+    return 2
 
 
 @asynccontextmanager

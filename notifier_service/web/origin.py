@@ -22,7 +22,8 @@ __all__ = ["cors_headers", "origin_guard", "require_origin"]
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _CORS_HEADERS = {
     "Access-Control-Allow-Methods": "GET, POST, DELETE",
-    "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, "
+    "Mcp-Method, Mcp-Name, MCP-Protocol-Version, Mcp-Session-Id, Upstream-Authorization",
     "Access-Control-Max-Age": "600",
 }
 
@@ -69,7 +70,7 @@ def cors_headers(settings: Settings) -> Callable[[web.Request, web.StreamRespons
         if origin is not None and _is_allowed(origin, settings):
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Access-Control-Allow-Credentials"] = "true"
-            response.headers["Access-Control-Expose-Headers"] = "ETag, Retry-After, X-Session-Id"
+            response.headers["Access-Control-Expose-Headers"] = "ETag, Mcp-Session-Id, Retry-After, X-Session-Id"
 
     return add_cors_headers
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from ..permissions import Decision
 from ..session import check_session_id
-from . import chat, hooks, ops, permissions, polling, produce, prompt_tool, sse, tickets, websocket
+from . import chat, hooks, mcp_gateway, ops, permissions, polling, produce, prompt_tool, sse, tickets, websocket
 from .auth import Caller, Right
 from .boundary import AUTH, BROKER, SETTINGS, Call, Query, checked, read_json, read_query
 
@@ -123,6 +123,19 @@ ROUTES: Sequence[Route] = (
     Route(
         "DELETE", "/api/permissions/{session_id}/{request_id}", permissions.cancel, _rights("produce"),
         "Withdraw a permission request.",
+    ),
+    Route(
+        "POST", "/mcp/gateway/{name}", mcp_gateway.gateway, _rights("produce"),
+        "An MCP server of the settings, with a person asked before its tools run.",
+        query=mcp_gateway.GatewayQuery, prefixed=False,
+    ),
+    Route(
+        "GET", "/mcp/gateway/{name}", mcp_gateway.gateway, _rights("produce"),
+        "Its stream of messages.", query=mcp_gateway.GatewayQuery, prefixed=False,
+    ),
+    Route(
+        "DELETE", "/mcp/gateway/{name}", mcp_gateway.gateway, _rights("produce"),
+        "End a session of its protocol.", query=mcp_gateway.GatewayQuery, prefixed=False,
     ),
     Route(
         "POST", "/mcp/{session_id}", prompt_tool.prompt_tool, _rights("produce"),

@@ -12,6 +12,7 @@ from asyncio.subprocess import Process
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from notifier_service import Client, serve
@@ -19,6 +20,8 @@ from notifier_service.cli.gateway import made_up_session
 from notifier_service.settings import Settings
 from notifier_service.web import Site
 from tests.cli.processes import Commands, Finished, free_port, line_of
+from tests.mcp.http_stub import HttpStub
+from tests.mcp.http_wiring import on_a_port
 from tests.mcp.stdio_client import call
 
 STUB = Path(__file__).parent.parent / "mcp" / "stub_server.py"
@@ -175,3 +178,74 @@ async def test_wrong_usage_is_refused(commands: Commands, flags: list[str]) -> N
 )
 def test_session_is_named_after_the_server(command: list[str], name: str) -> None:
     assert re.fullmatch(rf"mcp-{re.escape(name)}-[0-9a-f]{{4}}", made_up_session(command))
+
+
+# Before a server that listens
+
+
+async def test_gateway_stands_before_a_server_that_listens(commands: Commands) -> None:
+    stub = HttpStub()
+    async with on_a_port(stub.app()) as port, aiohttp.ClientSession() as http:
+        stub.port = port
+        process = await commands.start("gateway", "http", stub.url, "--port", "0")
+        said = await line_of(process.stderr, "session")
+        found = re.search(r"session (mcp-127\.0\.0\.1-\S+), answer at (\S+)/#/s/", said)
+        assert found is not None
+        url = (await line_of(process.stdout, "is ready: ")).split()[-1]
+        answer = asyncio.create_task(http.post(url, json=call(1, "write", {"path": "a"})))
+        async with Client(found[2]) as client:
+            record = await pending(client, found[1])
+            await client.decide(found[1], {"approved": True, "request_id": record["request_id"]})
+        result = (await (await answer).json())["result"]
+        process.terminate()
+        ended = await commands.ended(process)
+
+    assert result["content"][0]["text"] == 'write ran with {"path": "a"}'
+    assert (ended.exit_code, ended.out) == (0, "")
+
+
+async def test_running_service_is_asked_about_a_server_that_listens(
+    commands: Commands, site: Site, client: Client
+) -> None:
+    stub = HttpStub()
+    async with on_a_port(stub.app()) as port, aiohttp.ClientSession() as http:
+        stub.port = port
+        process = await commands.start(
+            "gateway", "http", stub.url, "--port", "0", "--service", client.url, "--session", "mine"
+        )
+        url = (await line_of(process.stdout, "is ready: ")).split()[-1]
+        answer = asyncio.create_task(http.post(url, json=call(1, "write")))
+        await pending(client, "mine")
+        process.send_signal(signal.SIGINT)
+        ended = await commands.ended(process)
+        with pytest.raises(aiohttp.ClientError):
+            await answer
+
+    assert ended.exit_code == 0
+    assert await client.pending("mine") == []
+    assert stub.ran() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["ftp://127.0.0.1/mcp"], "an http or https URL"),
+        (["127.0.0.1:3001"], "an http or https URL"),
+        (["http://127.0.0.1/mcp", "--host", "0.0.0.0"], "loopback"),
+        (["http://127.0.0.1/mcp", "--port", "65536"], "port"),
+    ],
+)
+async def test_wrong_arguments_of_the_http_gateway_are_refused(
+    commands: Commands, arguments: list[str], said: str
+) -> None:
+    ended = await commands.run("gateway", "http", *arguments)
+
+    assert ended.exit_code == 2
+    assert said in ended.err
+
+
+async def test_port_that_is_taken_is_told(commands: Commands, site: Site) -> None:
+    ended = await commands.run("gateway", "http", "http://127.0.0.1/mcp", "--port", str(site.port))
+
+    assert ended.exit_code == 1
+    assert f"cannot listen on 127.0.0.1 port {site.port}" in ended.err

@@ -1,0 +1,155 @@
+"""A relay of this process between bare HTTP requests and the stub server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from notifier_service import Broker, Decision, Settings
+from notifier_service.mcp.asker import Asker, BrokerAsker
+from notifier_service.mcp.http_relay import HttpRelay
+from notifier_service.permissions import PermissionRequest
+from notifier_service.web import create_gateway_app
+from tests.mcp.http_stub import HttpStub
+
+__all__ = ["STATELESS", "Answered", "HttpWiring", "call", "on_a_port", "stateless"]
+
+STATELESS = "2026-07-28"
+_META = "io.modelcontextprotocol/"
+
+
+def call(message_id: Any, name: str, arguments: Any = None, **params: Any) -> dict[str, Any]:
+    given = {"name": name, "arguments": arguments or {}, **params}
+    return {"jsonrpc": "2.0", "id": message_id, "method": "tools/call", "params": given}
+
+
+def stateless(message_id: Any, name: str, arguments: Any = None, **params: Any) -> dict[str, Any]:
+    meta = {f"{_META}protocolVersion": STATELESS, f"{_META}clientCapabilities": {}, **params.pop("_meta", {})}
+    return call(message_id, name, arguments, _meta=meta, **params)
+
+
+class Answered:
+    """An answer that has come whole."""
+
+    def __init__(self, response: aiohttp.ClientResponse, body: bytes) -> None:
+        self.status = response.status
+        self.headers = response.headers
+        self.body = body
+
+    @property
+    def message(self) -> dict[str, Any]:
+        """The answer, or the last message of the stream that it is."""
+        return self.messages[-1]
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        if not self.headers["Content-Type"].startswith("text/event-stream"):
+            return [json.loads(self.body)]
+        return [json.loads(line[6:]) for line in self.body.splitlines() if line.startswith(b"data: ")]
+
+    @property
+    def text(self) -> str:
+        """What the tool said, or what was said in its place."""
+        text: str = self.message["result"]["content"][0]["text"]
+        return text
+
+
+class HttpWiring:
+    """Clients, the relay, the server, and the session that is asked."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.broker = broker
+        self.stub = HttpStub()
+        self.http = aiohttp.ClientSession()
+        self.url = ""
+        self._stack = AsyncExitStack()
+
+    async def start(
+        self, *, cancels_handlers: bool = True, asker: Asker | None = None, upstream: str = "", **options: Any
+    ) -> None:
+        """Run the server, and the relay before it."""
+        self.stub.port = await self._stack.enter_async_context(on_a_port(self.stub.app()))
+        asked = BrokerAsker(self.broker, "s") if asker is None else asker
+        relay = await self._stack.enter_async_context(HttpRelay(upstream or self.stub.url, lambda _: asked, **options))
+        app = create_gateway_app(relay, Settings(allowed_origins=("https://app.example",)), "s")
+        self.url = f"http://127.0.0.1:{await self._stack.enter_async_context(on_a_port(app, cancels_handlers))}/mcp"
+
+    async def close(self) -> None:
+        await self.http.close()
+        await self._stack.aclose()
+
+    async def request(self, method: str, data: bytes | None = None, **headers: str) -> Answered:
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        async with asyncio.timeout(20), self.http.request(method, self.url, data=data, headers=sent) as response:
+            return Answered(response, await response.read())
+
+    async def post(self, message: Any, **headers: str) -> Answered:
+        """Send a message, a client's usual headers with it."""
+        data = message if isinstance(message, bytes) else json.dumps(message).encode()
+        usual = {"Content_Type": "application/json", "Accept": "application/json, text/event-stream"}
+        if isinstance(message, dict) and f"{_META}protocolVersion" in str(message):
+            usual |= {"Mcp_Method": message["method"], "Mcp_Name": message["params"]["name"]}
+            usual |= {"MCP_Protocol_Version": STATELESS}
+        return await self.request("POST", data, **{**usual, **headers})
+
+    def posting(self, message: Any, **headers: str) -> asyncio.Task[Answered]:
+        return asyncio.create_task(self.post(message, **headers))
+
+    async def asked(self, count: int = 1) -> PermissionRequest:
+        """Wait until so many requests are pending; return the newest."""
+        session = self.broker.open("s")
+        await self.until(lambda: len(session.desk.pending) >= count)
+        return session.desk.pending[-1]
+
+    async def decide(self, **decision: Any) -> None:
+        request = await self.asked()
+        self.broker.decide("s", Decision(request_id=request.request_id, **decision), decided_by="ada")
+
+    async def nothing_pending(self) -> None:
+        await self.until(lambda: not self.broker.open("s").desk.pending)
+
+    async def until(self, state: Callable[[], object]) -> None:
+        session = self.broker.open("s")
+        async with asyncio.timeout(15):
+            while not state():
+                await session.log.wait_after(session.log.last_seq)
+
+    async def reached(self, count: int) -> None:
+        """Wait until so many requests have reached the server."""
+        async with asyncio.timeout(15):
+            while len(self.stub.received) < count:
+                await self.stub.arrived.wait()
+
+    async def told(self, status: str) -> dict[str, Any]:
+        """Wait until the session was told of this status; the data of that event."""
+        found: list[dict[str, Any]] = []
+
+        def is_told() -> bool:
+            found[:] = [data for data in self.events("tool_status") if data["status"] == status]
+            return bool(found)
+
+        await self.until(is_told)
+        return found[-1]
+
+    def events(self, event_type: str) -> list[dict[str, Any]]:
+        """The data of what the session was told."""
+        events = [json.loads(event.json) for event in self.broker.open("s").log.read_after(0)]
+        return [event["data"] for event in events if event["type"] == event_type]
+
+
+@asynccontextmanager
+async def on_a_port(app: web.Application, cancels_handlers: bool = True) -> AsyncIterator[int]:
+    runner = web.AppRunner(app, handler_cancellation=cancels_handlers, shutdown_timeout=0.1, access_log=None)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        yield site.port
+    finally:
+        await runner.cleanup()
