@@ -36,18 +36,18 @@ test: test-client test-python
 test-python: $(SET_UP) browsers
 	$(BIN)/pytest
 
+# Environments of their own, kept between runs; what cannot be installed is told, and its tests are skipped.
+test-integrations: $(SET_UP)
+	@echo 'Setting up environments in tests/integrations/.environments; the first time takes some minutes.' >&2
+	@$(BIN)/python -m tests.integrations.environments
+	$(BIN)/pytest -m integration -rs tests/integrations
+
 # Not pip's to install: the tests that need one are left out, and say so, where it is missing.
 browsers:
 	@scripts/browsers
 
 screenshots: $(SET_UP) browsers
 	$(BIN)/python -m tests.browser.screenshots
-
-# Environments of their own, kept between runs; what cannot be installed is told, and its tests are skipped.
-test-integrations: $(SET_UP)
-	@echo 'Setting up environments in tests/integrations/.environments; the first time takes some minutes.' >&2
-	@$(BIN)/python -m tests.integrations.environments
-	$(BIN)/pytest -m integration -rs tests/integrations
 
 check: check-python check-client
 
@@ -96,9 +96,7 @@ bench: $(BENCH_SET_UP)
 	@$(BENCH_VENV)/bin/python -m benchmarks --works '$(WORKS)' --peers '$(PEERS)' --rounds $(or $(ROUNDS),5)
 
 clean:
-	rm -rf $(VENV) $(CLIENT)/node_modules $(CLIENT)/dist $(CLIENT)/build $(CLIENT)/example/node_modules $(CLIENT)/example/dist $(BENCH_VENV) benchmarks/.node benchmarks/results build dist *.egg-info .coverage .hypothesis .*_cache
-
-	rm -rf $(VENV) $(CLIENT)/node_modules $(CLIENT)/dist $(CLIENT)/build $(BENCH_VENV) benchmarks/.node benchmarks/results tests/integrations/.environments build dist *.egg-info .coverage .hypothesis .*_cache
+	rm -rf $(VENV) $(CLIENT)/node_modules $(CLIENT)/dist $(CLIENT)/build $(CLIENT)/example/node_modules $(CLIENT)/example/dist $(BENCH_VENV) benchmarks/.node benchmarks/results tests/integrations/.environments build dist *.egg-info .coverage .hypothesis .*_cache
 
 # An environment for everything but the benchmarks, made anew when what it installs has changed.
 $(SET_UP): EXTRA := check

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from configparser import ConfigParser
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,8 @@ NPM: dict[str, tuple[str, ...]] = {
         "@modelcontextprotocol/server-everything@2026.8.31",
         "@modelcontextprotocol/server-filesystem@2026.8.31",
     ),
+    "conformance": ("@modelcontextprotocol/conformance@0.1.16",),
+    "conformance alpha": ("@modelcontextprotocol/conformance@0.2.0-alpha.12",),
     "inspector": ("@modelcontextprotocol/inspector@2.12.0",),
 }
 
@@ -49,8 +52,10 @@ class CannotInstall(Exception):
 
 def python_environment(*requirements: str) -> Path:
     """The interpreter of a virtual environment with these packages, pytest and notifier_service."""
-    # What setup.cfg demands is part of it: an editable install does not follow it.
-    made_of = [*requirements, *_TEST_TOOLS, sys.version, (ROOT / "setup.cfg").read_text()]
+    # What the package needs is part of it: an editable install does not follow.
+    settings = ConfigParser()
+    settings.read(ROOT / "setup.cfg")
+    made_of = [*requirements, *_TEST_TOOLS, sys.version, settings["options"]["install_requires"]]
     with _kept("python", requirements, made_of) as (folder, is_new):
         if is_new:
             # This interpreter's pip, and nothing compiled that no test imports: half the time.
