@@ -25,6 +25,8 @@ from notifier_service.web import Site
 from tests.cli.processes import free_port
 from tests.integrations.environments import PYTHON
 from tests.integrations.messages_api import MessagesApi, messages_api
+from tests.mcp.http_stub import HttpStub
+from tests.mcp.http_wiring import on_a_port
 
 ALL_HOOKS = ("PreToolUse", "PermissionRequest", "PostToolUse", "PostToolUseFailure", "Stop")
 PROMPT_TOOL = ("--permission-prompt-tool", "mcp__gate__approval_prompt")
@@ -360,3 +362,30 @@ async def test_server_behind_the_gateway_is_asked_about(begin: Begin) -> None:
     assert is_error
     assert "rejected by anna: not on a Sunday" in told
     assert run.files == []
+
+
+@pytest.mark.parametrize(
+    ("person", "told", "is_error"),
+    [
+        (lambda card: {"approved": True, "parameters": {"path": "b"}}, 'write ran with {"path": "b"}', False),
+        (reject, "write did not run: rejected by anna: not on a Sunday", True),
+    ],
+    ids=["edited", "rejected"],
+)
+async def test_server_behind_the_http_gateway_is_asked_about(
+    begin: Begin, person: Person, told: str, is_error: bool
+) -> None:
+    stub = HttpStub()
+    async with on_a_port(stub.app()) as port:
+        stub.port = port
+        call = {"id": "toolu_1", "name": "mcp__files__write", "input": {"path": "a"}}
+        run = await begin(call, mcp_upstreams={"files": stub.url})
+        run.servers["files"] = {"type": "http", "url": f"{run.site.url}/mcp/gateway/files?session_id=s1"}
+        run.flags += ["--allowedTools", "mcp__files__write"]
+        await run.ends(person)
+
+    assert [card.record.tool_name for card in run.cards] == ["write"]
+    said, failed = run.api.results["toolu_1"]
+    assert said.startswith(told)
+    assert failed is is_error
+    assert len(stub.ran()) == (not is_error)

@@ -38,7 +38,7 @@ class HttpStub:
             listed("read", annotations=READS),
             listed("write"),
             listed("rounds"),
-            listed("region", inputSchema={"properties": {"in": {"x-mcp-header": "Region"}, "n": {}}}),
+            listed("region", inputSchema={"type": "object", "properties": {"in": {"x-mcp-header": "Region"}, "n": {}}}),
             *(listed(name, annotations=READS) for name in (
                 "stream", "twice", "garbage", "break", "big", "refuse", "silent", "later", "change", "none",
             )),
@@ -83,11 +83,15 @@ class HttpStub:
             return web.Response(status=202)
         if method == "tools/call":
             return await self._call(request, message)
-        headers = {"Mcp-Session-Id": "m1"} if method == "initialize" else {}
+        if method == "initialize":
+            params = message.get("params", {})
+            began = {"protocolVersion": params.get("protocolVersion"), "serverInfo": {"name": "stub", "version": "1"}}
+            return self._json(message_id, {**began, "capabilities": {"tools": {}}}, {"Mcp-Session-Id": "m1"})
+        if method == "server/discover":
+            return web.json_response({"jsonrpc": "2.0", "id": message_id, "error": {"code": -32601, "message": "no"}})
         if method == "tools/list":
-            # Its own clients get a stream; a page is enough for the rest.
             return self._json(message_id, {"tools": self.tools})
-        return self._json(message_id, {"method": method, "x-vendor": "é"}, headers)
+        return self._json(message_id, {"method": method, "x-vendor": "é"})
 
     def _json(self, message_id: Any, result: Any, headers: Mapping[str, str] | None = None) -> web.Response:
         body = json.dumps({"result": result, "jsonrpc": "2.0", "id": message_id}, ensure_ascii=False).encode()
