@@ -226,7 +226,12 @@ class HttpRelay:
                 if not admission.done():
                     admission.cancel()
                     await asyncio.wait({admission})
-        return None if admission.cancelled() else admission.result()
+        if admission.cancelled():
+            return None
+        if (error := admission.exception()) is not None:
+            _log.error("a call could not be judged, and was not run", exc_info=error)
+            return Answer(error_answer(call.message_id, INTERNAL_ERROR, "The gateway failed; nothing ran."))
+        return admission.result()
 
     def party(self, key: _PartyKey) -> _Party | None:
         """Whoever has called a tool under this key."""

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from notifier_service import Broker, Client, Settings, serve
-from notifier_service.mcp.asker import ServiceAsker
+from notifier_service.mcp.asker import BrokerAsker, Permission, Question, ServiceAsker
 from tests.cli.processes import free_port
 from tests.mcp.http_wiring import STATELESS, HttpWiring, call, stateless
 
@@ -728,3 +728,18 @@ async def test_broker_that_closes_while_a_call_waits_denies_it(wiring: HttpWirin
 
     assert (await answer).message["result"]["isError"] is True
     assert wiring.stub.ran() == []
+
+
+async def test_call_that_cannot_be_judged_does_not_run(wiring: HttpWiring, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(BrokerAsker):
+        async def ask(self, question: Question) -> Permission:
+            raise RuntimeError("odd")
+
+    await wiring.start(asker=Broken(wiring.broker, "s"))
+
+    answered = await wiring.post(call(1, "write"))
+
+    error = {"code": -32603, "message": "The gateway failed; nothing ran."}
+    assert answered.message == {"jsonrpc": "2.0", "id": 1, "error": error}
+    assert wiring.stub.ran() == []
+    assert "could not be judged" in caplog.text
