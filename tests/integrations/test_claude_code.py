@@ -342,7 +342,18 @@ async def test_command_hook_whose_service_is_away_lets_nothing_run(begin: Begin)
     assert (run.files, run.api.results["toolu_1"][1]) == ([], True)
 
 
-async def test_server_behind_the_gateway_is_asked_about(begin: Begin) -> None:
+@pytest.mark.parametrize(
+    ("person", "kept", "said"),
+    [
+        (approve, "x", "kept"),
+        (lambda card: {"approved": True, "parameters": {"text": "y"}}, "y", "kept"),
+        (reject, None, "keep did not run: rejected by anna: not on a Sunday"),
+    ],
+    ids=["approve", "edit", "reject"],
+)
+async def test_server_behind_the_stdio_gateway_is_asked_about(
+    begin: Begin, person: Person, kept: str | None, said: str
+) -> None:
     run = await begin({"id": "toolu_1", "name": "mcp__notes__keep", "input": {"text": "x"}})
     server = Path(__file__).with_name("notes_server.py")
     service = f"{run.site.url}/agent_backend"
@@ -355,22 +366,24 @@ async def test_server_behind_the_gateway_is_asked_about(begin: Begin) -> None:
         ],
     }  # fmt: skip
     run.flags += ["--allowedTools", "mcp__notes__keep"]
-    await run.ends(reject)
+    await run.ends(person)
 
     told, is_error = run.api.results["toolu_1"]
     assert [card.record.tool_name for card in run.cards] == ["keep"]
-    assert is_error
-    assert "rejected by anna: not on a Sunday" in told
-    assert run.files == []
+    assert told.startswith(said)
+    assert is_error is (kept is None)
+    assert run.files == ([] if kept is None else ["note"])
+    assert kept is None or (run.folder / "work" / "note").read_text() == kept
 
 
 @pytest.mark.parametrize(
     ("person", "told", "is_error"),
     [
+        (approve, 'write ran with {"path": "a"}', False),
         (lambda card: {"approved": True, "parameters": {"path": "b"}}, 'write ran with {"path": "b"}', False),
         (reject, "write did not run: rejected by anna: not on a Sunday", True),
     ],
-    ids=["edited", "rejected"],
+    ids=["approve", "edit", "reject"],
 )
 async def test_server_behind_the_http_gateway_is_asked_about(
     begin: Begin, person: Person, told: str, is_error: bool
