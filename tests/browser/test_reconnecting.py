@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from aiohttp import ClientSession
@@ -106,14 +107,19 @@ async def test_button_reconnects_at_once(person: Person, commands: Commands) -> 
     person.may_say(NETWORK_IS_AWAY)
     first = await commands.start("serve", "--port", str(port), "--log-level", "warning")
     await line_of(first.stdout, "is ready")
+    await person.context.clock.install()
     console = await Console.at(person, f"http://127.0.0.1:{port}")
     first.kill()
     await first.wait()
     await console.is_not_live()
+    # From now on no timer of the page fires: it cannot come back by itself before the click.
+    await person.context.clock.pause_at(datetime.now(UTC) + timedelta(minutes=1))
     second = await commands.start("serve", "--port", str(port), "--log-level", "warning")
     await line_of(second.stdout, "is ready")
 
-    await console.page.locator("[data-action=reconnect]").click()
+    async with console.page.expect_request("**/api/sse/events/**"):
+        await console.page.locator("[data-action=reconnect]").click()
+    await person.context.clock.resume()
 
     await console.is_live()
 

@@ -602,7 +602,7 @@ async def paused(agent: Scripted) -> int:
 async def test_reader_that_takes_nothing_is_cut_with_4408_and_the_agent_stops(
     agent: Scripted, open_socket: OpenSocket
 ) -> None:
-    async with chatting(agent, stalled_seconds=0.2) as site:
+    async with chatting(agent, stalled_seconds=1) as site:
         socket = await open_socket(site.port, SOCKET, receive_bytes=4096)
         await socket.send({"query": "endless"})
         await until(lambda: "endless ended" in agent.heard)
@@ -658,7 +658,7 @@ async def test_reader_that_takes_a_little_now_and_then_is_not_cut(
 async def test_writer_that_gives_up_beside_another_ends_the_socket_as_slow_too(
     agent: Scripted, broker: Broker, open_socket: OpenSocket
 ) -> None:
-    app = create_app(broker, Settings(stalled_seconds=0.2), agent=agent)
+    app = create_app(broker, Settings(stalled_seconds=1), agent=agent)
     async with hosted(app, send_bytes=4096) as port:
         socket = await open_socket(port, SOCKET, receive_bytes=4096)
         await socket.send({"query": "endless"})
