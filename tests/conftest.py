@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
@@ -13,6 +14,12 @@ from notifier_service.broker import set_process_broker
 from tests.clock import Clock
 from tests.raw_socket import RawSocket
 from tests.raw_stream import RawStream
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: nobody need look through it again whenever memory is looked through."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
