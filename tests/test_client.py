@@ -749,7 +749,7 @@ async def test_stream_that_falls_silent_again_is_left_for_longer(proxy: Bufferin
     clock = asyncio.get_running_loop().time
     async with following(
         proxy.url,
-        silence_seconds=0.2,
+        silence_seconds=0.8,
         poll_seconds=0.1,
         probe_seconds=0.3,
         on_lost=lambda reason: left_at.append(clock()) if reason == SILENT else None,
