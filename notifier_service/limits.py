@@ -6,9 +6,12 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["Limits", "RiskLevel"]
+__all__ = ["MAX_TIMEOUT_SECONDS", "Limits", "RiskLevel"]
 
 RiskLevel = Literal["low", "medium", "high"]
+
+#: The longest that a person may be given, by a setting or by who asks.
+MAX_TIMEOUT_SECONDS = 30 * 86400
 
 
 class Limits(BaseModel):
@@ -34,7 +37,7 @@ class Limits(BaseModel):
     permission_timeout_seconds: float = Field(
         default=300,
         ge=0,
-        le=30 * 86400,
+        le=MAX_TIMEOUT_SECONDS,
         description="A permission request nobody answers is denied after this; 0 is never.",
     )
     max_event_bytes: int = Field(default=256 * 1024, ge=16 * 1024, description="The largest event, encoded.")

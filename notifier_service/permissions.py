@@ -40,7 +40,7 @@ from .events import (
     dump,
     utc_now,
 )
-from .limits import Limits, RiskLevel
+from .limits import MAX_TIMEOUT_SECONDS, Limits, RiskLevel
 from .parameters import canonical_json, jsonable, parameters_sha256
 from .policy import Verdict
 
@@ -49,7 +49,6 @@ __all__ = ["ALL_DECISIONS", "ALL_SCOPES", "Decision", "PermissionDesk", "Permiss
 ALL_DECISIONS: tuple[DecisionKind, ...] = ("approve", "edit", "reject", "respond")
 ALL_SCOPES: tuple[Scope, ...] = ("once", "session")
 _MAX_REASON = 10_000
-_MAX_TIMEOUT_SECONDS = 30 * 86400
 #: What an event says around its data.
 _EVENT_ENVELOPE_BYTES = 256
 
@@ -216,7 +215,7 @@ class PermissionDesk:
         if self.closed:
             raise SessionClosed("This session has ended.")
         timeout = self.limits.permission_timeout_seconds if timeout_seconds is None else timeout_seconds
-        if not 0 <= timeout <= _MAX_TIMEOUT_SECONDS:
+        if not 0 <= timeout <= MAX_TIMEOUT_SECONDS:
             raise InvalidInput("timeout_seconds must be 0 (never) to 30 days")
         if not {"approve", "reject"} <= set(allowed_decisions) <= set(ALL_DECISIONS):
             raise InvalidInput("allowed_decisions are approve, reject, and of edit and respond what can be carried out")

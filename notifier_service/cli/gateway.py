@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from ..client import Client
 from ..errors import InvalidInput
+from ..limits import MAX_TIMEOUT_SECONDS
 from ..mcp.asker import Asker, BrokerAsker, ServiceAsker
 from ..mcp.http_relay import HttpRelay
 from ..mcp.stdio_relay import StdioRelay
@@ -182,6 +183,6 @@ def _session_id(text: str) -> str:
 
 def _seconds(text: str) -> float:
     seconds = float(text)
-    if not 0 < seconds <= 30 * 86400:
+    if not 0 < seconds <= MAX_TIMEOUT_SECONDS:
         raise argparse.ArgumentTypeError("a number of seconds from above 0 to 30 days is needed")
     return seconds

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from ..denials import denial_by_error, denial_by_record
 from ..errors import InvalidInput, NotifierError
 from ..events import PermissionRecord, ToolCallId, ToolName, ToolResult, dump
-from ..limits import RiskLevel
+from ..limits import MAX_TIMEOUT_SECONDS, RiskLevel
 from ..results import shown_result
 from ..session import Session, check_session_id
 from .auth import Right
@@ -33,7 +33,7 @@ __all__ = [
     "session_rule",
 ]
 
-TimeoutSeconds = Annotated[float, Field(ge=0, le=30 * 86400)]
+TimeoutSeconds = Annotated[float, Field(ge=0, le=MAX_TIMEOUT_SECONDS)]
 
 _PRODUCE = frozenset[Right]({"produce"})
 

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from ..broker import Broker
 from ..errors import NotFound
+from ..limits import MAX_TIMEOUT_SECONDS
 from ..mcp.asker import BrokerAsker
 from ..mcp.http_relay import HttpRelay
 from ..session import check_session_id
@@ -33,7 +34,7 @@ class GatewayQuery(Query):
     """
 
     session_id: str | None = None
-    timeout_seconds: Annotated[float, Field(gt=0, le=30 * 86400)] | None = None
+    timeout_seconds: Annotated[float, Field(gt=0, le=MAX_TIMEOUT_SECONDS)] | None = None
 
 
 class Gateways:

@@ -11,7 +11,7 @@ from pydantic import Field, JsonValue
 
 from ..errors import RequestNotFound
 from ..events import DecisionKind, EventData, Many, ToolCallId, ToolName, dump
-from ..limits import RiskLevel
+from ..limits import MAX_TIMEOUT_SECONDS, RiskLevel
 from ..permissions import ALL_DECISIONS, Decision, PermissionRequest
 from .boundary import Call, Query, held, reply
 from .idempotency import IDEMPOTENCY, idempotency_key
@@ -26,7 +26,7 @@ class AskBody(EventData):
     parameters: dict[str, JsonValue]
     risk_level: RiskLevel = "high"
     tool_call_id: ToolCallId | None = None
-    timeout_seconds: Annotated[float, Field(ge=0, le=30 * 86400)] | None = None
+    timeout_seconds: Annotated[float, Field(ge=0, le=MAX_TIMEOUT_SECONDS)] | None = None
     description: Annotated[str, Field(max_length=10_000)] | None = None
     risk_reasons: Annotated[Many[Annotated[str, Field(max_length=1000)]], Field(max_length=20)] = ()
     allowed_decisions: Many[DecisionKind] = ALL_DECISIONS
