@@ -317,9 +317,9 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
         heartbeatTimeoutMs: options.heartbeatTimeoutMs ?? null,
         pollIntervalMs: options.pollIntervalMs ?? 2_000,
       },
-      heard: (text) => {
+      heard: (said) => {
         this.#heard();
-        this.#tabs?.tell(text === null ? { kind: "alive" } : { kind: "said", text });
+        this.#tabs?.tell(said === null ? { kind: "alive" } : { kind: "said", text: said() });
       },
       opened: () => this.#call(() => this.onConnectionOpen?.(this.#hello)),
     };
@@ -328,15 +328,13 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
   /** Another tab reads. Learn the present first; then look from time to time whether that tab is still there. */
   async #follow(signal: AbortSignal): Promise<void> {
     await this.#catchUp(signal);
-    let silentMs = 0;
     while (!signal.aborted) {
       try {
         await sleep(LOOK_MS, signal);
       } catch {
         return;
       }
-      silentMs = Date.now() - (this.#connection.lastHeardAt ?? 0);
-      if (silentMs <= this.#silenceMs()) continue;
+      if (this.#sinceHeardMs() <= this.#silenceMs()) continue;
       await this.#catchUp(signal);
       // A tab in the background may sleep as well; one that people look at does not, and takes the reading over.
       if (!signal.aborted && document.visibilityState === "visible") this.#tabs?.steal();
@@ -406,6 +404,10 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
     return this.#catchingUp;
   }
 
+  #sinceHeardMs(): number {
+    return Date.now() - (this.#connection.lastHeardAt ?? 0);
+  }
+
   /** How long no word may come before something is wrong. */
   #silenceMs(): number {
     return this.#options.heartbeatTimeoutMs ?? this.#heartbeatSeconds * 2000 + 5000;
@@ -416,9 +418,8 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
     if (typeof window === "undefined") return;
     const lookAgain = (): void => {
       if (document.visibilityState === "hidden") return;
-      const silentMs = Date.now() - (this.#connection.lastHeardAt ?? 0);
       const isWaiting = this.#connection.phase === "waiting" || this.#connection.phase === "offline";
-      if (isWaiting || silentMs > this.#heartbeatSeconds * 1000 + LOOK_MS) this.reconnect();
+      if (isWaiting || this.#sinceHeardMs() > this.#heartbeatSeconds * 1000 + LOOK_MS) this.reconnect();
       if (this.#reader === null) void this.#catchUp(signal);
     };
     document.addEventListener("visibilitychange", lookAgain, { signal });

@@ -14,6 +14,8 @@ export interface HttpOptions {
 interface Call {
   body?: unknown;
   query?: Record<string, string>;
+  /** A token that was asked for already. */
+  token?: string;
   signal?: AbortSignal;
   /** Without an answer after this long it is given up. */
   timeoutMs?: number;
@@ -39,13 +41,14 @@ export class Http {
     return `${base} ${typeof this.#token === "string" ? digest(this.#token) : typeof this.#token}`;
   }
 
-  get hasToken(): boolean {
-    return this.#token !== undefined;
-  }
-
   /** Whether another token may come: one that was refused is not the last word. */
   get renewsToken(): boolean {
     return typeof this.#token === "function";
+  }
+
+  /** The token to use now; empty where there is none. */
+  async token(): Promise<string> {
+    return (typeof this.#token === "function" ? await this.#token() : this.#token) ?? "";
   }
 
   url(path: string, query: Record<string, string> = {}): string {
@@ -56,8 +59,8 @@ export class Http {
   /** Return the `data` of the answer. */
   async call<Data>(method: "GET" | "POST", path: string, call: Call = {}): Promise<Data> {
     const headers: Record<string, string> = { Accept: "application/json" };
-    const token = typeof this.#token === "function" ? await this.#token() : this.#token;
-    if (token !== undefined && token !== "") headers["Authorization"] = `Bearer ${token}`;
+    const token = call.token ?? (await this.token());
+    if (token !== "") headers["Authorization"] = `Bearer ${token}`;
     if (method === "POST") headers["Content-Type"] = "application/json";
     const timeout = AbortSignal.timeout(call.timeoutMs ?? DEFAULT_TIMEOUT_MS);
     let status: number;

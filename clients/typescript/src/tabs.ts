@@ -55,10 +55,6 @@ export class Tabs {
     };
   }
 
-  get leads(): boolean {
-    return this.#leads;
-  }
-
   tell(message: Told): void {
     if (this.#leads) this.#channel.postMessage(message);
   }

@@ -24,8 +24,8 @@ export interface Reading {
   readonly EventSource: typeof EventSource | undefined;
   /** The cursor before anything was heard: `earliest`, or null for the present. */
   readonly begin: "earliest" | null;
-  /** The service was heard; `text` is what it said, for the other tabs. */
-  heard(text: string | null): void;
+  /** The service was heard; `said` gives what it said, for the other tabs if there are any. */
+  heard(said: (() => string) | null): void;
   /** Reading works from now on. */
   opened(transport: Transport): void;
 }
@@ -48,12 +48,11 @@ export async function readStream(reading: Reading, signal: AbortSignal): Promise
   const query: Record<string, string> = {};
   const cursor = feed.cursor ?? reading.begin;
   if (cursor !== null) query["last_event_id"] = cursor;
-  if (http.hasToken) {
-    try {
-      query["ticket"] = await ticket(http, sessionId, signal);
-    } catch (error) {
-      return ended(error, signal);
-    }
+  try {
+    const token = await http.token();
+    if (token !== "") query["ticket"] = await ticket(http, sessionId, token, signal);
+  } catch (error) {
+    return ended(error, signal);
   }
   if (signal.aborted) return { kind: "stopped" };
   return new Promise((resolve) => {
@@ -84,7 +83,7 @@ export async function readStream(reading: Reading, signal: AbortSignal): Promise
         silenceMs = timing.heartbeatTimeoutMs ?? (event as HelloEvent).data.heartbeat_seconds * 2000 + 5000;
       }
       feed.take(event, { streamId: message.lastEventId });
-      reading.heard(message.data);
+      reading.heard(() => message.data);
       if (event.type === "hello") reading.opened("sse");
       if (event.type === "bye") end({ kind: "bye", bye: (event as ByeEvent).data });
     };
@@ -106,7 +105,7 @@ export async function poll(
       const askedAt = Date.now();
       // The first answer comes at once: it shows that this way works.
       const answer = await catchUp(reading, signal, isOpen ? holdSeconds : 0);
-      for (const event of answer.events) reading.heard(exactJson(event, 0));
+      for (const event of answer.events) reading.heard(() => exactJson(event, 0));
       reading.heard(null);
       // One that should have been held and came back empty at once is not asked again at once.
       const isTooFast = isOpen && answer.events.length === 0 && Date.now() - askedAt < 1000;
@@ -151,9 +150,9 @@ export function sleep(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-async function ticket(http: Http, sessionId: string, signal: AbortSignal): Promise<string> {
+async function ticket(http: Http, sessionId: string, token: string, signal: AbortSignal): Promise<string> {
   const path = `/api/sse/ticket/${encodeURIComponent(sessionId)}`;
-  return (await http.call<{ ticket: string }>("POST", path, { signal })).ticket;
+  return (await http.call<{ ticket: string }>("POST", path, { signal, token })).ticket;
 }
 
 function parsed(text: string): SessionEvent | null {

@@ -8,6 +8,7 @@ import { EventSource } from "eventsource";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
 
 import { listSessions, NotifierError, SessionClient, SSEClient } from "../src/index.js";
+import { Proxy } from "./proxy.js";
 import { startService, watch, type Service } from "./service.js";
 
 let service: Service;
@@ -149,6 +150,14 @@ it("calls back as the reference's client does", async () => {
     "result cleared",
   ]);
   expect(await client.checkHealth()).toMatchObject({ session_id: session, connections: 1 });
+});
+
+it("asks for no ticket where its function has no token to give", async () => {
+  const proxy = await Proxy.before(service.port);
+  const reader = watch(proxy.url, aSession(), { token: () => "" });
+  await reader.untilOpen("sse");
+
+  expect(proxy.asked.filter((line) => line.includes("/ticket/"))).toEqual([]);
 });
 
 describe("with tokens", () => {

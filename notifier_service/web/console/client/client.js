@@ -252,9 +252,9 @@ export class SessionClient {
                 heartbeatTimeoutMs: options.heartbeatTimeoutMs ?? null,
                 pollIntervalMs: options.pollIntervalMs ?? 2_000,
             },
-            heard: (text) => {
+            heard: (said) => {
                 this.#heard();
-                this.#tabs?.tell(text === null ? { kind: "alive" } : { kind: "said", text });
+                this.#tabs?.tell(said === null ? { kind: "alive" } : { kind: "said", text: said() });
             },
             opened: () => this.#call(() => this.onConnectionOpen?.(this.#hello)),
         };
@@ -262,7 +262,6 @@ export class SessionClient {
     /** Another tab reads. Learn the present first; then look from time to time whether that tab is still there. */
     async #follow(signal) {
         await this.#catchUp(signal);
-        let silentMs = 0;
         while (!signal.aborted) {
             try {
                 await sleep(LOOK_MS, signal);
@@ -270,8 +269,7 @@ export class SessionClient {
             catch {
                 return;
             }
-            silentMs = Date.now() - (this.#connection.lastHeardAt ?? 0);
-            if (silentMs <= this.#silenceMs())
+            if (this.#sinceHeardMs() <= this.#silenceMs())
                 continue;
             await this.#catchUp(signal);
             // A tab in the background may sleep as well; one that people look at does not, and takes the reading over.
@@ -347,6 +345,9 @@ export class SessionClient {
         })();
         return this.#catchingUp;
     }
+    #sinceHeardMs() {
+        return Date.now() - (this.#connection.lastHeardAt ?? 0);
+    }
     /** How long no word may come before something is wrong. */
     #silenceMs() {
         return this.#options.heartbeatTimeoutMs ?? this.#heartbeatSeconds * 2000 + 5000;
@@ -358,9 +359,8 @@ export class SessionClient {
         const lookAgain = () => {
             if (document.visibilityState === "hidden")
                 return;
-            const silentMs = Date.now() - (this.#connection.lastHeardAt ?? 0);
             const isWaiting = this.#connection.phase === "waiting" || this.#connection.phase === "offline";
-            if (isWaiting || silentMs > this.#heartbeatSeconds * 1000 + LOOK_MS)
+            if (isWaiting || this.#sinceHeardMs() > this.#heartbeatSeconds * 1000 + LOOK_MS)
                 this.reconnect();
             if (this.#reader === null)
                 void this.#catchUp(signal);

@@ -16,12 +16,13 @@ export class Http {
         const base = typeof location === "undefined" ? this.#base : new URL(this.#base, location.href).href;
         return `${base} ${typeof this.#token === "string" ? digest(this.#token) : typeof this.#token}`;
     }
-    get hasToken() {
-        return this.#token !== undefined;
-    }
     /** Whether another token may come: one that was refused is not the last word. */
     get renewsToken() {
         return typeof this.#token === "function";
+    }
+    /** The token to use now; empty where there is none. */
+    async token() {
+        return (typeof this.#token === "function" ? await this.#token() : this.#token) ?? "";
     }
     url(path, query = {}) {
         const search = new URLSearchParams(query).toString();
@@ -30,8 +31,8 @@ export class Http {
     /** Return the `data` of the answer. */
     async call(method, path, call = {}) {
         const headers = { Accept: "application/json" };
-        const token = typeof this.#token === "function" ? await this.#token() : this.#token;
-        if (token !== undefined && token !== "")
+        const token = call.token ?? (await this.token());
+        if (token !== "")
             headers["Authorization"] = `Bearer ${token}`;
         if (method === "POST")
             headers["Content-Type"] = "application/json";

@@ -30,9 +30,6 @@ export class Tabs {
             }
         };
     }
-    get leads() {
-        return this.#leads;
-    }
     tell(message) {
         if (this.#leads)
             this.#channel.postMessage(message);

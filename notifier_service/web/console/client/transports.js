@@ -11,13 +11,13 @@ export async function readStream(reading, signal) {
     const cursor = feed.cursor ?? reading.begin;
     if (cursor !== null)
         query["last_event_id"] = cursor;
-    if (http.hasToken) {
-        try {
-            query["ticket"] = await ticket(http, sessionId, signal);
-        }
-        catch (error) {
-            return ended(error, signal);
-        }
+    try {
+        const token = await http.token();
+        if (token !== "")
+            query["ticket"] = await ticket(http, sessionId, token, signal);
+    }
+    catch (error) {
+        return ended(error, signal);
     }
     if (signal.aborted)
         return { kind: "stopped" };
@@ -49,7 +49,7 @@ export async function readStream(reading, signal) {
                 silenceMs = timing.heartbeatTimeoutMs ?? event.data.heartbeat_seconds * 2000 + 5000;
             }
             feed.take(event, { streamId: message.lastEventId });
-            reading.heard(message.data);
+            reading.heard(() => message.data);
             if (event.type === "hello")
                 reading.opened("sse");
             if (event.type === "bye")
@@ -69,7 +69,7 @@ export async function poll(transport, reading, signal) {
             // The first answer comes at once: it shows that this way works.
             const answer = await catchUp(reading, signal, isOpen ? holdSeconds : 0);
             for (const event of answer.events)
-                reading.heard(exactJson(event, 0));
+                reading.heard(() => exactJson(event, 0));
             reading.heard(null);
             // One that should have been held and came back empty at once is not asked again at once.
             const isTooFast = isOpen && answer.events.length === 0 && Date.now() - askedAt < 1000;
@@ -113,9 +113,9 @@ export function sleep(ms, signal) {
         signal.addEventListener("abort", stop, { once: true });
     });
 }
-async function ticket(http, sessionId, signal) {
+async function ticket(http, sessionId, token, signal) {
     const path = `/api/sse/ticket/${encodeURIComponent(sessionId)}`;
-    return (await http.call("POST", path, { signal })).ticket;
+    return (await http.call("POST", path, { signal, token })).ticket;
 }
 function parsed(text) {
     try {
