@@ -151,7 +151,10 @@ ROUTES: Sequence[Route] = (
         query=hooks.HookQuery, body=hooks.HookBody,
     ),
     Route("DELETE", "/api/sessions/{session_id}", produce.end_session, _rights("produce"), "End a session."),
-    Route("GET", "/api/sessions", ops.list_sessions, _rights("admin"), "The open sessions."),
+    Route(
+        "GET", "/api/sessions", ops.list_sessions, _rights("view"), "The open sessions that the caller may see.",
+        query=ops.SessionsQuery,
+    ),
     Route("GET", "/healthz/live", ops.live, _rights(), "The process answers.", prefixed=False),
     Route("GET", "/healthz/ready", ops.ready, _rights(), "It takes work; 503 while it drains.", prefixed=False),
 )  # fmt: skip

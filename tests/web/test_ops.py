@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import pytest
+
 from notifier_service import Broker
 
-from .conftest import API, Client, MakeClient, answer, error_of, reading
+from .conftest import API, Client, MakeClient, WriteTokens, answer, bearer, error_of, reading
 
 if TYPE_CHECKING:
     from conftest import Clock
@@ -42,7 +44,7 @@ async def test_the_list_tells_of_each_open_session(make_client: MakeClient, cloc
         await stream.take(2)
         response = await client.get(f"{API}/sessions")
 
-    first, second = (await response.json())["data"]
+    second, first = (await response.json())["data"]
     assert first == {
         "session_id": "s1",
         "connections": 1,
@@ -51,6 +53,60 @@ async def test_the_list_tells_of_each_open_session(make_client: MakeClient, cloc
         "idle_seconds": 12.5,
     }
     assert (second["session_id"], second["connections"], second["pending_permissions"]) == ("s2", 0, 1)
+
+
+async def test_the_list_tells_each_of_the_sessions_that_the_patterns_cover(
+    make_client: MakeClient, write_tokens: WriteTokens, broker: Broker
+) -> None:
+    entries = [
+        {"token": "approver", "rights": ["approve"], "sessions": ["team-*", "shared"]},
+        {"token": "viewer", "rights": ["view"], "sessions": ["shared"]},
+        {"token": "stranger", "rights": ["approve"], "sessions": ["nobody-*"]},
+        {"token": "admin", "rights": ["admin"], "sessions": ["*"]},
+    ]
+    client = await make_client(broker, auth="tokens", tokens_file=write_tokens(entries))
+    for session_id in ("team-a", "shared", "private"):
+        broker.open(session_id)
+
+    seen = {}
+    for entry in entries:
+        response = await client.get(f"{API}/sessions", headers={"Authorization": f"Bearer {entry['token']}"})
+        seen[entry["token"]] = {row["session_id"] for row in (await response.json())["data"]}
+
+    assert seen == {
+        "approver": {"team-a", "shared"},
+        "viewer": {"shared"},
+        "stranger": set(),
+        "admin": {"team-a", "shared", "private"},
+    }
+
+
+async def test_who_only_produces_does_not_see_the_list(guarded: Client) -> None:
+    response = await guarded.get(f"{API}/sessions", headers=bearer("produce"))
+
+    assert await error_of(response) == (403, "forbidden")
+
+
+async def test_a_bounded_list_tells_first_where_something_waits_then_what_was_used_last(
+    make_client: MakeClient, clock: Clock
+) -> None:
+    broker = Broker(clock=clock)
+    client = await make_client(broker)
+    for session_id in ("waiting", "old", "busy"):
+        broker.publish_nowait(session_id, "note")
+        clock.advance(1)
+    broker.ask("waiting", tool_name="rm", parameters={})
+    clock.advance(1)
+    broker.publish_nowait("busy", "note")
+
+    response = await client.get(f"{API}/sessions", params={"limit": "2"})
+
+    assert [row["session_id"] for row in (await response.json())["data"]] == ["waiting", "busy"]
+
+
+@pytest.mark.parametrize("limit", ["0", "1001", "-1", "many", "1e3", ""])
+async def test_a_limit_of_the_list_that_is_none_is_refused(client: Client, limit: str) -> None:
+    assert await error_of(await client.get(f"{API}/sessions", params={"limit": limit})) == (422, "invalid")
 
 
 async def test_health_tells_how_a_session_and_its_readers_are(make_client: MakeClient, clock: Clock) -> None:
