@@ -8,7 +8,8 @@ RUN useradd --system --uid 10001 --no-create-home notifier
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
     pip install --no-cache-dir --no-index --find-links /wheels 'notifier-service[cli,fast,jwt]'
 USER notifier
-WORKDIR /tmp
+# Not a folder that anything in the container can write: what one is started in deserves no trust.
+WORKDIR /
 # A container listens on all of its addresses, where auth=none is refused: mount a tokens file.
 ENV PYTHONUNBUFFERED=1 \
     NOTIFIER_HOST=0.0.0.0 \

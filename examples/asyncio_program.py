@@ -14,7 +14,7 @@ def delete_file(path: str) -> str:
 
 
 async def main() -> None:
-    async with serve() as site:  # settings come from NOTIFIER_* and .env
+    async with serve() as site:  # settings come from NOTIFIER_*
         delete = ToolWrapper(delete_file, session_id="s1", risk_level="high")
         print(f"Somebody must decide: notifier-service watch s1 --url {site.url}/agent_backend", flush=True)
         try:

@@ -1,4 +1,4 @@
-"""Every setting of the service: an environment variable, a line of ``.env``, a flag of ``serve``."""
+"""Every setting of the service: an environment variable, a line of a file that was named, a flag of ``serve``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pydantic_settings import (
 
 from .limits import Limits
 
-__all__ = ["ENV_PREFIX", "JwtAlgorithm", "Settings", "is_loopback"]
+__all__ = ["ENV_PREFIX", "JwtAlgorithm", "Settings", "config_folder", "is_loopback"]
 
 ENV_PREFIX = "NOTIFIER_"
 
@@ -33,16 +33,17 @@ _CLIENT_VARIABLES = frozenset({"NOTIFIER_URL", "NOTIFIER_TOKEN"})
 
 
 class Settings(Limits, BaseSettings):
-    """The settings of the service, frozen. ``Settings()`` reads ``NOTIFIER_*`` and ``.env``; arguments win.
+    """The settings of the service, frozen. ``Settings()`` reads ``NOTIFIER_*``; arguments win.
 
-    A wrong value and a name that is no setting raise pydantic's ``ValidationError``, which names it.
+    No file is read unless it is named (``Settings(_env_file=path)``): whoever may write the folder that a program is
+    started in must not decide what it asks about. A wrong value and a name that is no setting raise pydantic's
+    ``ValidationError``, which names it.
     """
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX,
-        env_file=".env",
         env_file_encoding="utf-8",
-        # A .env is often shared with other programs: only what has the prefix is ours to judge.
+        # Such a file is often shared with other programs: only what has the prefix is ours to judge.
         dotenv_filtering="only_existing",
         extra="forbid",
         frozen=True,
@@ -176,6 +177,11 @@ class _UnknownVariables(PydanticBaseSettingsSource):
             for variable in (*os.environ, *self._in_file)
             if variable.upper().startswith(ENV_PREFIX) and variable.upper() not in known
         }
+
+
+def config_folder() -> Path:
+    """The folder of this user's own configuration of the service, which may not be there."""
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "notifier-service"
 
 
 @lru_cache(maxsize=64)

@@ -78,15 +78,21 @@ def test_an_argument_wins_over_the_environment_and_that_over_the_file(monkeypatc
     monkeypatch.setenv("NOTIFIER_PORT", "2")
     monkeypatch.setenv("NOTIFIER_LOG_EVENTS", "22")
 
-    settings = Settings(port=3)
+    settings = Settings(_env_file=".env", port=3)
 
     assert (settings.port, settings.log_events, settings.prefix) == (3, 22, "/file")
+
+
+def test_a_file_that_nobody_named_is_not_read() -> None:
+    Path(".env").write_text("NOTIFIER_ASK_FROM_RISK=high\nNOTIFIER_AGENT=theirs:answer\n", encoding="utf-8")
+
+    assert Settings() == Settings(ask_from_risk="medium", agent=None)
 
 
 def test_a_file_shared_with_other_programs_is_judged_by_its_own_lines_only() -> None:
     Path(".env").write_text("OTHER_PORT=x\nDATABASE_URL=y\nNOTIFIER_PORT=8124\n", encoding="utf-8")
 
-    assert Settings().port == 8124
+    assert Settings(_env_file=".env").port == 8124
 
 
 @pytest.mark.parametrize("name", ["NOTIFIER_PROT", "NOTIFIER_", "notifier_prot"])
@@ -103,7 +109,7 @@ def test_a_misspelt_line_of_the_file_is_refused_by_its_name() -> None:
     Path(".env").write_text("NOTIFIER_PROT=8000\n", encoding="utf-8")
 
     with pytest.raises(ValidationError) as refused:
-        Settings()
+        Settings(_env_file=".env")
 
     assert problems(refused.value) == ["NOTIFIER_PROT"]
 

@@ -22,7 +22,7 @@ from pydantic.fields import FieldInfo
 
 from ..demo_agent import DemoAgent, Workspace
 from ..errors import InvalidInput
-from ..settings import ENV_PREFIX, Settings
+from ..settings import ENV_PREFIX, Settings, config_folder
 from ..web import Site, serve
 
 __all__ = ["add_commands"]
@@ -35,7 +35,8 @@ def add_commands(commands: Any) -> None:
         "serve",
         help="run the service",
         description="Run the service until SIGTERM or Ctrl-C.",
-        epilog=f"Every flag is also an environment variable ({ENV_PREFIX}PORT) and a line of .env; flags win.",
+        epilog=f"Every flag is also an environment variable ({ENV_PREFIX}PORT) and a line of the file of --env-file; "
+        f"without that flag, of {_own_env_file()} if it is there. Flags win, then the environment.",
     )
     _add_settings(serve_parser)
     serve_parser.set_defaults(command=_serve, is_server=True)
@@ -161,6 +162,9 @@ def _configure_logging(level: str) -> None:
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--env-file", type=Path, metavar="FILE", help=f"read settings from FILE ({_own_env_file()} if it is there)"
+    )
     group = parser.add_argument_group("settings")
     for name, field in Settings.model_fields.items():
         flag = "--" + name.replace("_", "-")
@@ -185,17 +189,51 @@ def _metavar(name: str, field: FieldInfo) -> str:
 
 
 def _settings(arguments: argparse.Namespace) -> Settings | None:
-    """The settings from flags, environment and ``.env``; None when they are wrong, which is then told."""
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # where the module of --agent is
+    """The settings from flags, environment and file; None when they are wrong, which is then told."""
     given = {name: value for name in Settings.model_fields if (value := getattr(arguments, name)) is not None}
     try:
-        return Settings(**given)
+        settings = Settings(_env_file=_env_file(arguments.env_file), **given)
+        if settings.agent is not None and os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())  # where its module may be; last, so that it takes no other module's place
+        return settings
+    except (InvalidInput, OSError, UnicodeDecodeError) as error:
+        _refuse(str(error))
+        return None
     except ValidationError as error:
         for problem in error.errors(include_input=False, include_url=False, include_context=False):
             place = ".".join(str(part) for part in problem["loc"])
             _refuse(_explained(place, problem["type"], problem["msg"].removeprefix("Value error, "), place in given))
         return None
+
+
+def _own_env_file() -> Path:
+    """Where the service's own settings are, for whoever has no other place for them."""
+    return config_folder() / "env"
+
+
+def _env_file(named: Path | None) -> Path | None:
+    """The file to read settings from, or None. Raises ``InvalidInput`` or ``OSError`` for one that cannot be used."""
+    if named is None:
+        _tell_of_unread_file()
+        own = _own_env_file()
+        if not own.exists():
+            return None
+        status = own.stat()
+        if status.st_mode & 0o022 or status.st_uid not in (0, os.getuid()):
+            raise InvalidInput(f"{own} is not read: others may write it (chmod go-w, chown)")
+        named = own
+    named.read_text(encoding="utf-8")  # pydantic-settings says nothing of a file that is not there
+    return named
+
+
+def _tell_of_unread_file() -> None:
+    """Settings in the folder one stands in were read once: whoever relied on it is told."""
+    try:
+        is_ours = ENV_PREFIX in Path(".env").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return
+    if is_ours:
+        print("notifier-service: .env in this folder is not read; name it with --env-file .env", file=sys.stderr)
 
 
 def _explained(place: str, kind: str, why: str, is_flag: bool) -> str:

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import sys
 import tempfile
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
@@ -135,13 +136,79 @@ async def test_flags_reach_the_service(commands: Commands) -> None:
 async def test_environment_and_file_reach_the_service_and_flags_win(commands: Commands) -> None:
     write(".env", "NOTIFIER_HEARTBEAT_SECONDS=9\nNOTIFIER_PREFIX=/file\n")
     environment = {"NOTIFIER_PREFIX": "/environment", "NOTIFIER_PORT": "1"}
-    process = await commands.start("serve", "--port", "0", env=environment)
+    process = await commands.start("serve", "--port", "0", "--env-file", ".env", env=environment)
     url = await url_of(process)
     async with Client(url) as client, aclosing(client.events("s")) as events:
         hello = await first(events, "hello")
 
     assert url.endswith("/environment")
     assert hello["data"]["heartbeat_seconds"] == 9
+
+
+async def test_own_settings_of_the_user_are_read_unless_a_file_is_named(commands: Commands, tmp_path: Path) -> None:
+    own = tmp_path / "home" / "notifier-service" / "env"
+    own.parent.mkdir(parents=True)
+    own.write_text("NOTIFIER_PREFIX=/own\n")
+    write("named", "NOTIFIER_PREFIX=/named\n")
+    environment = {"XDG_CONFIG_HOME": str(tmp_path / "home")}
+    by_default = await commands.start("serve", "--port", "0", env=environment)
+    named = await commands.start("serve", "--port", "0", "--env-file", "named", env=environment)
+
+    assert (await url_of(by_default)).endswith("/own")
+    assert (await url_of(named)).endswith("/named")
+
+
+async def test_own_settings_that_others_may_write_refuse_to_start(commands: Commands, tmp_path: Path) -> None:
+    own = tmp_path / "notifier-service" / "env"
+    own.parent.mkdir()
+    own.write_text("NOTIFIER_PREFIX=/own\n")
+    own.chmod(0o666)
+
+    ended = await commands.run_here("serve", env={"XDG_CONFIG_HOME": str(tmp_path)})
+
+    assert ended.exit_code == 2
+    assert ended.err == f"notifier-service: {own} is not read: others may write it (chmod go-w, chown)\n"
+
+
+@pytest.mark.parametrize("named", ["missing", "folder", "binary"])
+async def test_named_file_that_cannot_be_read_refuses_to_start(named: str, commands: Commands) -> None:
+    Path("folder").mkdir()
+    Path("binary").write_bytes(b"\xff\xfe")
+
+    ended = await commands.run_here("serve", "--env-file", named)
+
+    assert (ended.exit_code, ended.out) == (2, "")
+    assert ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", [".env", "stringprep.py", "rich.py", "ssl.py", "json.py"])
+async def test_nothing_in_the_folder_it_is_started_in_has_a_say(name: str, commands: Commands, tmp_path: Path) -> None:
+    theirs = "NOTIFIER_PREFIX=/theirs" if name == ".env" else "open('it-ran', 'w').close()"
+    write(name, theirs + "\n")
+    process = await commands.start("serve", "--port", "0")
+    url = await url_of(process)
+    async with Client(url) as client:
+        await client.health("s")
+    # By name, as a person starts it.
+    by_name = await asyncio.create_subprocess_exec(
+        str(Path(sys.executable).with_name("notifier-service")), "ask", "--help", stdout=asyncio.subprocess.DEVNULL
+    )
+    await by_name.wait()
+    process.send_signal(signal.SIGTERM)
+    ended = await commands.ended(process)
+
+    assert url.endswith("/agent_backend")
+    assert not Path("it-ran").exists()
+    assert ("--env-file .env" in ended.err) == (name == ".env")
+
+
+async def test_module_of_the_folder_does_not_stand_in_for_another_beside_an_agent(commands: Commands) -> None:
+    write("my_agent.py", AGENT)
+    write("stringprep.py", "open('it-ran', 'w').close()\n")
+    process = await commands.start("serve", "--port", "0", "--agent", "my_agent:answer")
+
+    assert (await chat_of(await url_of(process), "hi"))[0]["content"] == "You said hi."
+    assert not Path("it-ran").exists()
 
 
 async def test_serve_with_tokens_asks_for_one(commands: Commands) -> None:
@@ -376,8 +443,8 @@ async def test_demo_says_what_to_do_works_and_leaves_no_folder_behind(commands: 
 async def test_demo_logs_what_it_is_told_to(
     flags: list[str], environment: dict[str, str], file: str, commands: Commands
 ) -> None:
-    write(".env", file)
-    process = await commands.start("demo", "--port=0", *flags, env=environment)
+    write("settings", file)
+    process = await commands.start("demo", "--port=0", "--env-file=settings", *flags, env=environment)
     async with Client(await url_of(process)) as client:
         await client.health("demo")
     process.send_signal(signal.SIGTERM)
