@@ -42,9 +42,10 @@ test-integrations: $(SET_UP)
 	@$(BIN)/python -m tests.integrations.environments
 	$(BIN)/pytest -m integration -rs tests/integrations
 
-# Not pip's to install: the tests that need one are left out, and say so, where it is missing.
-browsers:
+# Not pip's to install: the tests that need one are left out, and say so, where it is missing or cannot be driven.
+browsers: $(SET_UP)
 	@scripts/browsers
+	@$(BIN)/python -m tests.browser.engines
 
 screenshots: $(SET_UP) browsers
 	$(BIN)/python -m tests.browser.screenshots

@@ -6,7 +6,6 @@ started it, and starting one takes longer than most tests.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -19,6 +18,7 @@ from pytest_asyncio import fixture, is_async_test
 from notifier_service import Broker, Settings, serve
 from notifier_service.web import Site
 from tests.browser.cable import Cable
+from tests.browser.engines import CannotDrive, launched
 from tests.browser.person import Person
 from tests.browser.proxy import NGINX, nginx_before
 from tests.cli.processes import Commands, free_port
@@ -27,16 +27,6 @@ from tests.cli.processes import Commands, free_port
 PATIENCE_SECONDS = 15
 
 _HERE = Path(__file__).parent
-
-_CHROMIUM_ARGUMENTS = (
-    "--no-sandbox",  # does not start as root otherwise, as in a container
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-quic",
-    "--disable-sync",
-    "--no-first-run",
-)
 
 expect.set_options(timeout=PATIENCE_SECONDS * 1000)
 
@@ -53,19 +43,19 @@ class Browsers:
     def __init__(self, playwright: Playwright) -> None:
         self._playwright = playwright
         self._started: dict[str, Browser] = {}
+        self._cannot: dict[str, str] = {}
 
     async def get(self, engine: str) -> Browser:
+        if engine in self._cannot:
+            pytest.skip(self._cannot[engine])
         if engine not in self._started or not self._started[engine].is_connected():  # one that crashed fails one test
-            program = {"chromium": "chromium", "firefox": "firefox-esr"}[engine]
-            path = shutil.which(program)
-            if path is None:
-                pytest.skip(f"{program} is not installed: scripts/browsers tells how")
-            if engine == "chromium":
-                launched = self._playwright.chromium.launch(executable_path=path, args=_CHROMIUM_ARGUMENTS)
-            else:
-                # Debian's own Firefox, over WebDriver BiDi; a patched one would have to be downloaded.
-                launched = self._playwright.firefox.launch(channel="moz-firefox", executable_path=path)
-            self._started[engine] = await launched
+            try:
+                self._started[engine] = await launched(self._playwright, engine)
+            except CannotDrive as error:
+                if engine in self._started:
+                    raise  # it could be driven before: that is for the test to say
+                self._cannot[engine] = str(error)
+                pytest.skip(str(error))
         return self._started[engine]
 
     async def close(self) -> None:
