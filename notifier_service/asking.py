@@ -29,13 +29,16 @@ async def ask(
     tool_call_id: str | None = None,
     description: str | None = None,
     timeout_seconds: float | None = None,
+    server: str | None = None,
+    definition_sha256: str | None = None,
     may_edit: bool = True,
 ) -> dict[str, Any]:
     """Wait for the answer, and return the parameters with which the call may run: a copy, or a person's edit.
 
     ``service`` is a broker of this process, a ``Client`` of a running service, or None for the process's broker. With
     ``may_edit=False`` people are offered no edit, for a caller that could not carry one out. Unlike ``ToolWrapper`` it
-    does not know when the call runs, nor what it gives.
+    does not know when the call runs, nor what it gives. ``server`` names the MCP server that has the tool,
+    ``definition_sha256`` is a hash of how that server defines it.
 
     Raises ``ToolDenied``, whose text says who or what denied it, also when the service is away. Cancelled, it withdraws
     the request.
@@ -55,6 +58,8 @@ async def ask(
         description=description,
         allowed_decisions=decisions,
         announce_status=False,
+        server=server,
+        definition_sha256=definition_sha256,
     )
     if isinstance(service, Client):
         async with ServiceAsker(service, session_id) as asker:

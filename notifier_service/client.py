@@ -143,8 +143,9 @@ class Client:
     ) -> dict[str, Any]:
         """Ask for permission and return the record, held until it is decided for at most ``wait_seconds``.
 
-        ``more`` are the optional fields: ``risk_level``, ``tool_call_id``, ``timeout_seconds``, ``description``. A
-        dropped connection cancels the request, unless an ``idempotency_key`` lets the same call join it again.
+        ``more`` are the optional fields: ``risk_level``, ``tool_call_id``, ``timeout_seconds``, ``description``,
+        ``server``, ``definition_sha256``. A dropped connection cancels the request, unless an ``idempotency_key`` lets
+        the same call join it again.
         """
         return await self._record(
             "POST",

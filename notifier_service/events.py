@@ -84,6 +84,9 @@ def _absent(**constraints: Any) -> Any:
 
 ToolName = Annotated[str, Field(min_length=1, max_length=256)]
 ToolCallId = Annotated[str, Field(min_length=1, max_length=256)]
+#: An MCP server, as the gateway or the producer names it.
+ServerName = Annotated[str, Field(min_length=1, max_length=256)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class EventData(BaseModel):
@@ -137,10 +140,13 @@ class PermissionRecord(EventData):
 
     ``parameters`` are those that run: the person's edit after an edit, with ``asked_parameters_sha256`` then
     telling which ones were asked. ``approved``, ``decision`` and the rest are null while it is pending.
+    ``server`` is the MCP server that has the tool, ``definition_sha256`` a hash of how that server defines it.
     """
 
     request_id: str
     tool_name: ToolName
+    server: ServerName | None = _absent()
+    definition_sha256: Sha256 | None = _absent()
     parameters: dict[str, Any]
     risk_level: RiskLevel
     timestamp: Timestamp

@@ -200,6 +200,8 @@ class PermissionDesk:
         tool_call_id: str | None = None,
         timeout_seconds: float | None = None,
         description: str | None = None,
+        server: str | None = None,
+        definition_sha256: str | None = None,
         asked_by: str | None = None,
         allowed_decisions: Collection[DecisionKind] = ALL_DECISIONS,
         scopes: Sequence[Scope] = ALL_SCOPES,
@@ -235,6 +237,8 @@ class PermissionDesk:
             description=description,
             viewers=self._count_viewers(),
             tool_call_id=tool_call_id,
+            server=server,
+            definition_sha256=definition_sha256,
         )
         request = PermissionRequest(self, record, asked_by=asked_by)
         # What is asked must leave room for the answer, or nobody could give one.

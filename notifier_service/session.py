@@ -305,6 +305,8 @@ class Session:
         tool_call_id: str | None = None,
         timeout_seconds: float | None = None,
         description: str | None = None,
+        server: str | None = None,
+        definition_sha256: str | None = None,
         asked_by: str | None = None,
         allowed_decisions: Collection[DecisionKind] = ALL_DECISIONS,
         scopes: Sequence[Scope] = ALL_SCOPES,
@@ -313,6 +315,7 @@ class Session:
     ) -> PermissionRequest:
         """Ask whether a call may run; the request comes back settled if the policy answers.
 
+        ``server`` is the MCP server that has the tool, ``definition_sha256`` a hash of how that server defines it.
         ``announce_status`` also publishes ``tool_status`` ``waiting_permission`` before the request;
         ``by_policy=False`` asks a person whatever the policy says. Raises what ``PermissionDesk.register`` does.
         """
@@ -329,6 +332,8 @@ class Session:
                 tool_call_id=tool_call_id,
                 timeout_seconds=timeout_seconds,
                 description=description,
+                server=server,
+                definition_sha256=definition_sha256,
                 asked_by=asked_by,
                 allowed_decisions=allowed_decisions,
                 scopes=scopes,

@@ -55,7 +55,7 @@ class ToolWrapper:
     ``call_tool(name, arguments, …)`` such as an MCP client session; everything else the object has is passed
     through. ``risk_level`` is one level, a mapping from tool name to level, or a function of name and parameters; what
     it does not know is ``high``. Without one, an object that lists its tools is asked for their annotations.
-    ``description`` is the agent's own words, shown as such.
+    ``description`` is the agent's own words, shown as such; ``server`` names the MCP server that has the tools.
 
     A person is shown the arguments of the call. Defaults that the caller leaves out, and arguments that a
     ``functools.partial`` holds, belong to the tool.
@@ -76,6 +76,7 @@ class ToolWrapper:
         risk_level: Risk | None = None,
         description: str | None = None,
         timeout_seconds: float | None = None,
+        server: str | None = None,
     ) -> None:
         self._target = target
         self._session_id = session_id
@@ -83,6 +84,7 @@ class ToolWrapper:
         self._risk_level = risk_level
         self._description = description
         self._timeout_seconds = timeout_seconds
+        self._server = server
         self._session = McpSession(target) if callable(getattr(target, "call_tool", None)) else None
         if self._session is not None:
             self._signature = _signature(target.call_tool)
@@ -290,6 +292,7 @@ class ToolWrapper:
             tool_call_id=call.tool_call_id,
             timeout_seconds=self._timeout_seconds,
             description=self._description,
+            server=self._server,
             announce_status=True,
         )
 

@@ -81,6 +81,8 @@ async def test_request_carries_what_the_asker_knows(service: Service, broker: Br
         tool_call_id="c1",
         description="clean up",
         timeout_seconds=7,
+        server="files",
+        definition_sha256="0a" * 32,
     )
     task = asyncio.create_task(call)
     record = (await asked(broker)).record
@@ -89,6 +91,7 @@ async def test_request_carries_what_the_asker_knows(service: Service, broker: Br
 
     assert (record.risk_level, record.risk_reasons[0], record.tool_call_id) == ("medium", "it deletes", "c1")
     assert (record.description, record.timeout_seconds) == ("clean up", 7)
+    assert (record.server, record.definition_sha256) == ("files", "0a" * 32)
     assert record.allowed_decisions == ("approve", "edit", "reject")
 
 

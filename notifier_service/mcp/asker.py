@@ -54,6 +54,9 @@ class Question(NamedTuple):
     allowed_decisions: tuple[DecisionKind, ...] = ALL_DECISIONS
     #: Whether the session is told that the call waits; who tells it so tells how the call ends, too.
     announce_status: bool = True
+    #: The MCP server that has the tool, and a hash of how it defines it.
+    server: str | None = None
+    definition_sha256: str | None = None
 
 
 class Permission(NamedTuple):
@@ -113,6 +116,8 @@ class BrokerAsker:
                 description=question.description,
                 allowed_decisions=question.allowed_decisions,
                 announce_status=question.announce_status,
+                server=question.server,
+                definition_sha256=question.definition_sha256,
             )
         except (BrokerClosed, LimitReached, TooLarge, InvalidInput) as error:
             raise denial_by_error(question.tool_name, error) from error
@@ -225,7 +230,12 @@ class ServiceAsker:
         """Register the request. An answer that got lost is asked for again, and is the same."""
         # Not the call's id: agents give the same one to different calls, and each is a question of its own.
         key = secrets.token_urlsafe(16)
-        more: dict[str, Any] = {"timeout_seconds": question.timeout_seconds, "description": question.description}
+        more: dict[str, Any] = {
+            "timeout_seconds": question.timeout_seconds,
+            "description": question.description,
+            "server": question.server,
+            "definition_sha256": question.definition_sha256,
+        }
 
         async def post() -> dict[str, Any]:
             return await self._client.ask(

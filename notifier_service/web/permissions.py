@@ -10,7 +10,7 @@ from aiohttp import web
 from pydantic import Field, JsonValue
 
 from ..errors import RequestNotFound
-from ..events import DecisionKind, EventData, Many, ToolCallId, ToolName, dump
+from ..events import DecisionKind, EventData, Many, ServerName, Sha256, ToolCallId, ToolName, dump
 from ..limits import MAX_TIMEOUT_SECONDS, RiskLevel
 from ..permissions import ALL_DECISIONS, Decision, PermissionRequest
 from .boundary import Call, Query, held, reply
@@ -30,6 +30,8 @@ class AskBody(EventData):
     description: Annotated[str, Field(max_length=10_000)] | None = None
     risk_reasons: Annotated[Many[Annotated[str, Field(max_length=1000)]], Field(max_length=20)] = ()
     allowed_decisions: Many[DecisionKind] = ALL_DECISIONS
+    server: ServerName | None = None
+    definition_sha256: Sha256 | None = None
 
 
 class WaitQuery(Query):
@@ -109,6 +111,8 @@ def _ask(call: Call[WaitQuery, AskBody]) -> PermissionRequest:
         description=body.description,
         risk_reasons=body.risk_reasons,
         allowed_decisions=body.allowed_decisions,
+        server=body.server,
+        definition_sha256=body.definition_sha256,
         asked_by=call.caller.name,
     )
 

@@ -367,6 +367,7 @@ async def test_parameters_are_shown_as_they_are(client: Client, number: float) -
 
 async def test_an_ask_that_must_be_decided_comes_back_pending(client: Client) -> None:
     body = {**ASK, "tool_call_id": "c1", "timeout_seconds": 7.5, "description": "clean up", "risk_level": "medium"}
+    body |= {"server": "files", "definition_sha256": "0a" * 32}
 
     status, got = await answer(await client.post(ASK_PATH, json=body))
 
@@ -417,6 +418,10 @@ async def test_an_ask_that_the_policy_settles_comes_back_decided(client: Client)
         ({"timeout_seconds": True}, "timeout_seconds"),
         ({"description": 5}, "description"),
         ({"description": "x" * 10_001}, "description"),
+        ({"server": ""}, "server"),
+        ({"server": "x" * 257}, "server"),
+        ({"definition_sha256": "0A" * 32}, "definition_sha256"),
+        ({"definition_sha256": "0a" * 31}, "definition_sha256"),
         ({"request_id": "mine"}, "request_id"),
         ({"asked_by": "somebody"}, "asked_by"),
     ],

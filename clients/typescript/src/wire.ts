@@ -158,10 +158,13 @@ export interface PermissionRequestEvent {
  *
  * ``parameters`` are those that run: the person's edit after an edit, with ``asked_parameters_sha256`` then
  * telling which ones were asked. ``approved``, ``decision`` and the rest are null while it is pending.
+ * ``server`` is the MCP server that has the tool, ``definition_sha256`` a hash of how that server defines it.
  */
 export interface PermissionRecord {
   request_id: string;
   tool_name: string;
+  server?: string;
+  definition_sha256?: string;
   parameters: {
     [k: string]: unknown;
   };
