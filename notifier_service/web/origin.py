@@ -6,6 +6,7 @@ loopback; `Origin` stops a page of another site; the JSON content type of bodies
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -20,6 +21,9 @@ __all__ = ["cors_headers", "origin_guard", "require_origin"]
 
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+#: How much of a header an answer repeats: a name in DNS has 253.
+_TOLD_CHARACTERS = 280
+
 _CORS_HEADERS = {
     "Access-Control-Allow-Methods": "GET, POST, DELETE",
     "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, "
@@ -39,7 +43,7 @@ def origin_guard(settings: Settings) -> Callable[[web.Request], web.Response | N
         host = request.headers.get(hdrs.HOST)
         # Whoever names none is no browser: those always say whom they mean.
         if host is not None and not is_served(host):
-            raise Forbidden("This Host is not served: see the setting allowed_hosts.")
+            raise _not_served(host)
         if request.method == "OPTIONS" and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
             require_origin(request, settings)
             return web.Response(status=204, headers=_CORS_HEADERS)
@@ -57,8 +61,42 @@ def require_origin(request: web.Request, settings: Settings) -> None:
         raise Forbidden("Another site may not do that.")  # an image or a form of a foreign page names no origin
     if origin is None or _is_allowed(origin, settings):
         return
-    if origin.lower().partition("://")[2] != request.headers.get("Host", "").lower():
-        raise Forbidden("This origin may not do that: see the setting allowed_origins.")
+    host = request.headers.get(hdrs.HOST, "")
+    if origin.lower().partition("://")[2] != host.lower():
+        raise _foreign(origin, host)
+
+
+def _foreign(origin: str, host: str) -> Forbidden:
+    """The refusal of another site's page; it may also be the own one, behind a proxy that changed a header."""
+    told_origin, told_host = _told(origin), _told(host)
+    mends = [
+        "a proxy in between must keep the Host (nginx: proxy_set_header Host $http_host; Apache: ProxyPreserveHost On; "
+        "Vite: changeOrigin: false)"
+    ]
+    if re.fullmatch(r"https?://[^/*\s]+", told_origin):  # what the setting takes
+        mends.append(f"or the setting allowed_origins must name {told_origin}")
+    return Forbidden(
+        f"This origin may not do that: the page is of {told_origin}, the request came for {told_host}. "
+        f"If that page is this service's own, {', '.join(mends)}.",
+        cause="origin",
+        origin=told_origin,
+        host=told_host,
+    )
+
+
+def _not_served(host: str) -> Forbidden:
+    told = _told(host)
+    return Forbidden(
+        f"This Host is not served: the request came for {told}. If people reach the service under that name, "
+        "the setting allowed_hosts must name it, with auth=tokens or auth=jwt.",
+        cause="host",
+        host=told,
+    )
+
+
+def _told(header: str) -> str:
+    """A header as an answer may repeat it: bounded, and nothing that a page or a terminal acts on."""
+    return re.sub(r"[^A-Za-z0-9.:/\[\]_~-]", "?", header[:_TOLD_CHARACTERS]) or "(none)"
 
 
 def cors_headers(settings: Settings) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:

@@ -68,6 +68,62 @@ async def test_page_of_another_site_may_ask_for_what_changes_nothing_and_cannot_
     assert "Access-Control-Allow-Origin" not in response.headers
 
 
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [
+        ("127.0.0.1:8000", "http://localhost:5173"),  # Vite's one-line proxy
+        ("127.0.0.1:8000", "https://agents.example"),  # ProxyPass, and nginx's proxy_pass, as they are
+        ("localhost", "http://localhost:8080"),  # nginx with $host, which loses the port
+    ],
+)
+async def test_refusal_that_a_proxy_causes_says_so_and_what_mends_it(
+    make_client: MakeClient, host: str, origin: str
+) -> None:
+    client = await make_client()
+
+    response = await client.post(
+        f"{API}/sse/permission-response/s1", json={"approved": True}, headers={"Host": host, "Origin": origin}
+    )
+
+    assert response.status == 403
+    error = (await response.json())["error"]
+    assert (error["code"], error["cause"], error["host"], error["origin"]) == ("forbidden", "origin", host, origin)
+    for part in (f"of {origin},", f"for {host}.", "Host $http_host", "ProxyPreserveHost On", "changeOrigin: false"):
+        assert part in error["message"]
+    assert f"allowed_origins must name {origin}" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("origin", "told"),
+    [
+        ("null", "null"),
+        ("https://a<script>\u202e", "https://a?script?"),
+        ("https://" + "a" * 5000, "https://" + "a" * 272),
+        ("", "(none)"),
+    ],
+)
+async def test_refusal_repeats_nothing_that_a_page_or_a_terminal_acts_on(
+    make_client: MakeClient, origin: str, told: str
+) -> None:
+    client = await make_client()
+
+    response = await client.post(EVENTS, json=NOTE, headers={"Origin": origin})
+
+    assert response.status == 403
+    assert (await response.json())["error"]["origin"].startswith(told)
+    assert not {"<", "\u202e"} & set(await response.text())
+    assert len(await response.text()) < 2500
+
+
+async def test_refusal_of_a_host_says_which(make_client: MakeClient) -> None:
+    client = await make_client()
+
+    response = await client.get(f"{API}/sse/health/s1", headers={"Host": "agents.example:8443"})
+
+    error = (await response.json())["error"]
+    assert (response.status, error["cause"], error["host"]) == (403, "host", "agents.example:8443")
+
+
 async def test_own_page_and_a_program_may_publish(make_client: MakeClient, broker: Broker) -> None:
     client = await make_client(broker)
     own = f"http://{client.host}:{client.port}"
