@@ -156,12 +156,12 @@ class Broker:
             self._arm(request.deadline)
         return request
 
-    def decide(self, session_id: str, decision: Decision, *, decided_by: str) -> PermissionRecord:
-        """Settle a permission request; a session that nobody opened has none."""
+    def decide(self, session_id: str, decision: Decision, *, decided_by: str, via: str = "program") -> PermissionRecord:
+        """Settle a permission request, as ``PermissionDesk.decide`` does; a session that nobody opened has none."""
         session = self._sessions.get(check_session_id(session_id))
         if session is None:
             raise RequestNotFound("No permission request is pending in this session.")
-        return session.decide(decision, decided_by=decided_by)
+        return session.decide(decision, decided_by=decided_by, via=via)
 
     def join(self, session_id: str, transport: str, peer: Peer) -> Viewer:
         """Let a live reader into a session.

@@ -7,6 +7,8 @@ in the pending set until it is settled, whoever watches.
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 import secrets
 import time
 from collections import OrderedDict
@@ -51,6 +53,8 @@ ALL_SCOPES: tuple[Scope, ...] = ("once", "session")
 _MAX_REASON = 10_000
 #: What an event says around its data.
 _EVENT_ENVELOPE_BYTES = 256
+
+_log = logging.getLogger("notifier_service.permissions")
 
 Publish = Callable[[str, EventData], object]
 Judge = Callable[[str, Mapping[str, Any], RiskLevel], Verdict]
@@ -137,8 +141,8 @@ class PermissionDesk:
     """All permission requests of one session.
 
     ``publish`` appends an event to the session's log, ``judge`` asks the policy about an edited call,
-    ``count_viewers`` tells how many people could see a request, ``count`` hears how each one ended. ``clock`` is in
-    seconds, monotonic.
+    ``count_viewers`` tells how many people could see a request, ``count`` hears how each one ended. ``session_id`` is
+    for the log, which gets one line for each that ended. ``clock`` is in seconds, monotonic.
     """
 
     def __init__(
@@ -147,6 +151,7 @@ class PermissionDesk:
         limits: Limits,
         publish: Publish,
         judge: Judge,
+        session_id: str = "",
         count_viewers: Callable[[], int] = lambda: 0,
         count: Callable[[str], object] = lambda status: None,
         clock: Callable[[], float] = time.monotonic,
@@ -155,6 +160,7 @@ class PermissionDesk:
         #: Tools that a person allowed for the whole session.
         self.allowed_tools: set[str] = set()
         self.closed = False
+        self._session_id = session_id
         self._publish = publish
         self._judge = judge
         self._count_viewers = count_viewers
@@ -165,6 +171,8 @@ class PermissionDesk:
         self._queued: OrderedDict[str, PermissionRequest] = OrderedDict()
         self._settled: OrderedDict[str, PermissionRequest] = OrderedDict()
         self._settled_bytes = 0
+        #: Who asked here; two are enough to know that it was not one alone.
+        self._askers: set[str | None] = set()
 
     @property
     def pending(self) -> Sequence[PermissionRequest]:
@@ -182,6 +190,10 @@ class PermissionDesk:
         return min(
             (request.deadline for request in self._pending.values() if request.deadline is not None), default=None
         )
+
+    def is_of(self, name: str) -> bool:
+        """Whether nobody but this caller has asked here."""
+        return self._askers <= {name}
 
     def find(self, request_id: str) -> PermissionRequest:
         """Return a request, settled ones included as long as they are remembered, or raise ``RequestNotFound``."""
@@ -244,6 +256,7 @@ class PermissionDesk:
         # What is asked must leave room for the answer, or nobody could give one.
         self._refuse_oversize(request.size, room=min(self.limits.max_event_bytes // 8, 16 * 1024))
         if settled_by_policy is not None:
+            self._note_asker(asked_by)
             self._answer_by_policy(request, settled_by_policy)
             return request
         if self.pending_count >= self.limits.max_pending_per_session:
@@ -251,6 +264,7 @@ class PermissionDesk:
                 "max_pending_per_session",
                 f"{self.pending_count} permission requests are pending in this session; more are denied.",
             )
+        self._note_asker(asked_by)
         self._queued[request.request_id] = request
         return request
 
@@ -273,9 +287,10 @@ class PermissionDesk:
         self._pending[request.request_id] = request
         self._publish("permission_request", request.record)
 
-    def decide(self, decision: Decision, *, decided_by: str) -> PermissionRecord:
+    def decide(self, decision: Decision, *, decided_by: str, via: str = "program") -> PermissionRecord:
         """Settle the request that ``decision`` means, and return its record; the same decision again gives it again.
 
+        ``via`` is the way that it came, for the log; ``program`` is code of this process.
         Raises, in this order: ``RequestNotFound`` or ``AmbiguousRequest``; ``AlreadyDecided``, ``RequestExpired`` or
         ``RequestCancelled``; ``ParametersChanged``; then ``DecisionNotOffered``, ``InvalidInput``, ``TooLarge`` or
         ``EditDenied`` for what cannot be decided so, and the request stays pending.
@@ -323,7 +338,7 @@ class PermissionDesk:
         self._refuse_oversize(size, room=_EVENT_ENVELOPE_BYTES)
         if decision.approved and scope == "session":
             self.allowed_tools.add(record.tool_name)
-        self._close_request(request, settled, answered=True, size=size)
+        self._close_request(request, settled, via=via, answered=True, size=size)
         return settled
 
     def expire_due(self) -> int:
@@ -337,7 +352,7 @@ class PermissionDesk:
             expired = self._decided(
                 request.record, status="expired", reason=f"nobody answered within {seconds:g} s", decided_by="timeout"
             )
-            self._close_request(request, expired)
+            self._close_request(request, expired, via="timeout")
         return len(due)
 
     def cancel(self, request: PermissionRequest, reason: str, *, cancelled_by: str) -> None:
@@ -345,7 +360,7 @@ class PermissionDesk:
         reason = reason[:_MAX_REASON]
         if request.pending:
             cancelled = self._decided(request.record, status="cancelled", reason=reason, decided_by=cancelled_by)
-            self._close_request(request, cancelled)
+            self._close_request(request, cancelled, via="withdrawal")
 
     def close(self, reason: str, *, cancelled_by: str) -> None:
         """Cancel all that is open, and take nothing more."""
@@ -416,16 +431,22 @@ class PermissionDesk:
             decided_by="policy",
         )
         request._settle(settled)
-        self._remember(request)
+        self._remember(request, via="policy")
         self._publish("permission_response_result", _response_result(settled))
 
     def _close_request(
-        self, request: PermissionRequest, record: PermissionRecord, *, answered: bool = False, size: int | None = None
+        self,
+        request: PermissionRequest,
+        record: PermissionRecord,
+        *,
+        via: str,
+        answered: bool = False,
+        size: int | None = None,
     ) -> None:
         self._queued.pop(request.request_id, None)
         announced = self._pending.pop(request.request_id, None) is not None
         request._settle(record)
-        self._remember(request, size)
+        self._remember(request, size, via=via)
         if answered:
             self._publish("permission_response_result", _response_result(record))
         if announced:
@@ -436,14 +457,31 @@ class PermissionDesk:
         if self._queued and not self._pending and not self.closed:
             self.announce(next(iter(self._queued.values())))
 
-    def _remember(self, request: PermissionRequest, size: int | None = None) -> None:
+    def _note_asker(self, name: str | None) -> None:
+        if len(self._askers) < 2:
+            self._askers.add(name)
+
+    def _remember(self, request: PermissionRequest, size: int | None = None, *, via: str) -> None:
         """Keep a settled request for repeated decisions and reads, within the bounds of the log."""
+        self._tell_the_log(request.record, via)
         request.size = len(dump(request.record)) if size is None else size
         self._settled[request.request_id] = request
         self._settled_bytes += request.size
         self._count(request.record.status)
         while len(self._settled) > self.limits.log_events or self._settled_bytes > self.limits.log_bytes:
             self._settled_bytes -= self._settled.popitem(last=False)[1].size
+
+    def _tell_the_log(self, record: PermissionRecord, via: str) -> None:
+        """One line: who let what run, or not. No parameters and no reason, and what others named only quoted."""
+        _log.info(
+            "%s: %s by %s through %s (request %s, session %s)",
+            _quoted(record.tool_name),
+            record.status if record.decision in (None, "approve", "reject") else f"{record.status} ({record.decision})",
+            _quoted(record.decided_by or ""),
+            via,
+            record.request_id,
+            self._session_id,
+        )
 
     def _refuse_oversize(self, size: int, *, room: int) -> None:
         if size + room > self.limits.max_event_bytes:
@@ -459,6 +497,11 @@ def _record(**fields: Any) -> PermissionRecord:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         raise InvalidInput(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def _quoted(text: str) -> str:
+    """Text that somebody else chose, for a line of the log: nothing in it ends the line or moves a terminal."""
+    return json.dumps(text[:256]).replace("\x7f", "\\u007f")
 
 
 def _response_result(record: PermissionRecord) -> PermissionRecord:

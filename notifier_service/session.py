@@ -247,6 +247,7 @@ class Session:
             limits=limits,
             publish=self._append,
             judge=lambda tool, _parameters, risk: self.judge(tool, risk),
+            session_id=session_id,
             count_viewers=lambda: self.viewer_count,
             count=self._count_request,
             clock=clock,
@@ -362,10 +363,10 @@ class Session:
             self.desk.announce(request)
         return request
 
-    def decide(self, decision: Decision, *, decided_by: str) -> PermissionRecord:
+    def decide(self, decision: Decision, *, decided_by: str, via: str = "program") -> PermissionRecord:
         """Settle a request as ``PermissionDesk.decide`` does."""
         self.touch()
-        return self.desk.decide(decision, decided_by=decided_by)
+        return self.desk.decide(decision, decided_by=decided_by, via=via)
 
     # Who reads
 

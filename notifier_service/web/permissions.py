@@ -42,7 +42,8 @@ class WaitQuery(Query):
 
 async def decide(call: Call[Query, Decision]) -> web.Response:
     """Answer a permission request: approve, edit, reject or respond."""
-    record = call.broker.decide(call.session_id, call.body, decided_by=call.caller.name)
+    via = "polling" if "/polling/" in call.request.path else "sse"
+    record = call.broker.decide(call.session_id, call.body, decided_by=call.caller.name, via=via)
     # The tool that waits goes first: it is woken in the next turn of the loop, at whose end its answer leaves.
     await asyncio.sleep(0)
     await asyncio.sleep(0)

@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from ..broker import Broker
-from ..errors import InvalidInput, NotifierError, TooLarge, Unauthenticated, UnsupportedMediaType
+from ..errors import Forbidden, InvalidInput, NotifierError, TooLarge, Unauthenticated, UnsupportedMediaType
 from ..events import EventData, checked_event, dump, parse_json
 from ..session import Session, check_session_id
 from .auth import Right
@@ -75,7 +75,12 @@ async def publish(call: Call[Query, None]) -> web.Response:
 
 
 async def end_session(call: Call[Query, None]) -> web.Response:
-    """End a session: its readers get ``bye``, what is pending is cancelled."""
+    """End a session: its readers get ``bye``, what is pending is cancelled.
+
+    What others have asked there, and how it was answered, goes with it: that takes the right to approve.
+    """
+    if not call.caller.may("approve") and not call.broker.get(call.session_id).desk.is_of(call.caller.name):
+        raise Forbidden("Others have asked in this session: to end it takes the right approve besides produce.")
     call.broker.end_session(call.session_id)
     return reply({"session_id": call.session_id, "status": "closed"})
 

@@ -151,7 +151,9 @@ class _Answers:
     def _decide(self, message: Mapping[str, JsonValue]) -> bytes:
         decision = checked(Decision, {name: value for name, value in message.items() if name != "type"})
         self._caller.require(frozenset({"approve"}), self._call.session_id)
-        record = self._call.broker.decide(self._call.session_id, decision, decided_by=self._caller.name)
+        record = self._call.broker.decide(
+            self._call.session_id, decision, decided_by=self._caller.name, via="websocket"
+        )
         return dump({"type": "permission_response", "success": True, "data": record})
 
     def _ping(self, message: Mapping[str, JsonValue]) -> bytes:

@@ -387,6 +387,51 @@ async def test_who_views_and_produces_sees_all_and_cancels_its_own(
     assert (await cancelled.json())["data"]["status"] == "cancelled"
 
 
+async def test_a_producer_ends_a_session_in_which_only_it_has_asked(guarded: Client) -> None:
+    await ask(guarded, "team-1", "produce")
+
+    response = await guarded.delete(f"{API}/sessions/team-1", headers=bearer("produce"))
+
+    assert response.status == 200
+
+
+@pytest.mark.parametrize("ended", ["pending", "withdrawn", "decided"])
+async def test_a_producer_ends_no_session_in_which_others_have_asked(guarded: Client, ended: str) -> None:
+    request_id = await ask(guarded, "team-1", "other")
+    if ended == "withdrawn":
+        await guarded.delete(f"{API}/permissions/team-1/{request_id}", headers=bearer("other"))
+    elif ended == "decided":
+        path = f"{API}/sse/permission-response/team-1"
+        await guarded.post(path, json={"approved": True}, headers=bearer("approve"))
+
+    response = await guarded.delete(f"{API}/sessions/team-1", headers=bearer("produce"))
+    kept = await guarded.get(f"{API}/permissions/team-1/{request_id}", headers=bearer("view"))
+
+    assert await error_of(response) == (403, "forbidden")
+    assert kept.status == 200
+
+
+async def test_a_producer_does_not_end_a_session_in_which_the_process_itself_asks(
+    guarded: Client, broker: Broker
+) -> None:
+    broker.ask("team-1", tool_name="rm", parameters={})
+
+    response = await guarded.delete(f"{API}/sessions/team-1", headers=bearer("produce"))
+
+    assert await error_of(response) == (403, "forbidden")
+
+
+async def test_who_produces_and_approves_ends_a_session_with_others_requests(
+    make_client: MakeClient, write_tokens: WriteTokens
+) -> None:
+    both = {"token": "both-token", "subject": "both", "rights": ["approve", "produce"], "sessions": ["*"]}
+    other = {"token": "other-token", "subject": "other", "rights": ["produce"], "sessions": ["*"]}
+    client = await make_client(auth="tokens", tokens_file=write_tokens([both, other]))
+    await ask(client, "s1", "other")
+
+    assert (await client.delete(f"{API}/sessions/s1", headers=bearer("both"))).status == 200
+
+
 async def test_an_admin_cancels_what_others_asked(guarded: Client) -> None:
     request_id = await ask(guarded, "team-1", "produce")
 
