@@ -216,6 +216,12 @@ class Broker:
             interval = min(interval, next_deadline - now)
         return max(0.01, interval)
 
+    def ask_readers_again(self) -> None:
+        """End the streams of all who may no longer read; for whoever knows that rights have changed."""
+        for session in self.sessions:
+            for viewer in tuple(session.viewers):
+                viewer.ask_again()
+
     def close(self) -> None:
         """Shut down: pending requests are cancelled, readers get ``bye``, nothing new begins. Never waits."""
         if not self.closed:

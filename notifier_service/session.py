@@ -89,6 +89,7 @@ class Viewer:
         "_expires_at",
         "_push",
         "_sent_at",
+        "_still_may",
         "_stuck_since",
         "_taken",
         "_waiter",
@@ -120,6 +121,7 @@ class Viewer:
         self._sent_at = now
         #: On the session's clock: when the reader's right to read ends.
         self._expires_at: float | None = None
+        self._still_may: Callable[[], bool] | None = None
         self._taken: int | None = None
         self._stuck_since = now
 
@@ -176,9 +178,18 @@ class Viewer:
                 self._interrupt_write(self._write_timeout)
             self.wake()
 
-    def expire_in(self, seconds: float | None) -> None:
-        """End the stream with ``token_expired`` when the token that opened it has; None for never."""
+    def permit(self, seconds: float | None, still_may: Callable[[], bool] | None = None) -> None:
+        """Say when the token that opened the stream expires (None for never), and who knows whether it is still good.
+
+        The stream ends with ``token_expired`` when it is not.
+        """
         self._expires_at = None if seconds is None else self.session.clock() + seconds
+        self._still_may = still_may
+
+    def ask_again(self) -> None:
+        """End the stream if its token is no longer good for it."""
+        if self._still_may is not None and not self._still_may():
+            self.end("token_expired")
 
     def leave(self) -> None:
         """The transport is done with this reader. Always called, once."""

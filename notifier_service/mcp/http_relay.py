@@ -26,7 +26,17 @@ from yarl import URL
 from .asker import Asker
 from .catalog import Catalog
 from .gate import Answer, Gate, Run
-from .message import INTERNAL_ERROR, INVALID_REQUEST, Message, MessageRefused, ToolCall, error_answer, name_of, written
+from .message import (
+    INTERNAL_ERROR,
+    INVALID_REQUEST,
+    Message,
+    MessageRefused,
+    ToolCall,
+    denial_answer,
+    error_answer,
+    name_of,
+    written,
+)
 from .sse_messages import SseMessages, sse_event
 
 __all__ = ["HttpRelay"]
@@ -128,12 +138,18 @@ class HttpRelay:
         await self._http.close()
 
     async def answer(
-        self, request: web.Request, session_of: SessionOf, *, approval_seconds: float | None = None
+        self,
+        request: web.Request,
+        session_of: SessionOf,
+        *,
+        approval_seconds: float | None = None,
+        still_may: Callable[[str], bool] = lambda session_id: True,
     ) -> web.StreamResponse:
         """Answer a client's GET, POST or DELETE.
 
         ``session_of`` names the service's session that belongs to an MCP session, or to none. ``approval_seconds``
-        counts before that of all. Raises ``ConnectionResetError`` when the client has left.
+        counts before that of all; ``still_may`` is asked before a call that was held runs. Raises
+        ``ConnectionResetError`` when the client has left.
         """
         client = self._client_of(request)
         seconds = self._approval_seconds if approval_seconds is None else approval_seconds
@@ -148,7 +164,7 @@ class HttpRelay:
                     if "id" not in message.body:
                         _log.warning("a tools/call without an id was dropped: nobody could ask about it or answer it")
                         return web.Response(status=202)
-                    return await self._call(request, ToolCall(message), self._party(key))
+                    return await self._call(request, ToolCall(message), self._party(key), still_may)
                 return await self._pass(request, message, key)
             except MessageRefused as refused:
                 return _json(refused.answer, 413 if isinstance(refused, _TooLong) else 400)
@@ -174,7 +190,9 @@ class HttpRelay:
         except _UpstreamAway as error:
             return await reply.failure(str(error))
 
-    async def _call(self, request: web.Request, call: ToolCall, party: _Party) -> web.StreamResponse:
+    async def _call(
+        self, request: web.Request, call: ToolCall, party: _Party, still_may: Callable[[str], bool]
+    ) -> web.StreamResponse:
         """Ask about a call, and send it on if it may run."""
         reply = _Reply(self, request, call.message_id)
         headers = party.headers = self._headers(request)
@@ -186,6 +204,10 @@ class HttpRelay:
             if isinstance(admitted, Answer):
                 return await reply.message(admitted.text)
             run = admitted
+            if not still_may(party.key.session_id):
+                run.cancelled()
+                text = f"{call.name} did not run: the token of who called it is no longer good for it."
+                return await reply.message(denial_answer(call, text))
             headers = party.headers_of(run, headers)
         watch = _Watch(self, party.key, run)
         party.starts(run)

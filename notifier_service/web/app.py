@@ -24,6 +24,7 @@ from .mcp_gateway import GATEWAYS, Gateways
 from .origin import cors_headers, origin_guard
 from .pages import add_pages
 from .prompt_tool import RUNNING_CALLS, RunningCalls
+from .revocation import ending_revoked
 from .routes import add_routes
 from .sockets import SOCKETS, Sockets
 from .tickets import TICKETS, Tickets
@@ -62,6 +63,7 @@ def create_app(
     app[RUNNING_CALLS] = RunningCalls()
     app[GATEWAYS] = Gateways(broker, settings)
     app.cleanup_ctx.append(app[GATEWAYS].running)
+    app.cleanup_ctx.append(ending_revoked)
     add_routes(app, settings.prefix)
     add_pages(app, settings.prefix)
     app.on_shutdown.append(_close_broker)

@@ -7,8 +7,9 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, Self, TypeVar
 
@@ -21,7 +22,17 @@ from ..settings import is_loopback
 if TYPE_CHECKING:
     from .tickets import Tickets
 
-__all__ = ["TICKET_PREFIX", "Authenticator", "Caller", "NoAuth", "Right", "TokenAuth", "WatchedFile", "with_included"]
+__all__ = [
+    "TICKET_PREFIX",
+    "Authenticator",
+    "Caller",
+    "NoAuth",
+    "Right",
+    "TokenAuth",
+    "WatchedFile",
+    "still_may_view",
+    "with_included",
+]
 
 _log = logging.getLogger("notifier_service.auth")
 
@@ -41,6 +52,9 @@ _INCLUDES: Mapping[Right, frozenset[Right]] = {
 }
 
 
+_VIEW = frozenset[Right]({"view"})
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Somebody with a name, rights, and the sessions in which they hold."""
@@ -51,6 +65,18 @@ class Caller:
     sessions: tuple[str, ...]
     #: When the token that says so expires, in seconds since 1970; None for never.
     expires_at: float | None = None
+    #: Whom the token stands for at this moment, or ``Unauthenticated``; None where no token stands behind it.
+    renew: Callable[[Caller], Caller] | None = field(default=None, compare=False, repr=False)
+
+    def now(self) -> Caller:
+        """Whom the token stands for at this moment. Raises ``Unauthenticated`` when it has expired or was revoked."""
+        if self.seconds_left == 0:
+            raise Unauthenticated("The token has expired.")
+        return self if self.renew is None else self.renew(self)
+
+    def only_in(self, session_id: str) -> Caller:
+        """The same caller with no session but this one; what stands behind it is asked as for the whole."""
+        return replace(self, sessions=(session_id,), renew=partial(_renewed_in, self, session_id))
 
     @property
     def seconds_left(self) -> float | None:
@@ -64,12 +90,26 @@ class Caller:
         """Whether the session patterns cover this session, which may or may not exist."""
         return "*" in self.sessions or any(fnmatchcase(session_id, pattern) for pattern in self.sessions)
 
-    def require(self, rights: frozenset[Right], session_id: str | None) -> None:
-        """Raise ``Forbidden`` unless one of the rights is held, in this session if one is meant."""
-        if session_id is not None and not self.sees(session_id):
+    def require(self, rights: frozenset[Right], session_id: str | None) -> Caller:
+        """Return whom the token stands for at this moment, or raise what keeps it from doing this.
+
+        ``Unauthenticated`` when it is no longer good, ``Forbidden`` unless one of the rights is held, in this session
+        if one is meant. Whoever goes on for long asks again before each thing that needs the right.
+        """
+        caller = self.now()
+        if session_id is not None and not caller.sees(session_id):
             raise Forbidden("This token is not for that session.")
-        if not rights & self.rights:
+        if not rights & caller.rights:
             raise Forbidden(f"This needs the right {' or '.join(sorted(rights))}.")
+        return caller
+
+    def still_may(self, rights: frozenset[Right], session_id: str | None) -> bool:
+        """Whether ``require`` would not raise."""
+        try:
+            self.require(rights, session_id)
+        except (Unauthenticated, Forbidden):
+            return False
+        return True
 
 
 class Authenticator(ABC):
@@ -102,8 +142,13 @@ class Authenticator(ABC):
             caller = self._tickets.use(token)
             if caller is None:
                 raise Unauthenticated("This ticket was used, is too old, or was never issued.")
-            return caller
+            return caller.now()
         return self._holder(token)
+
+    @property
+    @abstractmethod
+    def source(self) -> object:
+        """What says which tokens are good: another object as soon as it says something else."""
 
     @abstractmethod
     def _holder(self, token: str) -> Caller:
@@ -123,6 +168,10 @@ class NoAuth(Authenticator):
         return self._EVERYBODY
 
     def caller_with(self, token: str) -> Caller:
+        return self._EVERYBODY
+
+    @property
+    def source(self) -> object:
         return self._EVERYBODY
 
     def _holder(self, token: str) -> Caller:
@@ -202,14 +251,26 @@ class TokenAuth(Authenticator):
 
     def __init__(self, path: Path, tickets: Tickets) -> None:
         super().__init__(tickets)
-        self._callers = WatchedFile("tokens_file", path, _callers)
+        self._callers = WatchedFile("tokens_file", path, lambda content: _callers(content, self._known))
+
+    @property
+    def source(self) -> object:
+        return self._callers.content
 
     def _holder(self, token: str) -> Caller:
         # Looked up by digest: no comparison takes longer for a better guess.
-        caller = self._callers.content.get(_digest(token))
+        return self._known(_digest(token))
+
+    def _known(self, digest: str, before: Caller | None = None) -> Caller:
+        caller = self._callers.content.get(digest)
         if caller is None:
-            raise Unauthenticated("Nobody issued that token.")
+            raise Unauthenticated("Nobody issued that token." if before is None else "The token was revoked.")
         return caller
+
+
+def still_may_view(caller: Caller, session_id: str) -> Callable[[], bool] | None:
+    """What tells whether a caller may still see a session; None where nothing can change that."""
+    return None if caller.renew is None else partial(caller.still_may, _VIEW, session_id)
 
 
 def with_included(rights: Iterable[Right]) -> frozenset[Right]:
@@ -217,7 +278,14 @@ def with_included(rights: Iterable[Right]) -> frozenset[Right]:
     return frozenset[Right]().union(*(_INCLUDES[right] for right in rights))
 
 
-def _callers(content: bytes) -> dict[str, Caller]:
+def _renewed_in(whole: Caller, session_id: str, before: Caller) -> Caller:
+    caller = whole.now()
+    if not caller.sees(session_id):
+        raise Forbidden("This token is not for that session.")
+    return caller.only_in(session_id)
+
+
+def _callers(content: bytes, renew: Callable[[str, Caller], Caller]) -> dict[str, Caller]:
     try:
         entries = _ENTRIES.validate_json(content)
     except ValidationError as error:
@@ -229,7 +297,9 @@ def _callers(content: bytes) -> dict[str, Caller]:
         if entry.digest in callers:
             raise InvalidInput(f"tokens_file is not as expected: {number}: the same token twice")
         name = entry.subject or f"token-{entry.digest[:12]}"
-        callers[entry.digest] = Caller(name, with_included(entry.rights), tuple(entry.sessions))
+        callers[entry.digest] = Caller(
+            name, with_included(entry.rights), tuple(entry.sessions), renew=partial(renew, entry.digest)
+        )
     return callers
 
 

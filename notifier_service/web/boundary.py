@@ -18,13 +18,14 @@ from ..broker import Broker
 from ..events import dump, parse_json
 from ..permissions import PermissionRequest
 from ..settings import Settings
-from .auth import Authenticator, Caller
+from .auth import Authenticator, Caller, Right
 
 __all__ = [
     "AUTH",
     "BROKER",
     "LOOK_SECONDS",
     "SETTINGS",
+    "STANDING",
     "Call",
     "Query",
     "answer_errors",
@@ -38,6 +39,7 @@ __all__ = [
     "read_json",
     "read_query",
     "reply",
+    "still_allowed",
 ]
 
 _log = logging.getLogger("notifier_service.web")
@@ -45,6 +47,9 @@ _log = logging.getLogger("notifier_service.web")
 BROKER = web.AppKey("broker", Broker)
 SETTINGS = web.AppKey("settings", Settings)
 AUTH: web.AppKey[Authenticator] = web.AppKey("auth", Authenticator)
+
+#: Who sent a request, the rights of which one is needed for it, and the session that it is about.
+STANDING = web.RequestKey("standing", tuple[Caller, frozenset[Right], str | None])
 
 Model = TypeVar("Model", bound=BaseModel)
 QueryT = TypeVar("QueryT")
@@ -178,10 +183,17 @@ async def read_json(request: web.Request, limit: int) -> Any:
     return parse_json(await read_body(request, limit))
 
 
+def still_allowed(request: web.Request) -> None:
+    """Ask again for the right to this request, which may have taken long: raises what ``Caller.require`` does."""
+    caller, rights, session_id = request[STANDING]
+    caller.require(rights, session_id)
+
+
 async def held(request: web.Request, waiting: PermissionRequest, seconds: float) -> bool:
     """Hold an answer until the permission request is settled; False when the time is over.
 
-    Raises ``ConnectionResetError`` when the peer has left, also under a server that does not cancel handlers.
+    Raises ``ConnectionResetError`` when the peer has left, also under a server that does not cancel handlers, and
+    ``Unauthenticated`` or ``Forbidden`` when it has lost the right to the answer meanwhile.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
@@ -194,6 +206,7 @@ async def held(request: web.Request, waiting: PermissionRequest, seconds: float)
                 await waiting.decision()
         if request.transport is None or request.transport.is_closing():
             raise ConnectionResetError("the peer has left")
+        still_allowed(request)
     return True
 
 

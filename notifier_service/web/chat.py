@@ -23,6 +23,7 @@ from ..errors import (
     NotFound,
     NotifierError,
     TooLarge,
+    Unauthenticated,
 )
 from ..event_log import Event
 from ..events import EventData, dump
@@ -71,7 +72,7 @@ async def chat_socket(call: Call[Query, None]) -> web.StreamResponse:
     own_session_id = _new_session_id()
 
     async def talk(socket: Socket, caller: Caller) -> None:
-        socket.expire_in(caller.seconds_left)
+        socket.permit(caller, _APPROVE)
         with call.request.config_dict[CHAT].connection():
             try:
                 await _Turns(call, socket, caller, own_session_id).run()
@@ -141,7 +142,7 @@ class _Turns:
             await self._send(b'{"type":"pong"}')
         elif kind == "auth":
             self._caller = self._socket.identify_again(message, self._caller)
-            self._socket.expire_in(self._caller.seconds_left)
+            self._socket.permit(self._caller, _APPROVE)
         else:
             raise InvalidInput("type: one of query, cancel, ping, auth")
 
@@ -157,12 +158,12 @@ class _Turns:
 
     async def _begin(self, turn: _Turn) -> None:
         session_id = self._own_session_id if turn.session_id is None else check_session_id(turn.session_id)
-        self._caller.require(_APPROVE, session_id)
+        caller = self._caller.require(_APPROVE, session_id)
         if self._answer is not None and self._answer.outcome is None:
             raise AnswerRunning("The agent is still answering on this socket: wait, or cancel.")
         if self._answering is not None:
             await self._answering  # the end of the answer before goes out first
-        answer = self._chat.begin(session_id, turn.query, asked_by=self._caller.name, attachments=self._attachments)
+        answer = self._chat.begin(session_id, turn.query, asked_by=caller.name, attachments=self._attachments)
         self._attachments = []
         self._answer = answer
         self._answering = asyncio.create_task(self._relay(answer))
@@ -288,6 +289,7 @@ async def _relay(
                     events: Sequence[Event] = ()
                     if not head:
                         events = await reader.next(timeout_seconds=settings.heartbeat_seconds)
+                        call.caller.require(_APPROVE, answer.session_id)
                     frames = head or b"".join([_frame_of(event) for event in events]) or b": heartbeat\n\n"
                     head = b""
                     await _written(response.write(frames), peer, settings.stalled_seconds)
@@ -298,6 +300,8 @@ async def _relay(
             await _written(response.write(frame), peer, settings.stalled_seconds)
     except CursorLost:
         await response.write(_frame(as_error(NotFound("The connection was too slow.")), _GONE))
+    except (Unauthenticated, Forbidden) as error:
+        await _written(response.write(_frame(as_error(error), None)), peer, settings.stalled_seconds)
     except _Stalled:
         peer.cut()
     except ConnectionError:

@@ -136,9 +136,9 @@ async def _pre_tool_use(call: _HookCall, asked: AskedCall | None) -> dict[str, A
             joined.tell_running(asked.parameters)
             return {}
         joined.ask(timeout_seconds=call.query.timeout_seconds, asked_by=call.caller.name)
+        record = await _decided(call, joined)
     except NotifierError as error:
         return _before(denied=str(denial_by_error(asked.tool_name, error)))
-    record = await _decided(call, joined)
     if not record.approved:
         return _before(denied=denial_text(record))
     return _before(approved=record)
@@ -149,9 +149,9 @@ async def _permission_request(call: _HookCall, asked: AskedCall | None) -> dict[
     assert asked is not None
     try:
         joined = asked_by_agent(call, "permission_request", asked, call.query.timeout_seconds)
+        record = await _decided(call, joined)
     except NotifierError as error:
         return _permission({"behavior": "deny", "message": str(denial_by_error(asked.tool_name, error))})
-    record = await _decided(call, joined)
     if not record.approved:
         return _permission({"behavior": "deny", "message": denial_text(record)})
     if joined.has_twin:
@@ -239,6 +239,7 @@ async def _decided(call: _HookCall, joined: JoinedCall) -> PermissionRecord:
     assert joined.request is not None
     with joined.waiting():
         await held(call.request, joined.request, math.inf)
+        call.caller.require(_PRODUCE, call.session_id)
     return joined.record
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -60,6 +61,14 @@ class JwtAuth(Authenticator):
                 "jwt_key_file", settings.jwt_key_file, lambda content: {None: _key(jwt, content, algorithms)}
             )
 
+    @property
+    def source(self) -> object:
+        return self._keys.content
+
+    def _renewed(self, token: str, keys: _Keys, before: Caller) -> Caller:
+        """Verified anew only with other keys: that it expires is known."""
+        return before if self._keys.content is keys else self._holder(token)
+
     def _holder(self, token: str) -> Caller:
         jwt = self._jwt
         keys = self._keys.content
@@ -95,7 +104,8 @@ class JwtAuth(Authenticator):
             known = _known(claims)
         except InvalidInput as error:
             raise Unauthenticated(f"The token's {error.message}") from None
-        return Caller(known.sub, with_included(known.rights), tuple(known.sessions), known.exp)
+        renew = partial(self._renewed, token, keys)
+        return Caller(known.sub, with_included(known.rights), tuple(known.sessions), known.exp, renew)
 
 
 def mint(

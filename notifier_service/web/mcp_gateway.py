@@ -84,7 +84,12 @@ async def gateway(call: Call[GatewayQuery, None]) -> web.StreamResponse:
         call.caller.require(_PRODUCE, session_id)
         return session_id
 
-    return await relay.answer(request, session_of, approval_seconds=call.query.timeout_seconds)
+    return await relay.answer(
+        request,
+        session_of,
+        approval_seconds=call.query.timeout_seconds,
+        still_may=lambda session_id: call.caller.still_may(_PRODUCE, session_id),
+    )
 
 
 def create_gateway_app(relay: HttpRelay, settings: Settings, session_id: str) -> web.Application:

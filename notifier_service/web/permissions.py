@@ -9,7 +9,7 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import Field, JsonValue
 
-from ..errors import RequestNotFound
+from ..errors import NotifierError, RequestNotFound
 from ..events import DecisionKind, EventData, Many, ServerName, Sha256, ToolCallId, ToolName, dump
 from ..limits import MAX_TIMEOUT_SECONDS, RiskLevel
 from ..permissions import ALL_DECISIONS, Decision, PermissionRequest
@@ -61,6 +61,9 @@ async def ask(call: Call[WaitQuery, AskBody]) -> web.Response:
     except (asyncio.CancelledError, ConnectionError):
         if key is None:
             request.cancel("the connection of the asker dropped")
+        raise
+    except NotifierError:
+        request.cancel("the asker's token is no longer good for it")
         raise
     return reply(request.record, status=200 if settled else 201)
 

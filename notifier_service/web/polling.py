@@ -15,7 +15,7 @@ from ..event_log import Event, EventLog
 from ..events import Gap, dump
 from ..session import Session
 from .answers import present_state
-from .boundary import LOOK_SECONDS, Call, Query, json_answer, reply
+from .boundary import LOOK_SECONDS, Call, Query, json_answer, reply, still_allowed
 
 __all__ = [
     "LongPollQuery",
@@ -93,6 +93,7 @@ async def _held(call: Call[LongPollQuery, None], log: EventLog, seq: int) -> Seq
     while True:
         left = deadline - loop.time()
         events = await log.wait_after(seq, timeout_seconds=min(max(left, 0), LOOK_SECONDS))
+        still_allowed(call.request)
         if events or log.closed or left <= LOOK_SECONDS:
             return events
         if call.request.transport is None or call.request.transport.is_closing():

@@ -14,11 +14,11 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from ..broker import Broker
-from ..errors import Forbidden, InvalidInput, NotifierError, TooLarge, Unauthenticated, UnsupportedMediaType
+from ..errors import Forbidden, InvalidInput, NotifierError, TooLarge, UnsupportedMediaType
 from ..events import EventData, checked_event, dump, parse_json
 from ..session import Session, check_session_id
 from .auth import Right
-from .boundary import Call, Query, invalid, read_json, reply
+from .boundary import Call, Query, invalid, read_json, reply, still_allowed
 from .idempotency import IDEMPOTENCY, idempotency_key
 
 __all__ = ["end_session", "publish"]
@@ -123,15 +123,15 @@ async def _publish_stream(call: Call[Query, None]) -> web.Response:
     last_event_ids: dict[str, str] = {}
     try:
         async for lines in _lines(call.request, broker.limits.max_event_bytes):
+            still_allowed(call.request)
             for at_line, line in lines:  # noqa: B007  # told when a line fails
-                if call.caller.seconds_left == 0:
-                    raise Unauthenticated("The token has expired.")
                 session_id, event_type, data, data_json = _ready(call, _checked(_ONE, parse_json(line)))
                 session = broker.open(session_id)
                 last_event_ids[session_id] = broker.publish_to(session, event_type, data, data_json=data_json).id
                 count += 1
                 if broker.must_breathe(session):
                     await broker.breathe(session)
+                    still_allowed(call.request)
     except NotifierError as error:
         error.details = {**error.details, "line": error.details.get("line", at_line), "count": count}
         raise

@@ -35,6 +35,7 @@ _PARSE_ERROR = -32700
 _INVALID_REQUEST = -32600
 _METHOD_NOT_FOUND = -32601
 _INVALID_PARAMS = -32602
+_INTERNAL_ERROR = -32603
 _HEADER_MISMATCH = -32020
 _UNSUPPORTED_VERSION = -32022
 
@@ -390,9 +391,15 @@ async def _streamed(
     while True:
         beats += 1
         await response.write(_beat(token, beats))
-        if await held(call.request, joined.request, patience):
+        try:
+            if await held(call.request, joined.request, patience):
+                last = message.result(told(joined.record))
+                break
+        except NotifierError as refused:
+            error = {"code": _INTERNAL_ERROR, "message": refused.message}
+            last = dump({"jsonrpc": "2.0", "id": message.id, "error": error})
             break
-    await response.write(_event(message.result(told(joined.record))))
+    await response.write(_event(last))
     await response.write_eof()
     return response
 

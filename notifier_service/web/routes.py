@@ -13,7 +13,7 @@ from ..permissions import Decision
 from ..session import check_session_id
 from . import chat, hooks, mcp_gateway, ops, permissions, polling, produce, prompt_tool, sse, tickets, websocket
 from .auth import Caller, Right
-from .boundary import AUTH, BROKER, SETTINGS, Call, Query, checked, read_json, read_query
+from .boundary import AUTH, BROKER, SETTINGS, STANDING, Call, Query, checked, read_json, read_query
 
 __all__ = ["ROUTES", "Route", "add_routes"]
 
@@ -193,7 +193,8 @@ def _endpoint(route: Route, app: web.Application) -> Callable[[web.Request], Awa
         if route.body is not None:
             body = checked(route.body, await read_json(request, settings.max_body_bytes))
         if route.rights and not route.is_socket:
-            caller.require(route.rights, session_id)
+            caller = caller.require(route.rights, session_id)
+            request[STANDING] = caller, route.rights, session_id
         return await route.handler(Call(request, broker, settings, caller, session_id or "", query, body))
 
     return endpoint

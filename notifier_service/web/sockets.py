@@ -12,10 +12,10 @@ from aiohttp import WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 from pydantic import JsonValue
 
-from ..errors import BrokerClosed, InvalidInput, NotifierError, Unauthenticated
+from ..errors import BrokerClosed, Forbidden, InvalidInput, NotifierError, Unauthenticated
 from ..events import EventData, parse_json
 from ..session import check_session_id
-from .auth import Caller
+from .auth import Caller, Right
 from .boundary import AUTH, Call, as_error, checked
 from .origin import require_origin
 from .peer import ConnectionPeer
@@ -61,6 +61,7 @@ class Socket:
         self._life: asyncio.Timeout | None = None
         self._writer: AbstractStreamWriter | None = None
         self._ended_by: NotifierError | None = None
+        self._holder: tuple[Caller, frozenset[Right]] | None = None
         self.peer = ConnectionPeer(call.request)
         self.response = web.WebSocketResponse(
             heartbeat=settings.heartbeat_seconds,
@@ -133,11 +134,24 @@ class Socket:
             raise Unauthenticated("This token is somebody else's.")
         return caller
 
-    def expire_in(self, seconds: float | None) -> None:
-        """End the socket when the token that opened it has expired; None for never."""
+    def permit(self, caller: Caller, rights: frozenset[Right]) -> None:
+        """Say who has the socket, and by which rights; it ends when the token has expired or no longer gives one."""
         assert self._life is not None
+        self._holder = caller, rights
         self._ended_by = Unauthenticated("The token has expired.")
+        seconds = caller.seconds_left
         self._life.reschedule(None if seconds is None else asyncio.get_running_loop().time() + seconds)
+
+    def ask_again(self) -> None:
+        """End the socket if its token no longer gives a right to it."""
+        if self._holder is None or self._life is None or self._life.expired():
+            return
+        caller, rights = self._holder
+        try:
+            caller.require(rights, None)
+        except (Unauthenticated, Forbidden) as error:
+            self._ended_by = error
+            self._life.reschedule(asyncio.get_running_loop().time())
 
     def end_in(self, seconds: float) -> None:
         """End the socket soon, because the service shuts down."""
@@ -203,6 +217,11 @@ class Sockets:
 
     def add(self, socket: Socket) -> None:
         self._open.add(socket)
+
+    def ask_again(self) -> None:
+        """End those whose tokens are no longer good for them."""
+        for socket in tuple(self._open):
+            socket.ask_again()
 
     def end_in(self, seconds: float) -> None:
         """End all of them soon; those that follow a session have heard of the shutdown, and end before."""

@@ -16,6 +16,7 @@ from ..reading import Reading
 from ..session import retry_ms
 from ..settings import Settings
 from .answers import SessionHealth
+from .auth import still_may_view
 from .boundary import Call, Query, as_error, reply
 from .connection import Form, StreamConnection
 from .peer import ConnectionPeer
@@ -54,7 +55,7 @@ async def stream(call: Call[StreamQuery, None]) -> web.StreamResponse:
         await _refuse(response, ConnectionPeer(request), error, call.settings, named=named)
         return response
     try:
-        viewer.expire_in(call.caller.seconds_left)
+        viewer.permit(call.caller.seconds_left, still_may_view(call.caller, call.session_id))
         # A browser repeats its URL when it reconnects, so the header is the newer of the two.
         cursor = request.headers.get("Last-Event-ID") or call.query.last_event_id or None
         reading = Reading(viewer, cursor)

@@ -6,7 +6,6 @@ import secrets
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 
 from aiohttp import web
@@ -58,7 +57,7 @@ class Tickets:
             raise LimitReached("tickets", f"{self._by_caller[caller.name]} tickets of yours wait to be used.")
         ticket = TICKET_PREFIX + secrets.token_urlsafe(24)
         self._by_caller[caller.name] += 1
-        self._issued[ticket] = (now + self.seconds_for(caller), replace(caller, sessions=(session_id,)))
+        self._issued[ticket] = (now + self.seconds_for(caller), caller.only_in(session_id))
         return ticket
 
     def use(self, ticket: str) -> Caller | None:

@@ -14,7 +14,7 @@ from ..event_log import Event
 from ..events import EventData, dump, encode
 from ..permissions import Decision
 from ..reading import Reading
-from .auth import Caller
+from .auth import Caller, still_may_view
 from .boundary import Call, Query, as_error, checked
 from .sockets import Socket, on_socket
 
@@ -36,9 +36,9 @@ async def socket(call: Call[SocketQuery, None]) -> web.StreamResponse:
     """Send what the stream sends, as text frames; take ``resume``, ``permission_response``, ``auth`` and ``ping``."""
 
     async def follow(socket: Socket, caller: Caller) -> None:
-        caller.require(frozenset({"view"}), call.session_id)
+        caller = caller.require(frozenset({"view"}), call.session_id)
         viewer = call.broker.join(call.session_id, "websocket", socket.peer)
-        viewer.expire_in(caller.seconds_left)
+        viewer.permit(caller.seconds_left, still_may_view(caller, call.session_id))
         reading = Reading(viewer, call.query.after or None)
         sending = asyncio.create_task(_send(reading, socket))
         receiving = asyncio.create_task(_Answers(call, caller, reading, socket).receive())
@@ -146,19 +146,19 @@ class _Answers:
         caller = self._socket.identify_again(message, self._caller)
         caller.require(frozenset({"view"}), self._call.session_id)
         self._caller = caller
-        self._reading.viewer.expire_in(caller.seconds_left)
+        self._reading.viewer.permit(caller.seconds_left, still_may_view(caller, self._call.session_id))
 
     def _decide(self, message: Mapping[str, JsonValue]) -> bytes:
         decision = checked(Decision, {name: value for name, value in message.items() if name != "type"})
-        self._caller.require(frozenset({"approve"}), self._call.session_id)
-        record = self._call.broker.decide(
-            self._call.session_id, decision, decided_by=self._caller.name, via="websocket"
-        )
+        caller = self._caller.require(frozenset({"approve"}), self._call.session_id)
+        record = self._call.broker.decide(self._call.session_id, decision, decided_by=caller.name, via="websocket")
         return dump({"type": "permission_response", "success": True, "data": record})
 
     def _ping(self, message: Mapping[str, JsonValue]) -> bytes:
         return b'{"type":"pong"}'
 
     def _resume(self, message: Mapping[str, JsonValue]) -> None:
-        self._reading.resume(checked(_Resume, message).after)
+        after = checked(_Resume, message).after
+        self._caller.require(frozenset({"view"}), self._call.session_id)
+        self._reading.resume(after)
         self._reading.viewer.wake()
