@@ -53,7 +53,7 @@ class Settings(Limits, BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     prefix: str = Field(default="/agent_backend", description="Path before the API; empty for none.")
     auth: Literal["none", "tokens", "jwt"] = Field(
-        default="none", description="none (loopback only: anything on this machine may approve), tokens or jwt."
+        default="none", description="none (loopback only: any program of this user may approve), tokens or jwt."
     )
     tokens_file: Path | None = Field(
         default=None, description="JSON array of {token or token_sha256, subject?, rights, sessions}, for auth=tokens."

@@ -79,6 +79,11 @@ async def _demo(arguments: argparse.Namespace) -> int:
 
 
 async def _ready(site: Site) -> None:
+    if site.settings.auth == "none":
+        _log.info(
+            "auth=none: every program of this user on this machine may watch, ask and approve, the agent included; "
+            "what comes through a proxy is refused (auth=tokens says who may do what)"
+        )
     _say(f"notifier-service is ready: {site.url}{site.settings.prefix}")
     await asyncio.Event().wait()
 

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from ..errors import Forbidden, InvalidInput, Unauthenticated
 from ..settings import is_loopback
+from .loopback import require_own_program
 
 if TYPE_CHECKING:
     from .tickets import Tickets
@@ -156,7 +157,7 @@ class Authenticator(ABC):
 
 
 class NoAuth(Authenticator):
-    """``auth=none``: everybody on this machine may do everything, and nobody else anything."""
+    """``auth=none``: programs of this user on this machine may do everything, and nobody else anything."""
 
     _EVERYBODY = Caller("local", _INCLUDES["admin"], ("*",))
 
@@ -165,6 +166,7 @@ class NoAuth(Authenticator):
         address = request.protocol.sockname
         if isinstance(address, tuple) and not is_loopback(str(address[0]).partition("%")[0]):
             raise Forbidden("auth=none answers on a loopback address only; set auth=tokens.")
+        require_own_program(request)
         return self._EVERYBODY
 
     def caller_with(self, token: str) -> Caller:

@@ -6,6 +6,7 @@ import logging
 import re
 import time
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -13,7 +14,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http_exceptions import HttpProcessingError
 
-__all__ = ["AccessLog", "StreamLine", "server_log"]
+__all__ = ["AccessLog", "Seldom", "StreamLine", "server_log"]
 
 #: What looks like a JWT or a ticket, and what follows token= where somebody wrote & in the place of ?.
 _TOKENS_IN_PATH = re.compile(r"(?:eyJ|tk_)[\w.-]{16,}|(?<=token=)[^/&]+|(?<=ticket=)[^/&]+")
@@ -82,6 +83,26 @@ class StreamLine:
     def write(self) -> None:
         milliseconds = (time.monotonic() - self.began) * 1000
         self.logger.info(_LINE, self.remote, self.method, self.path, 200, milliseconds)
+
+
+class Seldom:
+    """Warns of what may happen thousands of times a second: one line a minute for each kind, with their number."""
+
+    def __init__(self, logger: str, *, seconds: float = 60, clock: Callable[[], float] = time.monotonic) -> None:
+        self._logger = logging.getLogger(logger)
+        self._seconds = seconds
+        self._clock = clock
+        self._told: dict[str, tuple[float, int]] = {}
+
+    def warning(self, kind: str, text: str) -> None:
+        """``kind`` is one of few: what is told of each is kept for ever."""
+        now = self._clock()
+        told_at, untold = self._told.get(kind, (-self._seconds, 0))
+        if now - told_at < self._seconds:
+            self._told[kind] = told_at, untold + 1
+            return
+        self._told[kind] = now, 0
+        self._logger.warning("%s%s", text, f" ({untold} more since the last such line)" if untold else "")
 
 
 def _path(request: web.BaseRequest) -> str:

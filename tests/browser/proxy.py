@@ -34,17 +34,20 @@ http {{
     listen 127.0.0.1:{port};
     location / {{
       proxy_pass http://127.0.0.1:{service_port};
-      proxy_set_header Host $http_host;
-      proxy_buffering on;
       {how}
     }}
   }}
 }}
 """
 
+_COMMON = "proxy_set_header Host $http_host; proxy_buffering on; "
+
 #: Deaf to the service's wish, with so much room that a stream fills it only in hours, and over HTTP/1.0, as by default:
 #: of a chunked answer nginx passes on whole chunks even so.
-_HOLDING_BACK = "proxy_ignore_headers X-Accel-Buffering; proxy_buffer_size 256k; proxy_buffers 8 256k;"
+_HOLDING_BACK = (
+    'proxy_set_header Connection "";'  # as it is by default, auth=none would refuse it
+    "proxy_ignore_headers X-Accel-Buffering; proxy_buffer_size 256k; proxy_buffers 8 256k;"
+)
 
 #: As docs/reference.md advises.
 _AS_ASKED = 'proxy_http_version 1.1; proxy_set_header Connection "";'
@@ -53,10 +56,13 @@ _PATIENCE_SECONDS = 10
 
 
 @asynccontextmanager
-async def nginx_before(service_port: int, folder: Path, *, holding_back: bool) -> AsyncIterator[str]:
+async def nginx_before(
+    service_port: int, folder: Path, *, holding_back: bool = False, how: str | None = None
+) -> AsyncIterator[str]:
     """Run nginx before a service on this machine, and give the proxy's URL.
 
-    Buffering is on in any case, as it is by default; ``holding_back`` it also ignores ``X-Accel-Buffering``.
+    Buffering is on in any case, as it is by default; ``holding_back`` it also ignores ``X-Accel-Buffering``. ``how``
+    stands in the place of all that is said of the service but its address.
     """
     assert NGINX is not None
     port = free_port()
@@ -68,7 +74,7 @@ async def nginx_before(service_port: int, folder: Path, *, holding_back: bool) -
             folder=folder,
             port=port,
             service_port=service_port,
-            how=_HOLDING_BACK if holding_back else _AS_ASKED,
+            how=how if how is not None else _COMMON + (_HOLDING_BACK if holding_back else _AS_ASKED),
         )
     )
     error_log = folder / "error.log"

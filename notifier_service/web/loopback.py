@@ -1,0 +1,93 @@
+"""Whether a request on loopback was made by a program of this user, or came through something from elsewhere.
+
+With ``auth=none`` the address is all that speaks for a caller, and a proxy on this machine lends it to the whole
+network. A proxy that says so is believed; one that does not is known by how nginx speaks for a bare ``proxy_pass``,
+or by its user: proxies have one of their own. The system tells whose a connection is on Linux only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+from ipaddress import ip_address
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from aiohttp import hdrs, web
+
+from ..errors import Forbidden
+from .logs import Seldom
+
+__all__ = ["require_own_program", "user_of"]
+
+_HELP = "auth=none is for programs of the user who started the service: set auth=tokens"
+
+#: Headers by which a proxy names whom it speaks for, besides all that begin with X-Forwarded.
+_FORWARDING = frozenset(
+    {
+        b"cf-connecting-ip", b"client-ip", b"fastly-client-ip", b"forwarded", b"forwarded-for", b"true-client-ip",
+        b"via", b"x-client-ip", b"x-cluster-client-ip", b"x-envoy-external-address", b"x-original-forwarded-for",
+        b"x-original-host", b"x-proxyuser-ip", b"x-real-ip",
+    }
+)  # fmt: skip
+
+# linux/sock_diag.h, linux/inet_diag.h
+_NETLINK_SOCK_DIAG = 4
+_SOCK_DIAG_BY_FAMILY = 20
+_NLM_F_REQUEST = 1
+_HEADER = struct.Struct("=IHHII")
+_REQUEST = struct.Struct("=BBBxI")
+_NO_COOKIE = struct.pack("=III", 0, 0xFFFFFFFF, 0xFFFFFFFF)
+_UID_AT = _HEADER.size + 4 + 48 + 12
+
+_seldom = Seldom("notifier_service.auth")
+_users: WeakKeyDictionary[asyncio.BaseTransport, int | None] = WeakKeyDictionary()
+
+
+def require_own_program(request: web.Request) -> None:
+    """Raise ``Forbidden``, and say so in the log, for a request that speaks for somebody who may be anywhere."""
+    for name, _ in request.raw_headers:
+        name = name.lower()
+        if name in _FORWARDING or name.startswith(b"x-forwarded"):
+            raise _refused("proxy", f"this request came through a proxy ({name.decode('ascii', 'replace')[:40]})")
+    # HTTP/1.0 closes anyway: who says so in words is nginx.
+    if request.version < (1, 1) and request.headers.get(hdrs.CONNECTION, "").lower() == "close":
+        raise _refused("nginx", "this request came through nginx")
+    transport = request.transport
+    if transport is None:
+        return
+    if transport not in _users:
+        _users[transport] = user_of(transport.get_extra_info("peername"), transport.get_extra_info("sockname"))
+    user = _users[transport]
+    if user not in (None, 0, os.getuid()):
+        raise _refused("user", f"this request came from a program of another user (uid {user})")
+
+
+def _refused(kind: str, why: str) -> Forbidden:
+    _seldom.warning(kind, f"refused: {why}; {_HELP}")
+    return Forbidden(f"T{why[1:]}, and {_HELP}.")
+
+
+def user_of(near: Any, far: Any) -> int | None:
+    """The uid of whoever opened the TCP socket ``near`` towards ``far``, both on this machine; None if unknown."""
+    if not (isinstance(near, tuple) and isinstance(far, tuple)) or not hasattr(socket, "AF_NETLINK"):
+        return None
+    try:
+        family = socket.AF_INET6 if len(near) == 4 else socket.AF_INET
+        # The system knows a connection between two IPv4 addresses as one of IPv6 where the near end is such a socket.
+        ends = [ip_address(end[0].partition("%")[0]).packed.ljust(16, b"\0") for end in (near, far)]
+        ports = struct.pack("!HH", near[1], far[1])
+        question = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, 0xFFFFFFFF) + ports + b"".join(ends) + _NO_COOKIE
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG) as kernel:
+            kernel.settimeout(0.2)
+            head = _HEADER.pack(_HEADER.size + len(question), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, 1, 0)
+            kernel.send(head + question)
+            answer = kernel.recv(4096)
+    except (OSError, ValueError):
+        return None
+    if len(answer) < _UID_AT + 4 or _HEADER.unpack_from(answer)[1] != _SOCK_DIAG_BY_FAMILY:
+        return None
+    uid: int = struct.unpack_from("=I", answer, _UID_AT)[0]
+    return uid
