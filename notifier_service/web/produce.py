@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Annotated, Any, NotRequired, TypeVar
 
@@ -123,6 +123,7 @@ async def _publish_stream(call: Call[Query, None]) -> web.Response:
     last_event_ids: dict[str, str] = {}
     try:
         async for lines in _lines(call.request, broker.limits.max_event_bytes):
+            at_line = lines[0][0] if lines else at_line
             still_allowed(call.request)
             for at_line, line in lines:  # noqa: B007  # told when a line fails
                 session_id, event_type, data, data_json = _ready(call, _checked(_ONE, parse_json(line)))
@@ -140,7 +141,7 @@ async def _publish_stream(call: Call[Query, None]) -> web.Response:
     return reply({"count": count, "last_event_ids": last_event_ids}, status=201)
 
 
-async def _lines(request: web.Request, limit: int) -> AsyncIterator[Iterable[tuple[int, bytes]]]:
+async def _lines(request: web.Request, limit: int) -> AsyncIterator[Sequence[tuple[int, bytes]]]:
     """The lines of a body with their numbers from 1, as they arrive; blank ones are passed over."""
     rest, at = b"", 1
     async for piece in request.content.iter_any():

@@ -8,12 +8,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import pytest
 
 from notifier_service import Broker
+from notifier_service.web import auth
 from tests.mcp.http_stub import HttpStub
 from tests.mcp.http_wiring import call, on_a_port
 from tests.signer import Signer
@@ -121,16 +123,15 @@ async def test_who_was_given_the_right_to_approve_may_at_once(client: Client, br
 
 
 async def test_a_signed_token_decides_nothing_the_moment_it_has_expired(
-    make_client: MakeClient, broker: Broker, tmp_path: Path
+    make_client: MakeClient, broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     signer, keys = Signer.new(), tmp_path / "key"
     keys.write_bytes(signer.verifying)
     client = await make_client(broker, auth="jwt", jwt_algorithms="HS256", jwt_key_file=keys)
-    expires_at = int(time.time()) + 2
-    token = signer.token(rights=["approve"], exp=expires_at)
+    token = signer.token(rights=["approve"], exp=time.time() + 60)
     async with client.ws_connect(WS, headers={"Authorization": f"Bearer {token}"}) as open_one:
         request = ask(broker)
-        await asyncio.sleep(expires_at - time.time() + 0.05)
+        monkeypatch.setattr(auth, "time", SimpleNamespace(time=lambda: time.time() + 60.05))
 
         await open_one.send_json(approval(request))
 
