@@ -14,7 +14,7 @@ from .event_log import Event
 from .events import EventData, PermissionRecord
 from .limits import Limits
 from .metrics import Counters
-from .permissions import Decision, PermissionRequest
+from .permissions import AMBIGUOUS_SECONDS, Decision, PermissionRequest
 from .session import Peer, Session, Viewer, check_session_id, heartbeat
 
 __all__ = ["Broker", "BrokerStatistics", "process_broker", "set_process_broker"]
@@ -49,6 +49,8 @@ class Broker:
         self.closed = False
         self._clock = clock
         self._sessions: dict[str, Session] = {}
+        # Of sessions that ended: who answers without an id may not know that another one began.
+        self._requests_left_at: dict[str, float] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -80,7 +82,12 @@ class Broker:
             if len(self._sessions) >= self.limits.max_sessions:
                 self._reached("max_sessions", f"{len(self._sessions)} sessions are open; no more are taken.")
             session = Session(
-                session_id, limits=self.limits, counters=self.counters, clock=self._clock, delivery=self._delivery
+                session_id,
+                limits=self.limits,
+                counters=self.counters,
+                clock=self._clock,
+                delivery=self._delivery,
+                request_left_at=self._requests_left_at.pop(session_id, None),
             )
             self._sessions[session_id] = session
             self.counters.sessions_opened += 1
@@ -182,6 +189,7 @@ class Broker:
         session = self.get(session_id)
         del self._sessions[session_id]
         session.close("session_closed")
+        self._remember_requests_of(session)
 
     def sweep(self) -> float | None:
         """Expire, beat and cut what is due; return the seconds until it is worth looking again, None for never."""
@@ -243,6 +251,16 @@ class Broker:
             counters=self.counters,
             closed=self.closed,
         )
+
+    def _remember_requests_of(self, ended: Session) -> None:
+        now = self._clock()
+        self._requests_left_at = {
+            session_id: left_at
+            for session_id, left_at in self._requests_left_at.items()
+            if now - left_at < AMBIGUOUS_SECONDS
+        }
+        if ended.desk.left_recently and ended.desk.left_at is not None:
+            self._requests_left_at[ended.session_id] = ended.desk.left_at
 
     def _reached(self, limit: str, message: str) -> None:
         self.counters.limits_reached[limit] += 1

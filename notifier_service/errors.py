@@ -148,7 +148,7 @@ class Conflict(NotifierError):
 
 
 class AmbiguousRequest(Conflict):
-    """A decision without ``request_id`` while several requests are pending."""
+    """A decision without ``request_id`` while several requests are pending, or another one was a moment ago."""
 
     code = "ambiguous_request"
 
@@ -160,7 +160,7 @@ class AlreadyDecided(Conflict):
 
 
 class ParametersChanged(Conflict):
-    """``parameters_sha256`` is not that of the pending request."""
+    """``parameters_sha256`` or ``action_sha256`` is not that of the pending request."""
 
     code = "parameters_changed"
 

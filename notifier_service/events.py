@@ -139,7 +139,8 @@ class PermissionRecord(EventData):
     """A permission request: all that was asked, and how it ended (contract section 4).
 
     ``parameters`` are those that run: the person's edit after an edit, with ``asked_parameters_sha256`` then
-    telling which ones were asked. ``approved``, ``decision`` and the rest are null while it is pending.
+    telling which ones were asked; ``action_sha256`` is over these, the tool, its server and the session. ``approved``,
+    ``decision`` and the rest are null while it is pending.
     ``server`` is the MCP server that has the tool, ``definition_sha256`` a hash of how that server defines it.
     """
 
@@ -152,6 +153,7 @@ class PermissionRecord(EventData):
     timestamp: Timestamp
     status: RequestStatus = "pending"
     parameters_sha256: str
+    action_sha256: str
     asked_parameters_sha256: str | None = _absent()
     expires_at: Timestamp | None
     timeout_seconds: float

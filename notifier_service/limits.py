@@ -65,6 +65,10 @@ class Limits(BaseModel):
         "answer without a request_id.",
     )
 
+    require_request_id: bool = Field(
+        default=False, description="A decision without a request_id is refused, however many requests are pending."
+    )
+
     @model_validator(mode="after")
     def _an_event_fits_its_log(self) -> Self:
         if self.max_event_bytes > self.log_bytes:

@@ -13,7 +13,7 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from .errors import InvalidInput
 
-__all__ = ["canonical_json", "jsonable", "parameters_sha256"]
+__all__ = ["action_sha256", "canonical_json", "jsonable", "parameters_sha256"]
 
 #: As deep as the parser of what comes in goes; the encoder goes a little deeper, for what stands around parameters.
 _MAX_DEPTH = 200
@@ -36,6 +36,13 @@ def jsonable(parameters: Mapping[str, Any]) -> dict[str, Any]:
 def parameters_sha256(parameters: Any) -> str:
     """SHA-256 in hexadecimal over ``canonical_json`` (contract section 4)."""
     return hashlib.sha256(canonical_json(parameters)).hexdigest()
+
+
+def action_sha256(*, session_id: str, server: str | None, tool_name: str, parameters: Any) -> str:
+    """The same over all that a person decides about: the tool and where it runs too (contract section 4)."""
+    return parameters_sha256(
+        {"session_id": session_id, "server": server, "tool_name": tool_name, "parameters": parameters}
+    )
 
 
 _text = json.JSONEncoder(ensure_ascii=False).encode

@@ -43,14 +43,16 @@ from .events import (
     utc_now,
 )
 from .limits import MAX_TIMEOUT_SECONDS, Limits, RiskLevel
-from .parameters import canonical_json, jsonable, parameters_sha256
+from .parameters import action_sha256, canonical_json, jsonable, parameters_sha256
 from .policy import Verdict
 
-__all__ = ["ALL_DECISIONS", "ALL_SCOPES", "Decision", "PermissionDesk", "PermissionRequest"]
+__all__ = ["ALL_DECISIONS", "ALL_SCOPES", "AMBIGUOUS_SECONDS", "Decision", "PermissionDesk", "PermissionRequest"]
 
 ALL_DECISIONS: tuple[DecisionKind, ...] = ("approve", "edit", "reject", "respond")
 ALL_SCOPES: tuple[Scope, ...] = ("once", "session")
 _MAX_REASON = 10_000
+#: So long after a request left the screen an answer that names none may be meant for it: people take that to react.
+AMBIGUOUS_SECONDS = 1.5
 #: What an event says around its data.
 _EVENT_ENVELOPE_BYTES = 256
 
@@ -74,6 +76,7 @@ class Decision(EventData):
     response: str | None = None
     scope: Literal["once", "session", "always"] | None = None
     parameters_sha256: Annotated[str, Field(max_length=256)] | None = None
+    action_sha256: Annotated[str, Field(max_length=256)] | None = None
 
     @model_validator(mode="after")
     def _fields_fit_together(self) -> Self:
@@ -141,26 +144,29 @@ class PermissionDesk:
     """All permission requests of one session.
 
     ``publish`` appends an event to the session's log, ``judge`` asks the policy about an edited call,
-    ``count_viewers`` tells how many people could see a request, ``count`` hears how each one ended. ``session_id`` is
-    for the log, which gets one line for each that ended. ``clock`` is in seconds, monotonic.
+    ``count_viewers`` tells how many people could see a request, ``count`` hears how each one ended. ``clock`` is in
+    seconds, monotonic. The log gets one line for each that ended.
     """
 
     def __init__(
         self,
+        session_id: str,
         *,
         limits: Limits,
         publish: Publish,
         judge: Judge,
-        session_id: str = "",
         count_viewers: Callable[[], int] = lambda: 0,
         count: Callable[[str], object] = lambda status: None,
         clock: Callable[[], float] = time.monotonic,
+        left_at: float | None = None,
     ) -> None:
+        self.session_id = session_id
         self.limits = limits
+        #: When the last request that people saw left the pending set, on the desk's clock.
+        self.left_at = left_at
         #: Tools that a person allowed for the whole session.
         self.allowed_tools: set[str] = set()
         self.closed = False
-        self._session_id = session_id
         self._publish = publish
         self._judge = judge
         self._count_viewers = count_viewers
@@ -183,6 +189,11 @@ class PermissionDesk:
     def pending_count(self) -> int:
         """All that wait, the unannounced included."""
         return len(self._pending) + len(self._queued)
+
+    @property
+    def left_recently(self) -> bool:
+        """Whether a request was there so lately that an answer without an id may be meant for it."""
+        return self.left_at is not None and self._clock() - self.left_at < AMBIGUOUS_SECONDS
 
     @property
     def next_deadline(self) -> float | None:
@@ -238,7 +249,7 @@ class PermissionDesk:
             request_id="pr_" + secrets.token_urlsafe(24),
             tool_name=tool_name,
             parameters=frozen,
-            parameters_sha256=parameters_sha256(frozen),
+            **self._hashes(tool_name, server, frozen),
             risk_level=risk_level,
             risk_reasons=tuple(risk_reasons),
             timestamp=utc_now(),
@@ -291,9 +302,10 @@ class PermissionDesk:
         """Settle the request that ``decision`` means, and return its record; the same decision again gives it again.
 
         ``via`` is the way that it came, for the log; ``program`` is code of this process.
-        Raises, in this order: ``RequestNotFound`` or ``AmbiguousRequest``; ``AlreadyDecided``, ``RequestExpired`` or
-        ``RequestCancelled``; ``ParametersChanged``; then ``DecisionNotOffered``, ``InvalidInput``, ``TooLarge`` or
-        ``EditDenied`` for what cannot be decided so, and the request stays pending.
+        Raises, in this order: ``InvalidInput`` where ``require_request_id`` wants one; ``RequestNotFound`` or
+        ``AmbiguousRequest``; ``AlreadyDecided``, ``RequestExpired`` or ``RequestCancelled``; ``ParametersChanged``;
+        then ``DecisionNotOffered``, ``InvalidInput``, ``TooLarge`` or ``EditDenied`` for what cannot be decided so, and
+        the request stays pending.
         """
         request = self._meant(decision)
         if request.deadline is not None and request.deadline <= self._clock():
@@ -303,10 +315,10 @@ class PermissionDesk:
         if not request.pending:
             return self._decided_before(request, decision)
         record = request.record
-        if decision.parameters_sha256 not in (None, record.parameters_sha256):
-            raise ParametersChanged(
-                "The pending request has other parameters than the decision was made for.", record=record
-            )
+        if decision.parameters_sha256 not in (None, record.parameters_sha256) or (
+            decision.action_sha256 not in (None, record.action_sha256)
+        ):
+            raise ParametersChanged("The pending request is another than the decision was made for.", record=record)
         scope: Scope = decision.scope or "once"
         if kind not in record.allowed_decisions or (decision.approved and scope not in record.scopes):
             raise DecisionNotOffered(
@@ -321,7 +333,7 @@ class PermissionDesk:
                 raise EditDenied(f"The policy denies the edited call: {'; '.join(verdict.reasons)}.")
             update = {
                 "parameters": edited,
-                "parameters_sha256": parameters_sha256(edited),
+                **self._hashes(record.tool_name, record.server, edited),
                 "asked_parameters_sha256": record.parameters_sha256,
             }
         settled = self._decided(
@@ -369,17 +381,32 @@ class PermissionDesk:
         for request in (*self._queued.values(), *self._pending.values()):
             self.cancel(request, reason, cancelled_by=cancelled_by)
 
+    def _hashes(self, tool_name: str, server: str | None, parameters: Mapping[str, Any]) -> dict[str, str]:
+        return {
+            "parameters_sha256": parameters_sha256(parameters),
+            "action_sha256": action_sha256(
+                session_id=self.session_id, server=server, tool_name=tool_name, parameters=parameters
+            ),
+        }
+
     def _meant(self, decision: Decision) -> PermissionRequest:
         if decision.request_id is not None:
             request = self.find(decision.request_id)
             if request.pending and not request.announced:
                 raise RequestNotFound("This session has no permission request of that id.")
             return request
+        if self.limits.require_request_id:
+            raise InvalidInput("request_id: Field required (setting require_request_id)")
         if not self._pending:
             raise RequestNotFound("No permission request is pending in this session.")
+        why = None
         if len(self._pending) > 1:
+            why = f"{len(self._pending)} permission requests are pending"
+        elif self.left_recently:
+            why = "Another permission request was there a moment ago"
+        if why is not None:
             raise AmbiguousRequest(
-                f"{len(self._pending)} permission requests are pending: say which one with request_id.",
+                f"{why}: say which one with request_id.",
                 pending=[request.record for request in self._pending.values()],
             )
         return next(iter(self._pending.values()))
@@ -450,6 +477,7 @@ class PermissionDesk:
         if answered:
             self._publish("permission_response_result", _response_result(record))
         if announced:
+            self.left_at = self._clock()
             cleared = PermissionCleared(
                 request_id=record.request_id, tool_name=record.tool_name, status=record.status, reason=record.reason
             )
@@ -480,7 +508,7 @@ class PermissionDesk:
             _quoted(record.decided_by or ""),
             via,
             record.request_id,
-            self._session_id,
+            self.session_id,
         )
 
     def _refuse_oversize(self, size: int, *, room: int) -> None:

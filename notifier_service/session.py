@@ -229,7 +229,8 @@ class Viewer:
 class Session:
     """One conversation or agent run that people may watch.
 
-    ``clock`` gives seconds, monotonic. Everything here runs on one event loop and never waits, so that what one
+    ``clock`` gives seconds, monotonic; ``request_left_at`` is when the last request of the one before it left the
+    screens of people. Everything here runs on one event loop and never waits, so that what one
     call does is seen whole or not at all.
     """
 
@@ -242,6 +243,7 @@ class Session:
         clock: Any = time.monotonic,
         epoch: str | None = None,
         delivery: Delivery | None = None,
+        request_left_at: float | None = None,
     ) -> None:
         self.session_id = check_session_id(session_id)
         self.limits = limits = Limits() if limits is None else limits
@@ -255,13 +257,14 @@ class Session:
             epoch=epoch,
         )
         self.desk = PermissionDesk(
+            session_id,
             limits=limits,
             publish=self._append,
             judge=lambda tool, _parameters, risk: self.judge(tool, risk),
-            session_id=session_id,
             count_viewers=lambda: self.viewer_count,
             count=self._count_request,
             clock=clock,
+            left_at=request_left_at,
         )
         #: Live readers.
         self.viewers: Audience[Viewer] = Audience(self.log, Delivery() if delivery is None else delivery)

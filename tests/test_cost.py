@@ -194,7 +194,9 @@ async def test_decision_reaches_who_asked_in_few_turns(site: Site, connect: Conn
         decider.send(f"GET {prefix}/api/permissions/s")
         await asyncio.sleep(0.05)
         assert decider.answer
-        decider.send(f"POST {prefix}/api/sse/permission-response/s", b'{"approved":true}')
+        [request] = site.broker.get("s").desk.pending
+        decision = b'{"approved":true,"request_id":"%b"}' % request.request_id.encode()
+        decider.send(f"POST {prefix}/api/sse/permission-response/s", decision)
         for turn in range(50):
             await asyncio.sleep(0)
             if asker.answer:
@@ -202,7 +204,6 @@ async def test_decision_reaches_who_asked_in_few_turns(site: Site, connect: Conn
                 break
         await asyncio.sleep(0.05)
         assert b'"status":"approved"' in decider.answer
-        site.broker.get("s").desk.allowed_tools.clear()
 
     assert found[-1] <= 5
 

@@ -26,6 +26,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "max_pending_per_session": 100,
         "ask_from_risk": "medium",
         "one_request_at_a_time": False,
+        "require_request_id": False,
     }
 
 

@@ -51,6 +51,7 @@ class Desk(PermissionDesk):
         self.judged: list[tuple[str, Mapping[str, Any], RiskLevel]] = []
         self.viewers = 2
         super().__init__(
+            "s1",
             limits=Limits(**limits),
             publish=self.keep,
             judge=self.say,
@@ -117,6 +118,8 @@ def one_by_one(clock: Clock) -> Desk:
         {"approved": True, "scope": "forever"},
         {"approved": True, "parameters_sha256": 5},
         {"approved": True, "parameters_sha256": "x" * 257},
+        {"approved": True, "action_sha256": 5},
+        {"approved": True, "action_sha256": "x" * 257},
         {"approved": False, "response": {}},
     ],
     ids=lambda body: ascii(body)[:50],
@@ -177,6 +180,9 @@ def test_asked_request_tells_all_that_the_contract_lists(desk: Desk) -> None:
         "risk_level": "high",
         "status": "pending",
         "parameters_sha256": parameters_sha256(ASKED),
+        "action_sha256": parameters_sha256(
+            {"session_id": "s1", "server": None, "tool_name": "write", "parameters": ASKED}
+        ),
         "timeout_seconds": 60.0,
         "risk_reasons": ["writes"],
         "allowed_decisions": ["approve", "edit", "reject", "respond"],
@@ -220,7 +226,7 @@ def test_viewers_are_counted_when_the_request_is_announced(desk: Desk) -> None:
 
 
 def test_desk_without_a_counter_of_viewers_has_none() -> None:
-    desk = PermissionDesk(limits=Limits(), publish=lambda *_: None, judge=lambda *_: ALLOW)
+    desk = PermissionDesk("s1", limits=Limits(), publish=lambda *_: None, judge=lambda *_: ALLOW)
 
     assert desk.register(tool_name="t", parameters={}, risk_level="low").record.viewers == 0
 
@@ -879,12 +885,114 @@ def test_later_request_waits_unannounced_until_the_first_is_settled(one_by_one: 
     assert second.record.viewers == 4
 
 
-def test_decision_without_an_id_means_the_announced_one(one_by_one: Desk) -> None:
+def test_decision_without_an_id_means_the_announced_one(one_by_one: Desk, clock: Clock) -> None:
     first, second, third = one_by_one.ask("one"), one_by_one.ask("two"), one_by_one.ask("three")
-    decided = [one_by_one.answer(approved).tool_name for approved in (True, False, True)]
+    decided = []
+    for approved in (True, False, True):
+        decided.append(one_by_one.answer(approved).tool_name)
+        clock.advance(1.5)
 
     assert decided == ["one", "two", "three"]
     assert [r.record.status for r in (first, second, third)] == ["approved", "rejected", "approved"]
+
+
+def settle(desk: Desk, clock: Clock, request: PermissionRequest, how: str) -> None:
+    """Have a request leave the pending set in one of the ways there are."""
+    if how == "expired":
+        clock.advance(10)
+        desk.expire_due()
+    elif how == "withdrawn":
+        request.cancel()
+    else:
+        desk.answer(how == "approved", request_id=request.request_id)
+
+
+@pytest.mark.parametrize("how", ["withdrawn", "expired", "approved", "rejected"])
+@pytest.mark.parametrize("approved", [True, False])
+@pytest.mark.parametrize("asked", ["before", "after"])
+def test_answer_without_an_id_does_not_count_right_after_another_request_was_there(
+    desk: Desk, clock: Clock, how: str, approved: bool, asked: str
+) -> None:
+    shown = desk.ask("read", timeout_seconds=10)
+    other = desk.ask("rm") if asked == "before" else None
+    settle(desk, clock, shown, how)
+    other = other or desk.ask("rm")
+    clock.advance(1.49)
+
+    refused = desk.refusal(approved)
+
+    assert (type(refused), refused.code) == (AmbiguousRequest, "ambiguous_request")
+    assert refused.details == {"pending": [other.record]}
+    assert other.pending
+    clock.advance(0.02)
+    assert desk.answer(approved).request_id == other.request_id
+
+
+def test_request_that_nobody_saw_makes_no_answer_ambiguous(desk: Desk) -> None:
+    desk.register(tool_name="rm", parameters={}, risk_level="high").cancel()
+    request = desk.ask("read")
+
+    assert desk.answer(True).request_id == request.request_id
+
+
+def test_answer_with_an_id_counts_whatever_was_there_before(desk: Desk) -> None:
+    desk.ask("read").cancel()
+    request = desk.ask("rm")
+
+    assert desk.answer(True, request_id=request.request_id).status == "approved"
+
+
+@pytest.mark.parametrize("pending", [0, 1, 2])
+def test_answer_without_an_id_is_refused_where_one_is_required(clock: Clock, pending: int) -> None:
+    desk = Desk(clock, require_request_id=True)
+    requests = [desk.ask() for _ in range(pending)]
+
+    for approved in (True, False):
+        assert desk.refusal(approved).message == "request_id: Field required (setting require_request_id)"
+
+    assert all(request.pending for request in requests)
+    assert [desk.answer(True, request_id=request.request_id).status for request in requests] == ["approved"] * pending
+
+
+def test_action_is_the_session_the_server_the_tool_and_the_parameters(clock: Clock) -> None:
+    def of(desk: Desk, *call: Any, **more: Any) -> str:
+        return desk.ask(*call, **more).record.action_sha256
+
+    desk, same = Desk(clock), Desk(clock)
+    others = [of(desk, "write", server="a"), of(desk, "write", server="b"), of(desk, "Write"), of(desk, "write", {})]
+
+    assert of(desk) == of(same)
+    assert len({of(desk), *others}) == 5
+
+
+@pytest.mark.parametrize("field", ["parameters_sha256", "action_sha256"])
+def test_decision_for_another_action_than_the_pending_one_is_refused(desk: Desk, field: str) -> None:
+    meant, asked = desk.ask("read", server="a", parameters={"n": 1}), desk.ask("read", server="b", parameters={"n": 2})
+    shown = {"parameters_sha256": asked.record.parameters_sha256, "action_sha256": asked.record.action_sha256}
+    shown[field] = getattr(meant.record, field)
+
+    for sent in (shown, {field: shown[field]}, {field: shown[field].upper()}, {field: ""}):
+        refused = desk.refusal(True, request_id=asked.request_id, **sent)
+        assert (type(refused), refused.details) == (ParametersChanged, {"record": asked.record})
+
+    shown[field] = getattr(asked.record, field)
+    assert desk.answer(True, request_id=asked.request_id, **shown).status == "approved"
+
+
+def test_same_parameters_for_another_tool_are_another_action(desk: Desk) -> None:
+    shown = desk.ask("read").record
+    asked = desk.ask("rm")
+
+    assert asked.record.parameters_sha256 == shown.parameters_sha256
+    refused = desk.refusal(True, request_id=asked.request_id, action_sha256=shown.action_sha256)
+    assert refused.code == "parameters_changed"
+
+
+def test_edited_call_has_an_action_of_its_own(desk: Desk) -> None:
+    asked = desk.ask().record
+    edited = desk.answer(True, parameters=EDITED, action_sha256=asked.action_sha256)
+
+    assert edited.action_sha256 == desk.ask(parameters=EDITED).record.action_sha256 != asked.action_sha256
 
 
 def test_request_that_nobody_has_seen_cannot_be_decided(one_by_one: Desk) -> None:

@@ -320,6 +320,7 @@ def test_requests_are_counted_by_how_they_ended(session: Session, clock: Clock) 
     for approved in (True, True, False):
         ask(session)
         session.decide(Decision(approved=approved), decided_by="ana")
+        clock.advance(1.5)
     ask(session).cancel()
     ask(session)
     clock.advance(300)

@@ -31,6 +31,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "max_pending_per_session": 100,
         "ask_from_risk": "medium",
         "one_request_at_a_time": False,
+        "require_request_id": False,
         "host": "127.0.0.1",
         "port": 8000,
         "prefix": "/agent_backend",

@@ -135,8 +135,9 @@ It lists and reads unasked. Before it writes a file or runs a program it asks yo
 
   in a browser       {site.url}{site.settings.prefix}/#/s/demo
   see what it does   curl -N {base}/events/demo
-  say yes            {respond} '{{"approved": true}}'
-  say no             {respond} '{{"approved": false, "reason": "not today"}}'
+  say yes            {respond} '{{"approved": true, "request_id": "pr_…"}}'
+  say no             {respond} '{{"approved": false, "request_id": "pr_…", "reason": "not today"}}'
+                     with the request_id that the permission_request above shows
   or both at once    {_this_command()} watch demo{url}
 
 Ctrl-C ends it.

@@ -423,6 +423,7 @@ async def test_demo_says_what_to_do_works_and_leaves_no_folder_behind(commands: 
     assert os.path.dirname(folder) == tempfile.gettempdir()
     assert wrote == ["round-1.md", "welcome.md"]
     assert f"curl -sS {url}/api/sse/permission-response/demo" in respond
+    assert '"request_id": "pr_…"' in respond
     assert watch.endswith(f" watch demo --url {url}")
     assert (ended.exit_code, ended.err) == (0, "")
     assert os.path.basename(folder) not in os.listdir(tempfile.gettempdir())

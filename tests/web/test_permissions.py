@@ -59,6 +59,9 @@ async def test_a_request_that_is_approved_now_comes_back_with_its_record(
         "risk_level": "high",
         "status": "approved",
         "parameters_sha256": hashlib.sha256(canonical).hexdigest(),
+        "action_sha256": hashlib.sha256(
+            b'{"parameters":%b,"server":null,"session_id":"s1","tool_name":"rm"}' % canonical
+        ).hexdigest(),
         "timeout_seconds": 300.0,
         "risk_reasons": ["risk high asks a person"],
         "allowed_decisions": ["approve", "edit", "reject", "respond"],
@@ -160,13 +163,61 @@ async def test_who_decides_otherwise_gets_the_record_that_won(
 
 @BOTH_PATHS
 async def test_without_an_id_the_only_pending_request_is_meant(client: Client, broker: Broker, path: str) -> None:
-    pending(broker).cancel()
+    pending(broker, "s2").cancel()
     request = pending(broker)
     pending(broker, "s2")
 
     status, body = await decide(client, path, approved=False)
 
     assert (status, body["data"]["request_id"], body["data"]["status"]) == (200, request.request_id, "rejected")
+
+
+@BOTH_PATHS
+@pytest.mark.parametrize("approved", [True, False])
+async def test_without_an_id_nothing_is_decided_right_after_another_request_was_withdrawn(
+    client: Client, broker: Broker, path: str, approved: bool
+) -> None:
+    shown = pending(broker, tool_name="ls")
+    await client.delete(f"{ASK_PATH}/{shown.request_id}")
+    request = pending(broker)
+
+    response = await client.post(f"{path}/s1", json={"approved": approved})
+
+    assert await error_of(response) == (409, "ambiguous_request")
+    assert [record["request_id"] for record in (await response.json())["error"]["pending"]] == [request.request_id]
+    assert request.pending
+
+
+@BOTH_PATHS
+async def test_without_an_id_nothing_is_decided_right_after_the_session_began_anew(
+    client: Client, broker: Broker, path: str
+) -> None:
+    pending(broker, tool_name="ls")
+    await client.delete(f"{API}/sessions/s1")
+    request = pending(broker)
+
+    assert await refused(client, path, approved=True) == (409, "ambiguous_request")
+    assert request.pending
+
+
+async def test_an_answer_without_an_id_is_refused_where_one_is_required(make_client: MakeClient) -> None:
+    client = await make_client(require_request_id=True)
+    record = (await answer(await client.post(ASK_PATH, json=ASK)))[1]["data"]
+
+    assert await refused(client, approved=True) == (422, "invalid")
+    assert (await decide(client, approved=True, request_id=record["request_id"]))[0] == 200
+
+
+@BOTH_PATHS
+async def test_a_decision_for_another_action_is_refused(client: Client, broker: Broker, path: str) -> None:
+    shown, request = pending(broker, tool_name="ls"), pending(broker)
+    given = {"request_id": request.request_id, "parameters_sha256": request.record.parameters_sha256}
+
+    wrong = await refused(client, path, approved=True, **given, action_sha256=shown.record.action_sha256)
+    right, _ = await decide(client, path, approved=True, **given, action_sha256=request.record.action_sha256)
+
+    assert wrong == (409, "parameters_changed")
+    assert right == 200
 
 
 @BOTH_PATHS
@@ -347,7 +398,7 @@ async def test_a_request_that_waits_unannounced_cannot_be_decided_yet(make_clien
 
     early = await refused(client, approved=True, request_id=second.request_id)
     one = await decide(client, approved=True)
-    two = await decide(client, approved=True)
+    two = await decide(client, approved=True, request_id=second.request_id)
 
     assert early == (404, "request_not_found")
     assert [body["data"]["request_id"] for _, body in (one, two)] == [first.request_id, second.request_id]

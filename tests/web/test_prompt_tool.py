@@ -482,10 +482,11 @@ async def test_answer_to_a_question_is_no_permission_for_a_tool_of_that_name(cli
     }
     permission = asyncio.ensure_future(client.post("/hooks/claude-code", json=hook))
     await until(lambda: len(broker.open("s1").desk.pending) == 2)
+    hooked = broker.open("s1").desk.pending[1]
     decide(broker, True, request_id=asking.request_id)
     await answer
     assert not permission.done()
-    decide(broker, False)
+    decide(broker, False, request_id=hooked.request_id)
 
     told = await (await permission).json()
     assert told["hookSpecificOutput"]["decision"]["behavior"] == "deny"

@@ -361,11 +361,25 @@ async def test_decision_without_an_id_is_ambiguous_while_several_are_pending(
     assert broker.get("s").desk.pending_count == 2
 
 
+@pytest.mark.parametrize("approved", [True, False])
+async def test_decision_without_an_id_is_ambiguous_right_after_another_request_was_there(
+    request_: PermissionRequest, broker: Broker, site: Site, open_socket: OpenSocket, approved: bool
+) -> None:
+    socket = await open_socket(site.port, PATH)
+    request_.cancel()
+    other = broker.ask("s", **ASK)
+
+    error = await error_on(socket, {"type": "permission_response", "approved": approved})
+
+    assert (error["code"], other.pending) == ("ambiguous_request", True)
+
+
 @pytest.mark.parametrize(
     ("answer", "code"),
     [
         ({"approved": True, "request_id": "pr_unknown"}, "request_not_found"),
         ({"approved": True, "parameters_sha256": "0" * 64}, "parameters_changed"),
+        ({"approved": True, "action_sha256": "0" * 64}, "parameters_changed"),
         ({"approved": "yes"}, "invalid"),
         ({}, "invalid"),
         ({"approved": True, "unknown": 1}, "invalid"),

@@ -157,7 +157,8 @@ export interface PermissionRequestEvent {
  * A permission request: all that was asked, and how it ended (contract section 4).
  *
  * ``parameters`` are those that run: the person's edit after an edit, with ``asked_parameters_sha256`` then
- * telling which ones were asked. ``approved``, ``decision`` and the rest are null while it is pending.
+ * telling which ones were asked; ``action_sha256`` is over these, the tool, its server and the session. ``approved``,
+ * ``decision`` and the rest are null while it is pending.
  * ``server`` is the MCP server that has the tool, ``definition_sha256`` a hash of how that server defines it.
  */
 export interface PermissionRecord {
@@ -172,6 +173,7 @@ export interface PermissionRecord {
   timestamp: string;
   status: "pending" | "approved" | "rejected" | "expired" | "cancelled";
   parameters_sha256: string;
+  action_sha256: string;
   asked_parameters_sha256?: string;
   expires_at: string | null;
   timeout_seconds: number;
@@ -348,6 +350,7 @@ export interface Decision {
   response?: string | null;
   scope?: ("once" | "session" | "always") | null;
   parameters_sha256?: string | null;
+  action_sha256?: string | null;
 }
 /**
  * The whole present state, as a poll gives it.
