@@ -39,6 +39,7 @@ __all__ = [
     "dump",
     "encode",
     "enveloped",
+    "on_one_line",
     "parse_json",
     "utc_now",
     "utc_text",
@@ -300,15 +301,29 @@ def _type_json(event_type: str) -> bytes:
 def dump(value: Any) -> bytes:
     """``value`` as JSON, by the rules of ``encode``."""
     try:
-        return to_json(value, inf_nan_mode="strings", bytes_mode="base64", by_alias=True)
+        return on_one_line(to_json(value, inf_nan_mode="strings", bytes_mode="base64", by_alias=True))
     except (PydanticSerializationError, ValueError) as error:
         if "surrogates not allowed" not in str(error):
             raise InvalidInput(f"not to be shown as JSON: {str(error)[:200]}") from error
     # Rare (a file name that is no UTF-8): worth a second pass, not a check of every string of every event.
     try:
-        return to_json(_without_surrogates(value), inf_nan_mode="strings", bytes_mode="base64", by_alias=True)
+        text = to_json(_without_surrogates(value), inf_nan_mode="strings", bytes_mode="base64", by_alias=True)
     except (PydanticSerializationError, ValueError, RecursionError) as error:
         raise InvalidInput(f"not to be shown as JSON: {str(error)[:200]}") from error
+    return on_one_line(text)
+
+
+def on_one_line(json: bytes) -> bytes:
+    """The same JSON without the three characters that many readers of lines, not JSON, take for the end of one."""
+    if not json.isascii():  # a look at every byte is spared most texts
+        for raw, escaped in _LINE_ENDS:
+            if raw in json:
+                json = json.replace(raw, escaped)
+    return json
+
+
+#: U+2028, U+2029 and U+0085 in UTF-8; outside of its strings JSON has none of them.
+_LINE_ENDS = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\xc2\x85", b"\\u0085"))
 
 
 def parse_json(text: bytes) -> JsonValue:

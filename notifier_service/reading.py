@@ -39,6 +39,10 @@ class Reading:
         self._seq = opening.seq
         self._beside = [*(event for event in self._beside if event.type == "hello"), *self._state(opening)]
 
+    def greet(self) -> Event:
+        """Return ``hello``, for a transport that writes it apart from what follows; call it first."""
+        return self._beside.pop(0)
+
     def next(self) -> Sequence[Event]:
         """Return what to tell now, and take it as told; nothing when there is nothing."""
         if self._beside:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from .events import dump
+from .events import dump, on_one_line
 
 __all__ = ["shown_error", "shown_parameters", "shown_result"]
 
@@ -68,7 +68,7 @@ def _as_json(value: Any) -> bytes:
         if not _holds_iterator(value, [_LOOKED_AT]):
             text = to_json(value, inf_nan_mode="strings", bytes_mode="base64", by_alias=True, fallback=_printed)
             from_json(text)
-            return text
+            return on_one_line(text)
     except Exception:
         with suppress(Exception):
             text = dump(value)

@@ -242,9 +242,18 @@ def test_empty_data_is_an_object() -> None:
 
 
 def test_type_comes_first_and_the_event_is_one_line() -> None:
-    encoded = encode("note", {"text": "a\r\nb\u2028c", "n": 2**63 + 1}, id="e-1")
+    encoded = encode("note", {"text": "a\r\nb\u2028c\u2029d\x85é", "n": 2**63 + 1}, id="e-1")
 
-    assert encoded == '{"type":"note","id":"e-1","data":{"text":"a\\r\\nb\u2028c","n":9223372036854775809}}'.encode()
+    text = r"a\r\nb\u2028c\u2029d\u0085é"  # what str.splitlines takes for line ends too
+    assert encoded == f'{{"type":"note","id":"e-1","data":{{"text":"{text}","n":9223372036854775809}}}}'.encode()
+    assert len(encoded.decode().splitlines()) == 1
+
+
+@pytest.mark.parametrize("text", ["\\\u2028", "\\\\\x85", "\u2028" * 3, '"\u2029"', "\ud83d\u2028", "\u2027\u202a\x84"])
+def test_escaped_line_ends_read_as_they_were(text: str) -> None:
+    shown = text.replace("\ud83d", "\\ud83d")
+
+    assert json.loads(encode("note", {"text": text, text: 1}))["data"] == {"text": shown, shown: 1}
 
 
 @pytest.mark.parametrize(

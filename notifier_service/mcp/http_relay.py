@@ -499,7 +499,7 @@ class _Reply:
         """Tell a client that can hear it that its call still waits."""
         if self._takes_stream:
             stream = await self._opened()
-            await stream.write(b"".join(map(sse_event, beats)) or b": a person has not answered yet\n\n")
+            await stream.write(b"".join(map(sse_event, beats)) or b": a person has not answered yet\n")
             beats.clear()
 
     async def message(self, text: bytes, status: int = 200) -> web.StreamResponse:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import secrets
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from typing import Annotated, Any, Literal
 
 from aiohttp import web
@@ -33,7 +33,7 @@ from .boundary import Call, Query, as_error, checked
 from .origin import require_origin
 from .peer import ConnectionPeer
 from .sockets import Socket, on_socket
-from .sse import STREAM_HEADERS
+from .sse import STREAM_HEADERS, cursor_of
 
 __all__ = ["CHAT", "ChatQuery", "chat_socket", "chat_stream"]
 
@@ -43,6 +43,10 @@ _APPROVE = frozenset[Literal["view", "approve", "produce", "admin"]]({"approve"}
 
 #: A dropped chat comes back soon: unlike a stream of events it does not outlive a restart.
 _RETRY_MS = 1000
+
+#: An answer of which nothing has come for so long tells its place, so that who drops then does not ask again.
+_PLACE_SECONDS = 1.0
+_NOTHING_YET = b'{"type":"content","content":""}'
 
 #: The cursor of an answer that is no longer there: who comes back with it is told to stop.
 _GONE = "gone"
@@ -215,7 +219,7 @@ async def chat_stream(call: Call[ChatQuery, None]) -> web.StreamResponse:
     """One turn as SSE. A connection that drops does not end the answer: ``Last-Event-ID`` goes on in it."""
     request = call.request
     require_origin(request, call.settings)  # a GET that has the agent work
-    cursor = request.headers.get("Last-Event-ID") or call.query.last_event_id or None
+    cursor = cursor_of(request)
     if cursor == _GONE:
         return web.Response(status=204)
     chat = request.config_dict[CHAT]
@@ -280,21 +284,12 @@ async def _relay(
 ) -> None:
     """Send what the answer has and gets, until it is over, the token is, or the peer takes nothing."""
     settings, peer = call.settings, ConnectionPeer(call.request)
-    # The place before the first message has an id too: who drops before it came does not ask again.
-    head = b"retry: %d\nid: %s\n\n" % (_RETRY_MS, answer.log.id_of(reader.seq).encode())
     try:
         try:
             async with asyncio.timeout(call.caller.seconds_left):
-                while True:
-                    events: Sequence[Event] = ()
-                    if not head:
-                        events = await reader.next(timeout_seconds=settings.heartbeat_seconds)
-                        call.caller.require(_APPROVE, answer.session_id)
-                    frames = head or b"".join([_frame_of(event) for event in events]) or b": heartbeat\n\n"
-                    head = b""
+                async for frames in _frames(answer, reader, settings.heartbeat_seconds):
+                    call.caller.require(_APPROVE, answer.session_id)
                     await _written(response.write(frames), peer, settings.stalled_seconds)
-                    if reader.over:
-                        return
         except TimeoutError:
             frame = _frame(dump({"type": "error", "message": "The token has expired."}), None)
             await _written(response.write(frame), peer, settings.stalled_seconds)
@@ -306,6 +301,17 @@ async def _relay(
         peer.cut()
     except ConnectionError:
         pass  # the answer goes on, and waits for who comes back
+
+
+async def _frames(answer: Answer, reader: AnswerReader, heartbeat_seconds: float) -> AsyncIterator[bytes]:
+    """What the stream says, until the answer is over. No block without data: many clients parse the data of each."""
+    yield b"retry: %d\n" % _RETRY_MS  # the beginning of the first message's block
+    place = answer.log.id_of(reader.seq)
+    events = await reader.next(timeout_seconds=min(_PLACE_SECONDS, heartbeat_seconds))
+    yield b"".join(map(_frame_of, events)) or _frame(_NOTHING_YET, place)
+    while not reader.over:
+        events = await reader.next(timeout_seconds=heartbeat_seconds)
+        yield b"".join(map(_frame_of, events)) or b": heartbeat\n"
 
 
 async def _tell_end(call: Call[ChatQuery, None], error: NotifierError) -> EventSourceResponse:

@@ -407,7 +407,7 @@ async def _streamed(
 def _beat(token: Any, count: int) -> bytes:
     """A sign of life that keeps the client waiting; only to who gave no token a comment, which is none to most."""
     if not isinstance(token, str) and type(token) is not int:
-        return b": a person has not answered yet\n\n"
+        return b": a person has not answered yet\n"
     params = {"progressToken": token, "progress": -1 / count, "message": "waiting for a person"}
     return _event(dump({"jsonrpc": "2.0", "method": "notifications/progress", "params": params}))
 

@@ -21,7 +21,7 @@ from .boundary import Call, Query, as_error, reply
 from .connection import Form, StreamConnection
 from .peer import ConnectionPeer
 
-__all__ = ["STREAM_HEADERS", "StreamQuery", "health", "stream"]
+__all__ = ["STREAM_HEADERS", "StreamQuery", "cursor_of", "health", "stream"]
 
 STREAM_HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -33,6 +33,10 @@ STREAM_HEADERS = {
 }
 
 
+#: How polyfills of EventSource spell it in the query, small and without - and _.
+_CURSOR_NAMES = frozenset({"lasteventid", "evslasteventid"})
+
+
 class StreamQuery(Query):
     """``last_event_id`` resumes where a ``Last-Event-ID`` header cannot be set; ``named=1`` adds ``event:`` lines."""
 
@@ -41,7 +45,7 @@ class StreamQuery(Query):
 
 
 async def stream(call: Call[StreamQuery, None]) -> web.StreamResponse:
-    """Send ``retry`` and ``hello``, then the snapshot or what was missed, then live, until somebody ends it."""
+    """Send ``hello``, then the snapshot or what was missed, then live, until somebody ends it."""
     request, named = call.request, call.query.named in ("1", "true")
     response = EventSourceResponse(send_timeout=2 * call.settings.stalled_seconds + 5)
     response.headers.update(STREAM_HEADERS)
@@ -56,16 +60,27 @@ async def stream(call: Call[StreamQuery, None]) -> web.StreamResponse:
         return response
     try:
         viewer.permit(call.caller.seconds_left, still_may_view(call.caller, call.session_id))
-        # A browser repeats its URL when it reconnects, so the header is the newer of the two.
-        cursor = request.headers.get("Last-Event-ID") or call.query.last_event_id or None
-        reading = Reading(viewer, cursor)
-        # The first piece goes through aiohttp, and the head with it.
-        await response.write(b"retry: %d\n\n" % retry_ms(call.settings))
+        reading = Reading(viewer, cursor_of(request))
+        # The first piece goes through aiohttp, and the head with it. A block of its own for retry would have no data,
+        # and common clients hand the data of every block to JSON.parse.
+        hello = _frame(reading.greet(), named=named)
+        await response.write(b"retry: %d\n%b" % (retry_ms(call.settings), hello))
     except BaseException:
         viewer.leave()
         raise
     connection.begin(request, reading, _FORMS[named, response.headers.get("Transfer-Encoding") == "chunked"])
     return response
+
+
+def cursor_of(request: web.Request) -> str | None:
+    """Where a client that comes back goes on: its header, or what stands last in the query; None on a first connect."""
+    # A browser repeats its URL when it reconnects, so the header is the newer of the two; a polyfill appends to it.
+    in_query = [
+        value
+        for name, value in request.query.items()
+        if value and name.replace("-", "").replace("_", "").lower() in _CURSOR_NAMES
+    ]
+    return request.headers.get("Last-Event-ID") or (in_query[-1] if in_query else None)
 
 
 async def health(call: Call[Query, None]) -> web.Response:
@@ -138,7 +153,7 @@ async def _refuse(
 ) -> None:
     """End a stream that cannot begin. Never with a status: one other than 200 ends a browser's EventSource for good."""
     retry = retry_ms(settings)
-    await response.write(b"retry: %d\n\n" % retry + _frame(Event(0, "", "error", as_error(error)), named=named))
+    await response.write(b"retry: %d\n" % retry + _frame(Event(0, "", "error", as_error(error)), named=named))
     code: Any = "limit" if isinstance(error, LimitReached) else "shutdown"
     await _farewell(response, peer, Bye(code=code, reconnect=True, retry_ms=retry), 1.0, named=named)
 

@@ -340,7 +340,7 @@ async def test_client_without_a_token_hears_comments(wiring: HttpWiring) -> None
     await wiring.decide(approved=True)
 
     answered = await answer
-    assert answered.body.startswith(b": a person has not answered yet\n\n")
+    assert answered.body.startswith(b": a person has not answered yet\n")
     assert answered.text == "write ran with {}"
 
 

@@ -779,14 +779,14 @@ async def test_stream_that_dropped_before_its_first_message_has_a_place_all_the_
 ) -> None:
     dropped = await open_stream(site.port, f"{STREAM}?query=silence&session_id=a")
     await dropped.status()
-    head = [await dropped.reader.readline() for _ in range(3)]
+    head = [await dropped.reader.readline() for _ in range(4)]
     dropped.vanish()
     agent.go_on.set()
     cursor = head[1].decode().removeprefix("id: ").strip()
     async with streaming(http, site, "silence", session_id="a", at=cursor) as stream:
         frames = await stream.rest()
 
-    assert (head[0], head[2]) == (b"retry: 1000\n", b"\n")
+    assert (head[0], head[2], head[3]) == (b"retry: 1000\n", b'data: {"type":"content","content":""}\n', b"\n")
     assert data(frames) == [DONE]
     assert len(agent.turns) == 1
 
@@ -886,7 +886,7 @@ async def test_silent_answer_has_heartbeats_that_are_no_messages(agent: Scripted
         lines = [await stream.reader.readline() for _ in range(7)]
         agent.go_on.set()
 
-        assert lines[3:] == [b": heartbeat\n", b"\n"] * 2
+        assert lines[4:] == [b": heartbeat\n"] * 3  # no blank line: that would be a block without data
         assert await stream.events() == [DONE]
 
 

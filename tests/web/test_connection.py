@@ -204,9 +204,9 @@ async def test_body_is_in_chunks_under_http_1_1_and_plain_under_1_0(run: Run, qu
     bodies = [dechunked(new_body), old_body]
     for body in bodies:
         frames = body.split(b"\n\n")
-        assert re.fullmatch(rb"retry: \d+", frames[0])
+        assert frames[0].startswith(b"retry: ")
         assert frames[-1] == b""
-        for frame in frames[1:-1]:
+        for frame in frames[:-1]:
             fields = dict(line.split(b": ", 1) for line in frame.split(b"\n"))
             event = json.loads(fields[b"data"])
             if event["type"] != "hello":  # whose id is only where a stream goes on
@@ -497,7 +497,7 @@ async def test_connection_that_is_lost_before_it_is_taken_over_is_left_to_aiohtt
         _, body = await everything(reader)
         writer.close()
 
-        assert events_of(body) == []
+        assert [event["type"] for event in events_of(body)] == ["hello"]  # what goes out with the head
         assert broker.connections == 0
         assert broker.counters.disconnects == {"left": 1}
 
