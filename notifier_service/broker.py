@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, NamedTuple
+from zlib import crc32
 
 from .delivery import Delivery
 from .errors import BrokerClosed, LimitReached, NoBroker, RequestNotFound, SessionNotFound
-from .event_log import Event
+from .event_log import Event, base36, new_epoch
 from .events import EventData, PermissionRecord
 from .limits import Limits
 from .metrics import Counters
 from .permissions import AMBIGUOUS_SECONDS, Decision, PermissionRequest
 from .session import Peer, Session, Viewer, check_session_id, heartbeat
+from .shares import Shares
 
 __all__ = ["Broker", "BrokerStatistics", "process_broker", "set_process_broker"]
 
@@ -51,6 +53,15 @@ class Broker:
         self._sessions: dict[str, Session] = {}
         # Of sessions that ended: who answers without an id may not know that another one began.
         self._requests_left_at: dict[str, float] = {}
+        #: Those to which nobody had published when that was looked at last, the oldest first.
+        self._silent: dict[str, Session] = {}
+        self._places = Shares(
+            "max_sessions",
+            self.limits.max_sessions,
+            "{} sessions are open; no more are taken.",
+            each=self.limits.max_sessions_per_subject,
+        )
+        self._epoch = new_epoch()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -69,30 +80,82 @@ class Broker:
         """Live readers of the whole process."""
         return self.counters.connections
 
-    def open(self, session_id: str) -> Session:
-        """Return the session of this id, made on first use.
+    def open(self, session_id: str, *, opened_by: str | None = None, beside: Container[str] = ()) -> Session:
+        """Return the session of this id, made on first use; it counts against ``opened_by``.
 
-        Raises ``InvalidSessionId``, ``BrokerClosed``, or ``LimitReached`` when ``max_sessions`` are open.
+        When there are too many, an empty one gives way, but for those ``beside``. Raises ``InvalidSessionId``,
+        ``BrokerClosed``, or ``LimitReached`` when ``max_sessions`` are open, or as many as one may have.
         """
         session = self._sessions.get(session_id)
         if session is None:
             check_session_id(session_id)
             if self.closed:
                 raise BrokerClosed("The service is shutting down.")
-            if len(self._sessions) >= self.limits.max_sessions:
-                self._reached("max_sessions", f"{len(self._sessions)} sessions are open; no more are taken.")
-            session = Session(
-                session_id,
-                limits=self.limits,
-                counters=self.counters,
-                clock=self._clock,
-                delivery=self._delivery,
-                request_left_at=self._requests_left_at.pop(session_id, None),
-            )
-            self._sessions[session_id] = session
+            self._make_room(opened_by, beside)
+            session = self._new(session_id)
+            session.opened_by = opened_by
+            self._places.take(opened_by)
+            self._requests_left_at.pop(session_id, None)
+            self._sessions[session_id] = self._silent[session_id] = session
             self.counters.sessions_opened += 1
         self._arm()
         return session
+
+    def look(self, session_id: str) -> Session:
+        """Return the session of this id to be read from: one that nobody opened looks as it would, and is not kept.
+
+        Raises ``InvalidSessionId`` or ``BrokerClosed``.
+        """
+        session = self._sessions.get(session_id)
+        if session is None:
+            check_session_id(session_id)
+            if self.closed:
+                raise BrokerClosed("The service is shutting down.")
+            session = self._new(session_id)
+        return session
+
+    def _new(self, session_id: str) -> Session:
+        # Nobody loses anything with an empty log: all of them that an id has are one, with one epoch, as long as no
+        # log with events in it has ended.
+        epoch = base36(int(self._epoch, 36) ^ (crc32(session_id.encode()) & 0xFFFFF))
+        return Session(
+            session_id,
+            limits=self.limits,
+            counters=self.counters,
+            clock=self._clock,
+            delivery=self._delivery,
+            epoch=epoch,
+            request_left_at=self._requests_left_at.get(session_id),
+        )
+
+    def _make_room(self, opened_by: str | None, beside: Container[str]) -> None:
+        """Have empty sessions give way until there is a place, or raise ``LimitReached``."""
+        while True:
+            try:
+                self._places.check(opened_by)
+                return
+            except LimitReached as error:
+                if not self._one_gave_way(beside):
+                    self.counters.limits_reached[error.limit] += 1
+                    raise
+
+    def _one_gave_way(self, beside: Container[str]) -> bool:
+        for session_id, session in tuple(self._silent.items()):
+            if session.log.last_seq:
+                del self._silent[session_id]
+            elif session.is_empty and session_id not in beside:
+                self._drop(session)
+                return True
+        return False
+
+    def _drop(self, session: Session, *, for_good: bool = False) -> None:
+        """End a session. One that had events, or is ended ``for_good``, begins with another epoch the next time."""
+        del self._sessions[session.session_id]
+        self._silent.pop(session.session_id, None)
+        self._places.leave(session.opened_by)
+        if for_good or session.log.last_seq:
+            self._epoch = new_epoch()
+        session.close("session_closed")
 
     def get(self, session_id: str) -> Session:
         """Return an open session, or raise ``SessionNotFound`` or ``InvalidSessionId``."""
@@ -158,7 +221,7 @@ class Broker:
 
     def ask(self, session_id: str, **call: Any) -> PermissionRequest:
         """Ask whether a call may run, with the arguments of ``Session.ask``."""
-        request = self.open(session_id).ask(**call)
+        request = self.open(session_id, opened_by=call.get("asked_by")).ask(**call)
         if request.deadline is not None:
             self._arm(request.deadline)
         return request
@@ -170,7 +233,7 @@ class Broker:
             raise RequestNotFound("No permission request is pending in this session.")
         return session.decide(decision, decided_by=decided_by, via=via)
 
-    def join(self, session_id: str, transport: str, peer: Peer) -> Viewer:
+    def join(self, session_id: str, transport: str, peer: Peer, *, account: str | None = None) -> Viewer:
         """Let a live reader into a session.
 
         Raises ``LimitReached`` beyond ``max_connections`` or ``max_connections_per_session``, and what ``open`` does.
@@ -178,7 +241,7 @@ class Broker:
         if self.connections >= self.limits.max_connections:
             self._reached("max_connections", f"{self.connections} streams are open; no more are taken.")
         try:
-            return self.open(session_id).join(transport, peer)
+            return self.open(session_id, opened_by=account).join(transport, peer)
         except LimitReached as error:
             if error.limit == "max_connections_per_session":
                 self.counters.limits_reached[error.limit] += 1
@@ -187,8 +250,7 @@ class Broker:
     def end_session(self, session_id: str) -> None:
         """End a session: readers get ``bye``, what is pending is cancelled. Raises ``SessionNotFound``."""
         session = self.get(session_id)
-        del self._sessions[session_id]
-        session.close("session_closed")
+        self._drop(session, for_good=True)
         self._remember_requests_of(session)
 
     def sweep(self) -> float | None:
@@ -210,8 +272,7 @@ class Broker:
                         "a %s reader took nothing for %g s and is cut", viewer.transport, self.limits.stalled_seconds
                     )
             if session.expired:
-                del self._sessions[session.session_id]
-                session.close("session_closed")
+                self._drop(session)
                 self.counters.sessions_expired += 1
             deadline = session.desk.next_deadline
             if deadline is not None and (next_deadline is None or deadline < next_deadline):

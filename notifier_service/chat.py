@@ -326,7 +326,7 @@ class Chat:
         same query by the same caller gets the running answer: a connection that dropped before it heard of its place
         comes back so.
         """
-        session = self._broker.open(session_id)
+        session = self._broker.open(session_id, opened_by=asked_by)
         conversation = self._conversations.get(session)
         if conversation is None:
             conversation = self._conversations[session] = _Conversation(session.limits)
@@ -336,6 +336,7 @@ class Chat:
                 return running
             raise AnswerRunning("The agent is still answering in this session: wait, or cancel.")
         session.touch()
+        session.has_more = True  # what was said before
         answer = Answer(query, session_id, session.limits, asked_by=asked_by, remember=conversation.remember)
         turn = ChatTurn(
             query=query,

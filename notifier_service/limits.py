@@ -53,6 +53,9 @@ class Limits(BaseModel):
     max_connections: int = Field(default=10_000, ge=1, description="Live streams of the whole process.")
     max_connections_per_session: int = Field(default=100, ge=1, description="Live streams of one session.")
     max_sessions: int = Field(default=10_000, ge=1, description="Sessions open at once.")
+    max_sessions_per_subject: int | None = Field(
+        default=None, ge=1, description="Sessions that one subject has opened; without, as many as leave others room."
+    )
     max_pending_per_session: int = Field(
         default=100, ge=1, description="Permission requests pending in one session; more are denied."
     )

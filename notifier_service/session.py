@@ -250,6 +250,10 @@ class Session:
         self.counters = Counters() if counters is None else counters
         self.clock = clock
         self.created_at: datetime = utc_now()
+        #: Whose session it is, of the many that may be open.
+        self.opened_by: str | None = None
+        #: Set by who keeps something for this session beside its log.
+        self.has_more = False
         self.log = EventLog(
             capacity=limits.log_events,
             capacity_bytes=limits.log_bytes,
@@ -488,12 +492,16 @@ class Session:
     @property
     def expired(self) -> bool:
         """Whether nobody needs this session any more."""
-        return (
-            not self.viewer_count
-            and not self.desk.pending_count
-            and not self._working
-            and self.idle_seconds >= self.limits.session_idle_seconds
-        )
+        return not self._is_in_use and self.idle_seconds >= self.limits.session_idle_seconds
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing that anybody would miss: no event, nobody who reads, nothing that waits."""
+        return not self.log.last_seq and not self.has_more and not self._is_in_use
+
+    @property
+    def _is_in_use(self) -> bool:
+        return bool(self.viewer_count or self.desk.pending_count or self._working)
 
     def close(self, code: Literal["shutdown", "session_closed"]) -> None:
         """End the session: what is pending is cancelled, readers get the rest and ``bye``."""

@@ -120,7 +120,7 @@ def test_session_that_nobody_opened_is_not_found(clock: Clock) -> None:
 )
 def test_more_sessions_than_the_limit_are_not_opened(clock: Clock, use: Any) -> None:
     broker = still(clock, max_sessions=1)
-    broker.open("a")
+    broker.publish_nowait("a", "note")
     with pytest.raises(LimitReached, match=r"^1 sessions are open; no more are taken\.$") as caught:
         use(broker)
 

@@ -441,7 +441,7 @@ async def test_session_id_is_checked(broker: Broker, session_id: str) -> None:
 
 async def test_nothing_begins_when_the_broker_is_closed_or_full() -> None:
     full, closed = Broker(Limits(max_sessions=1)), Broker()
-    full.open("other")
+    full.publish_nowait("other", "note")
     closed.close()
 
     with pytest.raises(LimitReached):

@@ -1006,7 +1006,7 @@ def test_session_in_which_something_is_done_never_expires_and_its_idle_time_begi
 def test_reader_whose_token_expires_is_ended_then_and_not_before(
     session: Session, viewer: Viewer, clock: Clock
 ) -> None:
-    viewer.expire_in(5)
+    viewer.permit(5)
     clock.now += 4.9
     viewer.sweep(clock(), b"")
     before = viewer.ending
@@ -1019,8 +1019,8 @@ def test_reader_whose_token_expires_is_ended_then_and_not_before(
 
 
 def test_reader_with_a_newer_token_that_never_expires_stays(viewer: Viewer, clock: Clock) -> None:
-    viewer.expire_in(5)
-    viewer.expire_in(None)
+    viewer.permit(5)
+    viewer.permit(None)
     clock.now += 10
     viewer.sweep(clock(), b"")
 

@@ -28,6 +28,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "max_connections": 10_000,
         "max_connections_per_session": 100,
         "max_sessions": 10_000,
+        "max_sessions_per_subject": None,
         "max_pending_per_session": 100,
         "ask_from_risk": "medium",
         "one_request_at_a_time": False,

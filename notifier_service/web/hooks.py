@@ -128,7 +128,7 @@ async def _pre_tool_use(call: _HookCall, asked: AskedCall | None) -> dict[str, A
     """Before every call: what the policy lets run gets no opinion, for everything else the answer is a person's."""
     assert asked is not None
     try:
-        session = call.broker.open(call.session_id)
+        session = call.broker.open(call.session_id, opened_by=call.caller.name)
         joined = _calls(call).join(call.broker, session, "pre_tool_use", asked)
         verdict = session.judge(asked.tool_name, asked.risk_level)
         if verdict.effect == "allow" and asked.tool_name not in session.desk.allowed_tools:
@@ -174,7 +174,7 @@ async def _post_tool_use_failure(call: _HookCall, asked: AskedCall | None) -> di
 
 async def _stop(call: _HookCall, asked: AskedCall | None) -> dict[str, Any]:
     """The agent's turn is over: what it announced and told no end of (its own rules denied it) does not run."""
-    session = call.broker.open(call.session_id)
+    session = call.broker.open(call.session_id, opened_by=call.caller.name)
     for open_call in _calls(call).open_calls(session, call.body.agent_id):
         open_call.is_over = True
         open_call.tell("cancelled", reason="the agent's turn ended without a result")
@@ -200,7 +200,7 @@ def asked_by_agent(
     A low risk does not answer it: the agent knows why it asks. What a person allowed for the session does.
     Raises what ``Session.ask`` does.
     """
-    session = call.broker.open(call.session_id)
+    session = call.broker.open(call.session_id, opened_by=call.caller.name)
     joined = _calls(call).join(call.broker, session, channel, asked)
     if joined.request is None:
         joined.ask(
@@ -265,7 +265,7 @@ def _ended(call: _HookCall, asked: AskedCall | None, *, success: bool) -> None:
     """Tell what a call gave."""
     assert asked is not None
     body = call.body
-    session = call.broker.open(call.session_id)
+    session = call.broker.open(call.session_id, opened_by=call.caller.name)
     joined = _calls(call).finish(session, asked)
     if joined is None:
         joined = JoinedCall(call.broker, session, asked)

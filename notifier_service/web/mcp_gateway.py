@@ -73,7 +73,6 @@ GATEWAYS = web.AppKey("gateways", Gateways)
 async def gateway(call: Call[GatewayQuery, None]) -> web.StreamResponse:
     """Relay a request to the server of that name, and ask before one of its tools runs."""
     request, name = call.request, call.request.match_info["name"]
-    require_origin(request, call.settings)  # of a stream, too: the protocol demands it
     relay = request.config_dict[GATEWAYS].relay(name)
 
     def session_of(mcp_session: str | None) -> str:

@@ -70,7 +70,7 @@ async def ask(call: Call[WaitQuery, AskBody]) -> web.Response:
 
 async def list_pending(call: Call[Query, None]) -> web.Response:
     """All pending requests, oldest first; a mere producer sees those it asked itself."""
-    pending = call.broker.open(call.session_id).desk.pending
+    pending = call.broker.look(call.session_id).desk.pending
     return reply([request.record for request in pending if _is_for(call, request)])
 
 
@@ -122,7 +122,7 @@ def _ask(call: Call[WaitQuery, AskBody]) -> PermissionRequest:
 
 
 def _found(call: Call[WaitQuery, None] | Call[Query, None], *, to_cancel: bool = False) -> PermissionRequest:
-    request = call.broker.open(call.session_id).desk.find(call.request.match_info["request_id"])
+    request = call.broker.look(call.session_id).desk.find(call.request.match_info["request_id"])
     if not _is_for(call, request, to_cancel=to_cancel):
         raise RequestNotFound("This session has no permission request of that id.")
     return request

@@ -69,6 +69,8 @@ async def clear_result(call: Call[Query, None]) -> web.Response:
 
 async def long_poll(call: Call[LongPollQuery, None]) -> web.Response:
     """The events behind a cursor, and the state; held until there is one or the time is over."""
+    if call.query.timeout:  # what comes while it is held is kept for it
+        call.broker.open(call.session_id, opened_by=call.caller.name)
     session = _polled(call)
     log = session.log
     gap: Gap | None = None
@@ -101,7 +103,7 @@ async def _held(call: Call[LongPollQuery, None], log: EventLog, seq: int) -> Seq
 
 
 def _polled(call: Call[Any, None]) -> Session:
-    session = call.broker.open(call.session_id)
+    session = call.broker.look(call.session_id)
     session.touch()
     return session
 

@@ -89,7 +89,7 @@ async def _publish_all(call: Call[Query, None], body: Any) -> list[str]:
     broker = call.broker
     if not isinstance(body, list):
         session_id, event_type, data, data_json = _ready(call, _checked(_ONE, body))
-        session = broker.open(session_id)
+        session = broker.open(session_id, opened_by=call.caller.name)
         ids = [broker.publish_to(session, event_type, data, data_json=data_json).id]
         if broker.must_breathe(session):
             await _breathe(broker, session)
@@ -99,7 +99,8 @@ async def _publish_all(call: Call[Query, None], body: Any) -> list[str]:
     # Whatever could refuse an event later refuses all of them now.
     events: list[PublishedEvent] = _checked(_MANY, body)
     ready = [_ready(call, event, number) for number, event in enumerate(events)]
-    sessions = {session_id: broker.open(session_id) for session_id in dict.fromkeys([event[0] for event in ready])}
+    named = dict.fromkeys([event[0] for event in ready])
+    sessions = {name: broker.open(name, opened_by=call.caller.name, beside=named) for name in named}
     ids = []
     for session_id, event_type, data, data_json in ready:
         session = sessions[session_id]
@@ -127,7 +128,7 @@ async def _publish_stream(call: Call[Query, None]) -> web.Response:
             still_allowed(call.request)
             for at_line, line in lines:  # noqa: B007  # told when a line fails
                 session_id, event_type, data, data_json = _ready(call, _checked(_ONE, parse_json(line)))
-                session = broker.open(session_id)
+                session = broker.open(session_id, opened_by=call.caller.name)
                 last_event_ids[session_id] = broker.publish_to(session, event_type, data, data_json=data_json).id
                 count += 1
                 if broker.must_breathe(session):

@@ -319,7 +319,7 @@ async def _ask_human(call: _PromptCall, message: _Message, arguments: Mapping[st
             raise invalid(error, "") from None
         question = AskedCall.of("ask_human", given.model_dump(exclude_none=True), "low")
         # Joined with nothing: an answer to a question must never be taken for the permission to run a tool.
-        joined = JoinedCall(call.broker, call.broker.open(call.session_id), question)
+        joined = JoinedCall(call.broker, call.broker.open(call.session_id, opened_by=call.caller.name), question)
         joined.ask(
             by_policy=False,
             risk_reasons=("the agent asks a question; nothing runs",),

@@ -14,6 +14,7 @@ from ..session import check_session_id
 from . import chat, hooks, mcp_gateway, ops, permissions, polling, produce, prompt_tool, sse, tickets, websocket
 from .auth import Caller, Right
 from .boundary import AUTH, BROKER, SETTINGS, STANDING, Call, Query, checked, read_json, read_query
+from .origin import require_origin
 
 __all__ = ["ROUTES", "Route", "add_routes"]
 
@@ -176,11 +177,15 @@ def add_routes(app: web.Application, prefix: str) -> None:
 def _endpoint(route: Route, app: web.Application) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """Wrap a handler: who calls, what they say, whether they may. In this order: token, ids, query, body, right."""
     broker, settings, auth = app[BROKER], app[SETTINGS], app[AUTH]
+    # A socket asks itself. What needs no right tells every page the same.
+    is_read = route.method == "GET" and bool(route.rights) and not route.is_socket
     is_optional = not any(field.is_required() for field in route.query.model_fields.values())
     nothing_asked = route.query() if is_optional else None
 
     async def endpoint(request: web.Request) -> web.StreamResponse:
         caller = _NOBODY
+        if is_read:
+            require_origin(request, settings)  # of what changes something, the middleware has asked
         if route.rights and not route.is_socket:
             caller = auth.caller_of(request, token_in_query=route.is_stream)
         session_id = request.match_info.get("session_id")

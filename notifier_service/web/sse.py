@@ -85,7 +85,7 @@ def cursor_of(request: web.Request) -> str | None:
 
 async def health(call: Call[Query, None]) -> web.Response:
     """How a session and its readers are."""
-    session = call.broker.open(call.session_id)
+    session = call.broker.look(call.session_id)
     log = session.log.statistics()
     return reply(
         SessionHealth(

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from notifier_service import Broker, Settings
 
-from .conftest import API, MakeClient, WriteTokens, error_of
+from .conftest import API, Client, MakeClient, WriteTokens, error_of
 
 APP = "https://app.example"
 EVENTS = f"{API}/events/s1"
@@ -57,15 +57,52 @@ async def test_browser_that_names_no_origin_tells_whether_the_page_is_another_si
     assert len(broker.sessions) == (status == 201)
 
 
-async def test_page_of_another_site_may_ask_for_what_changes_nothing_and_cannot_read_it(
-    make_client: MakeClient,
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "no-cors"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+    ],
+)
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"{API}/sse/events/s1", f"{API}/long-poll/s1", "/api/long-poll/s1", f"{API}/polling/session-info/s1",
+        f"{API}/sse/health/s1", f"{API}/permissions/s1", f"{API}/sessions", "/agent_chat_stream?query=x",
+    ],
+)  # fmt: skip
+async def test_page_of_another_site_reads_nothing_and_costs_nothing(
+    client: Client, broker: Broker, path: str, headers: dict[str, str]
 ) -> None:
-    client = await make_client()
+    assert await error_of(await client.get(path, headers=headers)) == (403, "forbidden")
+    assert (broker.sessions, broker.connections) == ((), 0)
 
-    response = await client.get(f"{API}/sse/health/s1", headers={"Sec-Fetch-Site": "cross-site"})
 
-    assert response.status == 200
-    assert "Access-Control-Allow-Origin" not in response.headers
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate"},
+        {"Sec-Fetch-Site": "cross-site", "Origin": "https://app.example"},
+    ],
+)
+async def test_own_page_an_allowed_one_a_program_and_an_address_bar_read(
+    make_client: MakeClient, headers: dict[str, str]
+) -> None:
+    client = await make_client(allowed_origins="https://app.example")
+
+    assert (await client.get(f"{API}/polling/session-info/s1", headers=headers)).status == 200
+
+
+@pytest.mark.parametrize("path", ["/agent_backend/", "/healthz/live", "/healthz/ready"])
+async def test_link_on_another_page_leads_to_the_console_and_health_is_told_to_all(client: Client, path: str) -> None:
+    headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+
+    assert (await client.get(path, headers=headers)).status == 200
 
 
 @pytest.mark.parametrize(

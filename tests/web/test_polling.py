@@ -37,7 +37,7 @@ async def test_state_of_a_session_that_nobody_published_to_is_empty(client: Clie
         "permission_requests": [],
         "tool_result": None,
         "running": [],
-        "last_event_id": broker.get("s1").log.last_event_id,
+        "last_event_id": broker.open("s1").log.last_event_id,
         "viewers": 0,
     }
 
