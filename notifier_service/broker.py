@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 from .delivery import Delivery
-from .errors import BrokerClosed, LimitReached, NoBroker, RequestNotFound, SessionNotFound
+from .errors import BrokerClosed, LimitReached, NoBroker, SessionNotFound
 from .event_log import Event, base36, new_epoch
 from .events import EventData, PermissionRecord
 from .limits import Limits
 from .metrics import Counters
-from .permissions import AMBIGUOUS_SECONDS, Decision, PermissionRequest
+from .permissions import AMBIGUOUS_SECONDS, Decision, PermissionRequest, new_instance
 from .session import Peer, Session, Viewer, check_session_id, heartbeat
 from .shares import Shares
 
@@ -50,6 +50,7 @@ class Broker:
         self.counters = Counters()
         self.closed = False
         self._clock = clock
+        self._instance = new_instance()
         self._sessions: dict[str, Session] = {}
         # Of sessions that ended: who answers without an id may not know that another one began.
         self._requests_left_at: dict[str, float] = {}
@@ -126,6 +127,7 @@ class Broker:
             delivery=self._delivery,
             epoch=epoch,
             request_left_at=self._requests_left_at.get(session_id),
+            instance=self._instance,
         )
 
     def _make_room(self, opened_by: str | None, beside: Container[str]) -> None:
@@ -228,10 +230,7 @@ class Broker:
 
     def decide(self, session_id: str, decision: Decision, *, decided_by: str, via: str = "program") -> PermissionRecord:
         """Settle a permission request, as ``PermissionDesk.decide`` does; a session that nobody opened has none."""
-        session = self._sessions.get(check_session_id(session_id))
-        if session is None:
-            raise RequestNotFound("No permission request is pending in this session.")
-        return session.decide(decision, decided_by=decided_by, via=via)
+        return self.look(session_id).decide(decision, decided_by=decided_by, via=via)
 
     def join(self, session_id: str, transport: str, peer: Peer, *, account: str | None = None) -> Viewer:
         """Let a live reader into a session.

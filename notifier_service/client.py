@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import random
+import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
@@ -14,17 +16,23 @@ from urllib.parse import quote
 
 import aiohttp
 
-from .errors import ServiceRefused, ServiceUnavailable
+from .errors import NotifierError, ServiceRefused, ServiceRestarted, ServiceUnavailable
 
 __all__ = ["DEFAULT_URL", "Client"]
 
 DEFAULT_URL = "http://127.0.0.1:8000/agent_backend"
 
 _FIRST_BACKOFF_SECONDS = 0.5
+#: Most that is away is back within a minute: until then it is tried every 2 to 3 s.
+_FIRST_MINUTE_SECONDS = 60.0
+_EARLY_BACKOFF_SECONDS = 3.0
 _MAX_BACKOFF_SECONDS = 30.0
 _MAX_PROBE_SECONDS = 2 * 60 * 60.0
 #: What an answer may take beyond the time that it is held.
 _ANSWER_SECONDS = 10.0
+#: How long one answer is held: proxies cut after 50 to 60 s of silence.
+_HOLD_SECONDS = 25.0
+_FAREWELL_SECONDS = 2.0
 
 _T = TypeVar("_T")
 #: An event, and the cursor of whoever has seen it.
@@ -40,6 +48,10 @@ class Client:
     ``events`` leaves a stream in which nothing comes for ``silence_seconds`` before its ``hello`` (two default
     heartbeats), or for 2.5 heartbeats after it, and goes on over long-polls that are held for ``poll_seconds`` (60 at
     most). The stream is tried again after ``probe_seconds``, each time twice as late, and after every lost connection.
+
+    Whoever waits for a decision waits through what is between: an answer is held for 25 s at most and asked for again,
+    also when it got lost, and for ``away_seconds`` while the service is away. What a lost connection left open is sent
+    once more under the same ``Idempotency-Key``, so that nothing is asked or published twice.
     """
 
     def __init__(
@@ -50,21 +62,29 @@ class Client:
         silence_seconds: float = 30,
         poll_seconds: float = 25,
         probe_seconds: float = 600,
+        away_seconds: float = 20,
     ) -> None:
         self.url = url.rstrip("/")
         self._silence_seconds = silence_seconds
         self._poll_seconds = poll_seconds
         self._probe_seconds = probe_seconds
+        self._away_seconds = away_seconds
+        self._withdrawals: set[asyncio.Task[None]] = set()
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._http = aiohttp.ClientSession(headers=self._headers, timeout=aiohttp.ClientTimeout(total=None, connect=10))
+        self._http = self._new_session()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self._withdrawals:
+            await asyncio.wait(self._withdrawals, timeout=_FAREWELL_SECONDS)
+            for task in self._withdrawals:
+                task.cancel()
+            await asyncio.gather(*self._withdrawals, return_exceptions=True)
         if self._http is not None:
             await self._http.close()
             self._http = None
@@ -83,7 +103,7 @@ class Client:
         that it is back. Over long-poll there is no ``bye``. Ends after a ``bye`` that tells not to come back. Raises
         ``ServiceRefused`` for an answer that another try would not change.
         """
-        cursor, backoff, streaming = after, _FIRST_BACKOFF_SECONDS, True
+        cursor, backoff, streaming = after, _Backoff(), True
         probe_seconds, next_probe_seconds = 0.0, self._probe_seconds
         while True:
             pause: float | None = None
@@ -96,7 +116,7 @@ class Client:
                     async for place, event in steps:
                         cursor = place
                         if "id" in event or event["type"] == "heartbeat":
-                            backoff = _FIRST_BACKOFF_SECONDS  # what only greets and falls silent has proven nothing
+                            backoff.reset()  # what only greets and falls silent has proven nothing
                         yield event
                         if event["type"] == "bye":
                             if not event["data"]["reconnect"]:
@@ -119,17 +139,22 @@ class Client:
             if on_lost is not None:
                 on_lost(reason)
             if pause is None:
-                pause = retry_after + random.uniform(backoff / 2, backoff)
-                backoff = min(_MAX_BACKOFF_SECONDS, backoff * 2)
+                pause = retry_after + backoff.next()
             await asyncio.sleep(pause)
 
     async def session_info(self, session_id: str) -> dict[str, Any]:
         """Return the present state of a session, and how many watch it."""
-        return await self._record("GET", _session_info(session_id))
+        return await self._record("GET", _session_info(session_id), is_safe=True)
 
     async def decide(self, session_id: str, decision: Mapping[str, Any]) -> dict[str, Any]:
         """Answer a permission request with the body of contract section 4; return its record."""
-        return await self._record("POST", f"/api/sse/permission-response/{_quoted(session_id)}", body=dict(decision))
+        return await self._record(
+            "POST",
+            f"/api/sse/permission-response/{_quoted(session_id)}",
+            body=dict(decision),
+            # Without an id it is for whichever waits then: the same again might approve another one.
+            is_safe=decision.get("request_id") is not None,
+        )
 
     async def ask(
         self,
@@ -139,49 +164,89 @@ class Client:
         *,
         wait_seconds: float = 0,
         idempotency_key: str | None = None,
+        on_waiting: Callable[[dict[str, Any]], None] | None = None,
         **more: Any,
     ) -> dict[str, Any]:
-        """Ask for permission and return the record, held until it is decided for at most ``wait_seconds``.
+        """Ask for permission and return the record, waiting until it is decided for at most ``wait_seconds``.
 
         ``more`` are the optional fields: ``risk_level``, ``tool_call_id``, ``timeout_seconds``, ``description``,
-        ``server``, ``definition_sha256``. A dropped connection cancels the request, unless an ``idempotency_key`` lets
-        the same call join it again.
+        ``server``, ``definition_sha256``. ``wait_seconds=math.inf`` waits until the request is settled; ``on_waiting``
+        is called with the record that is waited for. A service that is restarted meanwhile is asked again under the
+        same key, as long as the person would have had time, and ``on_waiting`` is called again.
+
+        Cancelled, it withdraws the request, unless an ``idempotency_key`` was given, with which the same call joins it
+        again. Raises ``ServiceRestarted`` when the service was restarted and there is no time left to ask again, and
+        ``ServiceUnavailable`` when it stays away.
         """
-        return await self._record(
-            "POST",
-            f"/api/permissions/{_quoted(session_id)}",
-            body={"tool_name": tool_name, "parameters": dict(parameters), **more},
-            query={"wait": str(wait_seconds)} if wait_seconds else {},
-            headers={} if idempotency_key is None else {"Idempotency-Key": idempotency_key},
-        )
+        key = secrets.token_urlsafe(16) if idempotency_key is None else idempotency_key
+        path, body = f"/api/permissions/{_quoted(session_id)}", {"tool_name": tool_name, "parameters": dict(parameters)}
+
+        async def post() -> dict[str, Any]:
+            return await self._record("POST", path, body=body | more, headers={"Idempotency-Key": key}, is_safe=True)
+
+        async def post_patiently() -> dict[str, Any]:
+            try:
+                return await post()
+            except ServiceRefused as error:
+                if not wait_seconds or error.status < 500:
+                    raise
+            return await self._patiently(post)  # a proxy may have lost the answer only
+
+        posted = asyncio.ensure_future(post_patiently())
+        try:
+            record = await asyncio.shield(posted)
+            if wait_seconds:
+                record = await self._settled(session_id, record, post, wait_seconds, on_waiting)
+        except asyncio.CancelledError:
+            if idempotency_key is None:
+                self._withdraw(session_id, posted)
+            else:
+                posted.cancel()
+            raise
+        return record
 
     async def request(self, session_id: str, request_id: str, *, wait_seconds: float = 0) -> dict[str, Any]:
-        """Return a permission request's record, held until it is decided for at most ``wait_seconds``."""
-        return await self._record(
-            "GET",
-            f"/api/permissions/{_quoted(session_id)}/{_quoted(request_id)}",
-            query={"wait": str(wait_seconds)} if wait_seconds else {},
-        )
+        """Return a permission request's record, waiting until it is decided for at most ``wait_seconds``.
+
+        Raises ``ServiceRestarted`` when it was asked before the service was restarted.
+        """
+        path = f"/api/permissions/{_quoted(session_id)}/{_quoted(request_id)}"
+        if not wait_seconds:
+            return await self._record("GET", path, is_safe=True)
+        until = time.monotonic() + wait_seconds
+        while True:
+            hold_seconds = max(0.0, min(_HOLD_SECONDS, until - time.monotonic()))
+
+            async def held(seconds: float = hold_seconds) -> dict[str, Any]:
+                async with asyncio.timeout(seconds + _ANSWER_SECONDS):
+                    return await self._record("GET", path, query={"wait": f"{seconds:.3f}"})
+
+            record = await self._patiently(held)
+            if record.get("status") != "pending" or time.monotonic() >= until:
+                return record
 
     async def cancel(self, session_id: str, request_id: str) -> dict[str, Any]:
         """Withdraw a permission request."""
-        return await self._record("DELETE", f"/api/permissions/{_quoted(session_id)}/{_quoted(request_id)}")
+        path = f"/api/permissions/{_quoted(session_id)}/{_quoted(request_id)}"
+        return await self._record("DELETE", path, is_safe=True)
 
     async def pending(self, session_id: str) -> list[dict[str, Any]]:
         """Return the pending permission requests, oldest first."""
-        pending: list[dict[str, Any]] = await self._call("GET", f"/api/permissions/{_quoted(session_id)}")
+        path = f"/api/permissions/{_quoted(session_id)}"
+        pending: list[dict[str, Any]] = await self._call("GET", path, is_safe=True)
         return pending
 
     async def publish(self, session_id: str, events: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> list[str]:
         """Publish one event ``{type, data}`` or several, and return their ids."""
         body: Any = dict(events) if isinstance(events, Mapping) else [dict(event) for event in events]
-        answer = await self._call("POST", f"/api/events/{_quoted(session_id)}", body=body)
+        path, headers = f"/api/events/{_quoted(session_id)}", {"Idempotency-Key": secrets.token_urlsafe(16)}
+        answer = await self._call("POST", path, body=body, headers=headers, is_safe=True)
         ids: list[str] = answer["ids"]
         return ids
 
     async def health(self, session_id: str) -> dict[str, Any]:
         """Return how a session and its readers are."""
-        return await self._record("GET", f"/api/sse/health/{_quoted(session_id)}")
+        return await self._record("GET", f"/api/sse/health/{_quoted(session_id)}", is_safe=True)
 
     async def end_session(self, session_id: str) -> dict[str, Any]:
         """End a session."""
@@ -299,15 +364,101 @@ class Client:
         body: Any = None,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        is_safe: bool = False,
     ) -> Any:
+        """The data of an answer. What ``is_safe`` to do twice is sent once more when its connection is lost."""
+        how: dict[str, Any] = {"json": body, "params": query or {}, "headers": headers or {}}
         try:
-            async with self._session.request(
-                method, self.url + path, json=body, params=query or {}, headers=headers or {}
-            ) as response:
-                await _refused(response)
-                return await _data(response)
+            try:
+                return await self._sent(self._session, method, path, how)
+            except aiohttp.ClientConnectorError:
+                raise  # nobody listens
+            except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):
+                # After a sleep the service may have given up connections that this end still thinks good.
+                if not is_safe:
+                    raise
+            async with self._new_session() as fresh:
+                return await self._sent(fresh, method, path, how)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ServiceUnavailable(f"The service at {self.url} does not answer: {error}") from error
+
+    async def _sent(self, session: aiohttp.ClientSession, method: str, path: str, how: Mapping[str, Any]) -> Any:
+        async with session.request(method, self.url + path, **how) as response:
+            await _refused(response)
+            return await _data(response)
+
+    async def _settled(
+        self,
+        session_id: str,
+        record: dict[str, Any],
+        post: Callable[[], Awaitable[dict[str, Any]]],
+        wait_seconds: float,
+        on_waiting: Callable[[dict[str, Any]], None] | None,
+    ) -> dict[str, Any]:
+        """The record when it is settled, or when the time is over; asked anew after a restart."""
+        began = time.monotonic()
+
+        async def post_anew() -> dict[str, Any]:
+            record = await post()
+            if record.get("code") == "shutdown":  # it goes, and still knows the key
+                raise ServiceUnavailable(f"The service at {self.url} is shutting down.")
+            return record
+
+        while record["status"] == "pending":
+            if on_waiting is not None:
+                on_waiting(record)
+            left = wait_seconds - (time.monotonic() - began)
+            person_seconds = record["timeout_seconds"] or math.inf
+            try:
+                record = await self.request(session_id, record["request_id"], wait_seconds=max(0.0, left))
+                if record["status"] == "pending":
+                    break
+            except ServiceRestarted:
+                if time.monotonic() - began >= min(wait_seconds, person_seconds):
+                    raise
+            else:
+                if record.get("code") != "shutdown" or time.monotonic() - began >= min(wait_seconds, person_seconds):
+                    break
+            record = await self._patiently(post_anew)
+        return record
+
+    async def _patiently(self, call: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+        """Call again while the service is away, for so long after the first call that failed."""
+        backoff = _Backoff()
+        gone_at: float | None = None
+        while True:
+            retry_after = 0.0
+            try:
+                return await call()
+            except ServiceRefused as error:
+                if error.status not in (408, 429) and error.status < 500:
+                    raise
+                away: NotifierError = error
+                retry_after = error.retry_after_seconds
+            except TimeoutError:
+                away = ServiceUnavailable(f"The service at {self.url} does not answer in time.")
+            except ServiceUnavailable as error:
+                away = error
+            gone_at = time.monotonic() if gone_at is None else gone_at
+            pause = retry_after + backoff.next()
+            if time.monotonic() + pause > gone_at + self._away_seconds:
+                raise away
+            await asyncio.sleep(pause)
+
+    def _withdraw(self, session_id: str, posted: asyncio.Future[dict[str, Any]]) -> None:
+        """Take back what was asked, or is being asked, beside whatever else happens."""
+
+        async def withdraw() -> None:
+            with suppress(NotifierError, TimeoutError):
+                async with asyncio.timeout(_ANSWER_SECONDS):
+                    await self.cancel(session_id, (await posted)["request_id"])
+
+        task = asyncio.create_task(withdraw())
+        self._withdrawals.add(task)
+        task.add_done_callback(self._withdrawals.discard)
+
+    def _new_session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(headers=self._headers, timeout=aiohttp.ClientTimeout(total=None, connect=10))
 
     @property
     def _session(self) -> aiohttp.ClientSession:
@@ -326,6 +477,25 @@ class _Busy(aiohttp.ClientError):
     def __init__(self, status: int, retry_after: float) -> None:
         super().__init__(f"the service answers {status}")
         self.retry_after = retry_after
+
+
+class _Backoff:
+    """How long to wait after failures in a row: every 2 to 3 s in the first minute, then ever more seldom."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self._seconds = _FIRST_BACKOFF_SECONDS
+        self._failed_at: float | None = None
+
+    def next(self) -> float:
+        now = time.monotonic()
+        self._failed_at = now if self._failed_at is None else self._failed_at
+        pause = random.uniform(self._seconds * 2 / 3, self._seconds)
+        is_early = now - self._failed_at < _FIRST_MINUTE_SECONDS
+        self._seconds = min(_EARLY_BACKOFF_SECONDS if is_early else _MAX_BACKOFF_SECONDS, self._seconds * 2)
+        return pause
 
 
 class _Frames:
@@ -373,9 +543,13 @@ def _session_info(session_id: str) -> str:
 
 def _not_busy(response: aiohttp.ClientResponse) -> None:
     if response.status == 429 or response.status >= 500:
-        wait = response.headers.get("Retry-After", "")
-        # A date instead of seconds is legal, and nobody here sends one.
-        raise _Busy(response.status, float(wait) if wait.isascii() and wait.isdigit() and len(wait) < 6 else 0)
+        raise _Busy(response.status, _retry_after(response))
+
+
+def _retry_after(response: aiohttp.ClientResponse) -> float:
+    wait = response.headers.get("Retry-After", "")
+    # A date instead of seconds is legal, and nobody here sends one.
+    return float(wait) if wait.isascii() and wait.isdigit() and len(wait) < 6 else 0.0
 
 
 async def _data(response: aiohttp.ClientResponse) -> Any:
@@ -400,7 +574,10 @@ async def _refused(response: aiohttp.ClientResponse) -> None:
         code, message = str(error.pop("code")), str(error.pop("message"))
     except (aiohttp.ContentTypeError, ValueError, KeyError, TypeError):
         raise _of_another(response) from None
-    raise ServiceRefused(response.status, code, message, **error)
+    kind = ServiceRestarted if code == "request_not_found" and error.get("restarted") is True else ServiceRefused
+    refused = kind(response.status, code, message, **error)
+    refused.retry_after_seconds = _retry_after(response)
+    raise refused
 
 
 def _quoted(text: str) -> str:

@@ -30,6 +30,7 @@
     ├── ToolDenied                tool_denied          what an agent gets instead of a result
     ├── ServiceUnavailable        service_unavailable  the client cannot reach the service
     └── ServiceRefused            (as the service says) the service answered with an error
+        └── ServiceRestarted      (as the service says) it was restarted while a person thought
 
 ``code`` is the stable word that travels on the wire (contract section 9); a class may be renamed,
 a code may not. The core raises; only ``web/boundary.py`` knows which HTTP status a class becomes.
@@ -65,6 +66,7 @@ __all__ = [
     "RequestExpired",
     "RequestNotFound",
     "ServiceRefused",
+    "ServiceRestarted",
     "ServiceUnavailable",
     "SessionClosed",
     "SessionNotFound",
@@ -296,3 +298,9 @@ class ServiceRefused(NotifierError):
         super().__init__(message, **details)
         self.status = status
         self.code = code  # type: ignore[misc]  # each answer brings its own
+        #: How long the service wants to be left alone, if it says so.
+        self.retry_after_seconds = 0.0
+
+
+class ServiceRestarted(ServiceRefused):
+    """The service was restarted while a person thought: it knows nothing of the request, and nothing was run for it."""

@@ -51,6 +51,8 @@ Status = Literal["executing", "waiting_permission", "completed", "failed", "deni
 RequestStatus = Literal["pending", "approved", "rejected", "expired", "cancelled"]
 DecisionKind = Literal["approve", "edit", "reject", "respond"]
 Scope = Literal["once", "session", "always"]
+#: Why the service itself cancelled a request: it stopped, or the session was ended.
+CancelCode = Literal["shutdown", "session_closed"]
 
 
 def utc_now() -> datetime:
@@ -143,6 +145,7 @@ class PermissionRecord(EventData):
     telling which ones were asked; ``action_sha256`` is over these, the tool, its server and the session. ``approved``,
     ``decision`` and the rest are null while it is pending.
     ``server`` is the MCP server that has the tool, ``definition_sha256`` a hash of how that server defines it.
+    ``code`` is there where the service itself cancelled it.
     """
 
     request_id: str
@@ -173,6 +176,7 @@ class PermissionRecord(EventData):
     scope: Scope | None = None
     decided_by: str | None = None
     decided_at: Timestamp | None = None
+    code: CancelCode | None = _absent()
 
 
 class PermissionCleared(EventData):

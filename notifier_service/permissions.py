@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import secrets
 import time
 from collections import OrderedDict
@@ -33,6 +34,7 @@ from .errors import (
     TooLarge,
 )
 from .events import (
+    CancelCode,
     DecisionKind,
     EventData,
     PermissionCleared,
@@ -46,13 +48,23 @@ from .limits import MAX_TIMEOUT_SECONDS, Limits, RiskLevel
 from .parameters import action_sha256, canonical_json, jsonable, parameters_sha256
 from .policy import Verdict
 
-__all__ = ["ALL_DECISIONS", "ALL_SCOPES", "AMBIGUOUS_SECONDS", "Decision", "PermissionDesk", "PermissionRequest"]
+__all__ = [
+    "ALL_DECISIONS",
+    "ALL_SCOPES",
+    "AMBIGUOUS_SECONDS",
+    "Decision",
+    "PermissionDesk",
+    "PermissionRequest",
+    "new_instance",
+]
 
 ALL_DECISIONS: tuple[DecisionKind, ...] = ("approve", "edit", "reject", "respond")
 ALL_SCOPES: tuple[Scope, ...] = ("once", "session")
 _MAX_REASON = 10_000
 #: So long after a request left the screen an answer that names none may be meant for it: people take that to react.
 AMBIGUOUS_SECONDS = 1.5
+#: As every run of the service has made them.
+_REQUEST_ID = re.compile(r"pr_[A-Za-z0-9_-]{32}")
 #: What an event says around its data.
 _EVENT_ENVELOPE_BYTES = 256
 
@@ -60,6 +72,11 @@ _log = logging.getLogger("notifier_service.permissions")
 
 Publish = Callable[[str, EventData], object]
 Judge = Callable[[str, Mapping[str, Any], RiskLevel], Verdict]
+
+
+def new_instance() -> str:
+    """A name for this run of the service, with which the ids of its requests begin."""
+    return secrets.token_hex(4)
 
 
 class Decision(EventData):
@@ -145,7 +162,8 @@ class PermissionDesk:
 
     ``publish`` appends an event to the session's log, ``judge`` asks the policy about an edited call,
     ``count_viewers`` tells how many people could see a request, ``count`` hears how each one ended. ``clock`` is in
-    seconds, monotonic. The log gets one line for each that ended.
+    seconds, monotonic. The log gets one line for each that ended. ``instance`` names this run of the service: the ids
+    of its requests begin so, and an id that does not was given before a restart.
     """
 
     def __init__(
@@ -159,11 +177,13 @@ class PermissionDesk:
         count: Callable[[str], object] = lambda status: None,
         clock: Callable[[], float] = time.monotonic,
         left_at: float | None = None,
+        instance: str | None = None,
     ) -> None:
         self.session_id = session_id
         self.limits = limits
         #: When the last request that people saw left the pending set, on the desk's clock.
         self.left_at = left_at
+        self._id_start = "pr_" + (new_instance() if instance is None else instance)
         #: Tools that a person allowed for the whole session.
         self.allowed_tools: set[str] = set()
         self.closed = False
@@ -211,7 +231,7 @@ class PermissionDesk:
         for shelf in (self._pending, self._queued, self._settled):
             if request_id in shelf:
                 return shelf[request_id]
-        raise RequestNotFound("This session has no permission request of that id.")
+        raise self._not_found(request_id)
 
     def register(
         self,
@@ -246,7 +266,7 @@ class PermissionDesk:
             raise InvalidInput("allowed_decisions are approve, reject, and of edit and respond what can be carried out")
         frozen = jsonable(parameters)
         record = _record(
-            request_id="pr_" + secrets.token_urlsafe(24),
+            request_id=self._id_start + secrets.token_urlsafe(18),  # 144 bits
             tool_name=tool_name,
             parameters=frozen,
             **self._hashes(tool_name, server, frozen),
@@ -367,19 +387,33 @@ class PermissionDesk:
             self._close_request(request, expired, via="timeout")
         return len(due)
 
-    def cancel(self, request: PermissionRequest, reason: str, *, cancelled_by: str) -> None:
+    def cancel(
+        self, request: PermissionRequest, reason: str, *, cancelled_by: str, code: CancelCode | None = None
+    ) -> None:
         """Withdraw a request that is still open."""
         reason = reason[:_MAX_REASON]
         if request.pending:
-            cancelled = self._decided(request.record, status="cancelled", reason=reason, decided_by=cancelled_by)
+            cancelled = self._decided(
+                request.record, status="cancelled", reason=reason, decided_by=cancelled_by, code=code
+            )
             self._close_request(request, cancelled, via="withdrawal")
 
-    def close(self, reason: str, *, cancelled_by: str) -> None:
+    def close(self, reason: str, *, cancelled_by: str, code: CancelCode | None = None) -> None:
         """Cancel all that is open, and take nothing more."""
         self.closed = True
         # The queued go first, so that none of them is announced in between.
         for request in (*self._queued.values(), *self._pending.values()):
-            self.cancel(request, reason, cancelled_by=cancelled_by)
+            self.cancel(request, reason, cancelled_by=cancelled_by, code=code)
+
+    def _not_found(self, request_id: str) -> RequestNotFound:
+        """That there is no such request; and why not, where its id was made before a restart."""
+        if _REQUEST_ID.fullmatch(request_id) and not request_id.startswith(self._id_start):
+            return RequestNotFound(
+                "The service was restarted since this was asked, and knows nothing of the request any more: nothing "
+                "was run for it, and who still needs it asks again.",
+                restarted=True,
+            )
+        return RequestNotFound("This session has no permission request of that id.")
 
     def _hashes(self, tool_name: str, server: str | None, parameters: Mapping[str, Any]) -> dict[str, str]:
         return {
@@ -393,7 +427,7 @@ class PermissionDesk:
         if decision.request_id is not None:
             request = self.find(decision.request_id)
             if request.pending and not request.announced:
-                raise RequestNotFound("This session has no permission request of that id.")
+                raise self._not_found(decision.request_id)
             return request
         if self.limits.require_request_id:
             raise InvalidInput("request_id: Field required (setting require_request_id)")

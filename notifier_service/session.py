@@ -244,6 +244,7 @@ class Session:
         epoch: str | None = None,
         delivery: Delivery | None = None,
         request_left_at: float | None = None,
+        instance: str | None = None,
     ) -> None:
         self.session_id = check_session_id(session_id)
         self.limits = limits = Limits() if limits is None else limits
@@ -269,6 +270,7 @@ class Session:
             count=self._count_request,
             clock=clock,
             left_at=request_left_at,
+            instance=instance,
         )
         #: Live readers.
         self.viewers: Audience[Viewer] = Audience(self.log, Delivery() if delivery is None else delivery)
@@ -507,7 +509,7 @@ class Session:
         """End the session: what is pending is cancelled, readers get the rest and ``bye``."""
         if not self.log.closed:
             reason = "the service is shutting down" if code == "shutdown" else "the session has ended"
-            self.desk.close(reason, cancelled_by="service")
+            self.desk.close(reason, cancelled_by="service", code=code)
             self.log.close()
             self.viewers.touch()
             for viewer in self.viewers:

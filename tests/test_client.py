@@ -957,7 +957,7 @@ async def test_address_where_nobody_answers_is_named(call: Any) -> None:
 
 async def test_service_that_goes_away_while_it_is_asked_is_told(site: Site, client: Client) -> None:
     asked = await client.ask("s", "t", {})
-    async with Wire(site.port).laid() as wire, Client(wire.url) as waiting:
+    async with Wire(site.port).laid() as wire, Client(wire.url, away_seconds=1) as waiting:
         held = asyncio.create_task(waiting.request("s", asked["request_id"], wait_seconds=60))
         await wire.used.wait()
         wire.remove()  # a GET that is merely cut is tried again by aiohttp

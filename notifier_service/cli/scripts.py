@@ -5,17 +5,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import os
 import signal
 import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from ..client import DEFAULT_URL, Client
 
 __all__ = ["add_commands"]
-
-#: How long one GET is held: shorter than proxies cut.
-_HOLD_SECONDS = 25.0
 
 
 def add_commands(commands: Any) -> None:
@@ -108,26 +108,25 @@ async def _ask(arguments: argparse.Namespace) -> int:
     }
     more = {name: value for name, value in optional.items() if value is not None}
     async with Client(arguments.url, token=arguments.token) as client:
-        record = await client.ask(arguments.session, arguments.tool, arguments.parameters, **more)
-        if arguments.wait and record["status"] == "pending":
-            record = await _decided(client, arguments.session, record)
+        ask = partial(client.ask, arguments.session, arguments.tool, arguments.parameters, **more)
+        record = await (_decided(ask) if arguments.wait else ask())
     _print(record)
     return 0 if record["approved"] or not arguments.wait else 1
 
 
-async def _decided(client: Client, session_id: str, record: dict[str, Any]) -> dict[str, Any]:
+async def _decided(ask: Callable[..., Awaitable[dict[str, Any]]]) -> dict[str, Any]:
     """Wait for the decision; whoever stops us withdraws the request."""
     task = asyncio.current_task()
     assert task is not None  # called from a coroutine
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    print(f"waiting for a person to decide {record['request_id']}", file=sys.stderr)
+
+    def say(record: dict[str, Any]) -> None:
+        print(f"waiting for a person to decide {record['request_id']}", file=sys.stderr, flush=True)
+
     try:
-        while record["status"] == "pending":
-            record = await client.request(session_id, record["request_id"], wait_seconds=_HOLD_SECONDS)
+        return await ask(wait_seconds=math.inf, on_waiting=say)
     except asyncio.CancelledError:
-        await client.cancel(session_id, record["request_id"])
         raise KeyboardInterrupt from None
-    return record
 
 
 async def _decide(arguments: argparse.Namespace) -> int:

@@ -160,6 +160,7 @@ export interface PermissionRequestEvent {
  * telling which ones were asked; ``action_sha256`` is over these, the tool, its server and the session. ``approved``,
  * ``decision`` and the rest are null while it is pending.
  * ``server`` is the MCP server that has the tool, ``definition_sha256`` a hash of how that server defines it.
+ * ``code`` is there where the service itself cancelled it.
  */
 export interface PermissionRecord {
   request_id: string;
@@ -192,6 +193,7 @@ export interface PermissionRecord {
   scope: ("once" | "session" | "always") | null;
   decided_by: string | null;
   decided_at: string | null;
+  code?: "shutdown" | "session_closed";
 }
 export interface PermissionClearedEvent {
   type: "permission_cleared";
