@@ -34,10 +34,13 @@ from .message import (
     ToolCall,
     denial_answer,
     error_answer,
+    may_be_same,
     name_of,
+    unpacked,
     written,
 )
-from .sse_messages import SseMessages, sse_event
+from .readings import Skim, is_harmless
+from .sse_messages import SseEvent, SseMessages, sse_event
 
 __all__ = ["HttpRelay"]
 
@@ -204,6 +207,9 @@ class HttpRelay:
             if isinstance(admitted, Answer):
                 return await reply.message(admitted.text)
             run = admitted
+            if request.transport is None or request.transport.is_closing():
+                run.cancelled()
+                raise ConnectionResetError("the client has left")
             if not still_may(party.key.session_id):
                 run.cancelled()
                 text = f"{call.name} did not run: the token of who called it is no longer good for it."
@@ -333,6 +339,8 @@ class HttpRelay:
         headers = _relayed(upstream.headers, {"set-cookie"} if "cookie" in self._private_headers else ())
         for name in [name for name in headers if name.lower().startswith("access-control-")]:
             headers.popall(name, None)
+        if upstream.charset not in (None, "utf-8"):
+            headers[hdrs.CONTENT_TYPE] = upstream.content_type  # one by which it would be another message
         return headers
 
     async def _body(self, request: web.Request) -> bytes:
@@ -449,6 +457,10 @@ class _Party:
             self.ended(run)
         return False
 
+    def holds(self, message_id: Any) -> bool:
+        """Whether a call waits that some reader knows by this id."""
+        return any(may_be_same(call.message_id, message_id) for call, _ in self._held)
+
     def withdraw(self) -> None:
         """The client is gone."""
         for _, admission in self._held:
@@ -523,45 +535,86 @@ class _Reply:
         return stream
 
     async def relayed(self, upstream: ClientResponse, watch: _Watch) -> web.StreamResponse:
-        """Answer with what the server answers, as it comes."""
+        """Answer with what the server answers, as it comes and as far as it may pass."""
         watch.begin(upstream)
-        if self._stream is not None and upstream.content_type != "text/event-stream":
-            return await self._wrapped(upstream, watch)
+        if not _is_stream(upstream):
+            return await self._whole(upstream, watch)
         stream = self._stream
         if stream is None:
-            stream = web.StreamResponse(
-                status=upstream.status, reason=upstream.reason, headers=self._relay.response_headers(upstream)
-            )
-            if hdrs.CONTENT_ENCODING not in upstream.headers and upstream.content_length is not None:
-                stream.content_length = upstream.content_length
-            await stream.prepare(self._request)
+            stream = await self._begun(upstream)
         try:
             async for piece in _pieces(upstream):
-                watch.take(piece)
-                await stream.write(piece)
-        except _UpstreamAway:
-            watch.end()
-            # A client must not take what came for all there is.
-            if self._request.transport is not None:
-                self._request.transport.abort()
-            raise ConnectionResetError("the server broke off its answer") from None
+                await stream.write(watch.passed(piece))
+            await stream.write(watch.rest())
+        except _UpstreamAway as error:
+            raise self._broken_off(watch, error) from None
         watch.end()
         await stream.write_eof()
         return stream
 
-    async def _wrapped(self, upstream: ClientResponse, watch: _Watch) -> web.StreamResponse:
-        """Say in the open stream what the server says in a plain answer."""
+    async def _whole(self, upstream: ClientResponse, watch: _Watch) -> web.StreamResponse:
+        """Answer with a body that is one message, or none; only one that is too long to be kept passes in pieces."""
         body = bytearray()
-        async for piece in _pieces(upstream):
-            watch.take(piece)
-            if len(body) <= _MAX_ANSWER_BYTES:
-                body += piece
+        pieces = _pieces(upstream)
+        async for piece in pieces:
+            body += piece
+            if len(body) > _MAX_SHOWN_BYTES and (self._stream is None or len(body) > _MAX_ANSWER_BYTES):
+                return await self._long(upstream, bytes(body), pieces, watch)
+        text = bytes(body)
+        watch.read_whole(text)
+        if self._stream is None and not _may_be_message(upstream, text):
+            watch.end()
+            return await self._sent(upstream, text)
+        try:
+            passed = watch.judged(text)
+        except MessageRefused as refused:
+            watch.end()
+            is_answer = refused.is_response and _same(refused.message_id, self._message_id)
+            return await (self.message(refused.answer, 502) if is_answer else self.failure(str(refused)))
         watch.end()
-        with suppress(ValueError):
-            message = from_json(bytes(body))
-            if len(body) <= _MAX_ANSWER_BYTES and isinstance(message, dict) and "jsonrpc" in message:
-                return await self.message(bytes(body))
+        if self._stream is None:
+            return await self._sent(upstream, passed)
+        # Say in the open stream what the server says in a plain answer.
+        if _object(passed) is not None and b"jsonrpc" in passed:
+            return await self.message(passed)
         return await self.failure(f"The MCP server answered with status {upstream.status} and no message.")
+
+    async def _long(
+        self, upstream: ClientResponse, begun: bytes, pieces: AsyncIterator[bytes], watch: _Watch
+    ) -> web.StreamResponse:
+        watch.miss()
+        if self._stream is not None:
+            watch.end()
+            return await self.failure("The MCP server's answer is too long.")
+        stream = await self._begun(upstream)
+        skim = Skim()
+        try:
+            await stream.write(_skimmed(skim, begun))
+            async for piece in pieces:
+                await stream.write(_skimmed(skim, piece))
+        except _UpstreamAway as error:
+            raise self._broken_off(watch, error) from None
+        watch.end()
+        await stream.write_eof()
+        return stream
+
+    async def _begun(self, upstream: ClientResponse) -> web.StreamResponse:
+        stream = web.StreamResponse(
+            status=upstream.status, reason=upstream.reason, headers=self._relay.response_headers(upstream)
+        )
+        await stream.prepare(self._request)
+        return stream
+
+    async def _sent(self, upstream: ClientResponse, body: bytes) -> web.StreamResponse:
+        headers = self._relay.response_headers(upstream)
+        return web.Response(status=upstream.status, reason=upstream.reason, headers=headers, body=body)
+
+    def _broken_off(self, watch: _Watch, error: _UpstreamAway) -> ConnectionResetError:
+        """A client must not take what came for all there is."""
+        watch.end()
+        if self._request.transport is not None:
+            self._request.transport.abort()
+        return ConnectionResetError(str(error))
 
     async def _opened(self) -> web.StreamResponse:
         if self._stream is None:
@@ -578,7 +631,7 @@ class _Watch:
         self._key = key
         self._run = run
         self._events: SseMessages | None = None
-        self._body: bytearray | None = None
+        self._skim: Skim | None = None
         self._missed = False
         self._status = 0
 
@@ -589,24 +642,42 @@ class _Watch:
 
     def begin(self, upstream: ClientResponse) -> None:
         self._status = upstream.status
-        if upstream.content_type == "text/event-stream":
+        if _is_stream(upstream):
             self._events = SseMessages(_MAX_SHOWN_BYTES)
-        elif self._run is not None:
-            self._body = bytearray()
 
-    def take(self, piece: bytes) -> None:
-        if self._events is not None:
-            for data in self._events.take(piece):
-                self._read(data)
-        elif self._body is not None:
-            self._body += piece
-            if len(self._body) > _MAX_SHOWN_BYTES:
-                self._body, self._missed = None, True
+    def passed(self, piece: bytes) -> bytes:
+        """What the client gets of this piece of a stream. Raises ``_UpstreamAway`` where it must not get the rest."""
+        assert self._events is not None  # begun with a stream
+        return b"".join([self._passed(event) for event in self._events.events(piece)])
+
+    def rest(self) -> bytes:
+        """What the client gets of what stands behind the last event."""
+        assert self._events is not None  # begun with a stream
+        return self._passed(self._events.rest())
+
+    def judged(self, text: bytes) -> bytes:
+        """A body as it may pass. Raises ``MessageRefused``."""
+        if text.lstrip()[:1] == b"[":
+            with suppress(ValueError):
+                return b"[%b]" % b",".join(self._message(item).text for item in unpacked(text))
+        try:
+            return self._message(text).text
+        except (ValueError, RecursionError):
+            if is_harmless(text):
+                return text
+            raise MessageRefused(INTERNAL_ERROR, "The MCP server's answer is no message, and could be one.") from None
+
+    def read_whole(self, text: bytes) -> None:
+        """Read the body of an answer that is none of events."""
+        if self._run is not None:
+            self._read(text)
+
+    def miss(self) -> None:
+        """The answer is too long to be read."""
+        self._missed = True
 
     def end(self) -> None:
         """The answer is over."""
-        if self._body is not None:
-            self._read(bytes(self._body))
         run = self._run
         if run is None or self.is_resumable:
             return
@@ -616,12 +687,53 @@ class _Watch:
         else:
             run.ends({"error": {"message": f"the server answered with status {self._status} and no result"}})
 
-    def _read(self, data: bytes) -> None:
+    def _passed(self, event: SseEvent) -> bytes:
+        if event.is_part:
+            if self._skim is None:
+                self._skim = Skim()
+            return _skimmed(self._skim, event.raw)
+        others_are_harmless = all(map(is_harmless, event.others))
+        if not event.data:
+            return event.raw if others_are_harmless else b""
+        # Whatever a reader puts between two lines is white space here, and to nobody a message of its own.
+        text = b" ".join(event.data)
+        is_plain = others_are_harmless and not any(line.lstrip()[:1] in (b"{", b"[") for line in event.data[1:])
         try:
-            message = from_json(data)
-        except ValueError:
-            return
-        if not isinstance(message, dict):
+            passed = self.judged(text)
+        except MessageRefused as refused:
+            _log.warning("a message of the server did not pass: %s", refused)
+            if refused.is_response and self._run is not None and _same(refused.message_id, self._run.call.message_id):
+                self._read(refused.answer)
+                return sse_event(refused.answer)
+            return b""
+        self._read(passed)
+        if is_plain and passed == text:
+            return event.raw
+        kept = [line for line in event.others if others_are_harmless and line.startswith((b"id:", b"event:"))]
+        return b"".join(line + b"\n" for line in kept) + b"data: " + passed + b"\n\n"
+
+    def _message(self, text: bytes) -> Message:
+        message = Message.of_server(text)
+        party = self._relay.party(self._key)
+        if (
+            message.is_response
+            and party is not None
+            and party.holds(message.message_id)
+            and self._run_of(message.message_id) is None
+        ):
+            raise MessageRefused(INTERNAL_ERROR, "It answers a call that the server has not been sent.")
+        return message
+
+    def _run_of(self, message_id: Any) -> Run | None:
+        if self._run is not None:
+            return self._run if _same(self._run.call.message_id, message_id) else None
+        party = self._relay.party(self._key)
+        return None if party is None else party.running(message_id)
+
+    def _read(self, data: bytes) -> None:
+        """Learn from a message what becomes of a call."""
+        message = _object(data)
+        if message is None:
             return
         method, party = message.get("method"), self._relay.party(self._key)
         if method == "notifications/tools/list_changed":
@@ -630,9 +742,7 @@ class _Watch:
         elif method == "notifications/progress":
             self._progress(message.get("params"))
         elif method is None and "id" in message:
-            run = self._run
-            if run is None or not _same(run.call.message_id, message["id"]):
-                run = party.running(message["id"]) if party is not None and self._run is None else None
+            run = self._run_of(message["id"])
             if run is not None:
                 run.ends(message)
                 if party is not None:
@@ -749,6 +859,25 @@ def _redirected(url: URL, upstream: ClientResponse) -> URL:
     raise _UpstreamAway(f"The MCP server at {url.origin()} redirects elsewhere: name that address as the upstream.")
 
 
+def _is_stream(upstream: ClientResponse) -> bool:
+    """Whether anybody may take an answer for events: some only look whether the type has that word."""
+    return "event-stream" in upstream.headers.get(hdrs.CONTENT_TYPE, "").lower()
+
+
+def _may_be_message(upstream: ClientResponse, body: bytes) -> bool:
+    """Whether anybody may take a body for a message: one that is called so, or begins like one."""
+    return bool(body) and (
+        "json" in upstream.headers.get(hdrs.CONTENT_TYPE, "").lower()
+        or body.lstrip(b"\xef\xbb\xbf\xfe\xff\x00 \t\r\n\f\v")[:1] in (b"{", b"[")
+    )
+
+
+def _skimmed(skim: Skim, piece: bytes) -> bytes:
+    if not skim.is_harmless(piece):
+        raise _UpstreamAway("the server sends what could be read as a call of a tool")
+    return piece
+
+
 async def _pieces(upstream: ClientResponse) -> AsyncIterator[bytes]:
     """A server's answer as it comes. Raises ``_UpstreamAway`` when it breaks off."""
     try:
@@ -760,7 +889,7 @@ async def _pieces(upstream: ClientResponse) -> AsyncIterator[bytes]:
 
 async def _messages(upstream: ClientResponse) -> AsyncIterator[Mapping[str, Any]]:
     """The messages of an answer, whichever of its two forms it has."""
-    events = SseMessages(_MAX_ANSWER_BYTES) if upstream.content_type == "text/event-stream" else None
+    events = SseMessages(_MAX_ANSWER_BYTES) if _is_stream(upstream) else None
     body = bytearray()
     async for piece in _pieces(upstream):
         if events is not None:
@@ -784,8 +913,9 @@ def _object(data: bytes) -> Mapping[str, Any] | None:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether two ids or tokens are the same; 1 and "1" and true are not."""
-    return type(one) is type(other) and one == other and one is not None
+    """Whether two ids or tokens are the same; 1 and "1" and true are not, 1 and 1.0 are."""
+    kinds = {type(one), type(other)}
+    return (len(kinds) == 1 or kinds == {int, float}) and one == other and one is not None
 
 
 def _json(text: bytes, status: int) -> web.Response:

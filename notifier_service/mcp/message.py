@@ -1,15 +1,21 @@
 """One JSON-RPC message: what it is, so that what was judged here is what the other side reads.
 
 Two parsers may read one text differently. So a message with two keys of the same name is written anew, as is every
-``tools/call``; and one whose keys only look like those of JSON-RPC (``Method``, which Go's decoder takes for
-``method``) is refused.
+``tools/call``; and one whose keys or method only look like those of JSON-RPC (``Method``, which Go's decoder takes for
+``method``; ``tools/call`` and NUL, which C takes for ``tools/call``) is refused.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import Any
+
+from pydantic_core import from_json
+
+from .readings import calls_tool, is_method_key, is_plain, likeness, method_problem
 
 __all__ = [
     "INTERNAL_ERROR",
@@ -23,8 +29,10 @@ __all__ = [
     "denial_answer",
     "error_answer",
     "heartbeat",
+    "may_be_same",
     "name_of",
     "replacement_answer",
+    "unpacked",
     "written",
 ]
 
@@ -34,21 +42,29 @@ INVALID_PARAMS = -32602
 INTERNAL_ERROR = -32603
 
 #: A message's own, and those of a call that decide what runs.
-_ENVELOPE = {key.casefold(): key for key in ("jsonrpc", "id", "method", "params", "result", "error")}
-_CALL = {key.casefold(): key for key in ("name", "arguments", "_meta", "task", "inputResponses", "requestState")}
+_ENVELOPE = ("jsonrpc", "id", "method", "params", "result", "error")
+_CALL = ("name", "arguments", "_meta", "task", "inputResponses", "requestState")
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 _ERA = "io.modelcontextprotocol/"
 _MAX_NAME = 256
+_MAX_ID = 2**53 - 1
 
 MessageId = str | int
 
 
 class MessageRefused(Exception):
-    """What came in is no message that may pass; ``answer`` says so to whoever sent it."""
+    """What came in is no message that may pass; ``answer`` says so to whoever waits for something.
 
-    def __init__(self, code: int, text: str, message_id: MessageId | None = None) -> None:
+    That is the other side if ``is_response``: it asked for what was refused.
+    """
+
+    def __init__(self, code: int, text: str, message_id: MessageId | None = None, *, is_response: bool = False) -> None:
         super().__init__(text)
         self.code = code
+        self.message_id = message_id
+        self.is_response = is_response
         self.answer: bytes = error_answer(message_id, code, text)
 
 
@@ -75,17 +91,43 @@ class Message:
             raise MessageRefused(INVALID_REQUEST, "A batch is not taken: send its messages one by one.")
         if not isinstance(body, dict):
             raise MessageRefused(INVALID_REQUEST, "A message is a JSON object.")
-        _refuse_look_alikes(body, _ENVELOPE)
-        if "method" in body:
-            if not isinstance(body["method"], str):
-                raise MessageRefused(INVALID_REQUEST, "A method is a string.", _answerable(body.get("id")))
-            if "result" in body or "error" in body:
-                raise MessageRefused(
-                    INVALID_REQUEST, "A message is a request or a response, not both.", _answerable(body.get("id"))
-                )
-        # A carriage return between two tokens is legal, and the end of a line to some who read lines.
-        if keys.doubled or b"\r" in text or b"\n" in text or body.get("method") == "tools/call":
+        problem = _problem(body)
+        if problem is None and keys.odd:
+            problem = "A key has a control character, which some readers take for its end."
+        if problem is None and keys.calls and body.get("method") != "tools/call":
+            problem = "Something in the message looks like a tools/call, and could be taken for one."
+        if problem is not None:
+            raise MessageRefused(INVALID_REQUEST, problem, _asked_with(body))
+        if keys.doubled or not is_plain(text) or not _is_literal(body, text) or body.get("method") == "tools/call":
             text = _written_for(body)
+        return cls(body, text)
+
+    @classmethod
+    def of_server(cls, text: bytes) -> Message:
+        """Read a message that a server sent. Raises ``MessageRefused``, and ``ValueError`` for what is no JSON.
+
+        As what a client sends, but for what only a server of tools could misread: a result may have any keys.
+        """
+        keys = _Keys()
+        body = json.loads(shown := str(text, "utf-8", "replace"), object_pairs_hook=keys.unique)
+        if not isinstance(body, dict):
+            raise MessageRefused(INVALID_REQUEST, "A message is a JSON object.")
+        is_rewritten = keys.doubled or not is_plain(text) or "\ufffd" in shown or not _is_literal(body, text)
+        if "method" in body and body["method"] is None:  # as some write a response
+            del body["method"]
+            is_rewritten = True
+        problem = _problem(body)
+        if problem is None and body.get("method") == "tools/call":
+            problem = "A server does not call the tools of its client through this gateway."
+        if problem is None and is_rewritten:
+            try:
+                text = written(body)
+            except ValueError:
+                problem = "The message can be read in two ways, and has a number that JSON has no form for."
+        if problem is not None:
+            is_response = "method" not in body
+            message_id = _answerable(body.get("id"))
+            raise MessageRefused(INTERNAL_ERROR, problem, message_id, is_response=is_response)
         return cls(body, text)
 
     @property
@@ -123,13 +165,21 @@ class ToolCall:
         message_id = _answerable(body.get("id"))
         if message_id is None:
             raise MessageRefused(INVALID_REQUEST, "A tools/call needs an id that is a string or an integer.")
+        if isinstance(message_id, int) and abs(message_id) > _MAX_ID:
+            raise MessageRefused(INVALID_REQUEST, "An id beyond 2^53 is another number to most.", message_id)
+        if isinstance(message_id, str) and not message_id.isprintable():
+            raise MessageRefused(INVALID_REQUEST, "An id has no control characters.", message_id)
         params = body.get("params")
         if not isinstance(params, dict):
             raise MessageRefused(INVALID_PARAMS, "The params of a tools/call are an object.", message_id)
-        _refuse_look_alikes(params, _CALL, message_id)
+        problem = _key_problem(params, _CALL)
+        if problem is not None:
+            raise MessageRefused(INVALID_REQUEST, problem, message_id)
         name, arguments, meta = params.get("name"), params.get("arguments"), params.get("_meta")
-        if not isinstance(name, str) or not 1 <= len(name) <= _MAX_NAME or not _is_unicode(name):
+        if not isinstance(name, str) or not 1 <= len(name) <= _MAX_NAME:
             raise MessageRefused(INVALID_PARAMS, f"A tool has a name of 1 to {_MAX_NAME} characters.", message_id)
+        if not name.isprintable() or name != name.strip():
+            raise MessageRefused(INVALID_PARAMS, "The name of a tool has only characters that are seen.", message_id)
         if not isinstance(arguments, dict | None):
             raise MessageRefused(INVALID_PARAMS, "The arguments of a tool are an object.", message_id)
         if not isinstance(meta, dict | None):
@@ -175,6 +225,28 @@ def name_of(client_info: Any) -> str | None:
     """The name in a client's ``clientInfo``."""
     name = client_info.get("name") if isinstance(client_info, dict) else None
     return name if isinstance(name, str) else None
+
+
+def may_be_same(one: Any, other: Any) -> bool:
+    """Whether two ids are one to a reader who makes a number of a text."""
+    return bool(_number(one) == _number(other))
+
+
+def _number(message_id: Any) -> Any:
+    if isinstance(message_id, str) and len(message_id) <= _MAX_NAME:
+        try:
+            return float(message_id)
+        except ValueError:
+            return message_id.strip()
+    return message_id
+
+
+def unpacked(text: bytes) -> list[bytes]:
+    """The messages of a batch, of which each is judged for itself; or the text."""
+    if text.lstrip()[:1] == b"[":
+        with suppress(ValueError):
+            return [_text(message).encode() for message in from_json(text)]
+    return [text]
 
 
 def written(body: Mapping[str, Any]) -> bytes:
@@ -225,15 +297,30 @@ def _result(call: ToolCall, result: dict[str, Any]) -> bytes:
 class _Keys:
     """The keys of a message's objects: of two with the same name the last counts, as almost everywhere."""
 
-    __slots__ = ("doubled",)
+    __slots__ = ("_methods", "_seen", "calls", "doubled", "odd")
 
     def __init__(self) -> None:
         self.doubled = False
+        #: Whether there is a key with a control character.
+        self.odd = False
+        #: Whether an object, however deep, looks like a call to who looks at every key.
+        self.calls = False
+        self._seen: set[str] = set()
+        self._methods: set[str] = set()
 
     def unique(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         value = dict(pairs)
         if len(value) != len(pairs):
             self.doubled = True
+        for key in value.keys() - self._seen:
+            self._seen.add(key)
+            if _CONTROL.search(key):
+                self.odd = True
+            if is_method_key(key):
+                self._methods.add(key)
+        for key in self._methods:
+            if key in value and calls_tool(value[key]):
+                self.calls = True
         return value
 
 
@@ -244,25 +331,46 @@ def _written_for(body: dict[str, Any]) -> bytes:
         raise MessageRefused(PARSE_ERROR, "A number is too large.", _answerable(body.get("id"))) from None
 
 
-def _refuse_look_alikes(body: Mapping[str, Any], names: Mapping[str, str], message_id: MessageId | None = None) -> None:
+def _problem(body: Mapping[str, Any]) -> str | None:
+    """Why a message may not pass, in words."""
+    problem = _key_problem(body, _ENVELOPE)
+    if problem is not None or "method" not in body:
+        return problem
+    method = body["method"]
+    if not isinstance(method, str):
+        return "A method is a string."
+    if "result" in body or "error" in body:
+        return "A message is a request or a response, not both."
+    return method_problem(method)
+
+
+def _key_problem(body: Mapping[str, Any], names: Collection[str]) -> str | None:
     for key in body:
         if key == "__proto__":  # where objects are copied in JavaScript, what stands in it becomes part of them
-            raise MessageRefused(INVALID_REQUEST, "No key may be __proto__.", message_id)
-        name = names.get(key.casefold())
-        if name is not None and name != key:
-            raise MessageRefused(INVALID_REQUEST, f"A key looks like {name} and is not.", message_id)
+            return "No key may be __proto__."
+        if _CONTROL.search(key):
+            return "A key has a control character, which some readers take for its end."
+        name = likeness(key, names)
+        if name is not None:
+            return f"A key looks like {name} and is not."
+    return None
+
+
+def _is_literal(body: Mapping[str, Any], text: bytes) -> bool:
+    """Whether what says which message it is stands in the text as it is read, and not as escapes."""
+    return b"\\" not in text or (
+        all(b'"%b"' % key.encode() in text for key in body if key in _ENVELOPE)
+        and ("method" not in body or not isinstance(body["method"], str) or b'"%b"' % body["method"].encode() in text)
+    )
+
+
+def _asked_with(body: Mapping[str, Any]) -> MessageId | None:
+    """The id under which the sender waits for an answer: not that of a response, which is the other side's."""
+    return None if "method" not in body and ("result" in body or "error" in body) else _answerable(body.get("id"))
 
 
 def _answerable(value: Any) -> MessageId | None:
     return value if isinstance(value, str) or type(value) is int else None
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _no_constant(name: str) -> None:

@@ -21,9 +21,23 @@ from pydantic_core import from_json
 from .asker import Asker
 from .catalog import Catalog
 from .gate import Answer, Gate, Run
-from .message import INTERNAL_ERROR, INVALID_REQUEST, Message, MessageRefused, ToolCall, error_answer, name_of, written
+from .message import (
+    INTERNAL_ERROR,
+    INVALID_REQUEST,
+    Message,
+    MessageRefused,
+    ToolCall,
+    error_answer,
+    may_be_same,
+    name_of,
+    unpacked,
+    written,
+)
+from .readings import is_harmless
 
 __all__ = ["StdioRelay"]
+
+_Key = tuple[type, Any]
 
 _log = logging.getLogger("notifier_service.mcp")
 
@@ -66,8 +80,8 @@ class StdioRelay:
         catalog = Catalog(self._request)
         self._gate = Gate(asker, catalog, approval_seconds=approval_seconds, heartbeat_seconds=heartbeat_seconds)
         self._max_line_bytes = max_line_bytes
-        self._held: dict[object, asyncio.Task[None]] = {}
-        self._running: dict[object, Run] = {}
+        self._held: dict[_Key, asyncio.Task[None]] = {}
+        self._running: dict[_Key, Run] = {}
         self._own_ids = f"notifier-service-{secrets.token_hex(8)}-"
         self._own_count = 0
         self._own: dict[str, asyncio.Future[Mapping[str, Any]]] = {}
@@ -131,35 +145,57 @@ class StdioRelay:
         self._server.write(message.text)
 
     def from_server(self, line: bytes) -> None:
-        """Pass one line of the server's on, unless it answers the gateway itself."""
-        try:
-            message = from_json(line)
-        except ValueError:
-            # Too deep or too odd for this parser may still be a message; what does not even look like one is none.
-            if line.lstrip()[:1] in (b"{", b"["):
-                self._client.write(line)
-            elif line and not line.isspace():
-                sys.stderr.buffer.write(line + b"\n")
-                sys.stderr.flush()
-            return
+        """Pass one line of the server's on, unless it answers the gateway itself, or could be read as a call."""
+        for text in unpacked(line):
+            try:
+                message = Message.of_server(text)
+            except MessageRefused as refused:
+                self._refused(refused)
+            except (ValueError, RecursionError):
+                # What is no message for this parser may be one for the client, and it is to say so.
+                if text.lstrip()[:1] in (b"{", b"[") and is_harmless(text):
+                    self._client.write(text)
+                elif text and not text.isspace():
+                    sys.stderr.buffer.write(text + b"\n")
+                    sys.stderr.flush()
+            else:
+                self._from_server(message)
+
+    def _from_server(self, message: Message) -> None:
         run = None
-        if isinstance(message, dict):
-            method, message_id = message.get("method"), message.get("id")
-            if method == "notifications/tools/list_changed":
-                self._gate.catalog.drop()
-            elif method == "notifications/progress":
-                self._progress(message.get("params"))
-            elif method is None and message_id is not None:
-                key = _key(message_id)
-                if isinstance(message_id, str) and message_id.startswith(self._own_ids):
-                    self._answered(message_id, message)
-                    return
-                if key in self._held:
-                    return  # it answers a call that it has not been sent
-                run = self._running.pop(key, None)
-        self._client.write(line)
+        if message.method == "notifications/tools/list_changed":
+            self._gate.catalog.drop()
+        elif message.method == "notifications/progress":
+            self._progress(message.params)
+        elif message.is_response:
+            if not self._is_for_client(message.message_id, message.body):
+                return
+            run = self._running.pop(_key(message.message_id), None)
+        self._client.write(message.text)
         if run is not None:
-            run.ends(message)
+            run.ends(message.body)
+
+    def _refused(self, refused: MessageRefused) -> None:
+        """Tell whoever waits that what the server sent did not pass."""
+        _log.warning("a message of the server did not pass: %s", refused)
+        if refused.message_id is None:
+            return
+        if not refused.is_response:
+            self._server.write(refused.answer)
+            return
+        error = {"error": {"message": str(refused)}}
+        if self._is_for_client(refused.message_id, error):
+            self._client.write(refused.answer)
+            run = self._running.pop(_key(refused.message_id), None)
+            if run is not None:
+                run.ends(error)
+
+    def _is_for_client(self, message_id: Any, response: Mapping[str, Any]) -> bool:
+        """Whether the client waits for this response: the gateway does, or the server has never been asked."""
+        if isinstance(message_id, str) and message_id.startswith(self._own_ids):
+            self._answered(message_id, response)
+            return False
+        return _key(message_id) in self._running or not any(may_be_same(held, message_id) for _, held in self._held)
 
     def too_long(self, line: _TooLong, *, from_client: bool) -> None:
         """A line was not kept: whoever waits for its answer, or for the answer that it was, is told."""
@@ -203,7 +239,7 @@ class StdioRelay:
             # One that is cancelled before its first step never gets to its own clean-up.
             self._held[key].add_done_callback(lambda task: self._let_go(key, task))
 
-    async def _hold(self, key: object, call: ToolCall) -> None:
+    async def _hold(self, key: _Key, call: ToolCall) -> None:
         try:
             admitted = await self._gate.admit(call, self._client.write_if_reading)
         except asyncio.CancelledError:
@@ -218,7 +254,7 @@ class StdioRelay:
         else:
             self._start(admitted)
 
-    def _let_go(self, key: object, task: asyncio.Task[None] | None) -> None:
+    def _let_go(self, key: _Key, task: asyncio.Task[None] | None) -> None:
         if self._held.get(key) is task:
             del self._held[key]
 
@@ -540,9 +576,11 @@ class _Lines:
         self._long = self._long._replace(tail=(self._long.tail + piece)[-_LOOKED_AT_BYTES:])
 
 
-def _key(message_id: Any) -> object:
-    """An id as a key: 1 and "1" are two, and so are 1 and True."""
-    return (type(message_id), message_id) if isinstance(message_id, str | int | float) else None
+def _key(message_id: Any) -> _Key:
+    """An id as a key: 1 and "1" are two, and so are 1 and True, but not 1 and 1.0."""
+    if isinstance(message_id, float) and message_id.is_integer():
+        message_id = int(message_id)
+    return type(message_id), message_id if isinstance(message_id, str | int | float) else None
 
 
 def _pause(transport: asyncio.ReadTransport | None, paused: bool) -> None:

@@ -48,6 +48,8 @@ class HttpStub:
         self.left = asyncio.Event()
         #: What its GET stream says.
         self.stream = b": nothing\n\n"
+        #: What it answers to every request but that for its tools, and as which type.
+        self.answers: tuple[bytes, str] | None = None
         self.redirect: str | None = None
         self.port = 0
 
@@ -79,6 +81,8 @@ class HttpStub:
             return web.Response(status=200)
         message = received.message
         method, message_id = message.get("method"), message.get("id")
+        if self.answers is not None and method != "tools/list":
+            return web.Response(body=self.answers[0], headers={"Content-Type": self.answers[1]})
         if method is None or message_id is None:
             return web.Response(status=202)
         if method == "tools/call":

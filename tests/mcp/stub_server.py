@@ -1,6 +1,7 @@
 """An MCP server with odd but legal habits, in nothing but the standard library.
 
-It writes every line that it reads into the file that is its first argument: what stands there has reached it.
+It writes every line that it reads into the file that is its first argument: what stands there has reached it. The tools
+that have run stand in the file of that name with ``.ran``. With ``c`` it reads as servers in C do.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ def text(said: str, **more: Any) -> dict[str, Any]:
 
 def call(message_id: Any, params: dict[str, Any]) -> None:
     name, arguments = params.get("name"), params.get("arguments") or {}
+    with Path(f"{sys.argv[1]}.ran").open("a") as ran:
+        ran.write(f"{name}\n")
     if name == "change":
         TOOLS[0].pop("annotations")
         send({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
@@ -73,11 +76,25 @@ def call(message_id: Any, params: dict[str, Any]) -> None:
         answer(message_id, text(f"{name} ran with {json.dumps(arguments)}", isError=False))
 
 
+def like_c(line: bytes) -> Any:
+    """As cJSON reads: up to NUL, without case, the first of two keys, and nothing of what stands behind the message."""
+
+    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        cut = [(key.partition("\0")[0].lower(), value) for key, value in reversed(pairs)]
+        return {key: value.partition("\0")[0] if isinstance(value, str) else value for key, value in cut}
+
+    text = line.decode(errors="replace").removeprefix("\ufeff").partition("\0")[0]
+    return json.JSONDecoder(object_pairs_hook=members, strict=False).raw_decode(text.strip())[0]
+
+
 def serve() -> None:
     for line in sys.stdin.buffer:
         with Path(sys.argv[1]).open("ab") as log:
             log.write(line)
-        message = json.loads(line)
+        try:
+            message = like_c(line) if "c" in sys.argv else json.loads(line)
+        except ValueError:
+            continue
         method, message_id, params = message.get("method"), message.get("id"), message.get("params") or {}
         if method == "tools/call":
             call(message_id, params)
@@ -92,6 +109,9 @@ def serve() -> None:
             send({"jsonrpc": "2.0", "id": "q-1", "method": "vendor/back", "params": [1, {"odd": True}]})
         elif method == "vendor/presume":
             answer(params["id"], text("nobody called"))
+        elif method == "vendor/say":
+            sys.stdout.buffer.write(bytes.fromhex(params["hex"]) + b"\n")
+            sys.stdout.buffer.flush()
         elif method == "vendor/environment":
             answer(message_id, {"env": dict(os.environ), "cwd": str(Path.cwd())})
         elif method is not None and message_id is not None:

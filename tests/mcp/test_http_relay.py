@@ -517,6 +517,111 @@ async def test_what_is_no_message_or_two_is_refused(wiring: HttpWiring, sent: by
     assert wiring.stub.received == []
 
 
+CALL = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"write"}}'
+DISGUISES = [
+    CALL.replace(b"tools/call", b"tools/call\\u0000"),
+    CALL.replace(b"tools/call", b"Tools/Call"),
+    CALL.replace(b'"method"', b'"method\\u0000"'),
+    CALL.replace(b'"method"', b'"method":"ping","METHOD "'),
+    CALL.replace(b'"method"', b'"result":{},"method\\u0000"'),
+    b"\xef\xbb\xbf" + CALL,
+    CALL + b"\x00",
+    b"\x00" + CALL,
+    CALL + b" trailing",
+]
+
+
+@pytest.mark.parametrize("sent", DISGUISES)
+async def test_what_some_server_could_read_as_a_call_does_not_reach_it(wiring: HttpWiring, sent: bytes) -> None:
+    await wiring.start()
+
+    answered = await wiring.post(sent)
+
+    assert (answered.status, bool(answered.message["error"]["message"])) == (400, True)
+    assert wiring.stub.received == []
+
+
+@pytest.mark.parametrize("said", [*DISGUISES, CALL, b"[" + CALL + b"]"])
+async def test_what_some_client_could_read_as_a_call_does_not_reach_it(wiring: HttpWiring, said: bytes) -> None:
+    """As an event, cut into lines, in a line that is none, and as a body of whatever type."""
+    await wiring.start()
+    halves = said[:30] + b"\ndata:" + said[30:]
+    for stream in (
+        b"data: " + said + b"\n\n",
+        b"\xef\xbb\xbfdata:" + said + b"\r\r",
+        b"data: " + halves + b"\n\n",
+        b"data: " + said + b"\n",
+        b": x\xe2\x80\xa8data: " + said + b"\n\n",
+        b"id: x\x0bdata: " + said + b"\ndata: {}\n\n",
+        b"Data : " + said + b"\ndata: {}\n\n",
+        b'data: {"jsonrpc":"2.0","id":1,"result":\ndata: ' + said + b"\ndata: }\n\n",
+    ):
+        wiring.stub.stream = stream
+        answered = await wiring.request("GET", Mcp_Session_Id="m1", Accept="text/event-stream")
+        assert b"ools/" not in answered.body.replace(b"\n", b"") or b'"result":' in answered.body
+        assert not any(line.lstrip(b"data: ").startswith(b'{"jsonrpc":"2.0","id":1,"method') for line in
+                       answered.body.splitlines())  # fmt: skip
+    for content_type in ("application/json", "text/plain", "application/json; charset=utf-16"):
+        wiring.stub.answers = said, content_type
+        answered = await wiring.post({"jsonrpc": "2.0", "id": 1, "method": "ping"})
+        assert answered.status == 502
+        assert b"write" not in answered.body
+
+
+async def test_answer_that_could_be_read_in_two_ways_becomes_an_error(wiring: HttpWiring) -> None:
+    await wiring.start()
+    wiring.stub.answers = b'data: {"jsonrpc":"2.0","id":1,"result":{},"Method":"x"}\n\n', "text/event-stream"
+
+    answered = await wiring.post(call(1, "read"))
+
+    assert "looks like method" in answered.message["error"]["message"]
+    assert (await wiring.told("failed"))["tool_name"] == "read"
+
+
+@pytest.mark.parametrize("content_type", ["text/event-stream; charset=utf-8", "application/x+text/event-stream"])
+async def test_stream_is_one_for_whoever_looks_for_the_word(wiring: HttpWiring, content_type: str) -> None:
+    await wiring.start()
+    wiring.stub.answers = b": a sign of life\ndata: " + CALL + b"\n\ndata: {}\n\n", content_type
+
+    answered = await wiring.post({"jsonrpc": "2.0", "id": 1, "method": "ping"})
+
+    assert answered.body == b": a sign of life\ndata: {}\n\n"
+
+
+async def test_what_a_server_asks_of_its_client_passes_over_the_stream(wiring: HttpWiring) -> None:
+    await wiring.start()
+    wiring.stub.stream = b"".join(
+        b'id: 1\ndata: {"jsonrpc":"2.0","id":1,"method":"%s","params":{"x":"\xc3\xa9"}}\n\n' % method
+        for method in (b"roots/list", b"sampling/createMessage", b"elicitation/create", b"vendor/back")
+    )
+
+    answered = await wiring.request("GET", Mcp_Session_Id="m1", Accept="text/event-stream")
+
+    assert answered.body == wiring.stub.stream
+
+
+async def test_answer_to_a_call_that_still_waits_does_not_pass(wiring: HttpWiring) -> None:
+    await wiring.start()
+    answer = wiring.posting(call(1, "write"), Mcp_Session_Id="m1")
+    await wiring.asked()
+    wiring.stub.stream = b'data: {"jsonrpc":"2.0","id":"1","result":{"content":[]}}\n\n: the end\n\n'
+
+    answered = await wiring.request("GET", Mcp_Session_Id="m1", Accept="text/event-stream")
+
+    assert answered.body == b": the end\n\n"
+    answer.cancel()
+
+
+async def test_long_answer_with_a_call_in_it_is_broken_off(wiring: HttpWiring) -> None:
+    await wiring.start()
+    text = b'{"jsonrpc":"2.0","id":1,"x":"' + b"x" * 9 * 1024 * 1024 + b'","m\\u0065thod\\u0000" :\n"tools/call"}'
+    for said, content_type in ((text, "application/json"), (b"data: " + text + b"\n\n", "text/event-stream")):
+        wiring.stub.answers = said, content_type
+
+        with pytest.raises(aiohttp.ClientError):
+            await wiring.post({"jsonrpc": "2.0", "id": 1, "method": "ping"})
+
+
 async def test_of_two_keys_the_judged_one_passes(wiring: HttpWiring) -> None:
     await wiring.start()
     sent = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","method":"ping","params":{"name":"write"}}'

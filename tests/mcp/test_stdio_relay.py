@@ -21,11 +21,13 @@ def said(message: dict[str, Any]) -> str:
     return text
 
 
-async def in_step(wiring: Wiring) -> None:
-    """Wait until the server has read all that the client sent before."""
+async def in_step(wiring: Wiring) -> list[dict[str, Any]]:
+    """Wait until the server has read all that the client sent before; what the client has got until then."""
+    heard: list[dict[str, Any]] = []
     await wiring.client.send({"jsonrpc": "2.0", "id": "step", "method": "ping"})
-    while (await wiring.client.message()).get("id") != "step":
-        pass
+    while (message := await wiring.client.message()).get("id") != "step":
+        heard.append(message)
+    return heard
 
 
 async def test_tool_that_only_reads_runs_unasked_and_the_session_is_told(wiring: Wiring) -> None:
@@ -193,6 +195,108 @@ async def test_what_could_be_read_in_two_ways_never_reaches_the_server(wiring: W
     assert len(wiring.reached()) == 1
 
 
+CALL = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"write"}}'
+DISGUISES = [
+    CALL.replace(b"tools/call", b"tools/call\\u0000"),
+    CALL.replace(b"tools/call", b"tools/call\\u0000/x"),
+    CALL.replace(b"tools/call", b"TOOLS/Call"),
+    CALL.replace(b'"method"', b'"method\\u0000"'),
+    CALL.replace(b'"method"', b'"METHOD\\u0000x"'),
+    CALL.replace(b'"method"', b'"method":"ping","Method\\u0000"'),
+    CALL.replace(b'"method"', b'"method\\u0000":"tools/call","method":"ping","x"'),
+    CALL.replace(b'"method":"tools/call"', b'"result":{},"method\\u0000":"tools/call"'),
+    b"\xef\xbb\xbf" + CALL,
+    CALL + b"\x00",
+    CALL + b"garbage",
+    CALL.replace(b'"name"', b'"name\\u0000":"write","name"').replace(b'"write"}', b'"read"}'),
+]
+
+
+@pytest.mark.parametrize("line", DISGUISES)
+async def test_server_in_c_runs_nothing_that_nobody_was_asked_about(wiring: Wiring, line: bytes) -> None:
+    wiring.start("c")
+
+    refused = await wiring.client.ask(line)
+    await in_step(wiring)
+
+    assert refused["error"]["message"]
+    assert wiring.effects() == []
+
+
+async def test_server_in_c_runs_the_call_that_was_approved(wiring: Wiring) -> None:
+    wiring.start("c")
+    await wiring.client.send(CALL)
+
+    await wiring.decided(approved=True)
+
+    assert wiring.effects() == ["write"]
+
+
+@pytest.mark.parametrize("line", [*DISGUISES[:10], CALL, b"[" + CALL + b"]", b'\x00{"x":1}'])
+async def test_what_a_client_could_read_as_a_call_does_not_reach_it(wiring: Wiring, line: bytes) -> None:
+    wiring.start()
+
+    await wiring.client.send({"jsonrpc": "2.0", "method": "vendor/say", "params": {"hex": line.hex()}})
+
+    for message in await in_step(wiring):
+        assert message.keys() == {"jsonrpc", "id", "error"}
+
+
+async def test_server_whose_request_is_refused_is_told_and_does_not_wait(wiring: Wiring) -> None:
+    wiring.start()
+
+    await wiring.client.send({"jsonrpc": "2.0", "method": "vendor/say", "params": {"hex": CALL.hex()}})
+    await in_step(wiring)
+    await in_step(wiring)
+
+    [told] = [message for line in wiring.reached() if "error" in (message := json.loads(line))]
+    assert (told["id"], "does not call" in told["error"]["message"]) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "method", ["roots/list", "sampling/createMessage", "elicitation/create", "ping", "vendor/back"]
+)
+async def test_what_a_server_asks_of_its_client_passes_and_so_does_the_answer(wiring: Wiring, method: str) -> None:
+    wiring.start()
+    asked = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": {"x": ["\u00e9"]}}).encode()
+    answer = b'{"jsonrpc": "2.0", "id": 1, "result": {"action": "accept", "content": {"method": "GET"}}}'
+    await wiring.client.send({"jsonrpc": "2.0", "method": "vendor/say", "params": {"hex": asked.hex()}})
+
+    assert await wiring.client.line() == asked
+    await wiring.client.send(answer)
+    await in_step(wiring)
+
+    assert answer in wiring.reached()
+
+
+@pytest.mark.parametrize("message_id", ["1", 1.0, " 1 "])
+async def test_answer_that_some_client_takes_for_that_of_a_waiting_call_does_not_pass(
+    wiring: Wiring, message_id: Any
+) -> None:
+    wiring.start()
+    await wiring.client.send(call(1, "write"))
+    await wiring.asked()
+    line = json.dumps({"jsonrpc": "2.0", "id": message_id, "result": {"content": []}}).encode()
+
+    await wiring.client.send({"jsonrpc": "2.0", "method": "vendor/say", "params": {"hex": line.hex()}})
+
+    assert await in_step(wiring) == []
+    assert (await wiring.decided(approved=True))["id"] == 1
+
+
+async def test_answer_that_could_be_read_in_two_ways_becomes_an_error_and_nobody_waits(wiring: Wiring) -> None:
+    wiring.start()
+    await wiring.client.send(call(1, "silent"))
+    await wiring.told("executing")
+    line = b'{"jsonrpc":"2.0","id":1,"result":{},"Method":"tools/call"}'
+
+    await wiring.client.send({"jsonrpc": "2.0", "method": "vendor/say", "params": {"hex": line.hex()}})
+
+    answer = await wiring.client.message()
+    assert (answer["id"], "looks like method" in answer["error"]["message"]) == (1, True)
+    assert (await wiring.told("failed"))["tool_name"] == "silent"
+
+
 async def test_of_two_methods_in_one_message_the_last_counts_for_everybody(wiring: Wiring) -> None:
     wiring.start()
     await wiring.client.send(
@@ -214,12 +318,12 @@ async def test_message_with_a_key_twice_is_passed_on_in_one_meaning(wiring: Wiri
 
 async def test_carriage_return_does_not_smuggle_a_second_line(wiring: Wiring) -> None:
     wiring.start()
-    smuggled = b'{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"write"}}'
+    smuggled = b'{"jsonrpc":"2.0","id":2,"method":"prompts/get","params":{"name":"write"}}'
 
     await wiring.client.ask(b'{"jsonrpc":"2.0","id":1,"method":"ping","params":\r' + smuggled + b"\r}\r")
 
     assert wiring.reached()[0].count(b"\r") == 0
-    assert wiring.ran() == []
+    assert wiring.reached("prompts/get") == []
 
 
 async def test_call_without_an_id_is_dropped(wiring: Wiring) -> None:

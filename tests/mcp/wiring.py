@@ -90,6 +90,11 @@ class Wiring:
         lines = self._log.read_bytes().splitlines() if self._log.exists() else []
         return [line for line in lines if method is None or json.loads(line).get("method") == method]
 
+    def effects(self) -> list[str]:
+        """The tools that have run, however the server came to take something for a call."""
+        ran = self._log.with_name(f"{self._log.name}.ran")
+        return ran.read_text().split() if ran.exists() else []
+
     def ran(self) -> list[dict[str, Any]]:
         """The params of the calls that have reached the server."""
         return [json.loads(line)["params"] for line in self.reached("tools/call")]
