@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 SET_UP := $(VENV)/.set-up
 
 # The core: what knows no HTTP, no environment and no terminal.
-CORE_MODULES := broker chat delivery denials errors event_log events limits mcp_session metrics notifier parameters permissions policy reading \
+CORE_MODULES := broker chat delivery denials errors event_log events grants limits mcp_session metrics notifier parameters permissions policy reading \
 	results risk session tool_wrapper
 comma := ,
 space := $(subst ,, )

@@ -64,7 +64,7 @@ async def ask(
     if isinstance(service, Client):
         async with ServiceAsker(service, session_id) as asker:
             return await _parameters(asker, question)
-    return await _parameters(BrokerAsker(service or process_broker(), session_id), question)
+    return await _parameters(BrokerAsker(service or process_broker(), session_id, rated_by="service"), question)
 
 
 async def _parameters(asker: Asker, question: Question) -> dict[str, Any]:

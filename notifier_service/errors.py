@@ -9,7 +9,8 @@
     │   └── EditDenied            edit_denied          the policy denies the edited parameters
     ├── NotFound                  not_found
     │   ├── SessionNotFound       session_not_found
-    │   └── RequestNotFound       request_not_found
+    │   ├── RequestNotFound       request_not_found
+    │   └── RuleNotFound          rule_not_found
     ├── Conflict                  conflict
     │   ├── AmbiguousRequest      ambiguous_request
     │   ├── AlreadyDecided        already_decided
@@ -65,6 +66,7 @@ __all__ = [
     "RequestCancelled",
     "RequestExpired",
     "RequestNotFound",
+    "RuleNotFound",
     "ServiceRefused",
     "ServiceRestarted",
     "ServiceUnavailable",
@@ -141,6 +143,12 @@ class RequestNotFound(NotFound):
     """Nothing is pending, or this session never had a request of that id."""
 
     code = "request_not_found"
+
+
+class RuleNotFound(NotFound):
+    """This session has no rule of that id, or it was taken back."""
+
+    code = "rule_not_found"
 
 
 class Conflict(NotifierError):

@@ -29,6 +29,7 @@ __all__ = [
     "PermissionCleared",
     "PermissionRecord",
     "ResultCleared",
+    "Rule",
     "RunningCall",
     "Snapshot",
     "Timestamp",
@@ -144,6 +145,7 @@ class PermissionRecord(EventData):
     ``parameters`` are those that run: the person's edit after an edit, with ``asked_parameters_sha256`` then
     telling which ones were asked; ``action_sha256`` is over these, the tool, its server and the session. ``approved``,
     ``decision`` and the rest are null while it is pending.
+    ``rated_by`` tells whose word ``risk_level`` is: the service's, or that of whoever asks or of an MCP server.
     ``server`` is the MCP server that has the tool, ``definition_sha256`` a hash of how that server defines it.
     ``code`` is there where the service itself cancelled it.
     """
@@ -154,6 +156,7 @@ class PermissionRecord(EventData):
     definition_sha256: Sha256 | None = _absent()
     parameters: dict[str, Any]
     risk_level: RiskLevel
+    rated_by: Literal["service", "producer"] = "service"
     timestamp: Timestamp
     status: RequestStatus = "pending"
     parameters_sha256: str
@@ -177,6 +180,30 @@ class PermissionRecord(EventData):
     decided_by: str | None = None
     decided_at: Timestamp | None = None
     code: CancelCode | None = _absent()
+
+
+class Rule(EventData):
+    """What a person decided for the rest of a session (contract section 11).
+
+    ``name`` says in words for which calls it holds. ``risk`` is that of the call which was decided, ``asked_by`` and
+    ``agent`` are who asked, ``justification`` is the person's reason.
+    """
+
+    rule_id: str
+    source: Literal["session"]
+    name: str
+    effect: Literal["allow", "ask", "deny"]
+    tool: ToolName
+    server: ServerName | None
+    definition_sha256: Sha256 | None = _absent()
+    asked_by: str | None
+    agent: str | None
+    risk: RiskLevel
+    justification: str | None = _absent()
+    used: int = 0
+    last_used_at: Timestamp | None = None
+    created_by: str
+    created_at: Timestamp
 
 
 class PermissionCleared(EventData):

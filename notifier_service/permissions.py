@@ -7,7 +7,6 @@ in the pending set until it is settled, whoever watches.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import re
 import secrets
@@ -44,9 +43,10 @@ from .events import (
     dump,
     utc_now,
 )
+from .grants import Grants, described, quoted
 from .limits import MAX_TIMEOUT_SECONDS, Limits, RiskLevel
 from .parameters import action_sha256, canonical_json, jsonable, parameters_sha256
-from .policy import Verdict
+from .policy import AskedTool, RatedBy, Verdict
 
 __all__ = [
     "ALL_DECISIONS",
@@ -71,7 +71,7 @@ _EVENT_ENVELOPE_BYTES = 256
 _log = logging.getLogger("notifier_service.permissions")
 
 Publish = Callable[[str, EventData], object]
-Judge = Callable[[str, Mapping[str, Any], RiskLevel], Verdict]
+Judge = Callable[[AskedTool, Mapping[str, Any], RiskLevel], Verdict]
 
 
 def new_instance() -> str:
@@ -101,21 +101,21 @@ class Decision(EventData):
             raise ValueError("parameters edits the call and goes only with approved: true")
         if self.response is not None and self.approved:
             raise ValueError("response answers in the tool's place and goes only with approved: false")
-        if self.scope not in (None, "once") and not self.approved:
-            raise ValueError("a scope beyond once goes only with approved: true")
+        if self.scope not in (None, "once") and self.response is not None:
+            raise ValueError("a response is for one call: a scope beyond once goes without")
         return self
 
 
 class PermissionRequest:
     """One tool call that waits for a person, or waited. ``record`` is what the wire shows of it now."""
 
-    __slots__ = ("_desk", "_waiters", "announced", "asked_by", "deadline", "record", "size")
+    __slots__ = ("_desk", "_waiters", "announced", "deadline", "record", "size", "tool")
 
-    def __init__(self, desk: PermissionDesk, record: PermissionRecord, *, asked_by: str | None) -> None:
+    def __init__(self, desk: PermissionDesk, record: PermissionRecord, tool: AskedTool) -> None:
         self._desk = desk
         self._waiters: set[asyncio.Future[None]] = set()
         self.record = record
-        self.asked_by = asked_by
+        self.tool = tool
         self.announced = False
         #: On the desk's clock; None for never, or while it is not announced.
         self.deadline: float | None = None
@@ -124,6 +124,10 @@ class PermissionRequest:
     @property
     def request_id(self) -> str:
         return self.record.request_id
+
+    @property
+    def asked_by(self) -> str | None:
+        return self.tool.asked_by
 
     @property
     def pending(self) -> bool:
@@ -184,8 +188,8 @@ class PermissionDesk:
         #: When the last request that people saw left the pending set, on the desk's clock.
         self.left_at = left_at
         self._id_start = "pr_" + (new_instance() if instance is None else instance)
-        #: Tools that a person allowed for the whole session.
-        self.allowed_tools: set[str] = set()
+        #: What people decided for the rest of the session.
+        self.grants = Grants()
         self.closed = False
         self._publish = publish
         self._judge = judge
@@ -246,6 +250,8 @@ class PermissionDesk:
         server: str | None = None,
         definition_sha256: str | None = None,
         asked_by: str | None = None,
+        agent: str | None = None,
+        rated_by: RatedBy = "service",
         allowed_decisions: Collection[DecisionKind] = ALL_DECISIONS,
         scopes: Sequence[Scope] = ALL_SCOPES,
         settled_by_policy: Verdict | None = None,
@@ -265,25 +271,28 @@ class PermissionDesk:
         if not {"approve", "reject"} <= set(allowed_decisions) <= set(ALL_DECISIONS):
             raise InvalidInput("allowed_decisions are approve, reject, and of edit and respond what can be carried out")
         frozen = jsonable(parameters)
+        tool = AskedTool(tool_name, server, definition_sha256, asked_by, agent)
         record = _record(
             request_id=self._id_start + secrets.token_urlsafe(18),  # 144 bits
             tool_name=tool_name,
             parameters=frozen,
             **self._hashes(tool_name, server, frozen),
             risk_level=risk_level,
+            rated_by=rated_by,
             risk_reasons=tuple(risk_reasons),
             timestamp=utc_now(),
             expires_at=None,
             timeout_seconds=timeout,
             allowed_decisions=tuple(kind for kind in ALL_DECISIONS if kind in allowed_decisions),
             scopes=tuple(scopes),
+            suggested_rule=described(tool, risk_level) if "session" in scopes else None,
             description=description,
             viewers=self._count_viewers(),
             tool_call_id=tool_call_id,
             server=server,
             definition_sha256=definition_sha256,
         )
-        request = PermissionRequest(self, record, asked_by=asked_by)
+        request = PermissionRequest(self, record, tool)
         # What is asked must leave room for the answer, or nobody could give one.
         self._refuse_oversize(request.size, room=min(self.limits.max_event_bytes // 8, 16 * 1024))
         if settled_by_policy is not None:
@@ -340,7 +349,7 @@ class PermissionDesk:
         ):
             raise ParametersChanged("The pending request is another than the decision was made for.", record=record)
         scope: Scope = decision.scope or "once"
-        if kind not in record.allowed_decisions or (decision.approved and scope not in record.scopes):
+        if kind not in record.allowed_decisions or scope not in record.scopes:
             raise DecisionNotOffered(
                 "This request does not offer that decision or scope.",
                 allowed_decisions=list(record.allowed_decisions),
@@ -348,7 +357,7 @@ class PermissionDesk:
             )
         update: dict[str, Any] = {}
         if edited is not None:
-            verdict = self._judge(record.tool_name, edited, record.risk_level)
+            verdict = self._judge(request.tool, edited, record.risk_level)
             if verdict.effect == "deny":
                 raise EditDenied(f"The policy denies the edited call: {'; '.join(verdict.reasons)}.")
             update = {
@@ -368,9 +377,18 @@ class PermissionDesk:
         )
         size = len(dump(settled))
         self._refuse_oversize(size, room=_EVENT_ENVELOPE_BYTES)
-        if decision.approved and scope == "session":
-            self.allowed_tools.add(record.tool_name)
+        if scope == "session":
+            self.grants.add(
+                "allow" if decision.approved else "deny",
+                request.tool,
+                record.risk_level,
+                created_by=decided_by,
+                reason=decision.reason,
+            )
         self._close_request(request, settled, via=via, answered=True, size=size)
+        if scope == "session":
+            self._settle_twins(request.tool)
+        self._announce_next()
         return settled
 
     def expire_due(self) -> int:
@@ -385,6 +403,7 @@ class PermissionDesk:
                 request.record, status="expired", reason=f"nobody answered within {seconds:g} s", decided_by="timeout"
             )
             self._close_request(request, expired, via="timeout")
+            self._announce_next()
         return len(due)
 
     def cancel(
@@ -397,6 +416,7 @@ class PermissionDesk:
                 request.record, status="cancelled", reason=reason, decided_by=cancelled_by, code=code
             )
             self._close_request(request, cancelled, via="withdrawal")
+            self._announce_next()
 
     def close(self, reason: str, *, cancelled_by: str, code: CancelCode | None = None) -> None:
         """Cancel all that is open, and take nothing more."""
@@ -481,9 +501,23 @@ class PermissionDesk:
             update={"status": status, "approved": status == "approved", "decided_at": utc_now(), **update}
         )
 
+    def _settle_twins(self, tool: AskedTool) -> None:
+        """Give what was just decided about a tool to the calls of it that wait already, as to those that come."""
+        for request in (*self._queued.values(), *self._pending.values()):
+            verdict = self.grants.judge(tool, request.record.risk_level) if request.tool == tool else None
+            if verdict is not None and verdict.effect != "ask" and "session" in request.record.scopes:
+                self._close_request(request, self._by_policy(request, verdict), via="policy", answered=True)
+
     def _answer_by_policy(self, request: PermissionRequest, verdict: Verdict) -> None:
+        settled = self._by_policy(request, verdict)
+        request._settle(settled)
+        self._remember(request, via="policy")
+        self._publish("permission_response_result", _response_result(settled))
+
+    def _by_policy(self, request: PermissionRequest, verdict: Verdict) -> PermissionRecord:
+        self.grants.use(verdict.rule_id)
         allowed = verdict.effect == "allow"
-        settled = self._decided(
+        return self._decided(
             request.record,
             status="approved" if allowed else "rejected",
             decision="approve" if allowed else "reject",
@@ -491,9 +525,6 @@ class PermissionDesk:
             scope="once",
             decided_by="policy",
         )
-        request._settle(settled)
-        self._remember(request, via="policy")
-        self._publish("permission_response_result", _response_result(settled))
 
     def _close_request(
         self,
@@ -516,6 +547,9 @@ class PermissionDesk:
                 request_id=record.request_id, tool_name=record.tool_name, status=record.status, reason=record.reason
             )
             self._publish("permission_cleared", cleared)
+
+    def _announce_next(self) -> None:
+        """Show the next request that waits unannounced, if it is its turn."""
         if self._queued and not self._pending and not self.closed:
             self.announce(next(iter(self._queued.values())))
 
@@ -537,9 +571,9 @@ class PermissionDesk:
         """One line: who let what run, or not. No parameters and no reason, and what others named only quoted."""
         _log.info(
             "%s: %s by %s through %s (request %s, session %s)",
-            _quoted(record.tool_name),
+            quoted(record.tool_name),
             record.status if record.decision in (None, "approve", "reject") else f"{record.status} ({record.decision})",
-            _quoted(record.decided_by or ""),
+            quoted(record.decided_by or ""),
             via,
             record.request_id,
             self.session_id,
@@ -559,11 +593,6 @@ def _record(**fields: Any) -> PermissionRecord:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         raise InvalidInput(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-
-
-def _quoted(text: str) -> str:
-    """Text that somebody else chose, for a line of the log: nothing in it ends the line or moves a terminal."""
-    return json.dumps(text[:256]).replace("\x7f", "\\u007f")
 
 
 def _response_result(record: PermissionRecord) -> PermissionRecord:

@@ -9,16 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from .errors import InvalidInput
 from .limits import RiskLevel
+from .parameters import jsonable, parameters_sha256
 
 __all__ = ["RatedRisk", "risk_of_annotations", "risk_of_tool"]
 
 
+#: What a definition is made of. Not ``_meta``, in which servers keep what changes from list to list.
+_DEFINITION = ("name", "title", "description", "inputSchema", "outputSchema", "annotations")
+
+
 class RatedRisk(NamedTuple):
-    """A level, and why it is that: sentences for a person."""
+    """A level, why it is that in sentences for a person, and a hash of how the server defines the tool, if it does."""
 
     level: RiskLevel
     reasons: tuple[str, ...]
+    definition_sha256: str | None = None
 
 
 def risk_of_tool(tool: Any) -> RatedRisk:
@@ -29,7 +36,7 @@ def risk_of_tool(tool: Any) -> RatedRisk:
     """
     if tool is None:
         return RatedRisk("high", ("the server lists no tool of that name",))
-    return risk_of_annotations(_get(tool, "annotations"))
+    return risk_of_annotations(_get(tool, "annotations"))._replace(definition_sha256=_definition_sha256(tool))
 
 
 def risk_of_annotations(annotations: Any) -> RatedRisk:
@@ -58,6 +65,18 @@ def risk_of_annotations(annotations: Any) -> RatedRisk:
         else "the server does not say that it destroys nothing"
     )
     return RatedRisk("high", (worst, reach))
+
+
+def _definition_sha256(tool: Any) -> str | None:
+    """A hash over what the server says that the tool is and does; None if that is no JSON."""
+    dump = getattr(tool, "model_dump", None)
+    dumped = tool if dump is None else dump(mode="json", by_alias=True, exclude_none=True)
+    if not isinstance(dumped, Mapping):
+        return None
+    try:
+        return parameters_sha256(jsonable({name: dumped[name] for name in _DEFINITION if name in dumped}))
+    except InvalidInput:
+        return None
 
 
 def _hint(annotations: Any, *names: str) -> bool | None:

@@ -37,7 +37,7 @@ from .events import (
 from .limits import Limits, RiskLevel
 from .metrics import Counters
 from .permissions import ALL_DECISIONS, ALL_SCOPES, Decision, PermissionDesk, PermissionRequest
-from .policy import Verdict, judge
+from .policy import AskedTool, RatedBy, Ratings, Verdict, is_riskier, judge
 
 __all__ = ["Opening", "Peer", "Session", "Viewer", "check_session_id"]
 
@@ -272,6 +272,7 @@ class Session:
             left_at=request_left_at,
             instance=instance,
         )
+        self._ratings = Ratings()
         #: Live readers.
         self.viewers: Audience[Viewer] = Audience(self.log, Delivery() if delivery is None else delivery)
         self._holding: Counter[str] = Counter()
@@ -310,11 +311,28 @@ class Session:
 
     # What is asked
 
-    def judge(self, tool_name: str, risk_level: RiskLevel) -> Verdict:
-        """Ask the policy about a call in this session."""
-        return judge(
-            tool_name, risk_level, ask_from_risk=self.limits.ask_from_risk, allowed_tools=self.desk.allowed_tools
-        )
+    def judge(self, tool: AskedTool, risk_level: RiskLevel, *, rated_by: RatedBy = "service") -> Verdict:
+        """Ask the policy about a call in this session: what people decided about its tool, then its risk.
+
+        A producer's word that a tool is harmless counts, but not after the tool was asked about at a higher risk.
+        """
+        granted = self.desk.grants.judge(tool, risk_level)
+        if granted is not None:
+            return granted
+        verdict = judge(risk_level, ask_from_risk=self.limits.ask_from_risk)
+        if verdict.effect == "allow" and rated_by == "producer":
+            before = self._ratings.highest(tool)
+            if not is_riskier(self.limits.ask_from_risk, before):
+                why = f"who asks rates it {risk_level} now, and it was asked about at risk {before} before"
+                return Verdict("ask", (why,))
+        return verdict
+
+    def admits(self, tool: AskedTool, risk_level: RiskLevel, *, rated_by: RatedBy = "service") -> bool:
+        """Whether the policy lets such a call run unasked, which is counted as the use of a rule."""
+        verdict = self.judge(tool, risk_level, rated_by=rated_by)
+        if verdict.effect == "allow":
+            self.desk.grants.use(verdict.rule_id)
+        return verdict.effect == "allow"
 
     def ask(
         self,
@@ -329,6 +347,8 @@ class Session:
         server: str | None = None,
         definition_sha256: str | None = None,
         asked_by: str | None = None,
+        agent: str | None = None,
+        rated_by: RatedBy = "service",
         allowed_decisions: Collection[DecisionKind] = ALL_DECISIONS,
         scopes: Sequence[Scope] = ALL_SCOPES,
         announce_status: bool = False,
@@ -338,24 +358,32 @@ class Session:
 
         ``server`` is the MCP server that has the tool, ``definition_sha256`` a hash of how that server defines it.
         ``announce_status`` also publishes ``tool_status`` ``waiting_permission`` before the request;
-        ``by_policy=False`` asks a person whatever the policy says. Raises what ``PermissionDesk.register`` does.
+        ``by_policy=False`` asks a person whatever the risk is, but what one decided for the session holds. ``asked_by``
+        and ``agent`` say who asks, ``rated_by`` whose word the risk is. Raises what ``PermissionDesk.register`` does.
         """
         if risk_level not in ("low", "medium", "high"):
             raise InvalidInput("risk_level must be low, medium or high")
-        verdict = self.judge(tool_name, risk_level) if by_policy else None
+        tool = AskedTool(tool_name, server, definition_sha256, asked_by, agent)
+        verdict = None
+        if by_policy:
+            verdict = self.judge(tool, risk_level, rated_by=rated_by)
+        elif "session" in scopes:
+            verdict = self.desk.grants.judge(tool, risk_level)
         settles = verdict is not None and verdict.effect != "ask"
         try:
             request = self.desk.register(
                 tool_name=tool_name,
                 parameters=parameters,
                 risk_level=risk_level,
-                risk_reasons=risk_reasons or (verdict.reasons if verdict is not None else ()),
+                risk_reasons=(*risk_reasons, *(verdict.reasons if verdict is not None else ())),
                 tool_call_id=tool_call_id,
                 timeout_seconds=timeout_seconds,
                 description=description,
                 server=server,
                 definition_sha256=definition_sha256,
                 asked_by=asked_by,
+                agent=agent,
+                rated_by=rated_by,
                 allowed_decisions=allowed_decisions,
                 scopes=scopes,
                 settled_by_policy=verdict if settles else None,
@@ -363,6 +391,7 @@ class Session:
         except LimitReached as error:
             self.counters.limits_reached[error.limit] += 1
             raise
+        self._ratings.note(tool, risk_level)
         self.touch()
         if request.pending:
             if announce_status:

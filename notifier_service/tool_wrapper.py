@@ -12,7 +12,7 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar, get_args
+from typing import Any, NamedTuple, TypeVar, get_args
 
 from pydantic import TypeAdapter
 
@@ -24,6 +24,7 @@ from .limits import RiskLevel
 from .mcp_session import McpSession
 from .parameters import canonical_json, jsonable
 from .permissions import PermissionRequest
+from .policy import AskedTool, RatedBy
 from .results import shown_error, shown_parameters, shown_result
 
 __all__ = ["Risk", "ToolWrapper", "report_progress"]
@@ -207,17 +208,15 @@ class ToolWrapper:
         bound.arguments["progress_callback"] = relay
         return bound.args, bound.kwargs
 
-    async def _risk_of(self, tool_name: str, parameters: Mapping[str, Any]) -> tuple[RiskLevel, tuple[str, ...]]:
+    async def _rating_of(self, tool_name: str, parameters: Mapping[str, Any]) -> _Rating:
         given: Any = self._risk_level
         if given is None and self._session is not None:
-            return await self._session.risk_of(tool_name)
+            return _Rating(*await self._session.risk_of(tool_name), rated_by="producer")
         if isinstance(given, Mapping):
             given = given.get(tool_name)
         elif callable(given):
             given = given(tool_name, jsonable(parameters))
-        if given in _RISKS:
-            return given, ()
-        return "high", ("nobody said how risky this tool is",)
+        return _Rating(given) if given in _RISKS else _Rating("high", ("nobody said how risky this tool is",))
 
     async def _gated(
         self,
@@ -229,12 +228,12 @@ class ToolWrapper:
     ) -> Any:
         if not isinstance(tool_name, str) or not 1 <= len(tool_name) <= 256:
             raise ToolDenied("A tool has a name of 1 to 256 characters; it did not run.", outcome="invalid")
-        risk_level, risk_reasons = await self._risk_of(tool_name, parameters)
-        call = self._new_call(tool_name, risk_level)
+        rating = await self._rating_of(tool_name, parameters)
+        call = self._new_call(tool_name, rating.level)
         token = _running_call.set(call)
         try:
             try:
-                record = await self._permission(call, parameters, risk_reasons, is_granted=is_granted)
+                record = await self._permission(call, parameters, rating, is_granted=is_granted)
                 if record is not None and record.decision == "respond":
                     call.result(record.response, success=True, details={"answered_by": record.decided_by})
                     answer = self._session and self._session.result(record.response or "", is_error=False)
@@ -260,17 +259,20 @@ class ToolWrapper:
             _running_call.reset(token)
 
     async def _permission(
-        self, call: _Call, parameters: dict[str, Any], risk_reasons: tuple[str, ...], *, is_granted: bool
+        self, call: _Call, parameters: dict[str, Any], rating: _Rating, *, is_granted: bool
     ) -> PermissionRecord | None:
         """Return None if the policy or an earlier answer lets the call run, or what a person answered.
 
         Raises ``ToolDenied`` otherwise.
         """
+        tool = AskedTool(call.tool_name, self._server, rating.definition_sha256)
         try:
-            verdict = call.broker.open(self._session_id).judge(call.tool_name, call.risk_level)
-            if verdict.effect == "allow" or (is_granted and verdict.effect == "ask"):
+            session = call.broker.open(self._session_id)
+            if session.admits(tool, rating.level, rated_by=rating.rated_by):
                 return None
-            request = self._ask(call, parameters, (*risk_reasons, *verdict.reasons))
+            if is_granted and session.judge(tool, rating.level, rated_by=rating.rated_by).effect == "ask":
+                return None
+            request = self._ask(call, parameters, rating)
         except (BrokerClosed, LimitReached, TooLarge, InvalidInput) as error:
             raise denial_by_error(call.tool_name, error) from error
         try:
@@ -282,19 +284,30 @@ class ToolWrapper:
             return record
         raise denial_by_record(record)
 
-    def _ask(self, call: _Call, parameters: dict[str, Any], risk_reasons: tuple[str, ...]) -> PermissionRequest:
+    def _ask(self, call: _Call, parameters: dict[str, Any], rating: _Rating) -> PermissionRequest:
         return call.broker.ask(
             self._session_id,
             tool_name=call.tool_name,
             parameters=parameters,
-            risk_level=call.risk_level,
-            risk_reasons=risk_reasons,
+            risk_level=rating.level,
+            risk_reasons=rating.reasons,
+            rated_by=rating.rated_by,
             tool_call_id=call.tool_call_id,
             timeout_seconds=self._timeout_seconds,
             description=self._description,
             server=self._server,
+            definition_sha256=rating.definition_sha256,
             announce_status=True,
         )
+
+
+class _Rating(NamedTuple):
+    """How risky a call is, why, and who says so."""
+
+    level: RiskLevel
+    reasons: tuple[str, ...] = ()
+    definition_sha256: str | None = None
+    rated_by: RatedBy = "service"
 
 
 class _Call:

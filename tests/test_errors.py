@@ -39,6 +39,7 @@ CODES = {
     "RequestCancelled": "request_cancelled",
     "RequestExpired": "request_expired",
     "RequestNotFound": "request_not_found",
+    "RuleNotFound": "rule_not_found",
     "ServiceUnavailable": "service_unavailable",
     "SessionClosed": "session_closed",
     "SessionNotFound": "session_not_found",

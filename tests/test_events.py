@@ -59,6 +59,7 @@ RECORD_ON_THE_WIRE = {
     "tool_name": "rm",
     "parameters": {"path": "/tmp/x"},
     "risk_level": "high",
+    "rated_by": "service",
     "timestamp": NOON_TEXT,
     "status": "pending",
     "parameters_sha256": "ab",

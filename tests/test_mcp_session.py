@@ -153,10 +153,13 @@ async def test_list_is_dropped_when_the_server_tells_that_it_changed(session: Cl
 
     await wrapped.call_tool("change", {})
     async with asyncio.timeout(10):
-        result = await wrapped.call_tool("write", {})
+        result = await answered(broker, wrapped.call_tool("write", {}), approved=True)
 
+    first, second = told(broker, "permission_request")
     assert text_of(result) == "write {}"
-    assert len(told(broker, "permission_request")) == 1
+    assert (first["risk_level"], second["risk_level"]) == ("high", "low")
+    assert first["definition_sha256"] != second["definition_sha256"]
+    assert second["risk_reasons"][-1] == "who asks rates it low now, and it was asked about at risk high before"
 
 
 async def test_whoever_handled_the_messages_of_the_session_goes_on_hearing_them(
@@ -587,9 +590,10 @@ async def test_list_is_dropped_when_a_stateless_server_tells_its_subscribers(bro
         await answered(broker, wrapped.call_tool("write", {}), approved=False)
         await wrapped.call_tool("change", {})
         await anext(aiter(changes))
-        result = await wrapped.call_tool("write", {})
+        result = await answered(broker, wrapped.call_tool("write", {}), approved=True)
 
     assert text_of(result) == "after"
+    assert told(broker, "permission_request")[-1]["risk_level"] == "low"
 
 
 def test_rounds_are_remembered_for_an_hour_and_within_bounds() -> None:

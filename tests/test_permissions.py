@@ -31,7 +31,7 @@ from notifier_service.events import EventData, PermissionRecord, dump, utc_now, 
 from notifier_service.limits import Limits, RiskLevel
 from notifier_service.parameters import parameters_sha256
 from notifier_service.permissions import ALL_DECISIONS, Decision, PermissionDesk, PermissionRequest
-from notifier_service.policy import Verdict
+from notifier_service.policy import AskedTool, Verdict
 
 if TYPE_CHECKING:
     from conftest import Clock
@@ -48,7 +48,7 @@ class Desk(PermissionDesk):
     def __init__(self, clock: Clock, **limits: Any) -> None:
         self.published: list[tuple[str, dict[str, Any]]] = []
         self.verdict = Verdict("ask", ("risk high asks a person",))
-        self.judged: list[tuple[str, Mapping[str, Any], RiskLevel]] = []
+        self.judged: list[tuple[AskedTool, Mapping[str, Any], RiskLevel]] = []
         self.viewers = 2
         super().__init__(
             "s1",
@@ -62,8 +62,8 @@ class Desk(PermissionDesk):
     def keep(self, event_type: str, data: EventData) -> None:
         self.published.append((event_type, json.loads(dump(data))))
 
-    def say(self, tool_name: str, parameters: Mapping[str, Any], risk_level: RiskLevel) -> Verdict:
-        self.judged.append((tool_name, parameters, risk_level))
+    def say(self, tool: AskedTool, parameters: Mapping[str, Any], risk_level: RiskLevel) -> Verdict:
+        self.judged.append((tool, parameters, risk_level))
         return self.verdict
 
     @property
@@ -134,8 +134,8 @@ def test_body_of_another_shape_is_refused(body: dict[str, Any]) -> None:
     [
         ({"approved": False, "parameters": {}}, "parameters edits the call and goes only with approved: true"),
         ({"approved": True, "response": ""}, "response answers in the tool's place and goes only with approved: false"),
-        ({"approved": False, "scope": "session"}, "a scope beyond once goes only with approved: true"),
-        ({"approved": False, "scope": "always"}, "a scope beyond once goes only with approved: true"),
+        ({"approved": False, "response": "", "scope": "session"}, "a response is for one call"),
+        ({"approved": False, "response": "", "scope": "always"}, "a response is for one call"),
     ],
     ids=lambda value: ascii(value)[:50],
 )
@@ -178,6 +178,7 @@ def test_asked_request_tells_all_that_the_contract_lists(desk: Desk) -> None:
         "tool_name": "write",
         "parameters": ASKED,
         "risk_level": "high",
+        "rated_by": "service",
         "status": "pending",
         "parameters_sha256": parameters_sha256(ASKED),
         "action_sha256": parameters_sha256(
@@ -187,6 +188,7 @@ def test_asked_request_tells_all_that_the_contract_lists(desk: Desk) -> None:
         "risk_reasons": ["writes"],
         "allowed_decisions": ["approve", "edit", "reject", "respond"],
         "scopes": list(record.scopes),
+        "suggested_rule": 'every call of "write", asked by "agent", at risk high or less',
         "description": "I tidy up",
         "viewers": 2,
         "tool_call_id": "c1",
@@ -421,7 +423,7 @@ def test_edited_call_passes_the_policy_again(desk: Desk) -> None:
     desk.ask()
     desk.answer(True, parameters=EDITED)
 
-    assert desk.judged == [("write", EDITED, "high")]
+    assert desk.judged == [(AskedTool("write"), EDITED, "high")]
 
 
 def test_edit_that_the_policy_denies_leaves_the_request_pending(desk: Desk) -> None:
@@ -476,25 +478,93 @@ def test_scope_session_allows_the_tool_from_now_on(desk: Desk) -> None:
     record = desk.answer(True, scope="session")
 
     assert record.scope == "session"
-    assert desk.allowed_tools == {"write"}
+    [rule] = desk.grants.rules
+    assert (rule.effect, rule.tool, rule.risk, rule.created_by) == ("allow", "write", "high", "ana")
 
 
 def test_scope_once_allows_nothing_beyond(desk: Desk) -> None:
     desk.ask()
     desk.answer(True, scope="once")
 
-    assert desk.allowed_tools == set()
+    assert desk.grants.rules == ()
 
 
-def test_scope_that_the_request_does_not_offer_is_refused(desk: Desk) -> None:
+@pytest.mark.parametrize("approved", [True, False])
+def test_decision_for_the_session_settles_the_same_calls_that_wait(desk: Desk, approved: bool) -> None:
+    requests = [desk.ask("write", {"n": number}, server="files", asked_by="ci") for number in range(5)]
+    desk.answer(approved, scope="session", request_id=requests[2].request_id, reason="as ever")
+
+    word, status = ("allowed", "approved") if approved else ("denied", "rejected")
+    twins = [request.record for request in requests if request is not requests[2]]
+    assert desk.pending == ()
+    assert {request.record.status for request in requests} == {status}
+    assert {twin.decided_by for twin in twins} == {"policy"}
+    assert {twin.reason for twin in twins} == {f"ana {word} this tool for the rest of the session: as ever"}
+    assert [twin.parameters for twin in twins] == [{"n": 0}, {"n": 1}, {"n": 3}, {"n": 4}]
+    assert desk.types[5:] == ["permission_response_result", "permission_cleared"] * 5
+    assert [rule.used for rule in desk.grants.rules] == [4]
+
+
+@pytest.mark.parametrize("approved", [True, False])
+def test_decision_for_the_session_settles_nothing_else(clock: Clock, approved: bool) -> None:
+    desk = Desk(clock)
+    given = {"server": "files", "definition_sha256": "0a" * 32, "asked_by": "ci", "agent": "codex"}
+    others = [desk.ask("Write", **given), *(desk.ask("write", **{**given, name: None}) for name in given)]
+    others.append(desk.ask("write", **given, scopes=("once",)))
+    seen = desk.ask("write", **given)
+    desk.answer(approved, scope="session", request_id=seen.request_id)
+
+    assert desk.pending == tuple(others)
+
+
+def test_approval_for_the_session_leaves_the_riskier_calls_that_wait(desk: Desk) -> None:
+    riskier = desk.ask()
+    seen = desk.register(tool_name="write", parameters={}, risk_level="medium")
+    desk.announce(seen)
+    desk.answer(True, scope="session", request_id=seen.request_id)
+
+    assert riskier.pending
+
+
+def test_same_calls_that_nobody_has_seen_yet_are_settled_unannounced(one_by_one: Desk) -> None:
+    seen, twin, other = one_by_one.ask("write"), one_by_one.ask("write"), one_by_one.ask("rm")
+    one_by_one.answer(True, scope="session", request_id=seen.request_id)
+
+    assert twin.record.status == "approved"
+    assert one_by_one.pending == (other,)
+    assert one_by_one.types == [
+        "permission_request",
+        "permission_response_result",
+        "permission_cleared",
+        "permission_response_result",
+        "permission_request",
+    ]
+
+
+def test_decision_that_would_be_one_rule_too_many_decides_nothing(desk: Desk) -> None:
+    for number in range(100):
+        desk.answer(True, scope="session", request_id=desk.ask(f"t{number}").request_id)
+    request = desk.ask("one more")
+
+    assert desk.refusal(True, scope="session", request_id=request.request_id).code == "limit_reached"
+    assert request.pending
+    assert desk.answer(True, request_id=request.request_id).status == "approved"
+
+
+def test_rule_is_suggested_only_where_it_can_be_made(desk: Desk) -> None:
+    assert desk.ask(scopes=("once",)).record.suggested_rule is None
+
+
+@pytest.mark.parametrize("approved", [True, False])
+def test_scope_that_the_request_does_not_offer_is_refused(desk: Desk, approved: bool) -> None:
     request = desk.ask()
     request.record = request.record.model_copy(update={"scopes": ("once",)})
-    error = desk.refusal(True, scope="session")
+    error = desk.refusal(approved, scope="session")
 
     assert isinstance(error, DecisionNotOffered)
     assert error.details == {"allowed_decisions": list(ALL_DECISIONS), "scopes": ["once"]}
     assert request.pending
-    assert desk.allowed_tools == set()
+    assert desk.grants.rules == ()
 
 
 @pytest.mark.parametrize(
@@ -554,7 +624,7 @@ def test_another_scope_makes_no_other_decision(desk: Desk) -> None:
 
     assert desk.answer(True, scope="session", request_id=request.request_id) is first
     assert desk.answer(True, scope="always", request_id=request.request_id) is first
-    assert desk.allowed_tools == set()
+    assert desk.grants.rules == ()
 
 
 @pytest.mark.parametrize("second", DECISIONS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from notifier_service.limits import RiskLevel
-from notifier_service.policy import Effect, Verdict, judge
+from notifier_service.policy import AskedTool, Effect, Ratings, judge
 
 
 @pytest.mark.parametrize(
@@ -25,26 +25,42 @@ from notifier_service.policy import Effect, Verdict, judge
 def test_risk_below_the_threshold_runs_and_the_rest_asks(
     risk_level: RiskLevel, ask_from_risk: RiskLevel, effect: Effect
 ) -> None:
-    assert judge("tool", risk_level, ask_from_risk=ask_from_risk).effect == effect
+    assert judge(risk_level, ask_from_risk=ask_from_risk).effect == effect
 
 
 def test_verdict_gives_its_reason_as_a_sentence_for_a_person() -> None:
-    assert judge("tool", "low", ask_from_risk="medium").reasons == (
-        "risk low is below medium, from which a person is asked",
-    )
-    assert judge("tool", "high", ask_from_risk="medium").reasons == ("risk high asks a person",)
+    assert judge("low", ask_from_risk="medium").reasons == ("risk low is below medium, from which a person is asked",)
+    assert judge("high", ask_from_risk="medium").reasons == ("risk high asks a person",)
 
 
-def test_tool_allowed_for_the_session_runs_at_any_risk() -> None:
-    verdict = judge("rm", "high", ask_from_risk="low", allowed_tools={"rm"})
-
-    assert verdict == Verdict("allow", ("a person allowed this tool for the whole session",))
+READ = AskedTool("read", "files", "0a" * 32, "ci")
 
 
-@pytest.mark.parametrize(
-    "look_alike",
-    ["Read", "read ", " read", "rеad", "re\u0301ad", "read\u200b", "read\0", "rea", "readd", "ｒｅａｄ", "", "*"],
-    ids=ascii,
-)
-def test_name_that_only_looks_like_an_allowed_tool_is_asked(look_alike: str) -> None:
-    assert judge(look_alike, "high", ask_from_risk="medium", allowed_tools={"read"}).effect == "ask"
+def test_highest_risk_at_which_a_tool_was_asked_about_is_remembered() -> None:
+    ratings = Ratings()
+    levels: tuple[RiskLevel, ...] = ("low", "medium", "high", "medium", "low")
+    seen = []
+    for level in levels:
+        ratings.note(READ, level)
+        seen.append(ratings.highest(READ))
+
+    assert seen == ["low", "medium", "high", "high", "high"]
+
+
+@pytest.mark.parametrize("other", [{"tool_name": "Read"}, {"server": None}, {"asked_by": "x"}, {"agent": "x"}])
+def test_ratings_are_of_one_tool_and_one_asker(other: dict[str, str | None]) -> None:
+    ratings = Ratings()
+    ratings.note(READ, "high")
+
+    assert ratings.highest(READ._replace(**other)) == "low"  # type: ignore[arg-type]  # of AskedTool's own fields
+    assert ratings.highest(READ._replace(definition_sha256="0b" * 32)) == "high"
+
+
+def test_who_asked_about_more_tools_than_are_remembered_is_not_believed_about_the_rest() -> None:
+    ratings = Ratings(capacity=2)
+    for name in ("a", "b", "c"):
+        ratings.note(AskedTool(name, asked_by="ci"), "medium")
+    ratings.note(AskedTool("a", asked_by="ci"), "high")
+
+    assert [ratings.highest(AskedTool(name, asked_by="ci")) for name in "abcd"] == ["high", "medium", "high", "high"]
+    assert ratings.highest(AskedTool("c", asked_by="other")) == "low"

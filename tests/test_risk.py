@@ -87,7 +87,9 @@ def test_reasons_tell_what_the_server_said_and_what_it_left_out(annotations: Any
     "tool", [{"name": "t"}, SimpleNamespace(name="t"), SimpleNamespace(name="t", annotations=None)]
 )
 def test_tool_without_annotations_is_of_high_risk(tool: Any) -> None:
-    assert risk_of_tool(tool) == ("high", ("the server does not say what the tool may do",))
+    rated = risk_of_tool(tool)
+
+    assert (rated.level, rated.reasons) == ("high", ("the server does not say what the tool may do",))
 
 
 def test_tool_is_rated_by_its_annotations() -> None:
@@ -95,8 +97,24 @@ def test_tool_is_rated_by_its_annotations() -> None:
 
 
 def test_tool_that_the_server_does_not_list_is_of_high_risk() -> None:
-    assert risk_of_tool(None) == ("high", ("the server lists no tool of that name",))
+    assert risk_of_tool(None) == ("high", ("the server lists no tool of that name",), None)
 
 
 def test_annotations_that_are_no_object_say_nothing() -> None:
     assert risk_of_tool({"annotations": ["readOnlyHint"]}).level == "high"
+
+
+def test_definition_is_what_the_tool_is_and_does() -> None:
+    tool = {"name": "t", "description": "reads", "inputSchema": {"type": "object"}, "annotations": {}}
+    same = {**dict(reversed(tool.items())), "_meta": {"seen": 2}, "icons": []}
+    others = [{**tool, name: {"another": 1}} for name in tool] + [{**tool, "outputSchema": {}}]
+
+    hashes = {risk_of_tool(other).definition_sha256 for other in others}
+
+    assert risk_of_tool(tool).definition_sha256 == risk_of_tool(same).definition_sha256
+    assert len(hashes | {risk_of_tool(tool).definition_sha256}) == 6
+
+
+@pytest.mark.parametrize("tool", [{"name": "t", "description": float("nan")}, SimpleNamespace(name="t")])
+def test_definition_that_is_no_json_is_not_known(tool: Any) -> None:
+    assert risk_of_tool(tool).definition_sha256 is None

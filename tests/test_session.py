@@ -23,6 +23,7 @@ from notifier_service.errors import (
 from notifier_service.events import Bye, ToolProgress, ToolResult, ToolStatus, encode
 from notifier_service.limits import Limits
 from notifier_service.permissions import Decision, PermissionRequest
+from notifier_service.policy import AskedTool
 from notifier_service.session import Opening, Session, Viewer, check_session_id, heartbeat, retry_ms
 
 if TYPE_CHECKING:
@@ -260,7 +261,7 @@ def test_request_is_announced_with_the_reasons_of_the_policy(session: Session) -
 
 
 def test_own_reasons_stand_before_those_of_the_policy(session: Session) -> None:
-    assert ask(session, risk_reasons=["it deletes"]).record.risk_reasons == ("it deletes",)
+    assert ask(session, risk_reasons=["it deletes"]).record.risk_reasons == ("it deletes", "risk high asks a person")
 
 
 def test_risk_is_high_unless_it_is_told(session: Session) -> None:
@@ -297,8 +298,47 @@ def test_tool_allowed_for_the_session_is_asked_no_more(session: Session) -> None
 
     assert ask(session, "write").record.decided_by == "policy"
     assert ask(session, "Write").pending
-    assert session.judge("write", "high").effect == "allow"
-    assert Session("other").judge("write", "high").effect == "ask"
+    assert session.admits(AskedTool("write"), "high")
+    assert [rule.used for rule in session.desk.grants.rules] == [2]
+    assert not Session("other").admits(AskedTool("write"), "high")
+
+
+def test_tool_denied_for_the_session_is_asked_no_more(session: Session) -> None:
+    ask(session, "write")
+    session.decide(Decision(approved=False, scope="session", reason="not here"), decided_by="ana")
+    again = ask(session, "write", risk_level="low").record
+
+    assert (again.status, again.decided_by) == ("rejected", "policy")
+    assert again.reason == "ana denied this tool for the rest of the session: not here"
+
+
+def test_tool_that_was_asked_about_is_not_talked_down_by_who_asks(session: Session) -> None:
+    def rated(risk: Any, **more: Any) -> PermissionRequest:
+        return ask(session, "write", risk_level=risk, rated_by="producer", **more)
+
+    first, asked, other = rated("low"), rated("high"), rated("low", server="files")
+    again, changed = rated("low"), rated("low", definition_sha256="0a" * 32)
+
+    assert [request.pending for request in (first, asked, other, again, changed)] == [False, True, False, True, True]
+    assert again.record.risk_reasons == ("who asks rates it low now, and it was asked about at risk high before",)
+    assert ask(session, "write", risk_level="low").record.decided_by == "policy"  # the service's own word
+
+
+def test_tool_that_a_person_allowed_at_a_high_risk_runs_at_a_low_one(session: Session) -> None:
+    ask(session, "write", rated_by="producer")
+    session.decide(Decision(approved=True, scope="session"), decided_by="ana")
+
+    assert not ask(session, "write", risk_level="low", rated_by="producer").pending
+
+
+def test_decision_for_the_session_holds_for_who_wants_a_person_whatever_the_risk(session: Session) -> None:
+    question = ask(session, "write", by_policy=False, risk_level="low")
+    session.decide(Decision(approved=True, scope="session"), decided_by="ana")
+
+    assert question.record.approved
+    assert not ask(session, "write", by_policy=False, risk_level="low").pending
+    assert ask(session, "write", by_policy=False, risk_level="high").pending
+    assert ask(session, "write", by_policy=False, risk_level="low", scopes=("once",)).pending
 
 
 def test_edit_is_judged_by_the_policy_of_the_session(session: Session) -> None:

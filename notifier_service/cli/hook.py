@@ -310,7 +310,8 @@ def _claude_config(arguments: argparse.Namespace) -> dict[str, Any]:
 def _hook_url(arguments: argparse.Namespace) -> str:
     from urllib.parse import urlencode
 
-    query = {"session_id": arguments.session, "timeout_seconds": arguments.timeout}
+    agent = None if arguments.format == "claude" else arguments.format
+    query = {"session_id": arguments.session, "timeout_seconds": arguments.timeout, "agent": agent}
     given = urlencode({name: value for name, value in query.items() if value is not None})
     return f"{arguments.url.rstrip('/')}/hooks/claude-code" + (f"?{given}" if given else "")
 

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 
@@ -28,10 +29,14 @@ from ..errors import (
 from ..events import DecisionKind, EventData, ToolStatus, dump
 from ..limits import Limits, RiskLevel
 from ..permissions import ALL_DECISIONS
+from ..policy import AskedTool, RatedBy
 
-__all__ = ["Asker", "BrokerAsker", "Permission", "Question", "ServiceAsker"]
+__all__ = ["ASKED_BY", "Asker", "BrokerAsker", "Permission", "Question", "ServiceAsker"]
 
 _log = logging.getLogger("notifier_service.mcp")
+
+#: Who called, where a gateway of the service asks on behalf of its callers; None is this program.
+ASKED_BY: ContextVar[str | None] = ContextVar("notifier_service_asked_by", default=None)
 
 _PAUSE_SECONDS = 0.5
 
@@ -73,7 +78,14 @@ class Asker(Protocol):
     @property
     def max_event_bytes(self) -> int: ...
 
-    def allows(self, tool_name: str, risk_level: RiskLevel) -> bool:
+    def allows(
+        self,
+        tool_name: str,
+        risk_level: RiskLevel,
+        *,
+        server: str | None = None,
+        definition_sha256: str | None = None,
+    ) -> bool:
         """Whether the policy is known to let such a call run unasked. Never waits."""
 
     async def ask(self, question: Question) -> Permission:
@@ -84,33 +96,55 @@ class Asker(Protocol):
 
 
 class BrokerAsker:
-    """A session of the broker in this process."""
+    """A session of the broker in this process; ``agent`` names the kind of agent that speaks through it.
 
-    def __init__(self, broker: Broker, session_id: str) -> None:
+    ``rated_by`` says whose word the risk of a question is: that of the MCP server behind a gateway, if nothing is said.
+    """
+
+    def __init__(
+        self, broker: Broker, session_id: str, *, agent: str | None = None, rated_by: RatedBy = "producer"
+    ) -> None:
         self._broker = broker
         self._session_id = session_id
+        self._agent = agent
+        self._rated_by = rated_by
 
     @property
     def max_event_bytes(self) -> int:
         return self._broker.limits.max_event_bytes
 
-    def allows(self, tool_name: str, risk_level: RiskLevel) -> bool:
+    def allows(
+        self,
+        tool_name: str,
+        risk_level: RiskLevel,
+        *,
+        server: str | None = None,
+        definition_sha256: str | None = None,
+    ) -> bool:
+        tool = AskedTool(tool_name, server, definition_sha256, ASKED_BY.get(), self._agent)
         try:
-            return self._broker.open(self._session_id).judge(tool_name, risk_level).effect == "allow"
+            return self._broker.open(self._session_id).admits(tool, risk_level, rated_by=self._rated_by)
         except NotifierError:
             return False  # to ask will say why
 
     async def ask(self, question: Question) -> Permission:
+        if self.allows(
+            question.tool_name,
+            question.risk_level,
+            server=question.server,
+            definition_sha256=question.definition_sha256,
+        ):
+            return Permission()
         try:
-            verdict = self._broker.open(self._session_id).judge(question.tool_name, question.risk_level)
-            if verdict.effect == "allow":
-                return Permission()
             request = self._broker.ask(
                 self._session_id,
                 tool_name=question.tool_name,
                 parameters=question.parameters,
                 risk_level=question.risk_level,
-                risk_reasons=(*question.risk_reasons, *verdict.reasons),
+                risk_reasons=question.risk_reasons,
+                rated_by=self._rated_by,
+                asked_by=ASKED_BY.get(),
+                agent=self._agent,
                 tool_call_id=question.tool_call_id,
                 timeout_seconds=question.timeout_seconds,
                 description=question.description,
@@ -186,7 +220,14 @@ class ServiceAsker:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def allows(self, tool_name: str, risk_level: RiskLevel) -> bool:
+    def allows(
+        self,
+        tool_name: str,
+        risk_level: RiskLevel,
+        *,
+        server: str | None = None,
+        definition_sha256: str | None = None,
+    ) -> bool:
         return False
 
     async def ask(self, question: Question) -> Permission:

@@ -15,7 +15,7 @@ from ..limits import RiskLevel
 from ..parameters import canonical_json, jsonable
 from ..results import shown_parameters, shown_result
 from .asker import Asker, Permission, Question
-from .catalog import Catalog
+from .catalog import Catalog, ListedTool
 from .message import ToolCall, denial_answer, heartbeat, replacement_answer
 
 __all__ = ["Answer", "Gate", "Run"]
@@ -100,7 +100,7 @@ class Gate:
         if expected is not None:
             return self._run(call, _Story(self._asker, call, expected.risk_level), expected.arguments)
         tool = self.catalog.look_up(call.name)
-        if tool is None or not self._asker.allows(call.name, tool.risk.level):
+        if tool is None or not self._allows(call, tool):
             return None
         return self._run(call, _Story(self._asker, call, tool.risk.level), None)
 
@@ -139,7 +139,7 @@ class Gate:
             async with asyncio.timeout(None if seconds is None else seconds + _GRACE_SECONDS):
                 tool = await self.catalog.find(call.name, call.era)
                 story.risk_level = tool.risk.level
-                if self._asker.allows(call.name, tool.risk.level):
+                if self._allows(call, tool):
                     return Permission()
                 left = None if seconds is None else max(0.05, seconds - (self._clock() - began))
                 try:
@@ -150,12 +150,17 @@ class Gate:
                     Question(
                         call.name, parameters, tool.risk.level, tool.risk.reasons, story.tool_call_id,
                         None if left is None else round(left, 3),
+                        definition_sha256=tool.risk.definition_sha256,
                     )
                 )  # fmt: skip
         except TimeoutError:
             raise ToolDenied(
                 f"{call.name} did not run: nobody approved it within {seconds:g} s.", outcome="expired"
             ) from None
+
+    def _allows(self, call: ToolCall, tool: ListedTool) -> bool:
+        risk = tool.risk
+        return self._asker.allows(call.name, risk.level, definition_sha256=risk.definition_sha256)
 
     def _seconds_for(self, call: ToolCall) -> float | None:
         if self._approval_seconds is not None:

@@ -23,6 +23,7 @@ from .boundary import Call, Query, held, json_answer
 from .joined_calls import JOINED_CALLS, AskedCall, Channel, JoinedCall, JoinedCalls
 
 __all__ = [
+    "CLAUDE_CODE",
     "HookBody",
     "HookQuery",
     "TimeoutSeconds",
@@ -30,8 +31,10 @@ __all__ = [
     "claude_code",
     "denial_text",
     "rated",
-    "session_rule",
 ]
+
+#: The kind of agent that asks, if nothing else is said.
+CLAUDE_CODE = "claude-code"
 
 TimeoutSeconds = Annotated[float, Field(ge=0, le=MAX_TIMEOUT_SECONDS)]
 
@@ -66,10 +69,14 @@ _EDITING = frozenset(
 
 
 class HookQuery(Query):
-    """``session_id`` names the session in the place of the agent's own id; ``timeout_seconds`` as when asking."""
+    """``session_id`` names the session in the place of the agent's own id; ``timeout_seconds`` as when asking.
+
+    ``agent`` says which agent asks, where it is another than Claude Code.
+    """
 
     session_id: str | None = None
     timeout_seconds: TimeoutSeconds | None = None
+    agent: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")] = CLAUDE_CODE
 
 
 class HookBody(BaseModel):
@@ -100,7 +107,15 @@ class HookBody(BaseModel):
             rated(self.tool_name) if self.mcp_server is None else "high",
             tool_call_id=self.tool_use_id,
             agent_id=self.agent_id,
+            server=self._server,
         )
+
+    @property
+    def _server(self) -> str | None:
+        """The MCP server that has the tool, in the words of whichever agent tells."""
+        told = self.mcp_server if isinstance(self.mcp_server, dict) else {"name": self.mcp_server}
+        names = (told.get("name"), told.get("server_name"))
+        return next((name for name in names if isinstance(name, str) and 1 <= len(name) <= 256), None)
 
 
 _HookCall = Call[HookQuery, HookBody]
@@ -130,12 +145,12 @@ async def _pre_tool_use(call: _HookCall, asked: AskedCall | None) -> dict[str, A
     try:
         session = call.broker.open(call.session_id, opened_by=call.caller.name)
         joined = _calls(call).join(call.broker, session, "pre_tool_use", asked)
-        verdict = session.judge(asked.tool_name, asked.risk_level)
-        if verdict.effect == "allow" and asked.tool_name not in session.desk.allowed_tools:
+        verdict = session.judge(asked.tool(call.caller.name, call.query.agent), asked.risk_level)
+        if verdict.effect == "allow" and verdict.rule_id is None:
             # It is not ours to allow what the agent's own rules may want a person for.
             joined.tell_running(asked.parameters)
             return {}
-        joined.ask(timeout_seconds=call.query.timeout_seconds, asked_by=call.caller.name)
+        joined.ask(timeout_seconds=call.query.timeout_seconds, asked_by=call.caller.name, agent=call.query.agent)
         record = await _decided(call, joined)
     except NotifierError as error:
         return _before(denied=str(denial_by_error(asked.tool_name, error)))
@@ -148,7 +163,7 @@ async def _permission_request(call: _HookCall, asked: AskedCall | None) -> dict[
     """Where the agent itself would ask: a person answers, whatever the risk."""
     assert asked is not None
     try:
-        joined = asked_by_agent(call, "permission_request", asked, call.query.timeout_seconds)
+        joined = asked_by_agent(call, "permission_request", asked, call.query.timeout_seconds, call.query.agent)
         record = await _decided(call, joined)
     except NotifierError as error:
         return _permission({"behavior": "deny", "message": str(denial_by_error(asked.tool_name, error))})
@@ -159,7 +174,7 @@ async def _permission_request(call: _HookCall, asked: AskedCall | None) -> dict[
         if "prompt_tool" in joined.channels:
             return {}  # it can say, and it answers
         joined.spend()
-    return _permission({"behavior": "allow", "updatedInput": record.parameters, **session_rule(record)})
+    return _permission({"behavior": "allow", "updatedInput": record.parameters})
 
 
 async def _post_tool_use(call: _HookCall, asked: AskedCall | None) -> dict[str, Any]:
@@ -193,7 +208,7 @@ _TOOL_EVENTS = _EVENTS.keys() - {"Stop", "SubagentStop"}
 
 
 def asked_by_agent(
-    call: Call[Any, Any], channel: Channel, asked: AskedCall, timeout_seconds: float | None
+    call: Call[Any, Any], channel: Channel, asked: AskedCall, timeout_seconds: float | None, agent: str = CLAUDE_CODE
 ) -> JoinedCall:
     """Ask about a call for which the agent's own rules want a person; joined with what another channel asked.
 
@@ -204,10 +219,11 @@ def asked_by_agent(
     joined = _calls(call).join(call.broker, session, channel, asked)
     if joined.request is None:
         joined.ask(
-            by_policy=session.judge(asked.tool_name, "high").effect != "ask",
+            by_policy=False,
             risk_reasons=("the agent's own rules want a person for this call",),
             timeout_seconds=timeout_seconds,
             asked_by=call.caller.name,
+            agent=agent,
         )
     return joined
 
@@ -217,22 +233,6 @@ def denial_text(record: PermissionRecord) -> str:
     if record.decision == "respond":
         return f"{record.tool_name} did not run; {record.decided_by} answered in its place: {record.response}"
     return str(denial_by_record(record))
-
-
-def session_rule(record: PermissionRecord) -> dict[str, Any]:
-    """The rule that a person agreed to with ``scope: session``, for the agent to keep until its session ends.
-
-    Never one of those the agent suggests: they may be kept on disk, or switch all asking off.
-    """
-    if record.scope != "session" or record.decided_by == "policy":
-        return {}
-    rule = {
-        "type": "addRules",
-        "rules": [{"toolName": record.tool_name}],
-        "behavior": "allow",
-        "destination": "session",
-    }
-    return {"updatedPermissions": [rule]}
 
 
 async def _decided(call: _HookCall, joined: JoinedCall) -> PermissionRecord:

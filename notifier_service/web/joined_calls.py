@@ -22,6 +22,7 @@ from ..events import PermissionRecord, ToolStatus, dump, utc_now, utc_text
 from ..limits import Limits, RiskLevel
 from ..parameters import jsonable, parameters_sha256
 from ..permissions import PermissionRequest
+from ..policy import AskedTool
 from ..results import shown_parameters
 from ..session import Session
 
@@ -48,6 +49,11 @@ class AskedCall(NamedTuple):
     risk_level: RiskLevel
     tool_call_id: str | None = None
     agent_id: str | None = None
+    server: str | None = None
+
+    def tool(self, asked_by: str | None, agent: str | None) -> AskedTool:
+        """Which tool it is, as a decision for the session is bound to it."""
+        return AskedTool(self.tool_name, self.server, None, asked_by, agent)
 
     @classmethod
     def of(
@@ -58,11 +64,12 @@ class AskedCall(NamedTuple):
         *,
         tool_call_id: str | None = None,
         agent_id: str | None = None,
+        server: str | None = None,
     ) -> AskedCall:
         """Copy and hash the parameters, or raise ``InvalidInput`` when they cannot be shown."""
         frozen = jsonable(parameters)
         size, sha256 = len(dump(frozen)), parameters_sha256(frozen)
-        return cls(tool_name, frozen, sha256, size, risk_level, tool_call_id, agent_id)
+        return cls(tool_name, frozen, sha256, size, risk_level, tool_call_id, agent_id, server)
 
 
 class JoinedCall:
@@ -114,6 +121,7 @@ class JoinedCall:
                 tool_name=self.asked.tool_name,
                 parameters=self.asked.parameters,
                 risk_level=self.asked.risk_level,
+                server=self.asked.server,
                 tool_call_id=self.event_id,
                 announce_status=self.is_announced,
                 **how,

@@ -13,7 +13,7 @@ from pydantic import Field
 from ..broker import Broker
 from ..errors import NotFound
 from ..limits import MAX_TIMEOUT_SECONDS
-from ..mcp.asker import BrokerAsker
+from ..mcp.asker import ASKED_BY, BrokerAsker
 from ..mcp.http_relay import HttpRelay
 from ..session import check_session_id
 from ..settings import Settings
@@ -46,7 +46,7 @@ class Gateways:
         self._relays = {
             name: HttpRelay(
                 url,
-                lambda session_id: BrokerAsker(broker, session_id),
+                lambda session_id: BrokerAsker(broker, session_id, agent="mcp-gateway"),
                 private_headers=private,
                 max_message_bytes=settings.max_body_bytes,
             )
@@ -83,6 +83,7 @@ async def gateway(call: Call[GatewayQuery, None]) -> web.StreamResponse:
         call.caller.require(_PRODUCE, session_id)
         return session_id
 
+    ASKED_BY.set(call.caller.name)
     return await relay.answer(
         request,
         session_of,

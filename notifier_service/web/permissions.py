@@ -113,7 +113,9 @@ def _ask(call: Call[WaitQuery, AskBody]) -> PermissionRequest:
         tool_call_id=body.tool_call_id,
         timeout_seconds=body.timeout_seconds,
         description=body.description,
-        risk_reasons=body.risk_reasons,
+        # The asker's words, and marked as such: what the service says itself stands without this.
+        risk_reasons=[f"the asker says: {reason}" for reason in body.risk_reasons],
+        rated_by="producer",
         allowed_decisions=body.allowed_decisions,
         server=body.server,
         definition_sha256=body.definition_sha256,

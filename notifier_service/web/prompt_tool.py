@@ -17,7 +17,7 @@ from ..errors import InvalidInput, NotifierError, TooLarge, UnsupportedMediaType
 from ..events import PermissionRecord, ToolCallId, ToolName, dump
 from ..version import __version__
 from .boundary import Call, Query, held, invalid, json_answer, read_json
-from .hooks import TimeoutSeconds, asked_by_agent, denial_text, rated, session_rule
+from .hooks import TimeoutSeconds, asked_by_agent, denial_text, rated
 from .joined_calls import AskedCall, JoinedCall
 from .sse import STREAM_HEADERS
 
@@ -307,7 +307,7 @@ async def _approval_prompt(call: _PromptCall, message: _Message, arguments: Mapp
 def _verdict(record: PermissionRecord) -> dict[str, Any]:
     if not record.approved:
         return _text({"behavior": "deny", "message": denial_text(record)})
-    return _text({"behavior": "allow", "updatedInput": record.parameters, **session_rule(record)})
+    return _text({"behavior": "allow", "updatedInput": record.parameters})
 
 
 async def _ask_human(call: _PromptCall, message: _Message, arguments: Mapping[str, Any]) -> web.StreamResponse:

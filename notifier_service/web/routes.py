@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from ..permissions import Decision
 from ..session import check_session_id
-from . import chat, hooks, mcp_gateway, ops, permissions, polling, produce, prompt_tool, sse, tickets, websocket
+from . import chat, hooks, mcp_gateway, ops, permissions, polling, produce, prompt_tool, rules, sse, tickets, websocket
 from .auth import Caller, Right
 from .boundary import AUTH, BROKER, SETTINGS, STANDING, Call, Query, checked, read_json, read_query
 from .origin import require_origin
@@ -124,6 +124,11 @@ ROUTES: Sequence[Route] = (
     Route(
         "DELETE", "/api/permissions/{session_id}/{request_id}", permissions.cancel, _rights("produce"),
         "Withdraw a permission request.",
+    ),
+    Route("GET", "/api/rules/{session_id}", rules.list_rules, _rights("view"), "What was decided for the session."),
+    Route(
+        "DELETE", "/api/rules/{session_id}/{rule_id}", rules.take_back, _rights("approve"),
+        "Take back what was decided for the session.",
     ),
     Route(
         "POST", "/mcp/gateway/{name}", mcp_gateway.gateway, _rights("produce"),

@@ -217,7 +217,7 @@ async def test_tool_of_a_server_is_not_trusted_for_its_name(agent: Agent) -> Non
     card = await agent.card()
     agent.decide(card, False)
 
-    assert card.record.risk_level == "high"
+    assert (card.record.risk_level, card.record.server) == ("high", "files")
     assert behavior(await hook) == "deny"
 
 
@@ -263,13 +263,35 @@ async def test_permission_request_is_denied_with_a_message(agent: Agent) -> None
     }
 
 
-async def test_session_scope_is_a_rule_for_this_tool_and_session_and_no_suggestion(agent: Agent) -> None:
+async def test_decision_for_the_session_is_kept_here_and_no_rule_of_the_agents(agent: Agent) -> None:
     hook = agent.hook(permission())
     agent.decide(await agent.card(), True, scope="session")
 
-    assert (await hook)["hookSpecificOutput"]["decision"]["updatedPermissions"] == [
-        {"type": "addRules", "rules": [{"toolName": "Bash"}], "behavior": "allow", "destination": "session"}
-    ]
+    assert (await hook)["hookSpecificOutput"]["decision"] == {"behavior": "allow", "updatedInput": BASH["tool_input"]}
+    assert behavior(await agent.says(permission(tool_input={"command": "other"}))) == "allow"
+
+
+async def test_rejection_for_the_session_denies_the_tool_from_now_on(agent: Agent) -> None:
+    hook, twin = agent.hook(pre("t1")), agent.hook(pre("t2"))
+    agent.decide(await agent.card(2), False, scope="session", reason="not here")
+
+    assert [behavior(await told) for told in (hook, twin, agent.hook(permission()))] == ["deny"] * 3
+
+
+@pytest.mark.parametrize("scope", ["session", "once"])
+async def test_decision_for_one_agent_is_none_for_other_producers(client: Client, agent: Agent, scope: str) -> None:
+    write = {"tool_name": "Write", "tool_input": {"file_path": "a"}}
+    hook = agent.hook(pre(**write))
+    agent.decide(await agent.card(), True, scope=scope)
+    await hook
+
+    ask = {"tool_name": "Write", "parameters": {"file_path": "a"}, "risk_level": "medium"}
+    assert (await client.post("/agent_backend/api/permissions/s1", json=ask)).status == 201
+    gemini = agent.hook(pre("t2", **write), agent="gemini")
+    assert (await agent.card(2)).record.suggested_rule == (
+        'every call of "Write", asked by "gemini" as "local", at risk medium or less'
+    )
+    assert not gemini.done()
 
 
 async def test_agent_that_asks_gets_a_person_whatever_the_risk(agent: Agent) -> None:

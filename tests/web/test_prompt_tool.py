@@ -320,8 +320,8 @@ async def test_session_scope_is_a_rule_of_this_session(client: Client, broker: B
     told = await asked(client, broker, tool_call("approval_prompt", APPROVAL), True, scope="session")
     again = await result(client, tool_call("approval_prompt", {**APPROVAL, "tool_use_id": "toolu_2"}))
 
-    rule = {"type": "addRules", "rules": [{"toolName": "Bash"}], "behavior": "allow", "destination": "session"}
-    assert json.loads(text_of(told))["updatedPermissions"] == [rule]
+    # The agent gets no rule of its own, which nobody could take back.
+    assert json.loads(text_of(told)) == {"behavior": "allow", "updatedInput": INPUT}
     assert json.loads(text_of(again)) == {"behavior": "allow", "updatedInput": INPUT}
 
 

@@ -44,7 +44,9 @@ async def request(
     client: Client, route: Route, session_id: str = "team-1", prefix: str = "/agent_backend", **more: Any
 ) -> tuple[int, str]:
     """Send what the row asks for, and return status and code of the error it gives."""
-    path = route.full_path(prefix).format(session_id=session_id, request_id="pr_none", name="files")
+    path = route.full_path(prefix).format(
+        session_id=session_id, request_id="pr_none", rule_id="rule_none", name="files"
+    )
     if route.body is not None:
         more = {"json": _BODIES[route.body.__name__], **more}
     if route.query.__name__ in _QUERIES:
@@ -83,6 +85,8 @@ def test_the_table_holds_each_endpoint_once() -> None:
         ("GET", "/agent_backend/api/permissions/{session_id}/{request_id}"),
         ("DELETE", "/agent_backend/api/permissions/{session_id}/{request_id}"),
         ("DELETE", "/agent_backend/api/sessions/{session_id}"),
+        ("GET", "/agent_backend/api/rules/{session_id}"),
+        ("DELETE", "/agent_backend/api/rules/{session_id}/{rule_id}"),
         ("GET", "/agent_backend/api/sessions"),
         ("POST", "/mcp/{session_id}"),
         ("POST", "/hooks/claude-code"),
@@ -166,7 +170,9 @@ async def test_health_is_asked_with_head_too(client: Client, route: Route) -> No
     ["%0d%0aid", "a%00", "a%20b", "x" * 129, "%C3%A9", "%2Fetc", "a%2Fb", "a%25", "a%22", "%FF", "a%0A", "a+b", "💥"],
 )
 async def test_a_session_id_that_is_none_is_invalid(client: Client, route: Route, session_id: str) -> None:
-    path = route.full_path("/agent_backend").format(session_id=session_id, request_id="pr_none", name="files")
+    path = route.full_path("/agent_backend").format(
+        session_id=session_id, request_id="pr_none", rule_id="rule_none", name="files"
+    )
     body = {} if route.body is None else {"json": _BODIES[route.body.__name__]}
     response = await client.request(route.method, URL(path, encoded=session_id.isascii()), **body)
 

@@ -37,6 +37,7 @@ export type ErrorCode =
   | "request_cancelled"
   | "request_expired"
   | "request_not_found"
+  | "rule_not_found"
   | "service_unavailable"
   | "session_closed"
   | "session_not_found"
@@ -159,6 +160,7 @@ export interface PermissionRequestEvent {
  * ``parameters`` are those that run: the person's edit after an edit, with ``asked_parameters_sha256`` then
  * telling which ones were asked; ``action_sha256`` is over these, the tool, its server and the session. ``approved``,
  * ``decision`` and the rest are null while it is pending.
+ * ``rated_by`` tells whose word ``risk_level`` is: the service's, or that of whoever asks or of an MCP server.
  * ``server`` is the MCP server that has the tool, ``definition_sha256`` a hash of how that server defines it.
  * ``code`` is there where the service itself cancelled it.
  */
@@ -171,6 +173,7 @@ export interface PermissionRecord {
     [k: string]: unknown;
   };
   risk_level: "low" | "medium" | "high";
+  rated_by: "service" | "producer";
   timestamp: string;
   status: "pending" | "approved" | "rejected" | "expired" | "cancelled";
   parameters_sha256: string;

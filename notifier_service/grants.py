@@ -1,0 +1,118 @@
+"""What people decided for the rest of a session: bound to what they saw, listed, and taken back."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Sequence
+
+from .errors import LimitReached, RuleNotFound
+from .events import Rule, utc_now
+from .limits import RiskLevel
+from .policy import AskedTool, Effect, Verdict, is_riskier
+
+__all__ = ["Grants", "described", "quoted"]
+
+_MAX_RULES = 100
+
+
+class Grants:
+    """The rules of one session, made by its decisions with ``scope: session``; at most ``capacity`` of them.
+
+    A rule holds for one tool of one server, as it was defined then, and for who asked. What was allowed at one risk is
+    asked again at a higher one; what was denied is denied at every risk.
+    """
+
+    def __init__(self, *, capacity: int = _MAX_RULES) -> None:
+        self._capacity = capacity
+        self._rules: dict[AskedTool, Rule] = {}
+
+    @property
+    def rules(self) -> Sequence[Rule]:
+        """All of them, oldest first."""
+        return tuple(self._rules.values())
+
+    def add(
+        self, effect: Effect, tool: AskedTool, risk_level: RiskLevel, *, created_by: str, reason: str | None = None
+    ) -> Rule:
+        """Keep a decision as a rule, in the place of an earlier one about the same tool, or raise ``LimitReached``."""
+        if len(self._rules) >= self._capacity and tool not in self._rules:
+            raise LimitReached(
+                "rules_per_session",
+                f"This session has {len(self._rules)} rules: take one back, or decide about this call only.",
+            )
+        self._rules.pop(tool, None)
+        rule = self._rules[tool] = Rule(
+            rule_id="rule_" + secrets.token_urlsafe(12),
+            source="session",
+            name=f"{effect} {described(tool, risk_level if effect == 'allow' else None)}",
+            effect=effect,
+            tool=tool.tool_name,
+            server=tool.server,
+            definition_sha256=tool.definition_sha256,
+            asked_by=tool.asked_by,
+            agent=tool.agent,
+            risk=risk_level,
+            justification=reason,
+            created_by=created_by,
+            created_at=utc_now(),
+        )
+        return rule
+
+    def take_back(self, rule_id: str) -> Rule:
+        """Forget a rule, and return it; what waits or runs already is not touched. Raises ``RuleNotFound``."""
+        for tool, rule in self._rules.items():
+            if rule.rule_id == rule_id:
+                return self._rules.pop(tool)
+        raise RuleNotFound("This session has no rule of that id.")
+
+    def judge(self, tool: AskedTool, risk_level: RiskLevel) -> Verdict | None:
+        """What the rules say of a call; None if nobody decided about this tool.
+
+        A tool about which somebody decided is never let run by its risk alone: one that is another by now is asked.
+        """
+        if not self._rules:
+            return None
+        rule = self._rules.get(tool)
+        if rule is not None and (rule.effect == "deny" or not is_riskier(risk_level, rule.risk)):
+            word = "denied" if rule.effect == "deny" else "allowed"
+            why = f": {rule.justification}" if rule.justification else ""
+            return Verdict(
+                rule.effect, (f"{rule.created_by} {word} this tool for the rest of the session{why}",), rule.rule_id
+            )
+        if rule is not None:
+            return Verdict(
+                "ask", (f"risk {risk_level} is more than {rule.risk}, at which {rule.created_by} allowed it",)
+            )
+        known = tool.whichever_definition
+        others = [rule for other, rule in self._rules.items() if other.whichever_definition == known]
+        if others:
+            return Verdict("ask", (f"the tool is not defined as it was when {others[-1].created_by} decided about it",))
+        return None
+
+    def use(self, rule_id: str | None) -> None:
+        """Count that a rule settled a call; None, or one that was taken back, counts nothing."""
+        for tool, rule in self._rules.items():
+            if rule.rule_id == rule_id:
+                self._rules[tool] = rule.model_copy(update={"used": rule.used + 1, "last_used_at": utc_now()})
+                return
+
+
+def described(tool: AskedTool, risk_level: RiskLevel | None) -> str:
+    """In words, which calls a rule about this tool holds for; None for every risk."""
+    parts = [f"every call of {quoted(tool.tool_name)}"]
+    if tool.server is not None:
+        parts.append(f" of server {quoted(tool.server)}")
+    if tool.definition_sha256 is not None:
+        parts.append(" as it is defined now")
+    asker = [] if tool.agent is None else [quoted(tool.agent)]
+    asker += [] if tool.asked_by is None else [quoted(tool.asked_by)]
+    parts.append(f", asked by {' as '.join(asker) or 'this program'}")
+    if risk_level is not None:
+        parts.append(f", at risk {risk_level}" + ("" if risk_level == "low" else " or less"))
+    return "".join(parts)
+
+
+def quoted(text: str) -> str:
+    """Text that somebody else chose, within a sentence: it ends no line, moves no terminal, and looks like no other."""
+    return json.dumps(text[:256]).replace("\x7f", "\\u007f")
