@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from typing import Any
 
-__all__ = ["escaped", "one_line", "pretty"]
+__all__ = ["cells", "escaped", "one_line", "pretty", "seen", "turns_direction", "wrapped"]
 
 #: Controls (C0 but newline and tab, DEL, C1), soft hyphen, bidirectional and zero-width marks, line separators, the
 #: byte order mark, tag characters, variation selectors beyond the usual, and half surrogates.
@@ -15,6 +16,12 @@ _HIDDEN = re.compile(
     "\u2060-\u206f\u3164\ufe00-\ufe0d\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
     "\ud800-\udfff]"
 )
+
+#: Glyphs that fonts draw over the cells behind their own.
+_OVERFLOWING = re.compile("[\ua9c5\ufdfa-\ufdfd\U00012000-\U0001254f]")
+#: Marks that a letter carries in any living script; more of them cover what stands around it.
+_MOST_MARKS = 3
+_LETTERS_FROM_THE_RIGHT = frozenset({"R", "AL", "AN"})
 
 
 def escaped(text: str) -> str:
@@ -33,6 +40,68 @@ def pretty(value: Any) -> str:
     Inside JSON strings newlines are ``\\n`` already, so that a value cannot look like another line.
     """
     return escaped(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def seen(line: str, encoding: str = "utf-8", *, ascii_only: bool = False) -> str:
+    """``line`` with everything as its escape that has no place of its own on a terminal of this encoding.
+
+    That is all that ``one_line`` escapes; white space but the blank; what no character is assigned to; glyphs that
+    reach over the next ones; marks without a letter, or more of them than a letter carries; and what makes a picture of
+    a symbol, with which terminals do not agree on its width.
+    """
+    if line.isascii() and line.isprintable():
+        return line
+    shown = []
+    is_letter, marks = False, 0
+    for character in line:
+        category = unicodedata.category(character)
+        if category[0] == "M":
+            marks += 1
+            has_place = is_letter and marks <= _MOST_MARKS and character not in "\ufe0e\ufe0f"
+        else:
+            is_letter, marks = category[0] == "L", 0
+            has_place = character.isprintable()
+        if ascii_only:
+            has_place = character.isascii() and character.isprintable()
+        if not has_place or _HIDDEN.match(character) or _OVERFLOWING.match(character):
+            shown.append(_escape(character))
+        else:
+            shown.append(character.encode(encoding, "backslashreplace").decode(encoding))
+    return "".join(shown)
+
+
+def cells(text: str) -> int:
+    """How many cells of a terminal ``text`` takes at most: terminals differ, and none may take more."""
+    return sum(1 if character.isascii() else _most_cells(character) for character in text)
+
+
+def wrapped(line: str, width: int) -> list[int]:
+    """Where ``line`` is divided so that no piece takes more than ``width`` cells, 2 at least; not between letter and
+    mark, as long as both fit."""
+    places = []
+    begin, taken, at = 0, 0, 0
+    while at < len(line):
+        end = at + 1
+        while end < len(line) and unicodedata.category(line[end])[0] == "M" and cells(line[at : end + 1]) <= width:
+            end += 1
+        wide = cells(line[at:end])
+        if taken + wide > width and at > begin:
+            places.append(at)
+            begin, taken = at, 0
+        taken += wide
+        at = end
+    return places
+
+
+def turns_direction(text: str) -> bool:
+    """Whether ``text`` has letters that are read from right to left, which a terminal may put in another order."""
+    return not text.isascii() and any(unicodedata.bidirectional(one) in _LETTERS_FROM_THE_RIGHT for one in text)
+
+
+def _most_cells(character: str) -> int:
+    if unicodedata.east_asian_width(character) in "WFA" or unicodedata.category(character) == "So":
+        return 2
+    return 1
 
 
 def _escape(character: str) -> str:

@@ -10,28 +10,30 @@ import shlex
 import subprocess
 import sys
 import tempfile
-import termios
-import tty
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from rich.console import Console, Group
-from rich.panel import Panel
 from rich.text import Text
 
 from ..client import Client
 from ..errors import NotifierError, ServiceRefused
+from .card import card, divided
+from .keyboard import Keyboard, Typed
+from .screen import Screen
 from .terminal import one_line, pretty
 
 __all__ = ["Watch"]
 
-#: A key that was meant for the card before must not answer the one that took its place.
+#: A key that was meant for what was on the screen before must not answer what took its place.
 _KEYS_REST_SECONDS = 0.4
+#: How long the second press of a high risk may take.
+_CONFIRM_SECONDS = 4.0
 _RESULT_LINES = 20
+#: Where no more lines of a request have room, the keys are named in short.
+_FEW_LINES = 3
 
 _STATUS = {
     "executing": ("▶", "cyan", "runs"),
@@ -41,18 +43,48 @@ _STATUS = {
     "denied": ("⊘", "red", "was denied"),
     "cancelled": ("⊘", "dim", "was cancelled"),
 }
-_RISK = {"low": "green", "medium": "yellow", "high": "bold red"}
+
+#: The same letters as in the browser; y and n are what terminals ask for everywhere.
+_KEYS = {
+    "a": "approve", "y": "approve", "s": "session", "w": "always", "r": "reject", "n": "reject", "e": "edit",
+    "p": "respond", "j": "next", "k": "previous", "x": "exact", "d": "again", " ": "more", "\n": "more", "\r": "more",
+    "?": "help", "h": "help", "q": "quit",
+}  # fmt: skip
+_WORDS = {
+    **{key: action for key, action in _KEYS.items() if key.isalpha()},
+    **{action: action for action in _KEYS.values()},
+}
+_SCOPES = ("session", "always")
+
+_KEYS_OFFERED = {
+    "approve": "A approve", "reject": "R reject", "edit": "E edit", "respond": "P reply",
+    "session": "S approve for the session", "always": "W approve always",
+}  # fmt: skip
+_WORDS_OFFERED = {
+    "approve": "approve {0}", "reject": "reject {0} [REASON]", "edit": "edit {0} {{JSON}}",
+    "respond": "respond {0} TEXT", "session": "session {0}", "always": "always {0}",
+}  # fmt: skip
+#: A decision is about this request, with this tool and these parameters, and about no other.
+_BOUND_TO = ("request_id", "parameters_sha256", "action_sha256")
+_TWICE = "High risk: press the same key again to approve."
 _HELP = """\
-  y  approve                 n  reject, with a reason
-  s  approve this tool for the whole session
-  e  edit the parameters     r  respond in the tool's place
-  d  show the request again  q  quit"""
+  A  approve (or y); at high risk twice     R  reject, with a reason (or n)
+  S  approve for the whole session          E  edit the parameters
+  W  approve always                         P  reply in the tool's place
+  J  next request    K  previous request    X  exactly: everything but ASCII as escapes
+  Space  the next page                      D  show it again from its beginning
+  Q  quit
+No key counts before all of a request is on the screen, nor once it has left it."""
+_WORDS_HELP = """\
+  approve ID    reject ID [REASON]    edit ID {JSON}    respond ID TEXT    session ID (approve for the session)
+  show ID       q (quit)              The first letters do too: a, r, e, p, s, d."""
 
 
 class Watch:
     """Prints what happens and asks for a key when somebody must decide.
 
-    On a terminal single keys answer; otherwise lines do (``y``, ``n reason``, ``e {json}``, ``r text``, ``s``, ``q``).
+    On a terminal single keys answer the request that is shown, once all of it has been on the screen and as long as
+    it is; otherwise lines do, which name the request (``approve ID``, ``reject ID reason``, ``edit ID {json}``).
     """
 
     def __init__(
@@ -62,15 +94,23 @@ class Watch:
         self._session_id = session_id
         self._stdin = sys.stdin if stdin is None else stdin
         self._stdout = sys.stdout if stdout is None else stdout
-        self._console = Console(file=self._stdout, highlight=False, markup=False, emoji=False, soft_wrap=True)
-        self._interactive = self._stdin.isatty() and self._stdout.isatty()
+        self._has_keys = self._stdin.isatty() and self._stdout.isatty()
+        self._screen = Screen(self._stdout)
+        self._keyboard = Keyboard(self._stdin, has_keys=self._has_keys, on_disturbed=self._screen.disturb)
         self._pending: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._told: set[str] = set()
         self._shown: str | None = None
+        #: What is left to show of it, and what was shown last.
+        self._pages: list[list[Text]] = []
+        self._page: list[Text] = []
+        self._page_count = 0
+        self._is_tiny = False
+        self._early_told_at = 0.0
+        self._is_exact = False
+        self._is_typing = False
         self._armed_at = 0.0
-        self._held: list[Any] | None = None
-        self._input: asyncio.Queue[str | None] = asyncio.Queue()
+        self._sure: tuple[str, str, float] | None = None
         self._lost = False
-        self._typed = b""
         self._shows: Mapping[str, Callable[[dict[str, Any]], None]] = {
             "hello": self._on_hello,
             "snapshot": self._on_snapshot,
@@ -91,7 +131,7 @@ class Watch:
         """Follow the session until it ends or the person quits."""
         if isinstance(self._stdout, io.TextIOWrapper):
             self._stdout.reconfigure(errors="backslashreplace")  # a terminal that knows ASCII only is served too
-        with self._keyboard():
+        with self._keyboard.open():
             tasks = {asyncio.create_task(self._follow()), asyncio.create_task(self._answer())}
             try:
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -114,17 +154,19 @@ class Watch:
             else:
                 self._on_other(event["type"], event.get("data"))
             self._show_next()
-        self._print(Text("The session has ended.", "dim"))
+        self._screen.print(Text("The session has ended.", "dim"))
 
     def _on_lost(self, reason: str) -> None:
         if not self._lost:
             self._lost = True
-            self._print(Text(f"Connection lost ({one_line(reason)}); trying again.", "yellow"))
+            self._screen.print(Text(f"Connection lost ({one_line(reason)}); trying again.", "yellow"))
 
     def _on_hello(self, data: dict[str, Any]) -> None:
         back = "Back on" if self._lost else "Watching"
         self._lost = False
-        self._print(Text(f"{back} session {data['session_id']}; {data['viewers']} watching. Press ? for help.", "dim"))
+        self._screen.print(
+            Text(f"{back} session {data['session_id']}; {data['viewers']} watching. Press ? for help.", "dim")
+        )
 
     def _on_snapshot(self, data: dict[str, Any]) -> None:
         for call in data["running"]:
@@ -132,18 +174,18 @@ class Watch:
         self._pending = OrderedDict((record["request_id"], record) for record in data["permission_requests"])
 
     def _on_gap(self, data: dict[str, Any]) -> None:
-        self._print(Text(f"Some events were missed ({data['reason']}); here is the present state.", "yellow"))
+        self._screen.print(Text(f"Some events were missed ({data['reason']}); here is the present state.", "yellow"))
 
     def _on_nothing(self, data: dict[str, Any]) -> None:
         """Nothing that a person needs to see."""
 
     def _on_bye(self, data: dict[str, Any]) -> None:
         again = f", coming back in {data['retry_ms'] / 1000:.1f} s" if data["reconnect"] else ""
-        self._print(Text(f"The service says goodbye ({data['code']}){again}.", "yellow"))
+        self._screen.print(Text(f"The service says goodbye ({data['code']}){again}.", "yellow"))
         self._lost = True
 
     def _on_error(self, data: dict[str, Any]) -> None:
-        self._print(Text(f"Error: {one_line(str(data.get('message')))}", "red"))
+        self._screen.print(Text(f"Error: {one_line(str(data.get('message')))}", "red"))
 
     def _on_tool_status(self, data: dict[str, Any]) -> None:
         symbol, style, words = _STATUS[data["status"]]
@@ -157,12 +199,12 @@ class Watch:
         why = details.get("error") or (details.get("reason") if data["status"] == "denied" else None)
         if why:
             line.append(f"  {one_line(str(why))}", "dim")
-        self._print(line)
+        self._screen.print(line)
 
     def _on_tool_progress(self, data: dict[str, Any]) -> None:
         total = f" of {data['total']:g}" if data.get("total") else ""
         line = self._line("…", "cyan").append(f"{one_line(data['tool_name'])} {data['progress']:g}{total}")
-        self._print(line.append(f"  {one_line(data.get('message') or '')}", "dim"))
+        self._screen.print(line.append(f"  {one_line(data.get('message') or '')}", "dim"))
 
     def _on_tool_result(self, data: dict[str, Any]) -> None:
         text = one_line(data["error"]) if data.get("error") else pretty(data["result"])
@@ -171,7 +213,9 @@ class Watch:
         if len(lines) > _RESULT_LINES:
             shown += f"\n({len(lines) - _RESULT_LINES} more lines)"
         symbol, style = ("→", "green") if data["success"] else ("→", "red")
-        self._print(self._line(symbol, style).append(one_line(data["tool_name"]), "bold").append(f" gave {shown}"))
+        self._screen.print(
+            self._line(symbol, style).append(one_line(data["tool_name"]), "bold").append(f" gave {shown}")
+        )
 
     def _on_permission_request(self, data: dict[str, Any]) -> None:
         self._pending.setdefault(data["request_id"], data)
@@ -182,108 +226,263 @@ class Watch:
         line.append(f" {data.get('decision') or data['status']} by {one_line(str(data['decided_by']))}", style)
         if data.get("reason"):
             line.append(f": {one_line(data['reason'])}")
-        self._print(line)
+        self._screen.print(line)
 
     def _on_permission_cleared(self, data: dict[str, Any]) -> None:
         self._pending.pop(data["request_id"], None)
         if data["status"] in ("expired", "cancelled"):
             text = f"{one_line(data['tool_name'])}: the request {data['status']}"
-            self._print(self._line("⏱", "yellow").append(f"{text} ({one_line(data.get('reason') or '')})"))
+            self._screen.print(self._line("⏱", "yellow").append(f"{text} ({one_line(data.get('reason') or '')})"))
 
     def _on_other(self, event_type: str, data: Any) -> None:
         line = self._line("·", "dim").append(f"{event_type} ", "dim")
         text = data.get("text") if isinstance(data, dict) and len(data) == 1 else None
-        self._print(line.append(one_line(text) if isinstance(text, str) else pretty(data)))
+        self._screen.print(line.append(one_line(text) if isinstance(text, str) else pretty(data)))
 
     # What is asked
 
     def _show_next(self) -> None:
-        """Show the oldest request, if it is not the one shown already."""
+        """Show what waits and was not shown: all of it where lines answer, else the oldest when no other is shown."""
+        if not self._has_keys:
+            for request_id in [one for one in self._pending if one not in self._told]:
+                self._show_for_lines(request_id)
+            self._told &= self._pending.keys()
+            return
+        if self._is_typing:
+            return  # the answer comes to its end first
         if self._shown is not None and self._shown not in self._pending:
             self._shown = None
+            self._screen.release()
         if self._shown is None and self._pending:
-            record = next(iter(self._pending.values()))
-            self._shown = record["request_id"]
-            self._armed_at = asyncio.get_running_loop().time() + _KEYS_REST_SECONDS
-            self._print(self._card(record))
-            if self._interactive:
-                self._console.bell()
+            self._is_exact = False
+            self._show(next(iter(self._pending)))
+            self._screen.bell()
 
-    def _card(self, record: dict[str, Any]) -> Panel:
-        risk = record["risk_level"]
-        parts = [Text.assemble((one_line(record["tool_name"]), "bold"), "   risk ", (risk, _RISK[risk]))]
-        if record.get("risk_reasons"):
-            parts.append(Text("because " + one_line("; ".join(record["risk_reasons"])), "dim"))
-        parts.append(Text(pretty(record["parameters"])))
-        if record.get("description"):
-            parts.append(Text(f"The agent says (unverified): {one_line(record['description'])}", "italic dim"))
-        if record.get("expires_at"):
-            parts.append(Text(f"Denied by itself at {_clock(record['expires_at'])}.", "dim"))
-        parts.append(Text("y approve · n reject · e edit · s for the session · r respond · ? help", "bold yellow"))
-        waiting = f" (1 of {len(self._pending)} waiting)" if len(self._pending) > 1 else ""
-        return Panel(Group(*parts), title=f"May this run?{waiting}", border_style=_RISK[risk], title_align="left")
+    def _show_for_lines(self, request_id: str) -> None:
+        record = self._pending[request_id]
+        self._told.add(request_id)
+        for line in card(record, encoding=self._screen.encoding):
+            self._screen.print(line)
+        offered = " · ".join(_WORDS_OFFERED[action].format(request_id) for action in _offered(record))
+        self._screen.print(Text(f"Answer with a line: {offered}", "bold yellow"))
+
+    def _show(self, request_id: str, note: str = "") -> None:
+        """Show a request from its beginning. From here on keys mean it."""
+        self._shown = request_id
+        self._sure = None
+        if note:
+            self._say(note)
+        columns, rows = self._screen.size
+        width = max(2, columns - 1)  # the last cell makes some terminals wrap
+        waiting = list(self._pending)
+        place = f" ({waiting.index(request_id) + 1} of {len(waiting)} waiting)" if len(waiting) > 1 else ""
+        lines = card(
+            self._pending[request_id],
+            place=place,
+            width=width,
+            encoding=self._screen.encoding,
+            is_exact=self._is_exact,
+        )
+        for self._is_tiny in (False, True):
+            # Below a page stand the keys and the line with the cursor.
+            room = rows - 1 - len(divided(self._keys(), width))
+            if room >= _FEW_LINES:
+                break
+        if room < 1:
+            self._pages = [lines]
+            self._screen.disturb()
+            self._screen.print_now(Text("This terminal is too small to show a request: make it larger, then press D."))
+            return
+        self._pages = [lines[first : first + room] for first in range(0, len(lines), room)]
+        self._page_count = len(self._pages)
+        if len(self._pages) > 1:
+            self._screen.hold()
+        self._show_page()
+
+    def _show_page(self) -> None:
+        self._page = self._pages.pop(0)
+        self._print_page()
+        self._armed_at = asyncio.get_running_loop().time() + _KEYS_REST_SECONDS
+        self._early_told_at = 0.0
+
+    def _print_page(self) -> None:
+        self._screen.begin()
+        for line in self._page:
+            self._screen.print_now(line)
+        if not self._pages:
+            self._screen.print_now(self._keys())
+        elif self._is_tiny:
+            self._screen.print_now(Text("Space: more", "bold yellow"))
+        else:
+            at = self._page_count - len(self._pages)
+            self._screen.print_now(Text(f"Page {at} of {self._page_count}: Space goes on.", "bold yellow"))
+
+    def _keys(self) -> Text:
+        offered = [_KEYS_OFFERED[action] for action in _offered(self._pending[self._shown or ""])]
+        if self._is_tiny:
+            return Text(" ".join([*(text[0] for text in offered), "?"]), "bold yellow")
+        moves = ["J/K next/previous"] if len(self._pending) > 1 else []
+        return Text(" · ".join([*offered, *moves, "X exact", "? help"]), "bold yellow")
+
+    def _say(self, text: str, style: str = "yellow") -> None:
+        """Tell the person who is asked, whatever is held back; what is asked stays on the screen."""
+        was_whole = self._screen.is_whole
+        self._screen.print_now(Text(text, style))
+        if was_whole and not self._screen.is_whole and self._shown in self._pending:
+            self._print_page()
+
+    # What the person says
 
     async def _answer(self) -> None:
         while True:
-            said = await self._input.get()
-            if said is None:
-                if self._interactive:
+            typed = await self._keyboard.next()
+            if typed is None:
+                if self._has_keys:
                     return
                 await asyncio.Event().wait()  # no more input: only watch
                 return
-            word, _, rest = said.strip().partition(" ")
-            if word == "q":
+            done = await (self._on_key(typed) if self._has_keys else self._on_line(typed.text))
+            if done:
                 return
-            if word in ("?", "h"):
-                self._print(Text(_HELP, "dim"))
-            elif word in ("y", "n", "s", "e", "r", "d"):
-                await self._command(word, rest)
-            elif word:
-                self._print(Text("y, n, e, s, r, d or q; ? explains.", "dim"))
 
-    async def _command(self, word: str, rest: str) -> None:
+    async def _on_line(self, line: str) -> bool:
+        """Do what a line says; True to quit."""
+        word, _, rest = line.strip().partition(" ")
+        action = _WORDS.get(word.lower())
+        if action == "quit":
+            return True
+        if word in ("?", "h", "help"):
+            self._say(_WORDS_HELP, "dim")
+        elif action not in _KEYS_OFFERED and word not in ("d", "show"):
+            if word:
+                self._say("Answer with a line: approve, reject, edit or respond, and the request's id; ? explains.")
+        else:
+            await self._on_words(action if action in _KEYS_OFFERED else "show", rest.strip())
+        return False
+
+    async def _on_words(self, action: str, rest: str) -> None:
+        request_id, _, text = rest.partition(" ")
+        record = self._pending.get(request_id)
+        if not self._pending:
+            self._say("Nothing waits for a decision.", "dim")
+        elif record is None:
+            waiting = ", ".join(map(one_line, self._pending))
+            self._say(f"Nothing was decided: say which request is meant. These wait: {waiting}")
+        elif action == "show":
+            self._show_for_lines(request_id)
+        else:
+            await self._decide(action, text, record)
+
+    async def _on_key(self, typed: Typed) -> bool:
+        """Do what a key says; True to quit."""
+        action = _KEYS.get(typed.text.lower())
+        if action == "quit":
+            return True
         record = self._pending.get(self._shown or "")
-        if record is None:
-            self._print(Text("Nothing waits for a decision.", "dim"))
-            return
-        if self._interactive and asyncio.get_running_loop().time() < self._armed_at:
-            self._print(Text("Another request has just taken this place: look, then press again.", "yellow"))
-            return
-        if word == "d":
-            self._print(self._card(record))
-            return
-        decision = await self._decision(word, rest, record)
-        if decision is None:
-            return
+        if action == "help":
+            self._say(_HELP, "dim")
+        elif action is None:
+            self._say("No such key; ? explains.")
+        elif record is None:
+            if action != "more":
+                self._say("Nothing waits for a decision.", "dim")
+        elif action == "more":
+            if self._pages and self._screen.is_whole:
+                self._show_page()
+        elif typed.at < self._armed_at:
+            # A key that is held down comes here for as long as it is.
+            self._armed_at = typed.at + _KEYS_REST_SECONDS
+            if typed.at > self._early_told_at + 1:
+                self._early_told_at = typed.at
+                self._say("This has just come to the screen: look, then press again.")
+        elif action in ("next", "previous"):
+            self._move(1 if action == "next" else -1)
+        elif action in ("again", "exact"):
+            self._is_exact ^= action == "exact"
+            self._show(record["request_id"])
+        elif not self._screen.is_whole:
+            self._screen.hold()  # or it would leave again before anybody can press a key
+            self._show(
+                record["request_id"],
+                "Nothing was decided: the request had left the screen. Here it is: look, then press again.",
+            )
+        else:
+            await self._on_decision_key(action, record)
+        return False
+
+    def _move(self, by: int) -> None:
+        waiting = list(self._pending)
+        at = waiting.index(self._shown or "") + by
+        if 0 <= at < len(waiting):
+            self._screen.release()
+            self._is_exact = False
+            self._show(waiting[at])
+        else:
+            self._say(f"This is the {'last' if by > 0 else 'first'} request that waits.")
+
+    async def _on_decision_key(self, action: str, record: dict[str, Any]) -> None:
+        if action not in _offered(record):
+            self._say("This request does not offer that.")
+        elif action not in ("reject", "respond") and self._pages:
+            self._say("Nothing was decided: there is more of it. Space goes on.")
+        elif action not in ("approve", *_SCOPES) or await self._is_sure(action, record):
+            await self._decide(action, "", record)
+
+    async def _is_sure(self, action: str, record: dict[str, Any]) -> bool:
+        """Whether this is the second press that a high risk takes."""
+        if record["risk_level"] != "high":
+            return True
+        now = asyncio.get_running_loop().time()
+        before, self._sure = self._sure, None
+        if before is None or before[:2] != (record["request_id"], action) or now > before[2]:
+            self._sure = (record["request_id"], action, now + _CONFIRM_SECONDS)
+            self._say(_TWICE)
+            return False
+        if await self._keyboard.is_held_down():
+            self._armed_at = asyncio.get_running_loop().time() + _KEYS_REST_SECONDS
+            self._say("Nothing was decided: a key that is held down does not count.")
+            return False
+        return self._shown == record["request_id"] and self._screen.is_whole
+
+    async def _decide(self, action: str, text: str, record: dict[str, Any]) -> None:
+        self._is_typing = True
+        try:
+            decision = await self._decision(action, text, record)
+        finally:
+            self._is_typing = False
+        if decision is not None:
+            await self._send(decision, record)
+        elif self._has_keys and record["request_id"] in self._pending:
+            self._show(record["request_id"])
+        self._show_next()
+
+    async def _send(self, decision: dict[str, Any], record: dict[str, Any]) -> None:
         try:
             await self._client.decide(
                 self._session_id,
-                {**decision, "request_id": record["request_id"], "parameters_sha256": record["parameters_sha256"]},
+                decision | {name: record[name] for name in _BOUND_TO if record.get(name) is not None},
             )
         except ServiceRefused as error:
             if error.code in ("request_not_found", "request_expired", "request_cancelled", "already_decided"):
                 self._pending.pop(record["request_id"], None)
-            self._print(Text(f"Not decided: {one_line(error.message)}", "red"))
-            self._show_next()
+            self._say(f"Not decided: {one_line(error.message)}", "red")
         except NotifierError as error:
-            self._print(Text(f"Not decided: {one_line(error.message)}", "red"))
+            self._say(f"Not decided: {one_line(error.message)}", "red")
 
-    async def _decision(self, word: str, rest: str, record: dict[str, Any]) -> dict[str, Any] | None:
-        if word == "y":
-            return {"approved": True}
-        if word == "s":
-            return {"approved": True, "scope": "session"}
-        if word == "n":
-            reason = rest or (await self._line_of("Reason (Enter for none): ") if self._interactive else "")
+    async def _decision(self, action: str, text: str, record: dict[str, Any]) -> dict[str, Any] | None:
+        if action in ("approve", *_SCOPES):
+            return {"approved": True} | ({"scope": action} if action in _SCOPES else {})
+        if action == "reject":
+            reason = text or (await self._line_of("Reason (Enter for none): ") if self._has_keys else "")
             return {"approved": False} | ({"reason": reason} if reason else {})
-        if word == "r":
-            response = rest or (await self._line_of("Response in the tool's place: ") if self._interactive else "")
+        if action == "respond":
+            response = text or (await self._line_of("Reply in the tool's place: ") if self._has_keys else "")
             return {"approved": False, "response": response} if response else None
-        edited = await self._edited(rest, record["parameters"])
+        edited = await self._edited(text, record["parameters"])
         return None if edited is None else {"approved": True, "parameters": edited}
 
     async def _edited(self, text: str, parameters: dict[str, Any]) -> dict[str, Any] | None:
-        if not text and self._interactive:
+        if not text and self._has_keys:
             written = await self._in_editor(json.dumps(parameters, indent=2, ensure_ascii=True) + "\n")
             if written is None:
                 return None
@@ -291,13 +490,13 @@ class Watch:
         try:
             edited = json.loads(text)
         except ValueError as error:
-            self._print(Text(f"Not decided: no valid JSON: {error}", "red"))
+            self._say(f"Not decided: no valid JSON: {error}", "red")
             return None
         if not isinstance(edited, dict):
-            self._print(Text("Not decided: parameters are a JSON object.", "red"))
+            self._say("Not decided: parameters are a JSON object.", "red")
             return None
         if json.dumps(edited, sort_keys=True) == json.dumps(parameters, sort_keys=True):  # True is not 1 here
-            self._print(Text("Nothing was changed, and nothing decided.", "yellow"))
+            self._say("Nothing was changed, and nothing decided.", "yellow")
             return None
         return edited
 
@@ -306,101 +505,41 @@ class Watch:
     def _line(self, symbol: str, style: str) -> Text:
         return Text.assemble((datetime.now(UTC).astimezone().strftime("%H:%M:%S "), "dim"), (f"{symbol} ", style))
 
-    def _print(self, content: Any) -> None:
-        """Print now, or when the person has finished typing."""
-        if self._held is not None:
-            self._held.append(content)
-        else:
-            self._console.print(content)
-
-    @contextmanager
-    def _keyboard(self) -> Iterator[None]:
-        """Hear single keys on a terminal, lines elsewhere."""
-        loop = asyncio.get_running_loop()
-        descriptor = self._stdin.fileno()
-        before = termios.tcgetattr(descriptor) if self._interactive else None
-        try:
-            if before is not None:
-                tty.setcbreak(descriptor)
-            loop.add_reader(descriptor, self._on_readable, descriptor)
-        except PermissionError:
-            # A plain file as standard input cannot be waited for; it has no keys either.
-            for line in self._stdin:
-                self._input.put_nowait(line)
-            self._input.put_nowait(None)
-        try:
-            yield
-        finally:
-            loop.remove_reader(descriptor)
-            if before is not None:
-                termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
-
-    def _on_readable(self, descriptor: int) -> None:
-        data = os.read(descriptor, 4096)
-        if self._interactive and self._held is None:
-            if not data or data == b"\x04":
-                self._no_more_input(descriptor)
-            else:
-                self._input.put_nowait(data.decode(errors="replace")[0])  # what was typed ahead answers nothing
-            return
-        *lines, self._typed = (self._typed + data).split(b"\n")
-        for line in lines:
-            self._input.put_nowait(line.decode(errors="replace"))
-        if not data:
-            # The end of the input; at a prompt Ctrl-D, which ends that line only.
-            rest, self._typed = self._typed, b""
-            if rest or self._held is not None:
-                self._input.put_nowait(rest.decode(errors="replace"))
-            if self._held is None:
-                self._no_more_input(descriptor)
-
-    def _no_more_input(self, descriptor: int) -> None:
-        asyncio.get_running_loop().remove_reader(descriptor)
-        self._input.put_nowait(None)
-
-    @contextmanager
-    def _typing(self) -> Iterator[None]:
-        """Give the person the terminal: whole lines, echo, and no output in between."""
-        descriptor = self._stdin.fileno()
-        keys = termios.tcgetattr(descriptor)
-        lines = termios.tcgetattr(descriptor)
-        lines[3] |= termios.ICANON | termios.ECHO
-        termios.tcsetattr(descriptor, termios.TCSADRAIN, lines)
-        self._held = []
-        try:
-            yield
-        finally:
-            termios.tcsetattr(descriptor, termios.TCSADRAIN, keys)
-            held, self._held = self._held, None
-            for content in held or ():
-                self._console.print(content)
-
     async def _line_of(self, prompt: str) -> str:
-        with self._typing():
-            self._console.print(prompt, end="")
-            return (await self._input.get() or "").strip()
+        self._screen.hold()
+        with self._keyboard.lines():
+            self._screen.print_now(Text(prompt), end="")
+            typed = await self._keyboard.next()
+        self._screen.disturb()  # by the echo
+        self._screen.release()
+        return typed.text.strip() if typed is not None else ""
 
     async def _in_editor(self, text: str) -> str | None:
         """Let the person edit ``text``; None, and why, if that does not come about."""
         editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
-        loop, descriptor = asyncio.get_running_loop(), self._stdin.fileno()
-        with tempfile.TemporaryDirectory(prefix="notifier-edit-") as folder, self._typing():
+        with tempfile.TemporaryDirectory(prefix="notifier-edit-") as folder:
             path = Path(folder) / "parameters.json"
             path.write_text(text, encoding="utf-8")
-            loop.remove_reader(descriptor)
+            self._screen.hold()
             try:
-                exit_code = await asyncio.to_thread(subprocess.call, [*shlex.split(editor), str(path)])
+                with self._keyboard.lent():
+                    exit_code = await asyncio.to_thread(subprocess.call, [*shlex.split(editor), str(path)])
                 if exit_code != 0:
-                    self._print(Text(f"Not decided: {editor} ended with {exit_code}.", "red"))
+                    self._say(f"Not decided: {one_line(editor)} ended with {exit_code}.", "red")
                     return None
                 return path.read_text(encoding="utf-8")
             except (OSError, ValueError) as error:
                 why = getattr(error, "strerror", None) or str(error)
-                self._print(Text(f"Not decided: {one_line(f'{editor}: {why}')}; set EDITOR.", "red"))
+                self._say(f"Not decided: {one_line(f'{editor}: {why}')}; set EDITOR.", "red")
                 return None
             finally:
-                loop.add_reader(descriptor, self._on_readable, descriptor)
+                self._screen.disturb()
+                self._screen.release()
 
 
-def _clock(timestamp: str) -> str:
-    return datetime.fromisoformat(timestamp).astimezone().strftime("%H:%M:%S")
+def _offered(record: Mapping[str, Any]) -> list[str]:
+    """What a person may answer to this request."""
+    scopes = record.get("scopes") or ()
+    may_approve = "approve" in record["allowed_decisions"]
+    offered = [action for action in ("approve", "reject", "edit", "respond") if action in record["allowed_decisions"]]
+    return offered + [scope for scope in _SCOPES if may_approve and scope in scopes]

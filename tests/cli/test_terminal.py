@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import unicodedata
 
 import pytest
+import wcwidth
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier_service.cli.terminal import escaped, pretty
+from notifier_service.cli.terminal import cells, escaped, pretty, seen, turns_direction, wrapped
 
 #: Format characters that have a glyph of their own: number signs and hieroglyph joiners.
 _SHOWN_FORMATS = {
@@ -126,3 +128,53 @@ def test_key_is_escaped_like_a_value() -> None:
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text('abc\n"\\é'), lambda of: st.lists(of)))
 def test_json_that_hides_nothing_reads_back_as_the_same_value(value: object) -> None:
     assert json.loads(pretty(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("a\u00a0b\u2003c\u3000d", r"a\xa0b\u2003c\u3000d"),  # blanks to a person, and none to a shell
+        ("a\tb\nc", r"a\x09b\x0ac"),
+        ("\u0301a", r"\u0301a"),  # a mark on what stands before
+        ("a\u0301b", "a\u0301b"),
+        ("a\u0301\u0302\u0303\u0304", "a\u0301\u0302\u0303\\u0304"),  # more than a letter carries
+        ('"\u0338 ', r'"\u0338 '),
+        ("हिन्दी ภาษา", "हिन्दी ภาษา"),
+        ("❤\ufe0f", r"❤\ufe0f"),  # one cell or two
+        ("\ufdfd", r"\ufdfd"),  # drawn over a dozen cells
+        ("\ue000\u0378", r"\ue000\u0378"),  # for private use, and for nothing
+        ("日本語 größe", "日本語 größe"),
+    ],
+)
+def test_what_has_no_place_of_its_own_is_an_escape(line: str, shown: str) -> None:
+    assert seen(line) == shown
+
+
+def test_what_the_terminal_has_no_letters_for_is_an_escape() -> None:
+    assert seen("größe 日", "latin-1") == r"größe \u65e5"
+    assert seen("größe 日", "ascii") == r"gr\xf6\xdfe \u65e5"
+    assert seen("größe", ascii_only=True) == r"gr\xf6\xdfe"
+
+
+@given(st.text(st.characters(codec=None, categories=None)), st.integers(2, 30))
+def test_pieces_of_a_line_are_the_line_and_none_is_too_wide(text: str, width: int) -> None:
+    line = seen(text)
+    places = [0, *wrapped(line, width), len(line)]
+    pieces = [line[begin:end] for begin, end in itertools.pairwise(places)]
+
+    assert "".join(pieces) == line
+    assert all(cells(piece) <= width for piece in pieces)
+    assert line.replace("\u0300", "").isprintable() or not line
+
+
+@given(st.text())
+def test_no_terminal_needs_more_cells_than_are_counted(text: str) -> None:
+    line = seen(text)
+
+    assert wcwidth.wcswidth(line) <= cells(line)
+
+
+def test_letters_from_the_right_are_noticed() -> None:
+    assert turns_direction("rm שלום")
+    assert turns_direction("مرحبا")
+    assert not turns_direction("größe 日本語")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import codecs
 import os
-import pty
 import signal
 import stat
 import subprocess
@@ -26,14 +24,10 @@ from notifier_service.cli.watch import Watch
 from notifier_service.permissions import PermissionRequest
 from notifier_service.web import Site
 from tests.cli.processes import Commands, free_port, line_of
-
-#: Wide, so that nothing wraps; dumb, so that every escape in the output would be somebody else's.
-SCREEN = {"TERM": "dumb", "COLUMNS": "200", "LINES": "60", "PYTHONIOENCODING": "utf-8"}
+from tests.cli.terminals import LOOK, SCREEN, Terminal
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\r\x08\x9b31m\x7f\u202etxt.exe\u200b\u2028\U000e0041"
 HARMLESS = r"\u001b[2J\u001b]0;owned\u0007\r\b\x9b31m\x7f\u202etxt.exe\u200b\u2028\U000e0041"
-
-LOOK = "look, then press again"
 
 
 class Piped:
@@ -50,69 +44,6 @@ class Piped:
         assert self.process.stdin is not None
         self.process.stdin.write(text.encode())
         await self.process.stdin.drain()
-
-
-class Terminal:
-    """A pseudo terminal with a watch in it; ``shown`` is all that it printed."""
-
-    def __init__(self) -> None:
-        self._screen, self.keyboard = pty.openpty()
-        self.settings_before = termios.tcgetattr(self.keyboard)
-        self.process: Process | None = None
-        self.shown = ""
-        self._read_to = 0
-        self._more = asyncio.Event()
-        self._ended: asyncio.Task[int] | None = None
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
-        asyncio.get_running_loop().add_reader(self._screen, self._on_output)
-
-    async def open(self, commands: Commands, **environment: str) -> None:
-        """Start a watch of session ``s`` and wait until it has begun."""
-        ends = dict.fromkeys(("stdin", "stdout", "stderr"), self.keyboard)
-        self.process = await commands.start("watch", "s", env=SCREEN | environment, **ends)
-        self._ended = asyncio.create_task(self.process.wait())
-        self._ended.add_done_callback(lambda ended: self._more.set())
-        await self.until("Watching session s; 1 watching. Press ? for help.")
-
-    async def ended(self) -> int:
-        """Wait until the watch has ended; its exit code."""
-        assert self._ended is not None
-        async with asyncio.timeout(20):
-            return await self._ended
-
-    def close(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._screen)
-        os.close(self._screen)
-        os.close(self.keyboard)
-
-    def type(self, text: str) -> None:
-        os.write(self._screen, text.encode())
-
-    async def until(self, *texts: str) -> str:
-        """Wait until one of these has been printed behind what was waited for before; say which."""
-        async with asyncio.timeout(20):
-            while True:
-                found = [(place, text) for text in texts if (place := self.shown.find(text, self._read_to)) >= 0]
-                if found:
-                    place, text = min(found)
-                    self._read_to = place + len(text)
-                    return text
-                assert self._ended is None or not self._ended.done(), f"the watch ended without {texts}: {self.shown}"
-                self._more.clear()
-                await self._more.wait()
-
-    async def press(self, keys: str, until: str) -> None:
-        """Press keys until they count: those that come too soon after a new card do not."""
-        self.type(keys)
-        while await self.until(until, LOOK) == LOOK:
-            self.type(keys)
-
-    def _on_output(self) -> None:
-        try:
-            self.shown += self._decoder.decode(os.read(self._screen, 65536))
-        except OSError:
-            asyncio.get_running_loop().remove_reader(self._screen)
-        self._more.set()
 
 
 class PipedHere(Piped):
@@ -197,42 +128,52 @@ async def decided(request: PermissionRequest) -> tuple[Any, ...]:
 @pytest.mark.parametrize(
     ("line", "answer"),
     [
-        ("y", ("approve", None, {"path": "a.txt"}, None)),
-        ("  y  ", ("approve", None, {"path": "a.txt"}, None)),
-        ("n", ("reject", None, {"path": "a.txt"}, None)),
-        ("n not  today; größe", ("reject", "not  today; größe", {"path": "a.txt"}, None)),
-        ('e {"path": "b.txt"}', ("edit", None, {"path": "b.txt"}, None)),
-        ("r it is 42", ("respond", None, {"path": "a.txt"}, "it is 42")),
-        ("s", ("approve", None, {"path": "a.txt"}, None)),
+        ("approve {}", ("approve", None, {"path": "a.txt"}, None)),
+        ("  a  {}  ", ("approve", None, {"path": "a.txt"}, None)),
+        ("y {}", ("approve", None, {"path": "a.txt"}, None)),
+        ("reject {}", ("reject", None, {"path": "a.txt"}, None)),
+        ("Reject {} not  today; größe", ("reject", "not  today; größe", {"path": "a.txt"}, None)),
+        ("r {} no", ("reject", "no", {"path": "a.txt"}, None)),
+        ('edit {} {"path": "b.txt"}', ("edit", None, {"path": "b.txt"}, None)),
+        ("respond {} it is 42", ("respond", None, {"path": "a.txt"}, "it is 42")),
+        ("session {}", ("approve", None, {"path": "a.txt"}, None)),
     ],
 )
-async def test_line_answers_the_request(line: str, answer: tuple[Any, ...], piped: Piped, site: Site) -> None:
+async def test_line_answers_the_request_that_it_names(
+    line: str, answer: tuple[Any, ...], piped: Piped, site: Site
+) -> None:
     request = ask(site)
-    await piped.until("y approve")
-    await piped.type(f"{line}\n")
+    await piped.until("Answer with a line: ")
+    await piped.type(line.replace("{}", request.request_id, 1) + "\n")
 
     assert await decided(request) == answer
-    assert request.record.scope == ("session" if line == "s" else "once")
+    assert request.record.scope == ("session" if line.startswith("session") else "once")
     await piped.until(f"write_file {answer[0]} by local")
 
 
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("e {", "Not decided: no valid JSON: "),
-        ("e", "Not decided: no valid JSON: "),
-        ("e [1]", "Not decided: parameters are a JSON object."),
-        ('e {"path": "a.txt"}', "Nothing was changed, and nothing decided."),
-        ('e {"n": NaN}', "Not decided: "),
-        ("yes", "y, n, e, s, r, d or q; ? explains."),
-        ("?", "e  edit the parameters"),
-        ("d", "y approve"),
+        ("edit {} {", "Not decided: no valid JSON: "),
+        ("edit {}", "Not decided: no valid JSON: "),
+        ("edit {} [1]", "Not decided: parameters are a JSON object."),
+        ('edit {} {"path": "a.txt"}', "Nothing was changed, and nothing decided."),
+        ('edit {} {"n": NaN}', "Not decided: "),
+        ("yes", "Answer with a line: "),
+        ("more", "Answer with a line: "),
+        ("?", "edit ID {JSON}"),
+        ("show {}", "May this run?"),
+        # Whoever names no request, or another one, has not said what may run.
+        ("approve", "Nothing was decided: say which request is meant. These wait: pr_"),
+        ("y", "Nothing was decided: say which request is meant. These wait: pr_"),
+        ("approve pr_other", "Nothing was decided: say which request is meant. These wait: pr_"),
+        ("reject no", "Nothing was decided: say which request is meant. These wait: pr_"),
     ],
 )
 async def test_line_that_decides_nothing_is_told_so(line: str, told: str, piped: Piped, site: Site) -> None:
     request = ask(site)
-    await piped.until("y approve")
-    await piped.type(f"{line}\n")
+    await piped.until("Answer with a line: ")
+    await piped.type(line.replace("{}", request.request_id, 1) + "\n")
     await piped.until(told)
 
     assert request.pending
@@ -240,17 +181,17 @@ async def test_line_that_decides_nothing_is_told_so(line: str, told: str, piped:
 
 async def test_empty_response_decides_nothing(piped: Piped, site: Site) -> None:
     request = ask(site)
-    await piped.until("y approve")
-    await piped.type("r\n\nd\n")
-    await piped.until("y approve")
+    await piped.until("Answer with a line: ")
+    await piped.type(f"respond {request.request_id}\n\nshow {request.request_id}\n")
+    await piped.until("Answer with a line: ")
 
     assert request.pending
 
 
 async def test_edit_of_a_number_into_true_is_an_edit(piped: Piped, site: Site) -> None:
     request = ask(site, parameters={"force": 1})
-    await piped.until("y approve")
-    await piped.type('e {"force": true}\n')
+    await piped.until("Answer with a line: ")
+    await piped.type(f'edit {request.request_id} {{"force": true}}\n')
     async with asyncio.timeout(2):
         await request.decision()
 
@@ -259,8 +200,8 @@ async def test_edit_of_a_number_into_true_is_an_edit(piped: Piped, site: Site) -
 
 async def test_edit_longer_than_one_read_is_taken_whole(piped: Piped, site: Site) -> None:
     request = ask(site)
-    await piped.until("y approve")
-    await piped.type('e {"path": "' + "x" * 10_000 + '"}\n')
+    await piped.until("Answer with a line: ")
+    await piped.type(f'edit {request.request_id} {{"path": "' + "x" * 10_000 + '"}\n')
     async with asyncio.timeout(20):
         record = await request.decision()
 
@@ -327,29 +268,21 @@ async def test_request_is_shown_with_all_that_a_person_needs(piped: Piped, site:
     await piped.until("Denied by itself at ")
 
 
-async def test_request_decided_elsewhere_makes_room_for_the_next(piped: Piped, site: Site, client: Client) -> None:
+async def test_line_for_a_request_decided_elsewhere_decides_no_other(piped: Piped, site: Site, client: Client) -> None:
     first, second = ask(site, "first_tool"), ask(site, "second_tool")
     await piped.until("first_tool   risk medium")
+    await piped.until("second_tool   risk medium")
     await client.decide("s", {"approved": False, "request_id": first.request_id, "reason": "elsewhere"})
     await piped.until("first_tool reject by local: elsewhere")
-    await piped.until("second_tool   risk medium")
-    await piped.type("y\n")
+    await piped.type(f"a {first.request_id}\na {second.request_id}\n")
+    await piped.until(f"Nothing was decided: say which request is meant. These wait: {second.request_id}")
 
     assert (await decided(second))[0] == "approve"
 
 
-async def test_requests_that_wait_behind_the_one_shown_are_counted(commands: Commands, site: Site) -> None:
-    ask(site, "first_tool")
-    ask(site, "second_tool")
-    piped = Piped(await commands.start("watch", "s", env=SCREEN))
-
-    await piped.until("May this run? (1 of 2 waiting)")
-    await piped.until("first_tool   risk medium")
-
-
 async def test_request_that_is_withdrawn_is_told(piped: Piped, site: Site) -> None:
     request = ask(site)
-    await piped.until("y approve")
+    await piped.until("Answer with a line: ")
     request.cancel("the agent withdrew it")
 
     await piped.until("write_file: the request cancelled (the agent withdrew it)")
@@ -509,7 +442,7 @@ async def test_no_field_of_a_request_can_pose_as_another_line(field: str, piped:
     text = "x\nread_file   risk low"
     ask(site, **{field: {"path": text} if field == "parameters" else text})
     shown = [await piped.until("")]
-    while "y approve" not in shown[-1]:
+    while "Answer with a line: " not in shown[-1]:
         shown.append(await piped.until(""))
 
     assert not [line for line in shown if line.strip("│ ").startswith("read_file")]
@@ -540,11 +473,11 @@ async def test_decision_while_the_service_is_away_is_told(commands: Commands) ->
     url = (await line_of(service.stdout)).rpartition(" ")[2]
     piped = Piped(await commands.start("watch", "s", "--url", url, env=SCREEN))
     async with Client(url) as client:
-        await client.ask("s", "t", {})
-    await piped.until("y approve")
+        record = await client.ask("s", "t", {})
+    await piped.until("Answer with a line: ")
     service.kill()
     await piped.until("Connection lost (")
-    await piped.type("y\n")
+    await piped.type(f"y {record['request_id']}\n")
 
     await piped.until(f"Not decided: The service at {url} does not answer: ")
 
@@ -595,18 +528,18 @@ def editor(folder: Path, script: str) -> str:
 
 async def test_key_approves(terminal: Terminal, site: Site) -> None:
     request = ask(site)
-    await terminal.until("y approve")
-    await terminal.press("y", until="write_file approve by local")
+    await terminal.until("A approve")
+    await terminal.press("a", until="write_file approve by local")
 
     assert await decided(request) == ("approve", None, {"path": "a.txt"}, None)
 
 
 async def test_key_right_after_a_new_card_decides_nothing(terminal: Terminal, site: Site) -> None:
     first, second = ask(site, "first_tool"), ask(site, "second_tool")
-    await terminal.until("y approve")
-    await terminal.press("y", until="first_tool approve by local")
+    await terminal.until("A approve")
+    await terminal.press("a", until="first_tool approve by local")
     await terminal.until("second_tool   risk medium")
-    terminal.type("y")
+    terminal.type("a")
     await terminal.until(LOOK)
 
     assert (first.record.status, second.record.status) == ("approved", "pending")
@@ -614,8 +547,8 @@ async def test_key_right_after_a_new_card_decides_nothing(terminal: Terminal, si
 
 async def test_keys_typed_ahead_answer_one_request_only(terminal: Terminal, site: Site) -> None:
     first, second = ask(site, "first_tool"), ask(site, "second_tool")
-    await terminal.until("y approve")
-    await terminal.press("yyyy", until="first_tool approve by local")
+    await terminal.until("A approve")
+    await terminal.press("aaaa", until="first_tool approve by local")
     await terminal.until("second_tool   risk medium")
 
     assert (first.record.status, second.record.status) == ("approved", "pending")
@@ -628,8 +561,8 @@ async def test_key_rejects_with_the_reason_that_is_typed(
     typed: str, reason: str | None, terminal: Terminal, site: Site
 ) -> None:
     request = ask(site)
-    await terminal.until("y approve")
-    await terminal.press("n", until="Reason (Enter for none): ")
+    await terminal.until("A approve")
+    await terminal.press("r", until="Reason (Enter for none): ")
     terminal.type(typed)
 
     assert await decided(request) == ("reject", reason, {"path": "a.txt"}, None)
@@ -638,8 +571,8 @@ async def test_key_rejects_with_the_reason_that_is_typed(
 
 async def test_typed_reason_is_echoed_and_can_be_corrected(terminal: Terminal, site: Site) -> None:
     request = ask(site)
-    await terminal.until("y approve")
-    await terminal.press("n", until="Reason (Enter for none): ")
+    await terminal.until("A approve")
+    await terminal.press("r", until="Reason (Enter for none): ")
     terminal.type("nn\x7fo\n")
     await terminal.until("nn")
 
@@ -648,18 +581,18 @@ async def test_typed_reason_is_echoed_and_can_be_corrected(terminal: Terminal, s
 
 async def test_ctrl_d_at_a_prompt_does_not_make_the_watch_deaf(terminal: Terminal, site: Site) -> None:
     ask(site)
-    await terminal.until("y approve")
-    await terminal.press("r", until="Response in the tool's place: ")
+    await terminal.until("A approve")
+    await terminal.press("p", until="Reply in the tool's place: ")
     terminal.type("\x04")
     terminal.type("?\n")
     async with asyncio.timeout(2):
-        await terminal.until("e  edit the parameters")
+        await terminal.until("E  edit the parameters")
 
 
 async def test_output_waits_while_a_person_types(terminal: Terminal, site: Site, client: Client) -> None:
     request = ask(site)
-    await terminal.until("y approve")
-    await terminal.press("n", until="Reason (Enter for none): ")
+    await terminal.until("A approve")
+    await terminal.press("r", until="Reason (Enter for none): ")
     await client.publish("s", {"type": "note", "data": {"text": "meanwhile"}})
     terminal.type("no\n")
     await terminal.until("meanwhile")
@@ -670,8 +603,8 @@ async def test_output_waits_while_a_person_types(terminal: Terminal, site: Site,
 
 async def test_key_responds_with_the_text_that_is_typed(terminal: Terminal, site: Site) -> None:
     request = ask(site)
-    await terminal.until("y approve")
-    await terminal.press("r", until="Response in the tool's place: ")
+    await terminal.until("A approve")
+    await terminal.press("p", until="Reply in the tool's place: ")
     terminal.type("it is 42\n")
 
     assert await decided(request) == ("respond", None, {"path": "a.txt"}, "it is 42")
@@ -679,7 +612,7 @@ async def test_key_responds_with_the_text_that_is_typed(terminal: Terminal, site
 
 async def test_key_approves_for_the_whole_session(terminal: Terminal, site: Site) -> None:
     request = ask(site)
-    await terminal.until("y approve")
+    await terminal.until("A approve")
     await terminal.press("s", until="write_file approve by local")
 
     assert request.record.scope == "session"
@@ -694,7 +627,7 @@ async def edit_with(commands: Commands, site: Site, tmp_path: Path) -> AsyncIter
     async def edit(script: str, *, command: str | None = None, until: str) -> tuple[Terminal, PermissionRequest]:
         await terminal.open(commands, EDITOR=command or editor(tmp_path, script))
         request = ask(site, parameters={"path": "a.txt", "text": "größe\x1b"})
-        await terminal.until("y approve")
+        await terminal.until("A approve")
         await terminal.press("e", until=until)
         return terminal, request
 
@@ -746,14 +679,14 @@ async def test_editor_that_leaves_no_edit_decides_nothing(
     script: str, command: str | None, told: str, edit_with: Any
 ) -> None:
     terminal, request = await edit_with(script, command=command, until=told)
-    await terminal.press("y", until="write_file approve by local")
+    await terminal.press("a", until="write_file approve by local")
 
     assert request.record.decision == "approve"
 
 
 async def test_request_shows_its_parameters_escaped_on_a_terminal(terminal: Terminal, site: Site) -> None:
     ask(site, HOSTILE, parameters={"command": HOSTILE}, description=HOSTILE)
-    await terminal.until("y approve")
+    await terminal.until("A approve")
 
     assert f'"command": "{HARMLESS}"' in terminal.shown
     assert not {"\x1b", "\x07", "\x08", "\x9b", "\x7f", "\u202e", "\u200b", "\u2028", "\U000e0041"} & set(
@@ -767,7 +700,7 @@ async def test_coloured_terminal_gets_the_watchs_own_escapes_only(commands: Comm
     try:
         await terminal.open(commands, TERM="xterm-256color")
         ask(site, HOSTILE, parameters={"command": HOSTILE}, description=HOSTILE)
-        await terminal.until("y approve")
+        await terminal.until("A approve")
     finally:
         await commands.stop_all()
         terminal.close()
@@ -803,8 +736,8 @@ async def test_ctrl_c_restores_the_terminal(terminal: Terminal) -> None:
 
 async def test_ctrl_c_while_a_person_types_restores_the_terminal(terminal: Terminal, site: Site) -> None:
     request = ask(site)
-    await terminal.until("y approve")
-    await terminal.press("n", until="Reason (Enter for none): ")
+    await terminal.until("A approve")
+    await terminal.press("r", until="Reason (Enter for none): ")
     assert terminal.process is not None
     terminal.process.send_signal(signal.SIGINT)
 
@@ -815,13 +748,13 @@ async def test_ctrl_c_while_a_person_types_restores_the_terminal(terminal: Termi
 
 async def test_key_shows_help_and_the_request_again(terminal: Terminal, site: Site) -> None:
     terminal.type("?")
-    await terminal.until("e  edit the parameters")
-    terminal.type("x")
-    await terminal.until("y, n, e, s, r, d or q; ? explains.")
-    terminal.type("y")
+    await terminal.until("E  edit the parameters")
+    terminal.type("z")
+    await terminal.until("No such key; ? explains.")
+    terminal.type("a")
     await terminal.until("Nothing waits for a decision.")
     request = ask(site)
-    await terminal.until("y approve")
+    await terminal.until("A approve")
     await terminal.press("d", until="May this run?")
 
     assert request.pending
@@ -831,8 +764,8 @@ async def test_key_for_a_request_decided_elsewhere_decides_nothing(
     terminal: Terminal, site: Site, client: Client
 ) -> None:
     request = ask(site)
-    await terminal.until("y approve")
-    await terminal.press("n", until="Reason (Enter for none): ")
+    await terminal.until("A approve")
+    await terminal.press("r", until="Reason (Enter for none): ")
     await client.decide("s", {"approved": True})
     terminal.type("no\n")
     await terminal.until("Not decided: local decided otherwise before: approved (approve).")

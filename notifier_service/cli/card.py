@@ -1,0 +1,95 @@
+"""A permission request as lines for a terminal: every character of it, at any width."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from rich.text import Text
+
+from .terminal import cells, one_line, pretty, seen, turns_direction, wrapped
+
+__all__ = ["card", "clock_time", "divided"]
+
+_RISK = {"low": "green", "medium": "yellow", "high": "bold red"}
+#: Corners, side, side of a line that goes on, and bar.
+_FRAME = ("╭", "╰", "│ ", "┊ ", "─")
+_ASCII_FRAME = ("+", "+", "| ", ": ", "-")
+#: A command may stand behind so many blanks that nobody looks there.
+_MANY_BLANKS = " " * 40
+_LONGEST_BAR = 100
+#: Of fewer cells none is spent on a side.
+_NARROW = 12
+
+
+def card(
+    record: Mapping[str, Any],
+    *,
+    place: str = "",
+    width: int | None = None,
+    encoding: str = "utf-8",
+    is_exact: bool = False,
+) -> list[Text]:
+    """All lines of a request, none wider than ``width`` cells; without a width each is as long as it is.
+
+    ``place`` stands in the title. A line that goes on has another side than one that begins, so that no text can pose
+    as a line of its own. With ``is_exact`` everything but ASCII is an escape.
+    """
+    style = _RISK.get(record["risk_level"], "bold red")
+    top, bottom, begins, goes_on, bar = _FRAME if _can_show(encoding, "".join(_FRAME)) else _ASCII_FRAME
+    if width is not None and width < _NARROW:
+        begins = goes_on = ""
+    most = _LONGEST_BAR if width is None else min(width, _LONGEST_BAR)
+    lines = divided(Text(_barred(f"{top}{bar} May this run?{place} ", bar, most), style), width)
+    for line in _content(record, style, encoding, is_exact=is_exact):
+        for number, piece in enumerate(divided(line, None if width is None else width - cells(begins))):
+            lines.append(Text.assemble((goes_on if number else begins, style), piece))
+    return lines + divided(Text(_barred(bottom, bar, most), style), width)
+
+
+def _barred(text: str, bar: str, width: int) -> str:
+    return text + bar * ((width - cells(text)) // cells(bar))
+
+
+def divided(line: Text, width: int | None) -> list[Text]:
+    """``line`` as pieces of at most ``width`` cells."""
+    return [line] if width is None else list(line.divide(wrapped(line.plain, max(2, width))))
+
+
+def clock_time(timestamp: str) -> str:
+    return datetime.fromisoformat(timestamp).astimezone().strftime("%H:%M:%S")
+
+
+def _content(record: Mapping[str, Any], style: str, encoding: str, *, is_exact: bool) -> Iterator[Text]:
+    def shown(text: str) -> str:
+        return seen(one_line(text), encoding, ascii_only=is_exact)
+
+    tool_name, parameters = record["tool_name"], pretty(record["parameters"])
+    yield Text.assemble((shown(tool_name), "bold"), "   risk ", (shown(record["risk_level"]), style))
+    if record.get("server"):
+        yield Text(f"of the MCP server {shown(record['server'])}")
+    foreign = sorted({letter for letter in tool_name if not letter.isascii()})
+    if foreign:
+        names = ", ".join(f"{shown(letter)} (U+{ord(letter):04X})" for letter in foreign)
+        yield Text(f"The tool's name has letters that may only look familiar: {names}", "yellow")
+    if record.get("risk_reasons"):
+        yield Text("because " + shown("; ".join(record["risk_reasons"])), "dim")
+    if not is_exact and turns_direction(parameters):
+        yield Text("It has letters that are read from the right, which a terminal may put in another order.", "yellow")
+    if _MANY_BLANKS in parameters:
+        yield Text("It has long runs of blanks: look behind them.", "yellow")
+    for line in parameters.split("\n"):
+        yield Text(seen(line, encoding, ascii_only=is_exact))
+    if record.get("description"):
+        yield Text(f"The agent says (unverified): {shown(record['description'])}", "italic dim")
+    if record.get("expires_at"):
+        yield Text(f"Denied by itself at {clock_time(record['expires_at'])}.", "dim")
+
+
+def _can_show(encoding: str, text: str) -> bool:
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
