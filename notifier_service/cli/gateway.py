@@ -91,7 +91,9 @@ async def _stdio(arguments: argparse.Namespace) -> int:
     try:
         async with asker(arguments, session_id) as asked:
             source, sink = _taken_standard_streams()
-            relay = StdioRelay(asked, approval_seconds=arguments.approval_timeout)
+            relay = StdioRelay(
+                asked, approval_seconds=arguments.approval_timeout, client_seconds=_patience_of_claude_code()
+            )
             return await relay.run(arguments.server, source=source, sink=sink)
     except ValidationError as error:
         return _refuse(error)
@@ -112,7 +114,12 @@ async def _http(arguments: argparse.Namespace) -> int:
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     async with AsyncExitStack() as stack:
         asked = await stack.enter_async_context(asker(arguments, session_id))
-        relay = HttpRelay(arguments.upstream, lambda _: asked, approval_seconds=arguments.approval_timeout)
+        relay = HttpRelay(
+            arguments.upstream,
+            lambda _: asked,
+            approval_seconds=arguments.approval_timeout,
+            secrets=() if arguments.token is None else (arguments.token,),
+        )
         await stack.enter_async_context(relay)
         try:
             app = create_gateway_app(relay, settings, session_id)
@@ -156,6 +163,12 @@ def made_up_session(command: Sequence[str]) -> str:
     name = next((name for name in names if name not in _LAUNCHERS), "server")
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:60].strip("-")
     return f"mcp-{name or 'server'}-{secrets.token_hex(2)}"
+
+
+def _patience_of_claude_code() -> float | None:
+    """After how many seconds Claude Code gives up a call, where its environment, which is handed on to us, says so."""
+    milliseconds = os.environ.get("MCP_TOOL_TIMEOUT", "")
+    return int(milliseconds) / 1000 if re.fullmatch(r"[0-9]{3,12}", milliseconds) else None
 
 
 def _taken_standard_streams() -> tuple[int, int]:

@@ -73,7 +73,8 @@ class Gate:
     """Lets one client's calls of one server's tools through, or denies them.
 
     What is judged and shown is what ``Run.text`` says. ``client_name`` is what the client called itself when it
-    connected; ``approval_seconds`` bounds how long a person may take, None for what is known of the client.
+    connected; ``approval_seconds`` bounds how long a person may take, None for what is known of the client, which gives
+    up after ``client_seconds`` where it says so.
     ``heartbeat_seconds`` is the silence before a client that asked for progress is told some.
     """
 
@@ -83,6 +84,7 @@ class Gate:
         catalog: Catalog,
         *,
         approval_seconds: float | None = None,
+        client_seconds: float | None = None,
         heartbeat_seconds: float = 10,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -90,6 +92,7 @@ class Gate:
         self.catalog = catalog
         self._asker = asker
         self._approval_seconds = approval_seconds
+        self._client_seconds = client_seconds
         self._heartbeat_seconds = heartbeat_seconds
         self._clock = clock
         self._rounds: OrderedDict[tuple[str, bytes], _Round] = OrderedDict()
@@ -166,7 +169,11 @@ class Gate:
         if self._approval_seconds is not None:
             return self._approval_seconds
         is_patient = (call.client_name or self.client_name) in _PATIENT_CLIENTS
-        return None if is_patient else _APPROVAL_SECONDS
+        if self._client_seconds is None:
+            return None if is_patient else _APPROVAL_SECONDS
+        # A little sooner, so that the client hears the answer: nobody is asked for who no longer waits.
+        seconds = max(self._client_seconds * 0.8, self._client_seconds - 5)
+        return seconds if is_patient else min(seconds, _APPROVAL_SECONDS)
 
     def _run(self, call: ToolCall, story: _Story, edited: dict[str, Any] | None) -> Run:
         return Run(self, call, story, call.arguments if edited is None else edited, call.text(edited))

@@ -97,7 +97,8 @@ class HttpRelay:
     """The gate before the server at ``upstream``, an async context manager.
 
     ``asker`` gives who is asked in a session of the service. ``private_headers``, in lower case, are meant for this
-    side and not for the server. A message of more than ``max_message_bytes`` is not taken of a client.
+    side and not for the server, nor is any header with one of the ``secrets`` in it. A message of more than
+    ``max_message_bytes`` is not taken of a client.
 
     It checks neither ``Host`` nor ``Origin`` nor who calls: whoever brings it requests does.
     """
@@ -110,6 +111,7 @@ class HttpRelay:
         approval_seconds: float | None = None,
         heartbeat_seconds: float = _PATIENCE_SECONDS,
         private_headers: Iterable[str] = (),
+        secrets: Iterable[str] = (),
         max_message_bytes: int = 64 * 1024 * 1024,
     ) -> None:
         self.heartbeat_seconds = heartbeat_seconds
@@ -118,6 +120,7 @@ class HttpRelay:
         self._asker = asker
         self._approval_seconds = approval_seconds
         self._private_headers = frozenset(private_headers)
+        self._secrets = tuple(filter(None, secrets))
         self._parties: OrderedDict[_PartyKey, _Party] = OrderedDict()
         self._client_names: OrderedDict[_ClientKey, str | None] = OrderedDict()
         self._http: ClientSession | None = None
@@ -324,7 +327,8 @@ class HttpRelay:
 
     def _headers(self, request: web.Request) -> CIMultiDict[str]:
         """What the server is sent of a client's headers."""
-        headers = _relayed(request.headers, self._private_headers)
+        ours = {name.lower() for name, value in request.headers.items() if any(key in value for key in self._secrets)}
+        headers = _relayed(request.headers, self._private_headers | ours)
         upstream_authorization = headers.popall(_UPSTREAM_AUTHORIZATION, None)
         if upstream_authorization is not None and "authorization" in self._private_headers:
             headers["Authorization"] = upstream_authorization[-1]

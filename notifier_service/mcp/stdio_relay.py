@@ -12,6 +12,7 @@ import signal
 import stat
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, cast
@@ -53,6 +54,10 @@ _KILL_SECONDS = 3.0
 _DRAIN_SECONDS = 1.0
 _FLUSH_SECONDS = 10.0
 
+_LOOK_SECONDS = 0.02
+#: The last is that of a terminal which is closed.
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
 _NOT_FOUND = 127
 _NOT_STARTED = 126
 
@@ -66,7 +71,8 @@ class StdioRelay:
     """One client, one server, and a gate between them.
 
     Whatever ends first, the client, the server or this process, ends the others: calls that wait are withdrawn, and
-    nothing runs that was not let through. A line beyond ``max_line_bytes`` is not kept.
+    nothing runs that was not let through. A line beyond ``max_line_bytes`` is not kept. After ``client_seconds`` the
+    client is known to have given up.
     """
 
     def __init__(
@@ -74,11 +80,17 @@ class StdioRelay:
         asker: Asker,
         *,
         approval_seconds: float | None = None,
+        client_seconds: float | None = None,
         heartbeat_seconds: float = 10,
         max_line_bytes: int = 64 * 1024 * 1024,
     ) -> None:
-        catalog = Catalog(self._request)
-        self._gate = Gate(asker, catalog, approval_seconds=approval_seconds, heartbeat_seconds=heartbeat_seconds)
+        self._gate = Gate(
+            asker,
+            Catalog(self._request),
+            approval_seconds=approval_seconds,
+            client_seconds=client_seconds,
+            heartbeat_seconds=heartbeat_seconds,
+        )
         self._max_line_bytes = max_line_bytes
         self._held: dict[_Key, asyncio.Task[None]] = {}
         self._running: dict[_Key, Run] = {}
@@ -93,19 +105,25 @@ class StdioRelay:
     async def run(self, command: Sequence[str], *, source: int, sink: int) -> int:
         """Start the server, relay until something ends, and return the server's exit code.
 
+        The server and what it starts are a group of processes of their own, of which nothing is left. It inherits the
+        environment but for ``NOTIFIER_*``, which is ours: a token in it would let the server answer for itself.
+
         The client's messages come from the open file ``source``, and what it gets goes to ``sink``; both are closed.
         """
         loop = asyncio.get_running_loop()
-        try:
-            await loop.subprocess_exec(lambda: self._server, *command, stderr=None)
-        except OSError as error:
-            os.close(source)
-            os.close(sink)
-            print(f"notifier-service: {command[0]}: {error.strerror or error}", file=sys.stderr)
-            return _NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_STARTED
-        for number in (signal.SIGTERM, signal.SIGINT):
+        environment = {name: value for name, value in os.environ.items() if not name.upper().startswith("NOTIFIER_")}
+        for number in _SIGNALS:
             loop.add_signal_handler(number, self._on_signal)
         try:
+            try:
+                await loop.subprocess_exec(
+                    lambda: self._server, *command, stderr=None, start_new_session=True, env=environment
+                )
+            except OSError as error:
+                os.close(source)
+                os.close(sink)
+                print(f"notifier-service: {command[0]}: {error.strerror or error}", file=sys.stderr)
+                return _NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_STARTED
             await self._client.connect(source, sink)
             await self._until(self._is_ending)
             await self._withdraw_held()
@@ -116,7 +134,7 @@ class StdioRelay:
             await self._withdraw_held()
             self._server.close()
             await self._client.close()
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in _SIGNALS:
                 loop.remove_signal_handler(number)
 
     def from_client(self, line: bytes) -> None:
@@ -325,12 +343,19 @@ class StdioRelay:
 
         while not await self._until(is_to_end, _GRACE_SECONDS) and self._running and not self._client.is_gone:
             pass
-        if not server.is_over:
+        if server.is_running:
             server.terminate()
-            if not await self._until(lambda: server.is_over, _KILL_SECONDS):
+            if not await self._server_ends(_KILL_SECONDS):
                 server.kill()
-                await self._until(lambda: server.is_over)
+                await self._server_ends(_DRAIN_SECONDS)
         await self._until(lambda: server.is_silent, _DRAIN_SECONDS)
+
+    async def _server_ends(self, seconds: float) -> bool:
+        """Wait until nothing of the server runs, for so long at most; nobody tells when its children end."""
+        deadline = time.monotonic() + seconds
+        while self._server.is_running and time.monotonic() < deadline:
+            await self._until(lambda: not self._server.is_running, _LOOK_SECONDS)
+        return not self._server.is_running
 
     def _end_running(self) -> None:
         for run in self._running.values():
@@ -452,6 +477,7 @@ class _Server(asyncio.SubprocessProtocol):
         self._lines = lines
         self._transport: asyncio.SubprocessTransport | None = None
         self._input: asyncio.WriteTransport | None = None
+        self._is_gone = False
         self.is_over = False
         self.is_silent = False
         self.is_deaf = False
@@ -474,20 +500,34 @@ class _Server(asyncio.SubprocessProtocol):
         if self._input is not None:
             self._input.close()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the server runs, or something that it has started."""
+        return self._signal(0) or not (self.is_over or self._transport is None)
+
     def terminate(self) -> None:
-        if self._transport is not None:
-            with suppress(ProcessLookupError):
-                self._transport.terminate()
+        self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        if self._transport is not None:
-            with suppress(ProcessLookupError):
-                self._transport.kill()
+        self._signal(signal.SIGKILL)
 
     def close(self) -> None:
         """Leave nothing of it; what still runs is killed."""
         if self._transport is not None:
+            self.kill()
             self._transport.close()
+
+    def _signal(self, number: int) -> bool:
+        """Send a signal to the whole group; False when there is none any more."""
+        if self._transport is None or self._is_gone:
+            return False
+        try:
+            os.killpg(self._transport.get_pid(), number)
+        except (ProcessLookupError, PermissionError):
+            # Its number may be another group's from now on, but only after the server itself was waited for.
+            self._is_gone = self.is_over
+            return False
+        return True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.SubprocessTransport", transport)

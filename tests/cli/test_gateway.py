@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import shlex
 import signal
 import sys
 from asyncio.subprocess import Process
@@ -121,6 +122,71 @@ async def test_signal_ends_gateway_and_server(commands: Commands, stub: list[str
 
     async with asyncio.timeout(10):
         assert await process.wait() == 128 + signal.SIGTERM
+
+
+def runs(process_id: int) -> bool:
+    """Whether a process does something still; one that nobody has waited for does not."""
+    try:
+        return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes as Linux shows them")
+@pytest.mark.parametrize(
+    "command",
+    [
+        "{server}; true",
+        "sleep 1000 & echo $! >{pids}; {server}; true",
+        "trap '' TERM INT HUP; sh -c 'trap \"\" TERM; echo $$ >{pids}; while :; do sleep 9; done' & {server}; sleep 99",
+    ],
+    ids=["a shell", "a child beside", "children that do not want to end"],
+)
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, None], ids=str)
+async def test_nothing_is_left_of_a_server_that_a_shell_started(
+    commands: Commands, stub: list[str], tmp_path: Path, command: str, end: signal.Signals | None
+) -> None:
+    pids = tmp_path / "pids"
+    script = f"echo $$ >{tmp_path / 'shell'}; " + command.format(server=shlex.join(stub), pids=pids)
+    process = await commands.start("gateway", "stdio", "--", "sh", "-c", script)
+    await send(process, {"jsonrpc": "2.0", "id": 1, "method": "vendor/environment"})
+    started = [(await answer(process))["result"]["pid"]]
+
+    if end is None:
+        assert process.stdin is not None
+        process.stdin.close()
+    else:
+        process.send_signal(end)
+    async with asyncio.timeout(25):
+        await process.wait()
+
+    started += [int(file.read_text()) for file in (pids, tmp_path / "shell") if file.exists()]
+    assert [process_id for process_id in started if runs(process_id)] == []
+
+
+async def test_server_that_ends_takes_with_it_what_it_has_started(
+    commands: Commands, stub: list[str], tmp_path: Path
+) -> None:
+    script = f"sleep 1000 & echo $! >{tmp_path / 'pid'}; {shlex.join(stub)}"
+    process = await commands.start("gateway", "stdio", "--", "sh", "-c", script)
+
+    await send(process, call(1, "die", {"code": 7}))
+    async with asyncio.timeout(20):
+        assert await process.wait() == 7
+
+    assert not runs(int((tmp_path / "pid").read_text()))
+
+
+async def test_server_gets_the_environment_without_what_is_ours(commands: Commands, stub: list[str]) -> None:
+    secrets = {"NOTIFIER_TOKEN": "s3cret", "notifier_token": "s3cret"}
+    process = await commands.start("gateway", "stdio", "--", *stub, env=os.environ | secrets | {"MY_OWN": "1"})
+
+    await send(process, {"jsonrpc": "2.0", "id": 1, "method": "vendor/environment"})
+
+    environment = (await answer(process))["result"]["env"]
+    assert environment["MY_OWN"] == "1"
+    assert "s3cret" not in environment.values()
+    assert (await left(commands, process)).exit_code == 0
 
 
 async def test_exit_code_of_the_server_is_passed_on(commands: Commands, stub: list[str]) -> None:

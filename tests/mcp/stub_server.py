@@ -113,7 +113,7 @@ def serve() -> None:
             sys.stdout.buffer.write(bytes.fromhex(params["hex"]) + b"\n")
             sys.stdout.buffer.flush()
         elif method == "vendor/environment":
-            answer(message_id, {"env": dict(os.environ), "cwd": str(Path.cwd())})
+            answer(message_id, {"env": dict(os.environ), "cwd": str(Path.cwd()), "pid": os.getpid()})
         elif method is not None and message_id is not None:
             answer(message_id, {"method": method, "echo": message})
         elif method is None and message_id == "q-1":

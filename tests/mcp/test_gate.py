@@ -72,6 +72,18 @@ async def test_time_that_is_given_holds_for_every_client(broker: Broker) -> None
     assert 119 < await asked_for_seconds(broker, gate, tool_call(1, "write")) <= 120
 
 
+@pytest.mark.parametrize(
+    ("client_seconds", "name", "expected"), [(20, "x", 16), (20, "claude-code", 16), (600, "x", 55)]
+)
+async def test_nobody_is_asked_for_a_client_that_is_known_to_have_given_up(
+    broker: Broker, client_seconds: float, name: str, expected: float
+) -> None:
+    gate = Gate(BrokerAsker(broker, "s"), Catalog(no_lists), client_seconds=client_seconds)
+    gate.client_name = name
+
+    assert expected - 1 < await asked_for_seconds(broker, gate, tool_call(1, "write")) <= expected
+
+
 async def test_call_whose_parameters_nobody_could_be_shown_is_denied(broker: Broker) -> None:
     gate = Gate(BrokerAsker(broker, "s"), Catalog(one_list))
     made = ToolCall(

@@ -59,6 +59,18 @@ async def test_headers_of_one_connection_or_past_the_gate_do_not_pass(wiring: Ht
     assert not {"Alt-Svc", "Access-Control-Allow-Origin", "Keep-Alive"} & answered.headers.keys()
 
 
+async def test_token_for_the_service_does_not_reach_the_server(wiring: HttpWiring) -> None:
+    await wiring.start(secrets=("s3cret",))
+    message = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+
+    await wiring.post(message, Authorization="Bearer s3cret", X_Key="s3cret", Cookie="a=s3cret", X_Other="mine")
+    await wiring.post(message, Authorization="Bearer of the server's own")
+
+    first, second = wiring.stub.received
+    assert "s3cret" not in str(first.headers)
+    assert (first.headers["X-Other"], second.headers["Authorization"]) == ("mine", "Bearer of the server's own")
+
+
 @pytest.mark.parametrize(
     "message", [{"jsonrpc": "2.0", "method": "notifications/odd"}, {"jsonrpc": "2.0", "id": 1, "result": {}}]
 )
