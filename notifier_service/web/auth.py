@@ -31,6 +31,7 @@ __all__ = [
     "Right",
     "TokenAuth",
     "WatchedFile",
+    "digest_of",
     "still_may_view",
     "with_included",
 ]
@@ -68,6 +69,8 @@ class Caller:
     expires_at: float | None = None
     #: Whom the token stands for at this moment, or ``Unauthenticated``; None where no token stands behind it.
     renew: Callable[[Caller], Caller] | None = field(default=None, compare=False, repr=False)
+    #: Which token it was, as a digest; empty where there is none. Two tokens of one name may be two programs.
+    token_sha256: str = field(default="", compare=False, repr=False)
 
     def now(self) -> Caller:
         """Whom the token stands for at this moment. Raises ``Unauthenticated`` when it has expired or was revoked."""
@@ -242,7 +245,7 @@ class _TokenEntry(BaseModel):
 
     @property
     def digest(self) -> str:
-        return self.token_sha256 if self.token is None else _digest(self.token)  # type: ignore[return-value]
+        return self.token_sha256 if self.token is None else digest_of(self.token)  # type: ignore[return-value]
 
 
 _ENTRIES = TypeAdapter(list[_TokenEntry])
@@ -261,7 +264,7 @@ class TokenAuth(Authenticator):
 
     def _holder(self, token: str) -> Caller:
         # Looked up by digest: no comparison takes longer for a better guess.
-        return self._known(_digest(token))
+        return self._known(digest_of(token))
 
     def _known(self, digest: str, before: Caller | None = None) -> Caller:
         caller = self._callers.content.get(digest)
@@ -300,10 +303,15 @@ def _callers(content: bytes, renew: Callable[[str, Caller], Caller]) -> dict[str
             raise InvalidInput(f"tokens_file is not as expected: {number}: the same token twice")
         name = entry.subject or f"token-{entry.digest[:12]}"
         callers[entry.digest] = Caller(
-            name, with_included(entry.rights), tuple(entry.sessions), renew=partial(renew, entry.digest)
+            name,
+            with_included(entry.rights),
+            tuple(entry.sessions),
+            renew=partial(renew, entry.digest),
+            token_sha256=entry.digest,
         )
     return callers
 
 
-def _digest(token: str) -> str:
+def digest_of(token: str) -> str:
+    """What tells a token from others without being one."""
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()

@@ -20,7 +20,7 @@ from ..results import shown_result
 from ..session import Session, check_session_id
 from .auth import Right
 from .boundary import Call, Query, held, json_answer
-from .joined_calls import JOINED_CALLS, AskedCall, Channel, JoinedCall, JoinedCalls
+from .joined_calls import JOINED_CALLS, AskedBy, AskedCall, Channel, JoinedCall, JoinedCalls
 
 __all__ = [
     "CLAUDE_CODE",
@@ -97,7 +97,7 @@ class HookBody(BaseModel):
     error: str | None = None
     is_interrupt: bool | None = None
 
-    def asked(self) -> AskedCall:
+    def asked(self, asked_by: AskedBy) -> AskedCall:
         """The call it is about. Raises ``InvalidInput`` when it names no tool or its parameters cannot be shown."""
         if self.tool_name is None:
             raise InvalidInput(f"tool_name: Field required for {self.hook_event_name[:64]}")
@@ -105,8 +105,10 @@ class HookBody(BaseModel):
             self.tool_name,
             self.tool_input,
             rated(self.tool_name) if self.mcp_server is None else "high",
+            asked_by,
             tool_call_id=self.tool_use_id,
             agent_id=self.agent_id,
+            run_id=self.session_id,
             server=self._server,
         )
 
@@ -135,7 +137,7 @@ async def claude_code(call: Call[HookQuery, HookBody]) -> web.Response:
     if handler is None:
         return json_answer(b"{}")
     # The call itself must be one before anything is denied or told.
-    asked = body.asked() if body.hook_event_name in _TOOL_EVENTS else None
+    asked = body.asked(_asked_by(call)) if body.hook_event_name in _TOOL_EVENTS else None
     return json_answer(dump(await handler(call._replace(session_id=session_id), asked)))
 
 
@@ -145,12 +147,12 @@ async def _pre_tool_use(call: _HookCall, asked: AskedCall | None) -> dict[str, A
     try:
         session = call.broker.open(call.session_id, opened_by=call.caller.name)
         joined = _calls(call).join(call.broker, session, "pre_tool_use", asked)
-        verdict = session.judge(asked.tool(call.caller.name, call.query.agent), asked.risk_level)
+        verdict = session.judge(asked.tool, asked.risk_level)
         if verdict.effect == "allow" and verdict.rule_id is None:
             # It is not ours to allow what the agent's own rules may want a person for.
             joined.tell_running(asked.parameters)
             return {}
-        joined.ask(timeout_seconds=call.query.timeout_seconds, asked_by=call.caller.name, agent=call.query.agent)
+        joined.ask(timeout_seconds=call.query.timeout_seconds)
         record = await _decided(call, joined)
     except NotifierError as error:
         return _before(denied=str(denial_by_error(asked.tool_name, error)))
@@ -163,7 +165,7 @@ async def _permission_request(call: _HookCall, asked: AskedCall | None) -> dict[
     """Where the agent itself would ask: a person answers, whatever the risk."""
     assert asked is not None
     try:
-        joined = asked_by_agent(call, "permission_request", asked, call.query.timeout_seconds, call.query.agent)
+        joined = asked_by_agent(call, "permission_request", asked, call.query.timeout_seconds)
         record = await _decided(call, joined)
     except NotifierError as error:
         return _permission({"behavior": "deny", "message": str(denial_by_error(asked.tool_name, error))})
@@ -190,7 +192,7 @@ async def _post_tool_use_failure(call: _HookCall, asked: AskedCall | None) -> di
 async def _stop(call: _HookCall, asked: AskedCall | None) -> dict[str, Any]:
     """The agent's turn is over: what it announced and told no end of (its own rules denied it) does not run."""
     session = call.broker.open(call.session_id, opened_by=call.caller.name)
-    for open_call in _calls(call).open_calls(session, call.body.agent_id):
+    for open_call in _calls(call).open_calls(session, _asked_by(call), call.body.session_id, call.body.agent_id):
         open_call.is_over = True
         open_call.tell("cancelled", reason="the agent's turn ended without a result")
     return {}
@@ -208,7 +210,7 @@ _TOOL_EVENTS = _EVENTS.keys() - {"Stop", "SubagentStop"}
 
 
 def asked_by_agent(
-    call: Call[Any, Any], channel: Channel, asked: AskedCall, timeout_seconds: float | None, agent: str = CLAUDE_CODE
+    call: Call[Any, Any], channel: Channel, asked: AskedCall, timeout_seconds: float | None
 ) -> JoinedCall:
     """Ask about a call for which the agent's own rules want a person; joined with what another channel asked.
 
@@ -222,8 +224,6 @@ def asked_by_agent(
             by_policy=False,
             risk_reasons=("the agent's own rules want a person for this call",),
             timeout_seconds=timeout_seconds,
-            asked_by=call.caller.name,
-            agent=agent,
         )
     return joined
 
@@ -295,6 +295,10 @@ def _tell_result(call: _HookCall, session: Session, joined: JoinedCall, *, succe
         **shown_result(body.tool_response, max_bytes=call.broker.limits.max_event_bytes),
     )
     call.broker.publish_to(session, "tool_result", result)
+
+
+def _asked_by(call: _HookCall) -> AskedBy:
+    return AskedBy(call.caller.name, call.caller.token_sha256, call.query.agent)
 
 
 def _calls(call: Call[Any, Any]) -> JoinedCalls:

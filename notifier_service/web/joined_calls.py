@@ -3,6 +3,7 @@
 Claude Code asks about the same call in its hooks and through its permission-prompt tool, partly at the same time, and
 only some of them name it. A call is therefore recognised by its id where both sides know one, else by its tool and its
 exact parameters; and only across channels: two calls over one channel are two, however alike, and need two decisions.
+Calls of two callers are never one: who has another token, is another kind of agent, or another run of it, is another.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from ..policy import AskedTool
 from ..results import shown_parameters
 from ..session import Session
 
-__all__ = ["JOINED_CALLS", "AskedCall", "Channel", "JoinedCall", "JoinedCalls"]
+__all__ = ["JOINED_CALLS", "AskedBy", "AskedCall", "Channel", "JoinedCall", "JoinedCalls"]
 
 _log = logging.getLogger("notifier_service.calls")
 
@@ -39,6 +40,14 @@ _GRANT_SECONDS = 60.0
 _SESSIONS_A_LOOK = 64
 
 
+class AskedBy(NamedTuple):
+    """Whose call it is. Without tokens, which say who is who, all that one kind of agent tells is one caller's."""
+
+    name: str
+    token_sha256: str
+    agent: str
+
+
 class AskedCall(NamedTuple):
     """A call as one channel tells it."""
 
@@ -47,13 +56,17 @@ class AskedCall(NamedTuple):
     sha256: str
     size: int
     risk_level: RiskLevel
+    asked_by: AskedBy
     tool_call_id: str | None = None
     agent_id: str | None = None
+    #: The agent's own id of its run, if the channel tells it.
+    run_id: str | None = None
     server: str | None = None
 
-    def tool(self, asked_by: str | None, agent: str | None) -> AskedTool:
+    @property
+    def tool(self) -> AskedTool:
         """Which tool it is, as a decision for the session is bound to it."""
-        return AskedTool(self.tool_name, self.server, None, asked_by, agent)
+        return AskedTool(self.tool_name, self.server, None, self.asked_by.name, self.asked_by.agent)
 
     @classmethod
     def of(
@@ -61,15 +74,17 @@ class AskedCall(NamedTuple):
         tool_name: str,
         parameters: Mapping[str, Any],
         risk_level: RiskLevel,
+        asked_by: AskedBy,
         *,
         tool_call_id: str | None = None,
         agent_id: str | None = None,
+        run_id: str | None = None,
         server: str | None = None,
     ) -> AskedCall:
         """Copy and hash the parameters, or raise ``InvalidInput`` when they cannot be shown."""
         frozen = jsonable(parameters)
         size, sha256 = len(dump(frozen)), parameters_sha256(frozen)
-        return cls(tool_name, frozen, sha256, size, risk_level, tool_call_id, agent_id, server)
+        return cls(tool_name, frozen, sha256, size, risk_level, asked_by, tool_call_id, agent_id, run_id, server)
 
 
 class JoinedCall:
@@ -124,6 +139,8 @@ class JoinedCall:
                 server=self.asked.server,
                 tool_call_id=self.event_id,
                 announce_status=self.is_announced,
+                asked_by=self.asked.asked_by.name,
+                agent=self.asked.asked_by.agent,
                 **how,
             )
         except NotifierError:
@@ -221,6 +238,8 @@ class JoinedCalls:
             _forget_oldest(calls, session.limits)
         if known.tool_call_id is None:
             known.tool_call_id = asked.tool_call_id
+        if known.asked.run_id is None:
+            known.asked = known.asked._replace(run_id=asked.run_id)
         known.channels.add(channel)
         return known
 
@@ -228,18 +247,21 @@ class JoinedCalls:
         """Return the call that has run; None if nobody told of it."""
         calls = self._calls.get(session, [])
         if asked.tool_call_id is not None:
-            same = [call for call in calls if call.tool_call_id == asked.tool_call_id]
+            same = [call for call in calls if call.tool_call_id == asked.tool_call_id and _is_of_one_run(call, asked)]
         else:
             same = [call for call in calls if not call.is_over and _is_like(call, asked)]
         # Ids repeat: some agents count anew in every sub-agent.
         return next((call for call in same if not call.is_over), next(iter(same), None))
 
-    def open_calls(self, session: Session, agent_id: str | None) -> list[JoinedCall]:
+    def open_calls(self, session: Session, asked_by: AskedBy, run_id: str, agent_id: str | None) -> list[JoinedCall]:
         """The calls that an agent announced and told no end of, and for which nobody waits."""
         return [
             call
             for call in self._calls.get(session, [])
-            if call.is_announced and not call.is_over and not call.is_waited_for and call.asked.agent_id == agent_id
+            if call.is_announced
+            and not call.is_over
+            and not call.is_waited_for
+            and (call.asked.asked_by, call.asked.run_id, call.asked.agent_id) == (asked_by, run_id, agent_id)
         ]
 
     def _of(self, session: Session) -> list[JoinedCall]:
@@ -285,12 +307,25 @@ def _is_live(call: JoinedCall, now: float) -> bool:
 
 
 def _is_like(call: JoinedCall, asked: AskedCall) -> bool:
-    agents = call.asked.agent_id, asked.agent_id
-    return _has_same_content(call, asked) and (None in agents or agents[0] == agents[1])
+    return _has_same_content(call, asked) and _is_of_one_run(call, asked)
+
+
+def _is_of_one_run(call: JoinedCall, asked: AskedCall) -> bool:
+    """Whether one agent of one run of one caller may have told both, as far as they say."""
+    agents, runs = (call.asked.agent_id, asked.agent_id), (call.asked.run_id, asked.run_id)
+    return (
+        call.asked.asked_by == asked.asked_by
+        and (None in agents or agents[0] == agents[1])
+        and (None in runs or runs[0] == runs[1])
+    )
 
 
 def _has_same_content(call: JoinedCall, asked: AskedCall) -> bool:
-    return call.asked.tool_name == asked.tool_name and call.asked.sha256 == asked.sha256
+    return (
+        call.asked.asked_by == asked.asked_by
+        and call.asked.tool_name == asked.tool_name
+        and call.asked.sha256 == asked.sha256
+    )
 
 
 JOINED_CALLS = web.AppKey("joined_calls", JoinedCalls)

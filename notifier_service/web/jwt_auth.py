@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import InvalidInput, Unauthenticated
 from ..settings import JwtAlgorithm, Settings
-from .auth import Authenticator, Caller, Right, WatchedFile, with_included
+from .auth import Authenticator, Caller, Right, WatchedFile, digest_of, with_included
 from .tickets import Tickets
 
 __all__ = ["JwtAuth", "mint"]
@@ -105,7 +105,7 @@ class JwtAuth(Authenticator):
         except InvalidInput as error:
             raise Unauthenticated(f"The token's {error.message}") from None
         renew = partial(self._renewed, token, keys)
-        return Caller(known.sub, with_included(known.rights), tuple(known.sessions), known.exp, renew)
+        return Caller(known.sub, with_included(known.rights), tuple(known.sessions), known.exp, renew, digest_of(token))
 
 
 def mint(

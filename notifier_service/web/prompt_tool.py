@@ -17,8 +17,8 @@ from ..errors import InvalidInput, NotifierError, TooLarge, UnsupportedMediaType
 from ..events import PermissionRecord, ToolCallId, ToolName, dump
 from ..version import __version__
 from .boundary import Call, Query, held, invalid, json_answer, read_json
-from .hooks import TimeoutSeconds, asked_by_agent, denial_text, rated
-from .joined_calls import AskedCall, JoinedCall
+from .hooks import CLAUDE_CODE, TimeoutSeconds, asked_by_agent, denial_text, rated
+from .joined_calls import AskedBy, AskedCall, JoinedCall
 from .sse import STREAM_HEADERS
 
 __all__ = ["RUNNING_CALLS", "PromptQuery", "RunningCalls", "prompt_tool"]
@@ -296,12 +296,18 @@ async def _approval_prompt(call: _PromptCall, message: _Message, arguments: Mapp
             given = _ApprovalArguments.model_validate(arguments)
         except ValidationError as error:
             raise invalid(error, "") from None
-        asked = AskedCall.of(given.tool_name, given.input, rated(given.tool_name), tool_call_id=given.tool_use_id)
+        asked = AskedCall.of(
+            given.tool_name, given.input, rated(given.tool_name), _asked_by(call), tool_call_id=given.tool_use_id
+        )
         joined = asked_by_agent(call, "prompt_tool", asked, call.query.timeout_seconds)
     except NotifierError as error:
         denied = denial_by_error(name[:256] if isinstance(name, str) and name else "The call", error)
         return json_answer(message.result(_text({"behavior": "deny", "message": str(denied)})))
     return await _when_settled(call, message, joined, _verdict)
+
+
+def _asked_by(call: _PromptCall) -> AskedBy:
+    return AskedBy(call.caller.name, call.caller.token_sha256, CLAUDE_CODE)
 
 
 def _verdict(record: PermissionRecord) -> dict[str, Any]:
@@ -317,7 +323,7 @@ async def _ask_human(call: _PromptCall, message: _Message, arguments: Mapping[st
             given = _Question.model_validate(arguments)
         except ValidationError as error:
             raise invalid(error, "") from None
-        question = AskedCall.of("ask_human", given.model_dump(exclude_none=True), "low")
+        question = AskedCall.of("ask_human", given.model_dump(exclude_none=True), "low", _asked_by(call))
         # Joined with nothing: an answer to a question must never be taken for the permission to run a tool.
         joined = JoinedCall(call.broker, call.broker.open(call.session_id, opened_by=call.caller.name), question)
         joined.ask(
@@ -326,7 +332,6 @@ async def _ask_human(call: _PromptCall, message: _Message, arguments: Mapping[st
             allowed_decisions=("approve", "reject", "respond"),
             scopes=("once",),
             timeout_seconds=call.query.timeout_seconds,
-            asked_by=call.caller.name,
         )
     except NotifierError as error:
         return json_answer(message.result(_text(f"Nobody was asked: {error.message}", is_error=True)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import io
 import json
@@ -18,7 +19,7 @@ from notifier_service import Broker, Decision, Limits
 from notifier_service.permissions import PermissionRequest
 from tests.clock import Clock
 
-from .conftest import Client, MakeClient, answer, bearer, error_of, serving, until
+from .conftest import Client, MakeClient, WriteTokens, answer, bearer, error_of, serving, until
 
 PATH = "/hooks/claude-code"
 BASH: dict[str, Any] = {"tool_name": "Bash", "tool_input": {"command": "rm -r build", "description": "clean"}}
@@ -492,6 +493,109 @@ async def test_sub_agents_are_never_joined(agent: Agent) -> None:
     agent.decide(await agent.card(), False)
 
     assert behavior(await other) == "deny"
+
+
+class Program:
+    """A producer with a token of its own; two of them may have one name."""
+
+    def __init__(self, client: Client, token: str) -> None:
+        self._client = client
+        self._headers = {"Authorization": f"Bearer {token}-token"}
+
+    async def hook(self, hook: dict[str, Any]) -> str:
+        response = await self._client.post(PATH, json=hook | {"session_id": "team-1"}, headers=self._headers)
+        return behavior(await response.json())
+
+    async def prompt(self, tool_use_id: str = "t1") -> str:
+        response = await self._client.post("/mcp/team-1", json=prompt(tool_use_id), headers=self._headers)
+        return behavior(json.loads((await response.json())["result"]["content"][0]["text"]))
+
+
+@pytest.fixture
+async def programs(make_client: MakeClient, broker: Broker, write_tokens: WriteTokens) -> list[Program]:
+    """Two programs under one name, and one under another."""
+    names = {"a": "ci", "b": "ci", "c": "other"}
+    entries = [
+        {"token": f"{token}-token", "subject": name, "rights": ["produce"], "sessions": ["*"]}
+        for token, name in names.items()
+    ]
+    client = await make_client(broker, auth="tokens", tokens_file=write_tokens(entries))
+    return [Program(client, token) for token in names]
+
+
+@pytest.mark.parametrize("other", [1, 2], ids=["another token of that name", "another name"])
+@pytest.mark.parametrize("first", ["PreToolUse", "PermissionRequest"])
+async def test_calls_of_two_callers_are_two_cards_however_alike(
+    programs: list[Program], broker: Broker, first: str, other: int
+) -> None:
+    hook = asyncio.ensure_future(programs[0].hook(body(first, tool_use_id="t1")))
+    desk = broker.open("team-1").desk
+    await until(lambda: len(desk.pending) == 1)
+    tool = asyncio.ensure_future(programs[other].prompt("t1"))
+    await until(lambda: len(desk.pending) == 2)
+    mine, theirs = desk.pending
+    broker.decide("team-1", Decision(approved=True, request_id=mine.request_id), decided_by="anna")
+    assert await hook == "allow"
+
+    assert not tool.done()
+    broker.decide("team-1", Decision(approved=False, request_id=theirs.request_id), decided_by="anna")
+    assert await tool == "deny"
+
+
+@pytest.mark.parametrize("other", [1, 2], ids=["another token of that name", "another name"])
+async def test_approval_is_not_for_who_comes_back_with_the_same_id(
+    programs: list[Program], broker: Broker, other: int
+) -> None:
+    hook = asyncio.ensure_future(programs[0].hook(pre("t1")))
+    desk = broker.open("team-1").desk
+    await until(lambda: len(desk.pending) == 1)
+    broker.decide("team-1", Decision(approved=True), decided_by="anna")
+    await hook
+
+    late = asyncio.ensure_future(programs[other].prompt("t1"))
+    await until(lambda: len(desk.pending) == 1)
+    broker.decide("team-1", Decision(approved=False, request_id=desk.pending[0].request_id), decided_by="anna")
+    assert await late == "deny"
+    # Its own caller gets it, once.
+    assert await programs[0].prompt("t1") == "allow"
+    again = asyncio.ensure_future(programs[0].prompt("t1"))
+    await until(lambda: len(desk.pending) == 1)
+    broker.decide("team-1", Decision(approved=False, request_id=desk.pending[0].request_id), decided_by="anna")
+    assert await again == "deny"
+
+
+async def test_report_of_another_caller_ends_no_call(programs: list[Program], broker: Broker) -> None:
+    hook = asyncio.ensure_future(programs[0].hook(pre("t1")))
+    desk = broker.open("team-1").desk
+    await until(lambda: len(desk.pending) == 1)
+    for told in (body("PostToolUse", tool_use_id="t1"), body("PostToolUse"), body("Stop")):
+        with contextlib.suppress(KeyError):  # no opinion
+            await programs[1].hook(told)
+
+    assert len(desk.pending) == 1
+    broker.decide("team-1", Decision(approved=True, request_id=desk.pending[0].request_id), decided_by="anna")
+    assert await hook == "allow"
+
+
+async def test_two_runs_of_an_agent_in_one_session_are_never_joined(agent: Agent) -> None:
+    first = agent.hook(pre("t1", session_id="run-1"), session_id="s1")
+    agent.decide(await agent.card(), True)
+    await first
+    other = agent.hook(permission(session_id="run-2"), session_id="s1")
+    agent.decide(await agent.card(), False)
+
+    assert behavior(await other) == "deny"
+
+
+async def test_two_kinds_of_agent_are_never_joined(agent: Agent) -> None:
+    first = agent.hook(pre("t1"), agent="codex")
+    await agent.card()
+    tool = agent.prompt(prompt("t1"))
+    await agent.card(2)
+    for card in agent.cards():
+        agent.decide(card, False)
+
+    assert (behavior(await first), behavior(await tool)) == ("deny", "deny")
 
 
 @pytest.fixture
