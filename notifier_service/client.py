@@ -296,6 +296,8 @@ class Client:
         yield cursor, {"type": "hello", "data": hello}
         if gap is not None:
             yield cursor, {"type": "gap", "data": gap}
+        if events:
+            state["last_event_id"] = f"{hello['epoch']}-0"  # they follow the state, as on a stream
         if resumed != "full":
             yield cursor, {"type": "snapshot", "data": state}
         if resumed != "full" or is_earliest:

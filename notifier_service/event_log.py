@@ -198,14 +198,16 @@ class EventLog:
         self._read = None
         self._made.clear()
 
-    async def wait_after(self, seq: int, *, timeout_seconds: float | None = None) -> Sequence[Event]:
-        """Wait until there is something behind place ``seq``, and return it.
+    async def wait_after(
+        self, seq: int, *, timeout_seconds: float | None = None, max_bytes: int | None = None
+    ) -> Sequence[Event]:
+        """Wait until there is something behind place ``seq``, and return it, up to ``max_bytes`` as ``read_after``.
 
         Empty when the time is over or the log is closed. Raises ``CursorLost`` as ``read_after`` does.
         """
         loop = asyncio.get_running_loop()
         deadline = None if timeout_seconds is None else loop.time() + timeout_seconds
-        while not (events := self.read_after(seq)) and not self.closed:
+        while not (events := self.read_after(seq, max_bytes=max_bytes)) and not self.closed:
             waiter: asyncio.Future[None] = loop.create_future()
 
             def wake(waiter: asyncio.Future[None] = waiter) -> None:
@@ -217,7 +219,9 @@ class EventLog:
                 async with asyncio.timeout_at(deadline):
                     await waiter
             except TimeoutError:
-                return self.read_after(seq)  # what came in the very turn in which the time was over
+                return self.read_after(
+                    seq, max_bytes=max_bytes
+                )  # what came in the very turn in which the time was over
             finally:
                 self.unlisten(wake)
         return events

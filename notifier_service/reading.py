@@ -85,7 +85,7 @@ class Reading:
         if opening.gap is not None:
             told.append(Event(0, "", "gap", encode("gap", opening.gap)))
         if opening.resumed != "full":
-            told.append(Event(0, "", "snapshot", encode("snapshot", self._session.snapshot())))
+            told.append(Event(0, "", "snapshot", encode("snapshot", self._session.snapshot(opening.seq))))
         for record in opening.replay:
             replayed = record.model_copy(update={"replayed": True})
             told.append(Event(0, "", "permission_request", encode("permission_request", replayed)))

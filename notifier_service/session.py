@@ -441,7 +441,9 @@ class Session:
         try:
             seq = self.log.locate(cursor)
         except CursorLost as lost:
-            return Opening("partial", self.log.last_seq, self.gap(lost), pending)
+            # All of a log that began anew is newer than its reader. Of any other nobody can tell what was seen.
+            seq = self.log.first_seq - 1 if lost.reason == "epoch" else self.log.last_seq
+            return Opening("partial", seq, self.gap(lost), pending)
         if cursor == "earliest":
             # Such a reader knows nothing: what the log no longer tells is shown beside it.
             return Opening("full", seq, None, pending if seq else ())
@@ -461,11 +463,14 @@ class Session:
             viewers=self.viewer_count,
         )
 
-    def snapshot(self) -> Snapshot:
-        """The present state, as of ``last_event_id``."""
+    def snapshot(self, behind: int | None = None) -> Snapshot:
+        """The present state, for a reader who goes on behind this place; without one, where the log ends.
+
+        Events between the two, told after it, lead to the same state again.
+        """
         pending = [request.record for request in self.desk.pending]
         return Snapshot(
-            last_event_id=self.log.last_event_id,
+            last_event_id=self.log.last_event_id if behind is None else self.log.id_of(behind),
             tool_status=self.tool_status,
             permission_request=pending[0] if pending else None,
             permission_requests=tuple(pending),

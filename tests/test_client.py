@@ -325,7 +325,7 @@ async def test_reader_comes_back_after_a_restart_and_is_told_of_the_gap() -> Non
         [bye] = await read_until(events, "bye")
         async with serve(settings=settings):
             await client.publish("s", {"type": "note", "data": {"n": 2}})
-            hello, gap, snapshot = await read_until(events, "snapshot")
+            hello, gap, snapshot, missed = await read_until(events, "note")
             await client.publish("s", {"type": "note", "data": {"n": 3}})
             [live] = await read_until(events, "note")
 
@@ -333,8 +333,8 @@ async def test_reader_comes_back_after_a_restart_and_is_told_of_the_gap() -> Non
     assert lost == ["the service ended the stream"]
     assert hello["data"]["resumed"] == "partial"
     assert (gap["data"]["reason"], gap["data"]["requested"]) == ("epoch", note_id)
-    assert snapshot["data"]["last_event_id"] == hello["data"]["last_event_id"]
-    assert live["data"] == {"n": 3}
+    assert snapshot["data"]["last_event_id"] == f"{hello['data']['epoch']}-0"
+    assert (missed["data"], live["data"]) == ({"n": 2}, {"n": 3})
 
 
 async def test_reader_may_come_before_the_service() -> None:

@@ -17,7 +17,9 @@ import pytest
 from aiohttp import ClientConnectionError, ClientSession, TCPConnector
 
 from notifier_service import Settings, ToolWrapper, serve
+from notifier_service.event_log import Event
 from notifier_service.events import ToolProgress, ToolResult, ToolStatus, dump
+from notifier_service.permissions import Decision
 from notifier_service.web import Site
 from tests.raw_socket import RawSocket
 from tests.raw_stream import RawStream
@@ -261,7 +263,7 @@ class LongPoll(Reader):
             self.ended = "unreachable"
             return
         if answer["gap"] is not None:
-            assert answer["events"] == []
+            assert answer["events"] == [] or answer["gap"]["reason"] == "epoch"
             self.gaps.append(answer["gap"]["reason"])
             self.state = State.of(answer)
         for event in answer["events"]:
@@ -384,6 +386,11 @@ def publish(site: Site, count: int) -> list[str]:
     return ids
 
 
+def log_of(site: Site) -> Sequence[Event]:
+    log = site.broker.get("s").log
+    return log.read_after(log.first_seq - 1)
+
+
 def assert_knows(reader: Reader, published: list[str]) -> None:
     """It was told each of these events once, in order, and no other, and knows what is so."""
     assert reader.ids == (published if reader.shows_events else [])
@@ -497,6 +504,8 @@ async def test_lost_cursor_is_a_gap_and_the_state_and_reading_goes_on(
             cursor = "garbage"
         elif reason == "from the future":
             cursor = f"{cursor}zzz"
+        # All that is left of a log that began anew is news; of any other nobody knows what was seen.
+        held = [event.id for event in log_of(site)] if reason == "epoch" else []
         reader = new_reader(site)
         await reader.connect(cursor)
         known = reader.state
@@ -506,7 +515,7 @@ async def test_lost_cursor_is_a_gap_and_the_state_and_reading_goes_on(
         # Who polls the state has no cursor that could be lost: it is told the state, as everybody is here.
         assert reader.gaps == ([reason if reason in ("evicted", "epoch") else "unknown"] if reader.shows_events else [])
         assert list(known.pending) == [asked]
-        assert_knows(reader, published)
+        assert_knows(reader, [*held, *published])
 
 
 async def test_nothing_is_lost_or_doubled_between_what_was_missed_and_what_is_live(
@@ -712,14 +721,57 @@ async def test_reader_that_comes_back_after_a_restart_is_told_of_the_gap(new_rea
     before = len(reader.events)
     async with serve(settings=Settings(port=site.port)) as again:
         reader.site, reader.ended = again, None
-        publish(again, 3)
+        published = publish(again, 3)
         await reader.connect(reader.cursor)
-        published = publish(again, 2)
+        published += publish(again, 2)
         await reader.catch_up()
 
         assert reader.gaps == (["epoch"] if reader.shows_events else [])
         assert reader.ids[before:] == (published if reader.shows_events else [])
         assert reader.state == state_of(again)
+
+
+async def test_restart_eats_nothing_that_was_taken_before_the_reader_was_back(
+    new_reader: Callable[[Site], Reader],
+) -> None:
+    async with serve(settings=Settings(port=0)) as site:
+        reader = new_reader(site)
+        await reader.connect()
+        publish(site, 2)
+        await reader.catch_up()
+        await reader.drop()
+    before = len(reader.events)
+    async with serve(settings=Settings(port=site.port)) as again:
+        reader.site, reader.ended = again, None
+        publish(again, 300)
+        settled, waiting = (again.broker.ask("s", **ASK).request_id for _ in range(2))
+        again.broker.decide("s", Decision(approved=False, request_id=settled), decided_by="p")
+        await reader.connect(reader.cursor)
+        await reader.catch_up()
+
+        assert reader.gaps == (["epoch"] if reader.shows_events else [])
+        assert reader.ids[before:] == ([event.id for event in log_of(again)] if reader.shows_events else [])
+        assert list(reader.state.pending) == [waiting]
+        assert reader.state == state_of(again)
+
+
+async def test_reader_that_drops_amid_what_follows_a_restart_goes_on_there(
+    new_reader: Callable[[Site], Reader],
+) -> None:
+    async with serve(settings=Settings(port=0)) as site:
+        reader = new_reader(site)
+        if not reader.shows_events:
+            pytest.skip("who polls the state is told no events")
+        publish(site, 40)
+        await reader.connect("1-1")
+        await reader.step()
+        await reader.drop()
+        told = len(reader.events)
+        await reader.connect(reader.cursor)
+        await reader.catch_up()
+
+        assert told > 0
+        assert reader.ids == [event.id for event in log_of(site)]
 
 
 # Changing horses

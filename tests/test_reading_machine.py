@@ -40,6 +40,8 @@ class Reader:
         self.seq = 0
         #: With `earliest` and a log that has dropped its beginning, older calls and results stay unknown.
         self.began_in_the_middle = False
+        #: After a restart the log follows a state that is newer: it tells the end of what that no longer shows.
+        self.follows_the_state = False
 
     def connect(self, session: Session, cursor: str | None) -> None:
         self.session = session
@@ -61,10 +63,11 @@ class Reader:
         self.seq = opening.seq
         self.cursor = self.session.log.id_of(opening.seq)
         if opening.resumed != "full":
-            snapshot = as_wire("snapshot", self.session.snapshot())
+            snapshot = as_wire("snapshot", self.session.snapshot(opening.seq))
             assert snapshot["last_event_id"] == self.cursor
             self.forget()
             self.began_in_the_middle = False
+            self.follows_the_state = opening.seq < self.session.log.last_seq
             self.pending = {record["request_id"]: record for record in snapshot["permission_requests"]}
             self.running = {call["tool_call_id"]: call["status"] for call in snapshot["running"]}
             self.result = snapshot["tool_result"]
@@ -100,7 +103,7 @@ class Reader:
                 self.pending[data["request_id"]] = data
             case "permission_cleared":
                 known = self.pending.pop(data["request_id"], None)
-                assert known is not None or self.began_in_the_middle
+                assert known is not None or self.began_in_the_middle or self.follows_the_state
 
 
 class ReadingMachine(RuleBasedStateMachine):

@@ -28,6 +28,10 @@ __all__ = [
 ]
 
 
+#: Events of one answer, unless a single one is longer; who is behind asks again, and nobody who leaves holds a log.
+_PAGE_BYTES = 128 * 1024
+
+
 class LongPollQuery(Query):
     """``after`` is the cursor behind which to read, without one the next event; ``timeout`` holds for so long."""
 
@@ -68,7 +72,7 @@ async def clear_result(call: Call[Query, None]) -> web.Response:
 
 
 async def long_poll(call: Call[LongPollQuery, None]) -> web.Response:
-    """The events behind a cursor, and the state; held until there is one or the time is over."""
+    """A page of the events behind a cursor, and the state; held until there is one or the time is over."""
     if call.query.timeout:  # what comes while it is held is kept for it
         call.broker.open(call.session_id, opened_by=call.caller.name)
     session = _polled(call)
@@ -80,8 +84,11 @@ async def long_poll(call: Call[LongPollQuery, None]) -> web.Response:
         with session.holding("long-poll"):
             events = await _held(call, log, seq)
     except CursorLost as lost:
-        # The cursor was lost before, or while a burst went through the log.
+        # The cursor was lost before, or while a burst went through the log. All of one that began anew is news.
         seq, gap = log.last_seq, session.gap(lost)
+        if lost.reason == "epoch":
+            seq = log.first_seq - 1
+            events = log.read_after(seq, max_bytes=_PAGE_BYTES)
     response = json_answer(_long_poll_body(session, seq, events, gap))
     if log.closed:
         response.force_close()
@@ -94,7 +101,7 @@ async def _held(call: Call[LongPollQuery, None], log: EventLog, seq: int) -> Seq
     deadline = loop.time() + call.query.timeout
     while True:
         left = deadline - loop.time()
-        events = await log.wait_after(seq, timeout_seconds=min(max(left, 0), LOOK_SECONDS))
+        events = await log.wait_after(seq, timeout_seconds=min(max(left, 0), LOOK_SECONDS), max_bytes=_PAGE_BYTES)
         still_allowed(call.request)
         if events or log.closed or left <= LOOK_SECONDS:
             return events
@@ -134,7 +141,9 @@ def _long_poll_body(session: Session, seq: int, events: Sequence[Event], gap: Ga
     before = _bodies.get(log)
     if gap is None and before is not None and (before.first, before.last) == (seq, log.last_seq):
         return before.body
-    state = dump({"gap": gap, **present_state(session.snapshot())})
+    if len(events) > 1 and sum(len(event.json) for event in events) > _PAGE_BYTES:
+        events = events[:-1]  # the one that passes the page
+    state = dump({"gap": gap, **present_state(session.snapshot(events[-1].seq if events else None))})
     body = b'{"success":true,"data":{"events":[%s],%s}' % (b",".join([event.json for event in events]), state[1:])
     if gap is None and session.viewer_count:  # for the others who wait; one alone leaves no copy behind
         _bodies[log] = _Body(seq, log.last_seq, body)

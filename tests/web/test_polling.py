@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import aiohttp
@@ -112,8 +113,40 @@ async def test_long_poll_with_a_lost_cursor_is_told_of_the_gap_at_once(
     request = broker.ask("s1", tool_name="t", parameters={})
     data = await data_of(client, LONG, after=after, timeout="60")
 
-    assert (data["events"], data["gap"]["reason"]) == ([], reason)
+    assert data["gap"]["reason"] == reason
+    # A log that began anew is news from its beginning.
+    assert [event["type"] for event in data["events"]] == (["permission_request"] if reason == "epoch" else [])
     assert data["permission_request"]["request_id"] == request.request_id
+
+
+@pytest.mark.parametrize("after", ["earliest", "1-1"])
+async def test_long_poll_answers_page_by_page_and_loses_nothing(client: Client, broker: Broker, after: str) -> None:
+    published = [broker.publish_nowait("s1", "note", {"text": "é" * 30_000}).id for _ in range(12)]
+    sizes, told, cursor = [], [], after
+    while cursor != published[-1]:
+        async with client.get(LONG, params={"after": cursor, "timeout": "60"}) as response:
+            body = await response.read()
+        data = json.loads(body)["data"]
+        assert data["last_event_id"] == data["events"][-1]["id"]
+        sizes.append(len(body))
+        told += [event["id"] for event in data["events"]]
+        cursor = data["last_event_id"]
+
+    assert told == published
+    assert len(sizes) == 6
+    assert max(sizes) < 129 * 1024
+
+
+async def test_event_of_more_than_a_page_is_a_page_of_its_own(client: Client, broker: Broker) -> None:
+    small, large, last = (broker.publish_nowait("s1", "note", {"text": "x" * size}).id for size in (1, 200_000, 1))
+    told = []
+    cursor = "earliest"
+    while cursor != last:
+        data = await data_of(client, LONG, after=cursor)
+        told.append([event["id"] for event in data["events"]])
+        cursor = data["last_event_id"]
+
+    assert told == [[small], [large], [last]]
 
 
 async def test_long_poll_that_a_burst_overtakes_is_told_of_the_gap(make_client: MakeClient) -> None:

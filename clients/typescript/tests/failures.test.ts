@@ -148,6 +148,28 @@ describe("a service", () => {
     expect(cleared).toMatchObject([{ request_id: asked.request_id, status: "cancelled" }]);
   });
 
+  it("that took events before the client was back tells them all, once, and the state stays right", async () => {
+    const port = String(await freePort());
+    const first = await startService("--port", port);
+    onTestFinished(() => first.kill());
+    const reader = watch(first.url, "s1");
+    await reader.untilOpen("sse");
+    await first.publish("s1", { type: "note", data: { n: 0 } });
+    await reader.until(() => reader.events.some((event) => event.type === "note"));
+    await first.kill();
+    await reader.until(() => reader.client.connection.phase === "waiting");
+    const second = await startService("--port", port);
+    onTestFinished(() => second.kill());
+    for (let n = 1; n <= 20; n += 1) await second.publish("s1", { type: "note", data: { n } });
+    const asked = await second.ask("s1", { tool_name: "run" });
+    await second.publish("s1", { type: "note", data: { n: 21 } });
+    await reader.until(() => reader.events.some((event) => (event as OwnEvent).data?.["n"] === 21));
+
+    const told = reader.events.filter((event) => event.type === "note").map((event) => (event as OwnEvent).data?.["n"]);
+    expect(told).toEqual([...Array(22).keys()]);
+    expect(reader.client.state.pending.map((request) => request.request_id)).toEqual([asked.request_id]);
+  });
+
   it("that stops says bye, and the client waits as long as it was asked to", async () => {
     const own = await startService();
     onTestFinished(() => own.kill());
