@@ -13,6 +13,7 @@ from .delivery import Delivery
 from .errors import BrokerClosed, LimitReached, NoBroker, SessionNotFound
 from .event_log import Event, base36, new_epoch
 from .events import EventData, PermissionRecord
+from .large_parameters import LargeParameters
 from .limits import Limits
 from .metrics import Counters
 from .permissions import AMBIGUOUS_SECONDS, Decision, PermissionRequest, new_instance
@@ -67,6 +68,7 @@ class Broker:
         self._timer_at = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._delivery = Delivery()
+        self._large_parameters = LargeParameters(self.limits.max_kept_parameters_bytes)
         self._unyielded_events = 0
         self._unyielded_bytes = 0
         self._turn_events = min(_EVENTS_A_TURN, max(1, self.limits.log_events // 4))
@@ -125,6 +127,7 @@ class Broker:
             counters=self.counters,
             clock=self._clock,
             delivery=self._delivery,
+            large_parameters=self._large_parameters,
             epoch=epoch,
             request_left_at=self._requests_left_at.get(session_id),
             instance=self._instance,

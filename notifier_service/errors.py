@@ -15,6 +15,7 @@
     │   ├── AmbiguousRequest      ambiguous_request
     │   ├── AlreadyDecided        already_decided
     │   ├── ParametersChanged     parameters_changed
+    │   ├── ParametersUnread      parameters_unread    who approves has seen the beginning only
     │   ├── IdempotencyConflict   idempotency_conflict
     │   └── AnswerRunning         answer_running       the agent is still answering the query before
     ├── Gone                      gone
@@ -63,6 +64,7 @@ __all__ = [
     "NotFound",
     "NotifierError",
     "ParametersChanged",
+    "ParametersUnread",
     "RequestCancelled",
     "RequestExpired",
     "RequestNotFound",
@@ -173,6 +175,12 @@ class ParametersChanged(Conflict):
     """``parameters_sha256`` or ``action_sha256`` is not that of the pending request."""
 
     code = "parameters_changed"
+
+
+class ParametersUnread(Conflict):
+    """An approval of parameters of which events show the beginning only, by somebody who has not read them whole."""
+
+    code = "parameters_unread"
 
 
 class IdempotencyConflict(Conflict):

@@ -146,6 +146,8 @@ class PermissionRecord(EventData):
     telling which ones were asked; ``action_sha256`` is over these, the tool, its server and the session. ``approved``,
     ``decision`` and the rest are null while it is pending.
     ``rated_by`` tells whose word ``risk_level`` is: the service's, or that of whoever asks or of an MCP server.
+    With ``parameters_truncated`` they are ``{"beginning": text}``, because the whole does not fit into an event: it has
+    ``parameters_bytes`` bytes of canonical JSON, ``parameters_sha256`` is its hash, and GET of the request gives it.
     ``server`` is the MCP server that has the tool, ``definition_sha256`` a hash of how that server defines it.
     ``code`` is there where the service itself cancelled it.
     """
@@ -161,6 +163,8 @@ class PermissionRecord(EventData):
     status: RequestStatus = "pending"
     parameters_sha256: str
     action_sha256: str
+    parameters_truncated: Literal[True] | None = _absent()
+    parameters_bytes: int | None = _absent(ge=0)
     asked_parameters_sha256: str | None = _absent()
     expires_at: Timestamp | None
     timeout_seconds: float

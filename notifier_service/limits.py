@@ -41,6 +41,16 @@ class Limits(BaseModel):
         description="A permission request nobody answers is denied after this; 0 is never.",
     )
     max_event_bytes: int = Field(default=256 * 1024, ge=16 * 1024, description="The largest event, encoded.")
+    max_parameters_bytes: int = Field(
+        default=16 * 1024 * 1024,
+        ge=1024,
+        description="The largest parameters of a permission request; events carry the beginning of large ones.",
+    )
+    max_kept_parameters_bytes: int = Field(
+        default=128 * 1024 * 1024,
+        ge=2048,
+        description="Parameters too large for events, kept over all sessions; one caller or session has half at most.",
+    )
     stalled_seconds: float = Field(
         default=10, gt=0, le=3600, description="A peer that takes no byte for so long is cut."
     )
@@ -76,4 +86,6 @@ class Limits(BaseModel):
     def _an_event_fits_its_log(self) -> Self:
         if self.max_event_bytes > self.log_bytes:
             raise ValueError("max_event_bytes must not be larger than log_bytes")
+        if self.max_parameters_bytes > self.max_kept_parameters_bytes // 2:
+            raise ValueError("max_parameters_bytes must not be larger than half of max_kept_parameters_bytes")
         return self

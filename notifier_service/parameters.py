@@ -9,11 +9,13 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from pydantic_core import PydanticSerializationError, to_jsonable_python
+from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
 from .errors import InvalidInput
 
-__all__ = ["action_sha256", "canonical_json", "jsonable", "parameters_sha256"]
+__all__ = ["action_sha256", "beginning", "canonical_json", "jsonable", "parameters_sha256"]
+
+_BEGINNING_CHARACTERS = 4096
 
 #: As deep as the parser of what comes in goes; the encoder goes a little deeper, for what stands around parameters.
 _MAX_DEPTH = 200
@@ -43,6 +45,14 @@ def action_sha256(*, session_id: str, server: str | None, tool_name: str, parame
     return parameters_sha256(
         {"session_id": session_id, "server": server, "tool_name": tool_name, "parameters": parameters}
     )
+
+
+def beginning(text: bytes, *, max_bytes: int) -> str:
+    """The first characters of a JSON text, 4096 at most, and so few that an event needs ``max_bytes`` for them."""
+    shown = text[: _BEGINNING_CHARACTERS * 4].decode(errors="ignore")[:_BEGINNING_CHARACTERS]
+    while len(to_json(shown)) > max_bytes:
+        shown = shown[: len(shown) // 2]
+    return shown
 
 
 _text = json.JSONEncoder(ensure_ascii=False).encode

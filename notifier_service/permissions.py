@@ -11,7 +11,7 @@ import logging
 import re
 import secrets
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
@@ -26,6 +26,7 @@ from .errors import (
     InvalidInput,
     LimitReached,
     ParametersChanged,
+    ParametersUnread,
     RequestCancelled,
     RequestExpired,
     RequestNotFound,
@@ -44,8 +45,9 @@ from .events import (
     utc_now,
 )
 from .grants import Grants, described, quoted
+from .large_parameters import LargeParameters
 from .limits import MAX_TIMEOUT_SECONDS, Limits, RiskLevel
-from .parameters import action_sha256, canonical_json, jsonable, parameters_sha256
+from .parameters import action_sha256, beginning, canonical_json, jsonable, parameters_sha256
 from .policy import AskedTool, RatedBy, Verdict
 
 __all__ = [
@@ -67,6 +69,11 @@ AMBIGUOUS_SECONDS = 1.5
 _REQUEST_ID = re.compile(r"pr_[A-Za-z0-9_-]{32}")
 #: What an event says around its data.
 _EVENT_ENVELOPE_BYTES = 256
+#: How long the whole of large parameters is kept for the asker after an approval; the shorter one where room is short.
+_KEPT_SECONDS = 60.0
+_KEPT_AT_LEAST_SECONDS = 5.0
+#: More readers of one request are not remembered: they read it again.
+_MOST_READERS = 1000
 
 _log = logging.getLogger("notifier_service.permissions")
 
@@ -107,19 +114,57 @@ class Decision(EventData):
 
 
 class PermissionRequest:
-    """One tool call that waits for a person, or waited. ``record`` is what the wire shows of it now."""
+    """One tool call that waits for a person, or waited. ``record`` is all of it, ``shown`` what an event can carry."""
 
-    __slots__ = ("_desk", "_waiters", "announced", "deadline", "record", "size", "tool")
+    __slots__ = (
+        "_desk",
+        "_readers",
+        "_waiters",
+        "announced",
+        "deadline",
+        "kept_bytes",
+        "parameters_bytes",
+        "preview",
+        "record",
+        "size",
+        "tool",
+    )
 
     def __init__(self, desk: PermissionDesk, record: PermissionRecord, tool: AskedTool) -> None:
         self._desk = desk
-        self._waiters: set[asyncio.Future[None]] = set()
+        self._waiters: set[asyncio.Future[PermissionRecord]] = set()
         self.record = record
         self.tool = tool
         self.announced = False
         #: On the desk's clock; None for never, or while it is not announced.
         self.deadline: float | None = None
-        self.size = len(dump(record))
+        #: What stands in an event in the place of parameters that it cannot hold.
+        self.preview: Mapping[str, Any] | None = None
+        #: Bytes of large parameters that are counted for it.
+        self.kept_bytes = 0
+        #: Bytes of the canonical form of its parameters.
+        self.parameters_bytes = 0
+        #: Bytes of what is shown.
+        self.size = 0
+        self._readers: set[str] = set()
+
+    @property
+    def shown(self) -> PermissionRecord:
+        """The record for events and lists: of large parameters the beginning, their size and their hash."""
+        return self.record if self.preview is None else self.record.model_copy(update=self.preview)
+
+    def note_reader(self, name: str) -> None:
+        """Tell that the whole was given to this caller, who may approve it from now on."""
+        if self.preview is not None and len(self._readers) < _MOST_READERS:
+            self._readers.add(name)
+
+    def was_read_by(self, name: str) -> bool:
+        """Whether this caller was given all there is to approve; what events hold, everybody was."""
+        return self.preview is None or name in self._readers
+
+    def forget_whole(self) -> None:
+        """Keep of large parameters what is shown only."""
+        self.record, self.preview = self.shown, None
 
     @property
     def request_id(self) -> str:
@@ -140,10 +185,10 @@ class PermissionRequest:
         ``record.parameters``.
         """
         if self.pending:
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            waiter: asyncio.Future[PermissionRecord] = asyncio.get_running_loop().create_future()
             self._waiters.add(waiter)
             try:
-                await waiter
+                return await waiter
             finally:
                 self._waiters.discard(waiter)
         return self.record
@@ -158,7 +203,7 @@ class PermissionRequest:
         self.deadline = None
         for waiter in self._waiters:
             if not waiter.done():
-                waiter.set_result(None)
+                waiter.set_result(record)
 
 
 class PermissionDesk:
@@ -179,6 +224,7 @@ class PermissionDesk:
         judge: Judge,
         count_viewers: Callable[[], int] = lambda: 0,
         count: Callable[[str], object] = lambda status: None,
+        large_parameters: LargeParameters | None = None,
         clock: Callable[[], float] = time.monotonic,
         left_at: float | None = None,
         instance: str | None = None,
@@ -201,6 +247,9 @@ class PermissionDesk:
         self._queued: OrderedDict[str, PermissionRequest] = OrderedDict()
         self._settled: OrderedDict[str, PermissionRequest] = OrderedDict()
         self._settled_bytes = 0
+        self._large = large_parameters or LargeParameters(limits.max_kept_parameters_bytes)
+        # Approved, in the order settled: until when their large parameters are kept whole.
+        self._lingering: deque[tuple[float, PermissionRequest]] = deque()
         #: Who asked here; two are enough to know that it was not one alone.
         self._askers: set[str | None] = set()
 
@@ -260,8 +309,9 @@ class PermissionDesk:
 
         ``allowed_decisions`` are those that the asker can carry out; to approve and to reject are always among them.
         With ``settled_by_policy`` the request is answered by that verdict at once. Raises ``InvalidInput`` for
-        parameters that cannot be shown, ``TooLarge`` for more of them than an event holds, ``LimitReached`` when too
-        many are pending, ``SessionClosed`` after ``close``; nothing is kept then.
+        parameters that cannot be shown, ``TooLarge`` for more of them than ``max_parameters_bytes``, ``LimitReached``
+        when too many are pending or too many bytes of them are kept, ``SessionClosed`` after ``close``; nothing is kept
+        then.
         """
         if self.closed:
             raise SessionClosed("This session has ended.")
@@ -272,6 +322,7 @@ class PermissionDesk:
             raise InvalidInput("allowed_decisions are approve, reject, and of edit and respond what can be carried out")
         frozen = jsonable(parameters)
         tool = AskedTool(tool_name, server, definition_sha256, asked_by, agent)
+        parameters_bytes = self._size_of(frozen)
         record = _record(
             request_id=self._id_start + secrets.token_urlsafe(18),  # 144 bits
             tool_name=tool_name,
@@ -294,16 +345,19 @@ class PermissionDesk:
         )
         request = PermissionRequest(self, record, tool)
         # What is asked must leave room for the answer, or nobody could give one.
-        self._refuse_oversize(request.size, room=min(self.limits.max_event_bytes // 8, 16 * 1024))
-        if settled_by_policy is not None:
-            self._note_asker(asked_by)
-            self._answer_by_policy(request, settled_by_policy)
-            return request
-        if self.pending_count >= self.limits.max_pending_per_session:
+        room = min(self.limits.max_event_bytes // 8, 16 * 1024)
+        request.parameters_bytes = parameters_bytes
+        request.preview, request.size = self._fitted(record, parameters_bytes, room=room)
+        if settled_by_policy is None and self.pending_count >= self.limits.max_pending_per_session:
             raise LimitReached(
                 "max_pending_per_session",
                 f"{self.pending_count} permission requests are pending in this session; more are denied.",
             )
+        self._keep_whole(request, request.preview)
+        if settled_by_policy is not None:
+            self._note_asker(asked_by)
+            self._answer_by_policy(request, settled_by_policy)
+            return request
         self._note_asker(asked_by)
         self._queued[request.request_id] = request
         return request
@@ -325,16 +379,16 @@ class PermissionDesk:
         )
         request.announced = True
         self._pending[request.request_id] = request
-        self._publish("permission_request", request.record)
+        self._publish("permission_request", request.shown)
 
     def decide(self, decision: Decision, *, decided_by: str, via: str = "program") -> PermissionRecord:
         """Settle the request that ``decision`` means, and return its record; the same decision again gives it again.
 
-        ``via`` is the way that it came, for the log; ``program`` is code of this process.
+        ``via`` is the way that it came, for the log; ``program`` is code of this process, which has the whole record.
         Raises, in this order: ``InvalidInput`` where ``require_request_id`` wants one; ``RequestNotFound`` or
-        ``AmbiguousRequest``; ``AlreadyDecided``, ``RequestExpired`` or ``RequestCancelled``; ``ParametersChanged``;
-        then ``DecisionNotOffered``, ``InvalidInput``, ``TooLarge`` or ``EditDenied`` for what cannot be decided so, and
-        the request stays pending.
+        ``AmbiguousRequest``; ``AlreadyDecided``, ``RequestExpired`` or ``RequestCancelled``; ``ParametersChanged``,
+        ``DecisionNotOffered``, ``ParametersUnread``; then ``InvalidInput``, ``TooLarge``, ``LimitReached`` or
+        ``EditDenied`` for what cannot be decided so, and the request stays pending.
         """
         request = self._meant(decision)
         if request.deadline is not None and request.deadline <= self._clock():
@@ -347,7 +401,9 @@ class PermissionDesk:
         if decision.parameters_sha256 not in (None, record.parameters_sha256) or (
             decision.action_sha256 not in (None, record.action_sha256)
         ):
-            raise ParametersChanged("The pending request is another than the decision was made for.", record=record)
+            raise ParametersChanged(
+                "The pending request is another than the decision was made for.", record=request.shown
+            )
         scope: Scope = decision.scope or "once"
         if kind not in record.allowed_decisions or scope not in record.scopes:
             raise DecisionNotOffered(
@@ -355,8 +411,18 @@ class PermissionDesk:
                 allowed_decisions=list(record.allowed_decisions),
                 scopes=list(record.scopes),
             )
+        if decision.approved and via != "program" and not request.was_read_by(decided_by):
+            raise ParametersUnread(
+                "Events show only the beginning of these parameters: read them whole before you approve, with "
+                f"GET /api/permissions/{self.session_id}/{record.request_id}",
+                record=request.shown,
+            )
         update: dict[str, Any] = {}
+        parameters_bytes = request.parameters_bytes
         if edited is not None:
+            if request.preview is not None and edited == request.preview["parameters"]:
+                raise InvalidInput("parameters: this is the beginning that events show, and not the whole")
+            parameters_bytes = self._size_of(edited)
             verdict = self._judge(request.tool, edited, record.risk_level)
             if verdict.effect == "deny":
                 raise EditDenied(f"The policy denies the edited call: {'; '.join(verdict.reasons)}.")
@@ -375,8 +441,8 @@ class PermissionDesk:
             decided_by=decided_by,
             **update,
         )
-        size = len(dump(settled))
-        self._refuse_oversize(size, room=_EVENT_ENVELOPE_BYTES)
+        preview, size = self._fitted(settled, parameters_bytes, room=_EVENT_ENVELOPE_BYTES)
+        self._keep_whole(request, preview)
         if scope == "session":
             self.grants.add(
                 "allow" if decision.approved else "deny",
@@ -385,15 +451,17 @@ class PermissionDesk:
                 created_by=decided_by,
                 reason=decision.reason,
             )
+        request.preview, request.parameters_bytes = preview, parameters_bytes
         self._close_request(request, settled, via=via, answered=True, size=size)
         if scope == "session":
             self._settle_twins(request.tool)
         self._announce_next()
-        return settled
+        return request.shown
 
     def expire_due(self) -> int:
         """Deny what nobody answered in time; return how many requests that were."""
         now = self._clock()
+        self._let_go(_KEPT_SECONDS)
         due = [
             request for request in self._pending.values() if request.deadline is not None and request.deadline <= now
         ]
@@ -424,6 +492,7 @@ class PermissionDesk:
         # The queued go first, so that none of them is announced in between.
         for request in (*self._queued.values(), *self._pending.values()):
             self.cancel(request, reason, cancelled_by=cancelled_by, code=code)
+        self._let_go(0)
 
     def _not_found(self, request_id: str) -> RequestNotFound:
         """That there is no such request; and why not, where its id was made before a restart."""
@@ -461,7 +530,7 @@ class PermissionDesk:
         if why is not None:
             raise AmbiguousRequest(
                 f"{why}: say which one with request_id.",
-                pending=[request.record for request in self._pending.values()],
+                pending=[request.shown for request in self._pending.values()],
             )
         return next(iter(self._pending.values()))
 
@@ -480,7 +549,7 @@ class PermissionDesk:
 
     @staticmethod
     def _decided_before(request: PermissionRequest, decision: Decision) -> PermissionRecord:
-        record = request.record
+        record = request.shown
         if record.status == "expired":
             raise RequestExpired(f"The request has expired: {record.reason}.", record=record)
         if record.status == "cancelled":
@@ -512,7 +581,7 @@ class PermissionDesk:
         settled = self._by_policy(request, verdict)
         request._settle(settled)
         self._remember(request, via="policy")
-        self._publish("permission_response_result", _response_result(settled))
+        self._publish("permission_response_result", _response_result(request.shown))
 
     def _by_policy(self, request: PermissionRequest, verdict: Verdict) -> PermissionRecord:
         self.grants.use(verdict.rule_id)
@@ -540,7 +609,7 @@ class PermissionDesk:
         request._settle(record)
         self._remember(request, size, via=via)
         if answered:
-            self._publish("permission_response_result", _response_result(record))
+            self._publish("permission_response_result", _response_result(request.shown))
         if announced:
             self.left_at = self._clock()
             cleared = PermissionCleared(
@@ -560,7 +629,12 @@ class PermissionDesk:
     def _remember(self, request: PermissionRequest, size: int | None = None, *, via: str) -> None:
         """Keep a settled request for repeated decisions and reads, within the bounds of the log."""
         self._tell_the_log(request.record, via)
-        request.size = len(dump(request.record)) if size is None else size
+        if request.kept_bytes:
+            if request.record.approved:
+                self._lingering.append((self._clock(), request))
+            else:
+                self._forget_whole(request)
+        request.size = len(dump(request.shown)) if size is None else size
         self._settled[request.request_id] = request
         self._settled_bytes += request.size
         self._count(request.record.status)
@@ -579,12 +653,61 @@ class PermissionDesk:
             self.session_id,
         )
 
-    def _refuse_oversize(self, size: int, *, room: int) -> None:
-        if size + room > self.limits.max_event_bytes:
+    def _size_of(self, parameters: Any) -> int:
+        """Bytes of the canonical form, or ``TooLarge``."""
+        size = len(canonical_json(parameters))
+        if size > self.limits.max_parameters_bytes:
             raise TooLarge(
-                f"A permission request of {size} bytes is over the limit of {self.limits.max_event_bytes}.",
+                f"Parameters of {size} bytes are over the limit of {self.limits.max_parameters_bytes}.",
+                limit="max_parameters_bytes",
+                parameters_bytes=size,
+            )
+        return size
+
+    def _fitted(
+        self, record: PermissionRecord, parameters_bytes: int, *, room: int
+    ) -> tuple[Mapping[str, Any] | None, int]:
+        """What stands in the place of the parameters if an event cannot hold them, and the size of what is shown."""
+        limit = self.limits.max_event_bytes - room
+        if parameters_bytes <= limit and (size := len(dump(record))) <= limit:
+            return None, size
+        preview = {
+            "parameters": {"beginning": beginning(dump(record.parameters), max_bytes=self.limits.max_event_bytes // 4)},
+            "parameters_truncated": True,
+            "parameters_bytes": parameters_bytes,
+        }
+        size = len(dump(record.model_copy(update=preview)))
+        if size > limit:
+            raise TooLarge(
+                f"A permission request of {size} bytes beside its parameters is over the limit of "
+                f"{self.limits.max_event_bytes}.",
                 limit="max_event_bytes",
             )
+        return preview, size
+
+    def _keep_whole(self, request: PermissionRequest, preview: Mapping[str, Any] | None) -> None:
+        """Count what is kept beside the log, or raise ``LimitReached``; what was approved gives way to what waits."""
+        more = (0 if preview is None else preview["parameters_bytes"]) - request.kept_bytes
+        if more == 0:
+            return
+        holders = id(self), request.asked_by
+        try:
+            self._large.take(more, *holders)
+        except LimitReached:
+            self._let_go(_KEPT_AT_LEAST_SECONDS)
+            self._large.take(more, *holders)
+        request.kept_bytes += more
+
+    def _let_go(self, seconds: float) -> None:
+        """Forget the whole of what was approved so long ago: its asker has had the time to fetch it."""
+        now = self._clock()
+        while self._lingering and now - self._lingering[0][0] >= seconds:
+            self._forget_whole(self._lingering.popleft()[1])
+
+    def _forget_whole(self, request: PermissionRequest) -> None:
+        request.forget_whole()
+        self._large.take(-request.kept_bytes, id(self), request.asked_by)
+        request.kept_bytes = 0
 
 
 def _record(**fields: Any) -> PermissionRecord:

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from .events import dump, on_one_line
+from .parameters import beginning
 
 __all__ = ["shown_error", "shown_parameters", "shown_result"]
 
@@ -30,7 +31,7 @@ def shown_result(result: Any, *, max_bytes: int) -> dict[str, Any]:
     if len(text) <= max_bytes - _ENVELOPE_BYTES:
         return {"result": from_json(text)}
     return {
-        "result": text[: _PREVIEW_CHARACTERS * 4].decode(errors="ignore")[:_PREVIEW_CHARACTERS],
+        "result": beginning(text, max_bytes=max_bytes // 4),
         "truncated": True,
         "result_bytes": len(text),
     }

@@ -34,6 +34,7 @@ from .events import (
     encode,
     utc_now,
 )
+from .large_parameters import LargeParameters
 from .limits import Limits, RiskLevel
 from .metrics import Counters
 from .permissions import ALL_DECISIONS, ALL_SCOPES, Decision, PermissionDesk, PermissionRequest
@@ -245,6 +246,7 @@ class Session:
         delivery: Delivery | None = None,
         request_left_at: float | None = None,
         instance: str | None = None,
+        large_parameters: LargeParameters | None = None,
     ) -> None:
         self.session_id = check_session_id(session_id)
         self.limits = limits = Limits() if limits is None else limits
@@ -268,6 +270,7 @@ class Session:
             judge=lambda tool, _parameters, risk: self.judge(tool, risk),
             count_viewers=lambda: self.viewer_count,
             count=self._count_request,
+            large_parameters=large_parameters,
             clock=clock,
             left_at=request_left_at,
             instance=instance,
@@ -395,7 +398,10 @@ class Session:
         self.touch()
         if request.pending:
             if announce_status:
-                record = request.record
+                record = request.shown
+                cut: dict[str, Any] = {}
+                if record.parameters_truncated:
+                    cut = {"parameters_truncated": True, "parameters_bytes": record.parameters_bytes}
                 self.publish(
                     "tool_status",
                     ToolStatus(
@@ -404,6 +410,7 @@ class Session:
                         tool_call_id=tool_call_id,
                         details={
                             "parameters": record.parameters,
+                            **cut,
                             "risk_level": risk_level,
                             "request_id": record.request_id,
                         },
@@ -435,7 +442,7 @@ class Session:
 
     def open_at(self, cursor: str | None) -> Opening:
         """Say where a reader with this cursor begins; None is a first connect. Never fails (contract section 3)."""
-        pending = [request.record for request in self.desk.pending]
+        pending = [request.shown for request in self.desk.pending]
         if cursor is None:
             return Opening("none", self.log.last_seq, None, pending)
         try:
@@ -451,7 +458,7 @@ class Session:
 
     def reopen(self, lost: CursorLost) -> Opening:
         """Say where a live reader goes on that fell behind the log."""
-        return Opening("partial", self.log.last_seq, self.gap(lost), [request.record for request in self.desk.pending])
+        return Opening("partial", self.log.last_seq, self.gap(lost), [request.shown for request in self.desk.pending])
 
     def hello(self, opening: Opening) -> Hello:
         return Hello(
@@ -468,7 +475,7 @@ class Session:
 
         Events between the two, told after it, lead to the same state again.
         """
-        pending = [request.record for request in self.desk.pending]
+        pending = [request.shown for request in self.desk.pending]
         return Snapshot(
             last_event_id=self.log.last_event_id if behind is None else self.log.id_of(behind),
             tool_status=self.tool_status,

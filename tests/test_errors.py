@@ -36,6 +36,7 @@ CODES = {
     "NoBroker": "no_broker",
     "NotFound": "not_found",
     "ParametersChanged": "parameters_changed",
+    "ParametersUnread": "parameters_unread",
     "RequestCancelled": "request_cancelled",
     "RequestExpired": "request_expired",
     "RequestNotFound": "request_not_found",

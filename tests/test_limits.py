@@ -18,6 +18,8 @@ def test_defaults_are_those_of_the_contract() -> None:
         "session_idle_seconds": 600,
         "permission_timeout_seconds": 300,
         "max_event_bytes": 256 * 1024,
+        "max_parameters_bytes": 16 * 1024 * 1024,
+        "max_kept_parameters_bytes": 128 * 1024 * 1024,
         "stalled_seconds": 10,
         "shutdown_seconds": 2,
         "max_connections": 10_000,
@@ -90,3 +92,8 @@ def test_limits_are_frozen() -> None:
 
 def test_every_limit_says_what_it_is_for() -> None:
     assert [name for name, field in Limits.model_fields.items() if not field.description] == []
+
+
+def test_the_largest_parameters_fit_the_half_that_one_caller_has() -> None:
+    with pytest.raises(ValidationError, match="max_parameters_bytes must not be larger than half"):
+        Limits(max_parameters_bytes=1_000_001, max_kept_parameters_bytes=2_000_000)

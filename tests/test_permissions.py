@@ -270,10 +270,10 @@ def test_request_that_cannot_be_shown_is_not_kept(desk: Desk, parameters: Any) -
     assert (desk.pending_count, desk.published) == (0, [])
 
 
-def test_request_that_no_event_holds_is_not_kept(clock: Clock) -> None:
+def test_request_that_no_event_holds_beside_its_parameters_is_not_kept(clock: Clock) -> None:
     desk = Desk(clock, max_event_bytes=16 * 1024)
     with pytest.raises(TooLarge, match="is over the limit of 16384") as caught:
-        desk.ask(parameters={"a": "x" * 16 * 1024})
+        desk.ask(description="€" * 9000)
 
     assert caught.value.details == {"limit": "max_event_bytes"}
     assert (desk.pending_count, desk.published) == (0, [])
@@ -286,8 +286,8 @@ def test_largest_request_that_can_be_asked_can_also_be_decided(clock: Clock, dec
     while request is None:
         size -= 1
         try:
-            request = desk.ask(parameters={"a": "x" * size})
-        except TooLarge:
+            request = desk.ask(description="x" * (size - 12_000), risk_reasons=("x" * 12_000,))
+        except (TooLarge, InvalidInput):
             continue
 
     assert desk.answer(**decision).approved is decision["approved"]
@@ -454,8 +454,8 @@ def test_edit_that_cannot_be_shown_leaves_the_request_pending(desk: Desk, parame
     [{"approved": True, "parameters": {"a": "x" * 20_000}}, {"approved": False, "response": "x" * 20_000}],
     ids=["edit", "respond"],
 )
-def test_answer_that_no_event_holds_leaves_the_request_pending(clock: Clock, decision: dict[str, Any]) -> None:
-    desk = Desk(clock, max_event_bytes=16 * 1024)
+def test_answer_that_is_too_large_leaves_the_request_pending(clock: Clock, decision: dict[str, Any]) -> None:
+    desk = Desk(clock, max_event_bytes=16 * 1024, max_parameters_bytes=16 * 1024)
     request = desk.ask()
 
     assert isinstance(desk.refusal(**decision), TooLarge)

@@ -24,6 +24,8 @@ def test_defaults_are_those_of_the_contract() -> None:
         "session_idle_seconds": 600,
         "permission_timeout_seconds": 300,
         "max_event_bytes": 256 * 1024,
+        "max_parameters_bytes": 16 * 1024 * 1024,
+        "max_kept_parameters_bytes": 128 * 1024 * 1024,
         "stalled_seconds": 10,
         "max_connections": 10_000,
         "max_connections_per_session": 100,

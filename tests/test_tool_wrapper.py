@@ -895,9 +895,9 @@ async def test_generator_as_a_parameter_is_denied_unread(wrap: Wrap) -> None:
 
 
 async def test_huge_parameters_that_somebody_must_see_are_denied(wrap: Wrap, broker: Broker) -> None:
-    denial = await denied(wrap(len)("x" * 300_000))
+    denial = await denied(wrap(len)("x" * 17_000_000))
 
-    assert "is over the limit of 262144" in str(denial)
+    assert "17000010 bytes are over the limit of 16777216" in str(denial)
     assert denial.outcome == "invalid"
     assert statuses(broker) == ["denied"]
 

@@ -30,6 +30,7 @@ from ..events import DecisionKind, EventData, ToolStatus, dump
 from ..limits import Limits, RiskLevel
 from ..permissions import ALL_DECISIONS
 from ..policy import AskedTool, RatedBy
+from ..results import shown_parameters
 
 __all__ = ["ASKED_BY", "Asker", "BrokerAsker", "Permission", "Question", "ServiceAsker"]
 
@@ -258,7 +259,8 @@ class ServiceAsker:
         self._has_mail.set()
 
     def _tell_that_it_waits(self, question: Question, request_id: str) -> None:
-        details = {"parameters": question.parameters, "risk_level": question.risk_level, "request_id": request_id}
+        shown = shown_parameters(question.parameters, max_bytes=self.max_event_bytes)
+        details = {**shown, "risk_level": question.risk_level, "request_id": request_id}
         waiting = ToolStatus(
             status="waiting_permission",
             tool_name=question.tool_name,
@@ -375,6 +377,12 @@ def _permission(record: Mapping[str, Any]) -> Permission:
     decision, decided_by = record.get("decision"), record.get("decided_by")
     if record.get("approved") is True and decision == "approve":
         return Permission(decided_by=decided_by)
+    if record.get("approved") is True and record.get("parameters_truncated") and decision == "edit":
+        raise ToolDenied(
+            f"{record.get('tool_name')} did not run: the edit is too large, and no longer kept whole.",
+            outcome="invalid",
+            request_id=record.get("request_id"),
+        )
     if record.get("approved") is True and decision == "edit" and isinstance(record.get("parameters"), dict):
         return Permission(edited=record["parameters"], decided_by=decided_by)
     if decision == "respond" and isinstance(record.get("response"), str):

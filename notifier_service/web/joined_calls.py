@@ -18,7 +18,8 @@ from typing import Any, Literal, NamedTuple
 from aiohttp import web
 
 from ..broker import Broker
-from ..errors import NotifierError
+from ..denials import denial_by_error
+from ..errors import BrokerClosed, NotifierError
 from ..events import PermissionRecord, ToolStatus, dump, utc_now, utc_text
 from ..limits import Limits, RiskLevel
 from ..parameters import jsonable, parameters_sha256
@@ -124,9 +125,13 @@ class JoinedCall:
 
     @property
     def record(self) -> PermissionRecord:
-        """The request as it stands; only for a call that was asked about."""
+        """The request as it stands; only for a call that was asked about. An approval in it has all that may run."""
         assert self.request is not None
-        return self.request.record
+        record = self.request.record
+        if record.approved and record.parameters_truncated:
+            late = {"approved": False, "status": "cancelled", "reason": "its parameters are no longer kept whole"}
+            return record.model_copy(update=late)
+        return record
 
     def ask(self, **how: Any) -> PermissionRequest:
         """Have a person asked, or the policy answer. Raises what ``Session.ask`` does, and the call is over then."""
@@ -143,9 +148,13 @@ class JoinedCall:
                 agent=self.asked.asked_by.agent,
                 **how,
             )
-        except NotifierError:
+        except NotifierError as error:
             self.is_over = True
+            self._forget_parameters()
+            if not isinstance(error, BrokerClosed):
+                self.tell("denied", outcome=denial_by_error(self.asked.tool_name, error).outcome, reason=error.message)
             raise
+        self._forget_parameters()
         if self.request.pending and self.is_announced:
             self._told = "waiting_permission"
         return self.request
@@ -185,6 +194,11 @@ class JoinedCall:
         """Publish that it runs, with what."""
         shown = shown_parameters(parameters, max_bytes=self._broker.limits.max_event_bytes)
         self.tell("executing", **shown, start_time=utc_text(utc_now()))
+        self._forget_parameters()
+
+    def _forget_parameters(self) -> None:
+        """What was asked or told has them; calls are told apart by their hash."""
+        self.asked = self.asked._replace(parameters={}, size=0 if self.request is None else self.request.size)
 
     def _settled(self) -> None:
         """Remember how the request ended, and tell it if the call was announced."""
@@ -196,7 +210,7 @@ class JoinedCall:
             if record.approved:
                 # Whoever asks about it next asks about what runs: the person's edit, if there is one.
                 self.granted_at = self._session.clock()
-                self.asked = self.asked._replace(parameters=record.parameters, sha256=record.parameters_sha256)
+                self.asked = self.asked._replace(sha256=record.parameters_sha256)
                 if self.is_announced:
                     self.tell_running(record.parameters)
             else:

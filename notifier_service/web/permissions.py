@@ -71,13 +71,18 @@ async def ask(call: Call[WaitQuery, AskBody]) -> web.Response:
 async def list_pending(call: Call[Query, None]) -> web.Response:
     """All pending requests, oldest first; a mere producer sees those it asked itself."""
     pending = call.broker.look(call.session_id).desk.pending
-    return reply([request.record for request in pending if _is_for(call, request)])
+    return reply([request.shown for request in pending if _is_for(call, request)])
 
 
 async def read(call: Call[WaitQuery, None]) -> web.Response:
-    """One request, held until it is decided if that is wanted."""
+    """One request, whole, held until it is decided if that is wanted.
+
+    Who may approve and asks for it as it is now has read it: that one waits for it does not say that he looks.
+    """
     request = _found(call)
     await held(call.request, request, call.query.wait)
+    if not call.query.wait and call.caller.may("approve"):
+        request.note_reader(call.caller.name)
     return reply(request.record)
 
 

@@ -768,10 +768,13 @@ async def test_what_cannot_be_asked_is_denied_in_the_answer(make_client: MakeCli
 
 
 @pytest.mark.parametrize("event", ["PreToolUse", "PermissionRequest"])
-async def test_parameters_too_large_to_show_are_denied_in_the_answer(agent: Agent, event: str) -> None:
-    told = await agent.says(body(event, tool_input={"command": "x" * 300_000}))
+async def test_parameters_too_large_for_an_event_are_asked_and_run_whole(agent: Agent, event: str) -> None:
+    given = {"command": "x" * 300_000}
+    hook = agent.hook(body(event, tool_input=given))
+    agent.decide(await agent.card(), True)
 
-    assert behavior(told) == "deny"
+    told = (await hook)["hookSpecificOutput"]
+    assert told.get("updatedInput", told.get("decision", {}).get("updatedInput")) == given
 
 
 async def test_service_that_shuts_down_denies(agent: Agent, broker: Broker) -> None:

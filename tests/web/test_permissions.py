@@ -496,13 +496,14 @@ async def test_an_ask_without_what_is_required_is_invalid(client: Client, missin
     assert (await response.json())["message"] == f"{missing}: Field required"
 
 
-async def test_parameters_beyond_what_an_event_holds_are_too_large(make_client: MakeClient) -> None:
-    client = await make_client(max_event_bytes=16 * 1024)
+async def test_parameters_beyond_their_limit_are_too_large(make_client: MakeClient) -> None:
+    client = await make_client(max_parameters_bytes=16 * 1024)
 
     response = await client.post(ASK_PATH, json={"tool_name": "rm", "parameters": {"x": "y" * 17_000}})
 
     assert await error_of(response) == (413, "too_large")
-    assert (await response.json())["error"]["limit"] == "max_event_bytes"
+    error = (await response.json())["error"]
+    assert (error["limit"], error["parameters_bytes"]) == ("max_parameters_bytes", 17_008)
 
 
 async def test_more_than_may_be_pending_are_denied_and_not_registered(make_client: MakeClient) -> None:
@@ -737,3 +738,38 @@ async def test_one_who_joins_and_drops_takes_nothing_from_the_others(joined: int
             bodies = [await (await other).json() for other in others]
 
     assert [body["data"]["request_id"] for body in bodies] == [request.request_id] * joined
+
+
+# Parameters that no event can hold
+
+LARGE: dict[str, Any] = {"tool_name": "Write", "parameters": {"file_path": "/srv/a", "content": "a line\n" * 100_000}}
+
+
+async def test_a_file_of_700_kb_is_asked_read_and_approved(client: Client) -> None:
+    status, asked = await answer(await client.post(ASK_PATH, json=LARGE))
+    request_id = asked["data"]["request_id"]
+    [listed] = (await answer(await client.get(ASK_PATH)))[1]["data"]
+
+    unread = await refused(client, approved=True)
+    waited = await answer(await client.get(f"{ASK_PATH}/{request_id}", params={"wait": "0.01"}))
+    still_unread = await refused(client, approved=True)
+    read = await answer(await client.get(f"{ASK_PATH}/{request_id}"))
+    approved = await decide(client, approved=True)
+
+    assert status == 201
+    assert (listed["parameters_truncated"], list(listed["parameters"])) == (True, ["beginning"])
+    assert unread == still_unread == (409, "parameters_unread")
+    assert waited[1]["data"]["parameters"] == read[1]["data"]["parameters"] == LARGE["parameters"]
+    assert (approved[0], approved[1]["data"]["parameters_truncated"]) == (200, True)
+
+
+async def test_an_asker_that_holds_gets_a_large_edit_whole(client: Client, broker: Broker) -> None:
+    edited = {**LARGE["parameters"], "file_path": "/tmp/a"}
+    asking = asyncio.create_task(client.post(ASK_PATH, json=LARGE, params={"wait": "60"}))
+    await until(lambda: broker.open("s1").desk.pending)
+    [request] = broker.open("s1").desk.pending
+    await client.get(f"{ASK_PATH}/{request.request_id}")
+
+    await decide(client, approved=True, parameters=edited)
+
+    assert (await answer(await asking))[1]["data"]["parameters"] == edited

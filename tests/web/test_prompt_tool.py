@@ -371,7 +371,6 @@ async def test_nobody_who_answers_in_time_is_a_denial(client: Client) -> None:
         {"tool_name": "Bash", "input": [1]},
         {"tool_name": "Bash", "input": "rm"},
         {"tool_name": "Bash", "input": {}, "tool_use_id": 7},
-        {"tool_name": "Bash", "input": {"x": "y" * 300_000}},
         {"tool_name": "Bash", "input": {"x": "\ud800"}},
     ],
 )

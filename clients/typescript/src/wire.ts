@@ -34,6 +34,7 @@ export type ErrorCode =
   | "no_broker"
   | "not_found"
   | "parameters_changed"
+  | "parameters_unread"
   | "request_cancelled"
   | "request_expired"
   | "request_not_found"
@@ -161,6 +162,8 @@ export interface PermissionRequestEvent {
  * telling which ones were asked; ``action_sha256`` is over these, the tool, its server and the session. ``approved``,
  * ``decision`` and the rest are null while it is pending.
  * ``rated_by`` tells whose word ``risk_level`` is: the service's, or that of whoever asks or of an MCP server.
+ * With ``parameters_truncated`` they are ``{"beginning": text}``, because the whole does not fit into an event: it has
+ * ``parameters_bytes`` bytes of canonical JSON, ``parameters_sha256`` is its hash, and GET of the request gives it.
  * ``server`` is the MCP server that has the tool, ``definition_sha256`` a hash of how that server defines it.
  * ``code`` is there where the service itself cancelled it.
  */
@@ -178,6 +181,8 @@ export interface PermissionRecord {
   status: "pending" | "approved" | "rejected" | "expired" | "cancelled";
   parameters_sha256: string;
   action_sha256: string;
+  parameters_truncated?: true;
+  parameters_bytes?: number;
   asked_parameters_sha256?: string;
   expires_at: string | null;
   timeout_seconds: number;
