@@ -19,8 +19,16 @@ __all__ = ["add_commands", "main"]
 
 _DEFAULT_URL = "http://127.0.0.1:8000/agent_backend"
 
-#: How long a service may take to take the connection.
+#: How long a service may take to take the connection, and to answer beyond the time that it holds.
 _CONNECT_SECONDS = 10.0
+_ANSWER_SECONDS = 10.0
+
+#: How long one answer is held: proxies cut after 50 to 60 s of silence.
+_HOLD_SECONDS = 25.0
+_STILL_WAITING = 202
+
+#: How long a service that took the hook may be away: a restart takes less.
+AWAY_SECONDS = 20.0
 
 #: The agent's own time for the hook in the settings that are printed, and ours, which must end before.
 _AGENT_SECONDS = 3600
@@ -39,6 +47,10 @@ _COPILOT_EVENTS = {
 
 class _NoAnswer(Exception):
     """The service gave none that could be used."""
+
+
+class _NoConnection(_NoAnswer):
+    """Nobody took what was sent."""
 
 
 def add_commands(commands: Any) -> None:
@@ -107,43 +119,76 @@ def _run(agent: _Agent, arguments: argparse.Namespace) -> int:
 
 
 def _asked(hook: Mapping[str, Any], arguments: argparse.Namespace) -> dict[str, Any]:
-    """Have the service ask, and return what it answers. Raises ``_NoAnswer``."""
-    import http.client
-    import socket
-    import time
-    from urllib.parse import urlsplit
+    """Have the service ask, and return what it answers. Raises ``_NoAnswer``.
 
-    headers = {"Content-Type": "application/json"}
+    The answer is held for ``_HOLD_SECONDS``, and the same hook comes back under its key: also when the answer got lost,
+    and after a restart, which asks the person again.
+    """
+    import random
+    import time
+
+    address = _hook_url(arguments, wait=None if hook.get("hook_event_name") in _REPORTS else _HOLD_SECONDS)
+    headers = {"Content-Type": "application/json", "Idempotency-Key": os.urandom(16).hex()}
     if arguments.token:
         headers["Authorization"] = f"Bearer {arguments.token}"
+    body = json.dumps(hook).encode()
+    until = time.monotonic() + (_OWN_SECONDS if not arguments.timeout else min(_OWN_SECONDS, arguments.timeout + 5))
+    has_been_there = False
+    gone_at: float | None = None
+    pause = 0.5
+    while True:
+        try:
+            status, answer = _answer(address, body, headers, until - time.monotonic())
+            if status == _STILL_WAITING:
+                has_been_there, gone_at, pause = True, None, 0.5
+                continue
+            has_been_there = True
+            if status not in (408, 429) and status < 500:
+                return _checked(status, answer, hook)
+            away = _refusal(status, answer)
+        except _NoConnection as error:
+            if not has_been_there:
+                raise
+            away = error
+        except _NoAnswer as error:
+            has_been_there, away = True, error
+        gone_at = time.monotonic() if gone_at is None else gone_at
+        if time.monotonic() + pause > min(until, gone_at + AWAY_SECONDS):
+            raise away
+        time.sleep(random.uniform(pause * 2 / 3, pause))
+        pause = min(3.0, pause * 2)
+
+
+def _answer(address: str, body: bytes, headers: Mapping[str, str], seconds: float) -> tuple[int, bytes]:
+    """Status and body of one answer. Raises ``_NoConnection`` when nobody listens, ``_NoAnswer`` for what is none."""
+    import http.client
+    from urllib.parse import urlsplit
+
+    if seconds <= 0:
+        raise _NoConnection("the service did not answer in time")
     try:
-        url = urlsplit(_hook_url(arguments))
+        url = urlsplit(address)
         if url.scheme not in ("http", "https") or not url.hostname:
             raise ValueError("a URL begins with http:// or https://")
         kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
         connection = kind(url.hostname, url.port, timeout=_CONNECT_SECONDS)
     except ValueError as error:
-        raise _NoAnswer(f"the address of the service is wrong: {error}") from None
-    deadline = time.monotonic() + (_OWN_SECONDS if not arguments.timeout else min(_OWN_SECONDS, arguments.timeout + 5))
+        raise _NoConnection(f"the address of the service is wrong: {error}") from None
     try:
-        connection.connect()
-        connection.sock.settimeout(deadline - time.monotonic())
-        # A person may take long, and a machine may vanish meanwhile without a word.
-        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
-            if hasattr(socket, option):
-                connection.sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-        path = url.path + (f"?{url.query}" if url.query else "")
-        connection.request("POST", path, json.dumps(hook).encode(), headers)
+        try:
+            connection.connect()
+        except (OSError, ValueError) as error:
+            raise _NoConnection(f"the service does not answer ({type(error).__name__}: {error})") from None
+        connection.sock.settimeout(min(seconds, _HOLD_SECONDS + _ANSWER_SECONDS))
+        connection.request("POST", f"{url.path}?{url.query}" if url.query else url.path, body, dict(headers))
         response = connection.getresponse()
-        body = response.read()
+        return response.status, response.read()
     except TimeoutError:
         raise _NoAnswer("the service did not answer in time") from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise _NoAnswer(f"the service does not answer ({type(error).__name__}: {error})") from None
     finally:
         connection.close()
-    return _checked(response.status, body, hook)
 
 
 def _checked(status: int, body: bytes, hook: Mapping[str, Any]) -> dict[str, Any]:
@@ -151,14 +196,22 @@ def _checked(status: int, body: bytes, hook: Mapping[str, Any]) -> dict[str, Any
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
-        raise _NoAnswer(f"something else than the service answered ({status})") from None
+        answer = None
     if status != 200 or not isinstance(answer, dict):
-        message = answer.get("message") if isinstance(answer, dict) else None
-        raise _NoAnswer(f"the service refused ({status}): {message}")
+        raise _refusal(status, body)
     output = answer.get("hookSpecificOutput")
     if answer and (not isinstance(output, dict) or output.get("hookEventName") != hook.get("hook_event_name")):
         raise _NoAnswer("something else than the service answered")
     return answer
+
+
+def _refusal(status: int, body: bytes) -> _NoAnswer:
+    """Why an answer cannot be used."""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return _NoAnswer(f"something else than the service answered ({status})")
+    return _NoAnswer(f"the service refused ({status}): {answer.get('message') if isinstance(answer, dict) else None}")
 
 
 class _Agent:
@@ -307,11 +360,16 @@ def _claude_config(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _hook_url(arguments: argparse.Namespace) -> str:
+def _hook_url(arguments: argparse.Namespace, *, wait: float | None = None) -> str:
     from urllib.parse import urlencode
 
     agent = None if arguments.format == "claude" else arguments.format
-    query = {"session_id": arguments.session, "timeout_seconds": arguments.timeout, "agent": agent}
+    query = {
+        "session_id": arguments.session,
+        "timeout_seconds": arguments.timeout,
+        "agent": agent,
+        "wait": wait,
+    }
     given = urlencode({name: value for name, value in query.items() if value is not None})
     return f"{arguments.url.rstrip('/')}/hooks/claude-code" + (f"?{given}" if given else "")
 

@@ -16,6 +16,7 @@ from .auth import Authenticator, NoAuth, TokenAuth
 from .boundary import AUTH, BROKER, SETTINGS, answer_errors
 from .chat import CHAT
 from .connection import CONNECTIONS, Connections
+from .held_hooks import HELD_HOOKS, HeldHooks
 from .idempotency import IDEMPOTENCY, IdempotencyKeys
 from .joined_calls import JOINED_CALLS, JoinedCalls
 from .jwt_auth import JwtAuth
@@ -60,6 +61,7 @@ def create_app(
     app[CHAT] = Chat(broker, agent)
     app[IDEMPOTENCY] = IdempotencyKeys()
     app[JOINED_CALLS] = JoinedCalls()
+    app[HELD_HOOKS] = HeldHooks()
     app[RUNNING_CALLS] = RunningCalls()
     app[GATEWAYS] = Gateways(broker, settings)
     app.cleanup_ctx.append(app[GATEWAYS].running)
@@ -70,6 +72,7 @@ def create_app(
 
     async def clean_up(app: web.Application) -> None:
         # By now aiohttp has closed what it knows of, and nobody is served any more.
+        await app[HELD_HOOKS].close()
         await app[CONNECTIONS].closed(settings.shutdown_seconds / 8)
         await app[CHAT].drain(settings.shutdown_seconds / 4)
         demo.close()

@@ -21,6 +21,7 @@ from ..settings import Settings
 from .auth import Authenticator, Caller, Right
 
 __all__ = [
+    "ANSWER_HEADERS",
     "AUTH",
     "BROKER",
     "LOOK_SECONDS",
@@ -75,7 +76,7 @@ _STATUS: Mapping[type[errors.NotifierError], int] = {
     errors.BrokerClosed: 503,
 }
 
-_ANSWER_HEADERS = {
+ANSWER_HEADERS = {
     "Content-Type": "application/json; charset=utf-8",
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -277,7 +278,7 @@ def as_error(error: errors.NotifierError) -> bytes:
 
 def json_answer(body: bytes, status: int = 200) -> web.Response:
     """An answer whose JSON is encoded already."""
-    return web.Response(body=body, status=status, headers=_ANSWER_HEADERS)
+    return web.Response(body=body, status=status, headers=ANSWER_HEADERS)
 
 
 def _json(value: Any, status: int) -> web.Response:

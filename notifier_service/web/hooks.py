@@ -5,22 +5,27 @@ Whatever cannot be asked is denied in the answer itself: to Claude Code an error
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Annotated, Any
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from ..denials import denial_by_error, denial_by_record
-from ..errors import InvalidInput, NotifierError
+from ..errors import BrokerClosed, InvalidInput, NotifierError
 from ..events import PermissionRecord, ToolCallId, ToolName, ToolResult, dump
 from ..limits import MAX_TIMEOUT_SECONDS, RiskLevel
 from ..results import shown_result
 from ..session import Session, check_session_id
 from .auth import Right
-from .boundary import Call, Query, held, json_answer
+from .boundary import LOOK_SECONDS, Call, Query, json_answer, still_allowed
+from .held_hooks import HELD_HOOKS
+from .idempotency import idempotency_key
 from .joined_calls import JOINED_CALLS, AskedBy, AskedCall, Channel, JoinedCall, JoinedCalls
+from .slow_answer import SlowAnswer
 
 __all__ = [
     "CLAUDE_CODE",
@@ -71,12 +76,14 @@ _EDITING = frozenset(
 class HookQuery(Query):
     """``session_id`` names the session in the place of the agent's own id; ``timeout_seconds`` as when asking.
 
-    ``agent`` says which agent asks, where it is another than Claude Code.
+    ``agent`` says which agent asks, where it is another than Claude Code. ``wait`` holds the answer for at most so many
+    seconds; who waits so comes back with the same ``Idempotency-Key``.
     """
 
     session_id: str | None = None
     timeout_seconds: TimeoutSeconds | None = None
     agent: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")] = CLAUDE_CODE
+    wait: Annotated[float, Field(ge=0, le=3600)] | None = None
 
 
 class HookBody(BaseModel):
@@ -128,7 +135,11 @@ def rated(tool_name: str) -> RiskLevel:
     return "low" if tool_name in _READING else "medium" if tool_name in _EDITING else "high"
 
 
-async def claude_code(call: Call[HookQuery, HookBody]) -> web.Response:
+class _ServiceStops(Exception):
+    """Nobody was asked to the end: who waits with a key asks the service that comes next."""
+
+
+async def claude_code(call: Call[HookQuery, HookBody]) -> web.StreamResponse:
     """Tell of a tool call, or ask about it and hold the answer until it is decided; other hooks get no opinion."""
     body = call.body
     session_id = check_session_id(body.session_id if call.query.session_id is None else call.query.session_id)
@@ -138,7 +149,53 @@ async def claude_code(call: Call[HookQuery, HookBody]) -> web.Response:
         return json_answer(b"{}")
     # The call itself must be one before anything is denied or told.
     asked = body.asked(_asked_by(call)) if body.hook_event_name in _TOOL_EVENTS else None
-    return json_answer(dump(await handler(call._replace(session_id=session_id), asked)))
+    call = call._replace(session_id=session_id)
+    key = idempotency_key(call.request)
+    if call.query.wait is not None:
+        if key is None:
+            raise InvalidInput("wait needs an Idempotency-Key, with which to come back")
+        if call.broker.closed:
+            raise BrokerClosed("The service is shutting down.")
+    scope = None if key is None else (call.caller.name, session_id, call.query.agent, key)
+    fingerprint = hashlib.sha256(dump(body)).digest()
+    hooks = call.request.config_dict[HELD_HOOKS]
+    async with hooks.joined(scope, fingerprint, lambda: handler(call, asked)) as answering:
+        try:
+            return await _held(call, answering)
+        except _ServiceStops:
+            raise BrokerClosed("The service is shutting down.") from None
+
+
+async def _held(call: _HookCall, answering: asyncio.Task[dict[str, Any]]) -> web.StreamResponse:
+    """The answer when it is there. Raises ``ConnectionResetError`` when the agent has left."""
+    loop = asyncio.get_running_loop()
+    waits = call.query.wait is not None
+    until = loop.time() + (math.inf if call.query.wait is None else call.query.wait)
+    slow = SlowAnswer(call.request)
+    while True:
+        await asyncio.wait({answering}, timeout=max(0.0, min(LOOK_SECONDS, until - loop.time())))
+        if answering.done():
+            return await slow.end(dump(answering.result()))
+        if call.request.transport is None or call.request.transport.is_closing():
+            raise ConnectionResetError("the agent has left")
+        try:
+            still_allowed(call.request)
+        except NotifierError as error:
+            return await slow.end(dump(_refusal(call.body, error)))
+        if loop.time() >= until:
+            return json_answer(dump({"success": True, "data": {"status": "pending"}}), 202)
+        if not waits and slow.due_seconds == 0:
+            await slow.beat()
+
+
+def _refusal(body: HookBody, error: NotifierError) -> dict[str, Any]:
+    """A denial in the words of the hook; nothing where nothing was asked."""
+    text = str(denial_by_error(body.tool_name or "The call", error))
+    if body.hook_event_name == "PreToolUse":
+        return _before(denied=text)
+    if body.hook_event_name == "PermissionRequest":
+        return _permission({"behavior": "deny", "message": text})
+    return {}
 
 
 async def _pre_tool_use(call: _HookCall, asked: AskedCall | None) -> dict[str, Any]:
@@ -155,7 +212,7 @@ async def _pre_tool_use(call: _HookCall, asked: AskedCall | None) -> dict[str, A
         joined.ask(timeout_seconds=call.query.timeout_seconds)
         record = await _decided(call, joined)
     except NotifierError as error:
-        return _before(denied=str(denial_by_error(asked.tool_name, error)))
+        return _refusal(call.body, error)
     if not record.approved:
         return _before(denied=denial_text(record))
     return _before(approved=record)
@@ -168,7 +225,7 @@ async def _permission_request(call: _HookCall, asked: AskedCall | None) -> dict[
         joined = asked_by_agent(call, "permission_request", asked, call.query.timeout_seconds)
         record = await _decided(call, joined)
     except NotifierError as error:
-        return _permission({"behavior": "deny", "message": str(denial_by_error(asked.tool_name, error))})
+        return _refusal(call.body, error)
     if not record.approved:
         return _permission({"behavior": "deny", "message": denial_text(record)})
     if joined.has_twin:
@@ -198,7 +255,7 @@ async def _stop(call: _HookCall, asked: AskedCall | None) -> dict[str, Any]:
     return {}
 
 
-_EVENTS: Mapping[str, Callable[[_HookCall, AskedCall | None], Awaitable[dict[str, Any]]]] = {
+_EVENTS: Mapping[str, Callable[[_HookCall, AskedCall | None], Coroutine[Any, Any, dict[str, Any]]]] = {
     "PreToolUse": _pre_tool_use,
     "PermissionRequest": _permission_request,
     "PostToolUse": _post_tool_use,
@@ -238,8 +295,10 @@ def denial_text(record: PermissionRecord) -> str:
 async def _decided(call: _HookCall, joined: JoinedCall) -> PermissionRecord:
     assert joined.request is not None
     with joined.waiting():
-        await held(call.request, joined.request, math.inf)
+        await joined.request.decision()
         call.caller.require(_PRODUCE, call.session_id)
+    if call.query.wait is not None and joined.record.code == "shutdown":
+        raise _ServiceStops
     return joined.record
 
 

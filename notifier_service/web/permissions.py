@@ -13,8 +13,9 @@ from ..errors import NotifierError, RequestNotFound
 from ..events import DecisionKind, EventData, Many, ServerName, Sha256, ToolCallId, ToolName, dump
 from ..limits import MAX_TIMEOUT_SECONDS, RiskLevel
 from ..permissions import ALL_DECISIONS, Decision, PermissionRequest
-from .boundary import Call, Query, held, reply
+from .boundary import Call, Query, error_body, held, reply
 from .idempotency import IDEMPOTENCY, idempotency_key
+from .slow_answer import SlowAnswer
 
 __all__ = ["AskBody", "WaitQuery", "ask", "cancel", "decide", "list_pending", "read"]
 
@@ -74,16 +75,27 @@ async def list_pending(call: Call[Query, None]) -> web.Response:
     return reply([request.shown for request in pending if _is_for(call, request)])
 
 
-async def read(call: Call[WaitQuery, None]) -> web.Response:
+async def read(call: Call[WaitQuery, None]) -> web.StreamResponse:
     """One request, whole, held until it is decided if that is wanted.
 
     Who may approve and asks for it as it is now has read it: that one waits for it does not say that he looks.
     """
     request = _found(call)
-    await held(call.request, request, call.query.wait)
+    slow = SlowAnswer(call.request)
+    loop = asyncio.get_running_loop()
+    until = loop.time() + call.query.wait
+    try:
+        while not await held(call.request, request, min(slow.due_seconds, until - loop.time())):
+            if loop.time() >= until:
+                break
+            await slow.beat()
+    except NotifierError as error:
+        if not slow.has_begun:
+            raise
+        return await slow.end(dump(error_body(error)))
     if not call.query.wait and call.caller.may("approve"):
         request.note_reader(call.caller.name)
-    return reply(request.record)
+    return await slow.end(dump({"success": True, "data": request.record}))
 
 
 async def cancel(call: Call[Query, None]) -> web.Response:

@@ -19,6 +19,7 @@ from ..version import __version__
 from .boundary import Call, Query, held, invalid, json_answer, read_json
 from .hooks import CLAUDE_CODE, TimeoutSeconds, asked_by_agent, denial_text, rated
 from .joined_calls import AskedBy, AskedCall, JoinedCall
+from .slow_answer import SlowAnswer
 from .sse import STREAM_HEADERS
 
 __all__ = ["RUNNING_CALLS", "PromptQuery", "RunningCalls", "prompt_tool"]
@@ -366,6 +367,7 @@ async def _when_settled(
     key = call.session_id, call.caller.name, message.id
     patience = min(_PATIENCE_SECONDS, call.settings.heartbeat_seconds)
     takes_stream = "text/event-stream" in call.request.headers.get("Accept", "")
+    slow = SlowAnswer(call.request)
     with joined.waiting() as place:
 
         def withdraw() -> None:
@@ -376,9 +378,16 @@ async def _when_settled(
             while not await held(call.request, joined.request, patience):
                 if takes_stream:
                     return await _streamed(call, message, joined, told, patience)
+                if slow.due_seconds < patience:
+                    await slow.beat()
+        except NotifierError as refused:
+            if not slow.has_begun:
+                raise
+            error = {"code": _INTERNAL_ERROR, "message": refused.message}
+            return await slow.end(dump({"jsonrpc": "2.0", "id": message.id, "error": error}))
         finally:
             running.remove(key, withdraw)
-    return json_answer(message.result(told(joined.record)))
+    return await slow.end(message.result(told(joined.record)))
 
 
 async def _streamed(

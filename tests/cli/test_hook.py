@@ -15,6 +15,13 @@ from aiohttp import web
 from notifier_service import Decision, Settings, serve
 from notifier_service.web import Site
 from tests.cli.processes import Commands, Finished, free_port
+from tests.losing_proxy import Fate, LosingProxy
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_waited_for_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("notifier_service.cli.hook.AWAY_SECONDS", 0)
+
 
 COMMAND = {"command": "rm -r build", "why": "ä\u202e"}
 CLAUDE = {"session_id": "s1", "hook_event_name": "PreToolUse", "tool_name": "Bash", "tool_input": COMMAND}
@@ -296,7 +303,7 @@ async def test_service_that_shuts_down_denies(commands: Commands, site: Site) ->
     site.broker.close()
     done = await running
 
-    assert json.loads(done.out)[BEFORE]["permissionDecision"] == "deny"
+    assert denies("claude", done)
 
 
 async def test_agent_that_ends_its_hook_withdraws_the_request(commands: Commands, site: Site) -> None:
@@ -312,6 +319,48 @@ async def test_agent_that_ends_its_hook_withdraws_the_request(commands: Commands
     process.kill()
 
     assert (await asyncio.wait_for(card.decision(), 5)).status == "cancelled"
+
+
+# Waiting through proxies and restarts
+
+
+@pytest.mark.parametrize("fate", ["lose", "half", "reset", "502", "504"])
+async def test_answer_that_is_lost_is_asked_for_again_and_nobody_is_asked_twice(
+    commands: Commands, site: Site, monkeypatch: pytest.MonkeyPatch, fate: Fate
+) -> None:
+    monkeypatch.setattr("notifier_service.cli.hook.AWAY_SECONDS", 20)
+    async with LosingProxy(site.port).running() as proxy:
+        proxy.fates = [fate]
+        running = asyncio.ensure_future(said(commands, "claude", CLAUDE, NOTIFIER_URL=proxy.url))
+        await pending(site)
+        site.broker.decide("s1", Decision(approved=True), decided_by="anna")
+        done = await running
+
+    assert json.loads(done.out)[BEFORE]["permissionDecision"] == "allow"
+    assert [event.type for event in site.broker.open("s1").log.read_after(0)].count("permission_request") == 1
+
+
+async def test_service_that_is_restarted_while_a_person_thinks_is_asked_again(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("notifier_service.cli.hook.AWAY_SECONDS", 20)
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/agent_backend"
+    async with serve(settings=Settings(port=port)) as first:
+        running = asyncio.ensure_future(said(commands, "claude", CLAUDE, NOTIFIER_URL=url))
+        await pending(first)
+    async with serve(settings=Settings(port=port)) as second:
+        await pending(second)
+        second.broker.decide("s1", Decision(approved=True), decided_by="anna")
+        done = await running
+
+    assert json.loads(done.out)[BEFORE]["permissionDecision"] == "allow"
+
+
+async def pending(site: Site) -> None:
+    async with asyncio.timeout(20):
+        while not site.broker.open("s1").desk.pending:  # noqa: ASYNC110  # the command runs in a thread
+            await asyncio.sleep(0.01)
 
 
 # Settings and start
