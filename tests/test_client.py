@@ -337,6 +337,25 @@ async def test_reader_comes_back_after_a_restart_and_is_told_of_the_gap() -> Non
     assert (missed["data"], live["data"]) == ({"n": 2}, {"n": 3})
 
 
+async def test_reader_tries_every_2_to_3_s_in_the_first_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    slept = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        await slept(0)
+        if len(pauses) == 8:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr("notifier_service.client.asyncio.sleep", sleep)
+    async with following(f"http://127.0.0.1:{free_port()}{PREFIX}") as events:
+        with suppress(asyncio.CancelledError):
+            await anext(events)
+
+    assert all(2 <= pause <= 3 for pause in pauses[3:])
+    assert sum(pauses[:3]) <= 4
+
+
 async def test_reader_may_come_before_the_service() -> None:
     tried = asyncio.Event()
     settings = Settings(port=free_port())

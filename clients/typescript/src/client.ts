@@ -26,7 +26,7 @@ export interface ClientOptions extends HttpOptions {
   shareTabs?: boolean;
   /** Failures in a row after which to give up; never, unless set. */
   maxReconnectAttempts?: number;
-  /** The wait after the first failure; it doubles up to `backoffCapMs`. 1,000. */
+  /** The wait after the first failure; it doubles up to 3 s in the first minute, then up to `backoffCapMs`. 1,000. */
   backoffMs?: number;
   /** 30,000. */
   backoffCapMs?: number;

@@ -11,24 +11,40 @@ import { Ladder } from "../src/ladder.js";
 import type { PermissionRecord, StateAndEvents } from "../src/wire.js";
 
 describe("a wait between attempts", () => {
-  it("doubles up to the cap, with up to a half taken off", () => {
+  it("is 2 to 3 s in the first minute, with up to a third taken off", () => {
     const longest = new Backoff(1000, 8000, () => 1);
     const shortest = new Backoff(1000, 8000, () => 0);
 
-    expect([1, 2, 3, 4, 5].map(() => longest.next())).toEqual([1000, 2000, 4000, 8000, 8000]);
-    expect([1, 2, 3, 4, 5].map(() => shortest.next())).toEqual([500, 1000, 2000, 4000, 4000]);
+    expect([1, 2, 3, 4, 5].map(() => longest.next())).toEqual([1000, 2000, 3000, 3000, 3000]);
+    expect([1, 2, 3, 4, 5].map(() => shortest.next())).toEqual([667, 1333, 2000, 2000, 2000]);
+  });
+
+  it("doubles up to the cap after the first minute, and begins anew after success", () => {
+    let now = 0;
+    const backoff = new Backoff(1000, 8000, () => 1, () => now);
+    for (; now < 60_000; now += 3000) backoff.next();
+
+    expect([1, 2, 3].map(() => backoff.next())).toEqual([6000, 8000, 8000]);
+    backoff.reset();
+    expect([1, 2, 3].map(() => backoff.next())).toEqual([1000, 2000, 3000]);
+  });
+
+  it("keeps to a cap and a first wait of one's own", () => {
+    expect([1, 2].map(((backoff) => () => backoff.next())(new Backoff(10, 15, () => 1)))).toEqual([10, 15]);
+    expect([1, 2].map(((backoff) => () => backoff.next())(new Backoff(9000, 9000, () => 1)))).toEqual([9000, 9000]);
   });
 
   it("is never shorter than the service asks for, and short again after success", () => {
     const backoff = new Backoff(1000, 8000, () => 0);
     expect(backoff.next(3210)).toBe(3210);
     backoff.reset();
-    expect(backoff.next()).toBe(500);
+    expect(backoff.next()).toBe(667);
   });
 
   it("stays finite after thousands of failures", () => {
-    const backoff = new Backoff(1000, 30_000, () => 1);
-    for (let n = 0; n < 5000; n++) backoff.next();
+    let now = 0;
+    const backoff = new Backoff(1000, 30_000, () => 1, () => now);
+    for (; now < 5_000_000; now += 1000) backoff.next();
 
     expect(backoff.next()).toBe(30_000);
   });
