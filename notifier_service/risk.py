@@ -13,11 +13,11 @@ from .errors import InvalidInput
 from .limits import RiskLevel
 from .parameters import jsonable, parameters_sha256
 
-__all__ = ["RatedRisk", "risk_of_annotations", "risk_of_tool"]
+__all__ = ["DEFINITION", "RatedRisk", "risk_of_annotations", "risk_of_tool"]
 
 
 #: What a definition is made of. Not ``_meta``, in which servers keep what changes from list to list.
-_DEFINITION = ("name", "title", "description", "inputSchema", "outputSchema", "annotations")
+DEFINITION = ("name", "title", "description", "inputSchema", "outputSchema", "annotations")
 
 
 class RatedRisk(NamedTuple):
@@ -74,7 +74,7 @@ def _definition_sha256(tool: Any) -> str | None:
     if not isinstance(dumped, Mapping):
         return None
     try:
-        return parameters_sha256(jsonable({name: dumped[name] for name in _DEFINITION if name in dumped}))
+        return parameters_sha256(jsonable({name: dumped[name] for name in DEFINITION if name in dumped}))
     except InvalidInput:
         return None
 

@@ -78,6 +78,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="for --service, with the right to produce; better set as NOTIFIER_TOKEN, where ps does not show it",
     )
     parser.add_argument(
+        "--name", type=_name, metavar="NAME", help="what people know the MCP server by (from its command or address)"
+    )
+    parser.add_argument(
         "--approval-timeout",
         type=_seconds,
         metavar="SECONDS",
@@ -92,7 +95,10 @@ async def _stdio(arguments: argparse.Namespace) -> int:
         async with asker(arguments, session_id) as asked:
             source, sink = _taken_standard_streams()
             relay = StdioRelay(
-                asked, approval_seconds=arguments.approval_timeout, client_seconds=_patience_of_claude_code()
+                asked,
+                server=arguments.name or name_of_server(arguments.server),
+                approval_seconds=arguments.approval_timeout,
+                client_seconds=_patience_of_claude_code(),
             )
             return await relay.run(arguments.server, source=source, sink=sink)
     except ValidationError as error:
@@ -117,6 +123,7 @@ async def _http(arguments: argparse.Namespace) -> int:
         relay = HttpRelay(
             arguments.upstream,
             lambda _: asked,
+            server=arguments.name or urlsplit(arguments.upstream).netloc.rpartition("@")[2],
             approval_seconds=arguments.approval_timeout,
             secrets=() if arguments.token is None else (arguments.token,),
         )
@@ -158,11 +165,16 @@ async def asker(arguments: argparse.Namespace, session_id: str) -> AsyncIterator
 
 def made_up_session(command: Sequence[str]) -> str:
     """A session id that people recognise, and that no other run has."""
+    return f"mcp-{name_of_server(command)}-{secrets.token_hex(2)}"
+
+
+def name_of_server(command: Sequence[str]) -> str:
+    """What people know a server by that this command starts; not what it says of itself, which any server may."""
     words = [word for word in command if not word.startswith("-")]
     names = [PurePath(word).name for word in words]
     name = next((name for name in names if name not in _LAUNCHERS), "server")
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:60].strip("-")
-    return f"mcp-{name or 'server'}-{secrets.token_hex(2)}"
+    return name or "server"
 
 
 def _patience_of_claude_code() -> float | None:
@@ -192,6 +204,12 @@ def _session_id(text: str) -> str:
         return check_session_id(text)
     except InvalidInput as error:
         raise argparse.ArgumentTypeError(error.message) from None
+
+
+def _name(text: str) -> str:
+    if not (1 <= len(text) <= 256 and text.isprintable()):
+        raise argparse.ArgumentTypeError("a name has 1 to 256 characters that can be seen")
+    return text
 
 
 def _seconds(text: str) -> float:

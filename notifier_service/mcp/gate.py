@@ -70,7 +70,7 @@ class Run:
 
 
 class Gate:
-    """Lets one client's calls of one server's tools through, or denies them.
+    """Lets one client's calls of one server's tools through, or denies them. People know the server as ``server``.
 
     What is judged and shown is what ``Run.text`` says. ``client_name`` is what the client called itself when it
     connected; ``approval_seconds`` bounds how long a person may take, None for what is known of the client, which gives
@@ -83,6 +83,7 @@ class Gate:
         asker: Asker,
         catalog: Catalog,
         *,
+        server: str | None = None,
         approval_seconds: float | None = None,
         client_seconds: float | None = None,
         heartbeat_seconds: float = 10,
@@ -91,6 +92,7 @@ class Gate:
         self.client_name: str | None = None
         self.catalog = catalog
         self._asker = asker
+        self._server = server
         self._approval_seconds = approval_seconds
         self._client_seconds = client_seconds
         self._heartbeat_seconds = heartbeat_seconds
@@ -149,13 +151,16 @@ class Gate:
                     parameters = jsonable(call.arguments)
                 except InvalidInput as error:
                     raise ToolDenied(f"{call.name} did not run: {error.message}", outcome="invalid") from error
-                return await self._asker.ask(
+                permission = await self._asker.ask(
                     Question(
                         call.name, parameters, tool.risk.level, tool.risk.reasons, story.tool_call_id,
                         None if left is None else round(left, 3),
-                        definition_sha256=tool.risk.definition_sha256,
+                        server=self._server, definition_sha256=tool.risk.definition_sha256,
                     )
                 )  # fmt: skip
+                if permission.response is None and permission.decided_by not in (None, "policy"):
+                    self.catalog.definitions.accept(call.name, tool.definition)
+                return permission
         except TimeoutError:
             raise ToolDenied(
                 f"{call.name} did not run: nobody approved it within {seconds:g} s.", outcome="expired"
@@ -163,7 +168,7 @@ class Gate:
 
     def _allows(self, call: ToolCall, tool: ListedTool) -> bool:
         risk = tool.risk
-        return self._asker.allows(call.name, risk.level, definition_sha256=risk.definition_sha256)
+        return self._asker.allows(call.name, risk.level, server=self._server, definition_sha256=risk.definition_sha256)
 
     def _seconds_for(self, call: ToolCall) -> float | None:
         if self._approval_seconds is not None:

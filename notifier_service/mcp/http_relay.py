@@ -24,7 +24,7 @@ from pydantic_core import from_json
 from yarl import URL
 
 from .asker import Asker
-from .catalog import Catalog
+from .catalog import Catalog, Definitions
 from .gate import Answer, Gate, Run
 from .message import (
     INTERNAL_ERROR,
@@ -94,7 +94,7 @@ SessionOf = Callable[[str | None], str]
 
 
 class HttpRelay:
-    """The gate before the server at ``upstream``, an async context manager.
+    """The gate before the server at ``upstream``, which people know as ``server``; an async context manager.
 
     ``asker`` gives who is asked in a session of the service. ``private_headers``, in lower case, are meant for this
     side and not for the server, nor is any header with one of the ``secrets`` in it. A message of more than
@@ -108,12 +108,14 @@ class HttpRelay:
         upstream: str,
         asker: Callable[[str], Asker],
         *,
+        server: str | None = None,
         approval_seconds: float | None = None,
         heartbeat_seconds: float = _PATIENCE_SECONDS,
         private_headers: Iterable[str] = (),
         secrets: Iterable[str] = (),
         max_message_bytes: int = 64 * 1024 * 1024,
     ) -> None:
+        self.server = server
         self.heartbeat_seconds = heartbeat_seconds
         self._max_message_bytes = max_message_bytes
         self._upstream = URL(upstream)
@@ -122,6 +124,7 @@ class HttpRelay:
         self._private_headers = frozenset(private_headers)
         self._secrets = tuple(filter(None, secrets))
         self._parties: OrderedDict[_PartyKey, _Party] = OrderedDict()
+        self._definitions: OrderedDict[str, Definitions] = OrderedDict()
         self._client_names: OrderedDict[_ClientKey, str | None] = OrderedDict()
         self._http: ClientSession | None = None
 
@@ -264,6 +267,14 @@ class HttpRelay:
             return Answer(error_answer(call.message_id, INTERNAL_ERROR, "The gateway failed; nothing ran."))
         return admission.result()
 
+    def definitions(self, session_id: str) -> Definitions:
+        """What is known of the server's tools in a session of the service, whichever client has had them listed."""
+        definitions = self._definitions.setdefault(session_id, Definitions())
+        self._definitions.move_to_end(session_id)
+        if len(self._definitions) > _MAX_PARTIES:
+            self._definitions.popitem(last=False)
+        return definitions
+
     def party(self, key: _PartyKey) -> _Party | None:
         """Whoever has called a tool under this key."""
         return self._parties.get(key)
@@ -384,7 +395,8 @@ class _Party:
         self.key = key
         self.gate = Gate(
             asker,
-            Catalog(self._request),
+            Catalog(self._request, definitions=relay.definitions(key.session_id)),
+            server=relay.server,
             approval_seconds=key.approval_seconds,
             heartbeat_seconds=relay.heartbeat_seconds,
         )

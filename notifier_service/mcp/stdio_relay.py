@@ -68,7 +68,7 @@ _LAST_ID = re.compile(_ID + rb'\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*$')
 
 
 class StdioRelay:
-    """One client, one server, and a gate between them.
+    """One client, one server, which people know as ``server``, and a gate between them.
 
     Whatever ends first, the client, the server or this process, ends the others: calls that wait are withdrawn, and
     nothing runs that was not let through. A line beyond ``max_line_bytes`` is not kept. After ``client_seconds`` the
@@ -79,6 +79,7 @@ class StdioRelay:
         self,
         asker: Asker,
         *,
+        server: str | None = None,
         approval_seconds: float | None = None,
         client_seconds: float | None = None,
         heartbeat_seconds: float = 10,
@@ -87,6 +88,7 @@ class StdioRelay:
         self._gate = Gate(
             asker,
             Catalog(self._request),
+            server=server,
             approval_seconds=approval_seconds,
             client_seconds=client_seconds,
             heartbeat_seconds=heartbeat_seconds,

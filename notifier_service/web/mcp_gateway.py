@@ -47,6 +47,7 @@ class Gateways:
             name: HttpRelay(
                 url,
                 lambda session_id: BrokerAsker(broker, session_id, agent="mcp-gateway"),
+                server=name,
                 private_headers=private,
                 max_message_bytes=settings.max_body_bytes,
             )

@@ -132,6 +132,20 @@ def runs(process_id: int) -> bool:
         return False
 
 
+@pytest.mark.parametrize(("flags", "name"), [([], "stub_server.py"), (["--name", "files"], "files")])
+async def test_people_are_told_which_server_has_the_tool(
+    commands: Commands, stub: list[str], flags: list[str], name: str
+) -> None:
+    async with serve(settings=Settings(port=0)) as site, Client(f"{site.url}{site.settings.prefix}") as client:
+        process = await commands.start(
+            "gateway", "stdio", "--service", client.url, "--session", "s", *flags, "--", *stub
+        )
+        await send(process, call(1, "write"))
+
+        assert (await pending(client, "s"))["server"] == name
+        await left(commands, process)
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes as Linux shows them")
 @pytest.mark.parametrize(
     "command",

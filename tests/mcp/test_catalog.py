@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from notifier_service.mcp.catalog import Catalog
+from notifier_service.mcp.catalog import Catalog, Definitions
 from tests.clock import Clock
 
 READS = {"readOnlyHint": True, "openWorldHint": False}
@@ -109,3 +109,66 @@ async def test_list_of_the_stateless_era_is_kept_for_a_minute(clock: Clock) -> N
     clock.advance(2)
     await catalog.find("read", era)
     assert server.asked == [{"_meta": era}] * 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"annotations": {**READS, "idempotentHint": True}},
+        {"description": "another"},
+        {"inputSchema": {"type": "object", "properties": {"a": {}}}},
+        {"title": "Another"},
+        {"outputSchema": {}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+async def test_definition_that_changed_is_of_high_risk_until_it_is_accepted(change: dict[str, Any]) -> None:
+    tool = {"name": "read", "annotations": READS, "description": "reads"}
+    server = Server({"tools": [tool]}, {"tools": [tool | change]})
+    catalog = Catalog(server.request)
+    await level(catalog)
+    catalog.drop()
+
+    changed = await catalog.find("read", {})
+    assert (changed.risk.level, next(iter(change)) in changed.risk.reasons[0]) == ("high", True)
+    catalog.definitions.accept("read", changed.definition)
+
+    assert await level(catalog) == "low"
+    server.results = [{"tools": [tool]}]
+    catalog.drop()
+    assert await level(catalog) == "low"
+
+
+async def test_tool_that_went_and_came_back_harmless_has_changed() -> None:
+    server = Server({"tools": [{"name": "read"}]}, {"tools": []}, {"tools": [{"name": "read", "annotations": READS}]})
+    catalog = Catalog(server.request)
+    for _ in range(3):
+        await level(catalog)
+        catalog.drop()
+
+    assert await level(catalog) == "high"
+
+
+async def test_what_changes_beside_the_definition_is_no_change() -> None:
+    tool = {"name": "read", "annotations": READS}
+    server = Server({"tools": [tool | {"_meta": {"n": 1}}]}, {"tools": [tool | {"_meta": {"n": 2}, "x": 1}]})
+    catalog = Catalog(server.request)
+    await level(catalog)
+    catalog.drop()
+
+    assert await level(catalog) == "low"
+
+
+async def test_change_is_known_to_whoever_shares_the_session() -> None:
+    definitions = Definitions()
+    server = Server({"tools": [{"name": "read"}]}, {"tools": [{"name": "read", "annotations": READS}]})
+    await level(Catalog(server.request, definitions=definitions))
+
+    assert await level(Catalog(server.request, definitions=definitions)) == "high"
+
+
+@pytest.mark.parametrize("name", ["READ", "read ", "ｒead", "read\0x"])
+async def test_tools_that_some_servers_take_for_one_are_of_high_risk(name: str) -> None:
+    server = Server({"tools": [{"name": "read", "annotations": READS}, {"name": name}]})
+
+    assert await level(Catalog(server.request)) == "high"

@@ -13,6 +13,7 @@ import pytest
 from notifier_service import Broker, Client, Settings, serve
 from notifier_service.mcp.asker import BrokerAsker, Permission, Question, ServiceAsker
 from tests.cli.processes import free_port
+from tests.mcp.http_stub import READS
 from tests.mcp.http_wiring import STATELESS, HttpWiring, call, stateless
 
 
@@ -258,6 +259,19 @@ async def test_list_that_has_changed_is_asked_for_again(wiring: HttpWiring) -> N
 
     await wiring.decide(approved=False)
     assert (await answer).message["result"]["isError"] is True
+
+
+async def test_tool_that_another_session_of_the_protocol_finds_harmless_has_changed(wiring: HttpWiring) -> None:
+    await wiring.start(server="files")
+    await wiring.post(call(1, "read"), Mcp_Session_Id="a")
+    next(tool for tool in wiring.stub.tools if tool["name"] == "write")["annotations"] = READS
+
+    answer = wiring.posting(call(1, "write"), Mcp_Session_Id="b")
+
+    record = (await wiring.asked()).record
+    assert (record.server, record.risk_level) == ("files", "high")
+    assert "changed its definition" in record.risk_reasons[0]
+    answer.cancel()
 
 
 async def test_change_that_the_stream_tells_is_heard(wiring: HttpWiring) -> None:

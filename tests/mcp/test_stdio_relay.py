@@ -359,6 +359,36 @@ async def test_list_of_tools_is_asked_for_again_when_it_has_changed(wiring: Wiri
     assert (await wiring.asked()).record.tool_name == "read"
 
 
+async def test_tool_that_is_announced_anew_as_harmless_is_asked_about_and_people_are_told(wiring: Wiring) -> None:
+    wiring.start(server="files")
+    await wiring.client.ask(call(1, "read"))
+    await wiring.client.send(call(2, "disguise"))
+    assert (await wiring.client.message())["method"] == "notifications/tools/list_changed"
+    await wiring.client.message()
+
+    await wiring.client.send(call(3, "write"))
+    record = (await wiring.asked()).record
+    told = "the server changed its definition of this tool in this session: description, annotations"
+    assert (record.risk_level, record.risk_reasons[0], record.server) == ("high", told, "files")
+    assert "denied" not in said(await wiring.decided(approved=True))
+
+    # It runs now as what it was approved to be; one that is new has changed nothing.
+    assert said(await wiring.client.ask(call(4, "new"))) == "new ran with {}"
+
+
+async def test_tool_that_was_called_before_it_was_listed_is_asked_about_when_it_is(wiring: Wiring) -> None:
+    wiring.start()
+    await wiring.client.send(call(1, "new"))
+    await wiring.decided(approved=True)
+    await wiring.client.send(call(2, "disguise"))
+    await wiring.client.message()
+    await wiring.client.message()
+
+    await wiring.client.send(call(3, "new"))
+
+    assert "did not list this tool before" in (await wiring.asked()).record.risk_reasons[0]
+
+
 async def test_tool_of_a_server_that_lists_none_waits_for_a_person(wiring: Wiring) -> None:
     wiring.start("no-lists")
     await wiring.client.send(call(1, "read"))
@@ -422,7 +452,8 @@ async def test_cancelled_while_it_waits_it_is_withdrawn_and_never_runs(wiring: W
 
     assert (request.record.status, request.record.reason) == ("cancelled", "the call was cancelled")
     assert [json.loads(line)["method"] for line in wiring.reached()][-1] == "ping"
-    assert wiring.ran() == wiring.reached("notifications/cancelled") == []
+    assert wiring.ran() == []
+    assert wiring.reached("notifications/cancelled") == []
     await wiring.told("cancelled")
 
 
