@@ -25,6 +25,10 @@ __all__ = ["Broker", "BrokerStatistics", "process_broker", "set_process_broker"]
 #: Events that one turn of the loop publishes, before readers get their turn.
 _EVENTS_A_TURN = 50
 
+#: How long a session that was ended is known as such: a browser comes back within 5 s. Of too many the oldest are not.
+_ENDED_SECONDS = 60
+_MOST_ENDED = 10_000
+
 _log = logging.getLogger("notifier_service.broker")
 
 
@@ -55,6 +59,8 @@ class Broker:
         self._sessions: dict[str, Session] = {}
         # Of sessions that ended: who answers without an id may not know that another one began.
         self._requests_left_at: dict[str, float] = {}
+        #: When sessions were ended by somebody, oldest first.
+        self._ended_at: dict[str, float] = {}
         #: Those to which nobody had published when that was looked at last, the oldest first.
         self._silent: dict[str, Session] = {}
         self._places = Shares(
@@ -254,6 +260,18 @@ class Broker:
         session = self.get(session_id)
         self._drop(session, for_good=True)
         self._remember_requests_of(session)
+        self._ended_at.pop(session_id, None)
+        self._ended_at[session_id] = self._clock()
+        if len(self._ended_at) > _MOST_ENDED:
+            del self._ended_at[next(iter(self._ended_at))]
+
+    def has_ended(self, session_id: str) -> bool:
+        """Whether a session was ended within the last minute, and nothing has happened in one of its id since."""
+        ended_at = self._ended_at.get(session_id)
+        if ended_at is None or self._clock() - ended_at >= _ENDED_SECONDS:
+            return False
+        session = self._sessions.get(session_id)
+        return session is None or not session.log.last_seq
 
     def sweep(self) -> float | None:
         """Expire, beat and cut what is due; return the seconds until it is worth looking again, None for never."""

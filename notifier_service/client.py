@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import aiohttp
 
-from .errors import NotifierError, ServiceRefused, ServiceRestarted, ServiceUnavailable
+from .errors import InvalidInput, NotifierError, ServiceRefused, ServiceRestarted, ServiceUnavailable
 
 __all__ = ["DEFAULT_URL", "Client"]
 
@@ -260,6 +260,9 @@ class Client:
         async with await _heard(self._session.get(url, headers=headers), silence_seconds) as response:
             _not_busy(response)
             await _refused(response)
+            if response.status == 204:
+                yield cursor, {"type": "bye", "data": {"code": "session_closed", "reconnect": False, "retry_ms": 0}}
+                return
             frames = _Frames()
             while piece := await _heard(response.content.readany(), silence_seconds):
                 for event_id, event in frames.take(piece):
@@ -583,4 +586,6 @@ async def _refused(response: aiohttp.ClientResponse) -> None:
 
 
 def _quoted(text: str) -> str:
+    if text in (".", ".."):
+        raise InvalidInput("an id that is . or .. would be taken for a step in the path")
     return quote(text, safe="")

@@ -102,7 +102,7 @@ class InvalidInput(NotifierError):
 
 
 class InvalidSessionId(InvalidInput):
-    """A session id that does not match ``[A-Za-z0-9._:~-]{1,128}``."""
+    """A session id that does not match ``[A-Za-z0-9._:~-]{1,128}``, or is ``.`` or ``..``."""
 
 
 class DecisionNotOffered(InvalidInput):

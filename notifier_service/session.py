@@ -52,6 +52,9 @@ def check_session_id(session_id: str) -> str:
     """Return the id, or raise ``InvalidSessionId``."""
     if not isinstance(session_id, str) or not _SESSION_ID.fullmatch(session_id):
         raise InvalidSessionId("A session id matches [A-Za-z0-9._:~-]{1,128}.")
+    if session_id in (".", ".."):
+        # Browsers, clients and proxies take these for steps in a path: a decision would reach another endpoint.
+        raise InvalidSessionId('A session id is neither "." nor "..".')
     return session_id
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from notifier_service import Broker, Client, Limits, Settings, SimpleNotifier, serve
-from notifier_service.errors import ServiceRefused, ServiceUnavailable
+from notifier_service.errors import InvalidInput, ServiceRefused, ServiceUnavailable
 from notifier_service.events import ToolStatus
 from notifier_service.web import Site
 from tests.cli.processes import free_port
@@ -1088,3 +1088,20 @@ async def test_stream_without_the_right_ends_with_the_refusal(guarded: Site) -> 
             await anext(agent.events("team-a"))
 
     assert (refused.value.status, refused.value.code) == (403, "forbidden")
+
+
+async def test_reader_that_missed_the_end_of_its_session_is_told_when_it_comes_back() -> None:
+    async with serve(settings=Settings(port=0)) as site:
+        before = site.broker.publish_nowait("s", "note").id
+        site.broker.end_session("s")
+        async with Client(f"{site.url}{site.settings.prefix}") as client:
+            events = [event async for event in client.events("s", after=before)]
+
+    assert [(event["type"], event["data"]["code"]) for event in events] == [("bye", "session_closed")]
+
+
+@pytest.mark.parametrize("session_id", [".", ".."])
+async def test_step_in_a_path_is_no_session_id(session_id: str) -> None:
+    async with Client() as client:
+        with pytest.raises(InvalidInput):
+            await client.end_session(session_id)

@@ -104,9 +104,15 @@ async def turns() -> None:
 # Ids
 
 
-@pytest.mark.parametrize("session_id", ["a", "A-z.0_9:~", "." * 128, "..", "-"])
+@pytest.mark.parametrize("session_id", ["a", "A-z.0_9:~", "." * 128, "...", "-"])
 def test_session_id_of_the_contract_is_taken(session_id: str) -> None:
     assert check_session_id(session_id) == Session(session_id).session_id == session_id
+
+
+@pytest.mark.parametrize("session_id", [".", ".."])
+def test_step_in_a_path_is_no_session_id(session_id: str) -> None:
+    with pytest.raises(InvalidSessionId):
+        check_session_id(session_id)
 
 
 @pytest.mark.parametrize(

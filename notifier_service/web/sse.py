@@ -47,6 +47,9 @@ class StreamQuery(Query):
 async def stream(call: Call[StreamQuery, None]) -> web.StreamResponse:
     """Send ``hello``, then the snapshot or what was missed, then live, until somebody ends it."""
     request, named = call.request, call.query.named in ("1", "true")
+    cursor = cursor_of(request)
+    if cursor is not None and call.broker.has_ended(call.session_id):
+        return web.Response(status=204)  # by which the standard stops an EventSource that comes back
     response = EventSourceResponse(send_timeout=2 * call.settings.stalled_seconds + 5)
     response.headers.update(STREAM_HEADERS)
     await response.prepare(request)
@@ -60,7 +63,7 @@ async def stream(call: Call[StreamQuery, None]) -> web.StreamResponse:
         return response
     try:
         viewer.permit(call.caller.seconds_left, still_may_view(call.caller, call.session_id))
-        reading = Reading(viewer, cursor_of(request))
+        reading = Reading(viewer, cursor)
         # The first piece goes through aiohttp, and the head with it. A block of its own for retry would have no data,
         # and common clients hand the data of every block to JSON.parse.
         hello = _frame(reading.greet(), named=named)

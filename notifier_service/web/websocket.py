@@ -11,9 +11,10 @@ from pydantic import JsonValue
 
 from ..errors import InvalidInput, NotifierError
 from ..event_log import Event
-from ..events import EventData, dump, encode
+from ..events import Bye, EventData, dump, encode
 from ..permissions import Decision
 from ..reading import Reading
+from ..session import retry_ms
 from .auth import Caller, still_may_view
 from .boundary import Call, Query, as_error, checked
 from .sockets import Socket, on_socket
@@ -37,6 +38,10 @@ async def socket(call: Call[SocketQuery, None]) -> web.StreamResponse:
 
     async def follow(socket: Socket, caller: Caller) -> None:
         caller = caller.require(frozenset({"view"}), call.session_id)
+        if call.query.after and call.broker.has_ended(call.session_id):
+            over = Bye(code="session_closed", reconnect=False, retry_ms=retry_ms(call.settings))
+            await socket.close(encode("bye", over), over.code, over.code)
+            return
         viewer = call.broker.join(call.session_id, "websocket", socket.peer)
         viewer.permit(caller.seconds_left, still_may_view(caller, call.session_id))
         reading = Reading(viewer, call.query.after or None)

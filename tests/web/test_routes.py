@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from notifier_service import Broker
 from notifier_service.web.auth import Right
 from notifier_service.web.routes import ROUTES, Route
 
-from .conftest import Client, MakeClient, answer, bearer, error_of
+from .conftest import Client, MakeClient, Service, answer, bearer, error_of
 
 _INCLUDED: dict[Right, set[Right]] = {
     "view": {"view"},
@@ -182,6 +183,30 @@ async def test_a_session_id_that_is_none_is_invalid(client: Client, route: Route
         "message": "A session id matches [A-Za-z0-9._:~-]{1,128}.",
     }
     assert response.status == 422
+
+
+@pytest.mark.parametrize("session_id", [".", "..", "%2e", "%2E%2e", ".%2E"])
+@pytest.mark.parametrize(
+    ("method", "place"),
+    [
+        ("GET", "/agent_backend/api/permissions/{}"),
+        ("GET", "/agent_backend/api/sse/events/{}"),
+        ("GET", "/api/long-poll/{}"),
+        ("POST", "/agent_backend/api/events/{}"),
+        ("DELETE", "/agent_backend/api/sessions/{}"),
+        ("GET", "/agent_chat_stream?query=x&session_id={}"),
+    ],
+)
+async def test_a_step_in_a_path_is_no_session_id(service: Service, method: str, place: str, session_id: str) -> None:
+    path = place.format(session_id)
+    received = await service.raw(
+        f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+        "Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}".encode()
+    )
+    head, _, body = received.partition(b"\r\n\r\n")
+
+    assert head.split()[1] == b"422"
+    assert json.loads(body)["error"]["code"] == "invalid"
 
 
 @pytest.mark.parametrize("session_id", ["x" * 128, "a.b_c:d~e-F9", "...", "%61"])

@@ -705,3 +705,51 @@ async def test_leaving_the_service_says_bye_to_its_readers() -> None:
         frames = await stream.rest()
 
     assert [frame.data["data"]["code"] for frame in frames] == ["shutdown"]
+
+
+async def test_stream_that_comes_back_to_a_session_that_was_ended_is_told_to_stop(
+    client: Client, broker: Broker
+) -> None:
+    before = publish(broker, 1)[0]
+    broker.end_session("s1")
+    by_header = await client.get(f"{API}/sse/events/s1", headers={"Last-Event-ID": before})
+    by_query = await client.get(f"{API}/sse/events/s1", params={"lastEventId": before})
+
+    assert (by_header.status, by_query.status) == (204, 204)
+    assert await by_header.read() == b""
+
+
+async def test_session_that_was_ended_is_read_anew_and_opened_by_who_publishes(client: Client, broker: Broker) -> None:
+    before = publish(broker, 1)[0]
+    broker.end_session("s1")
+    async with reading(client) as anew:
+        await anew.take(2)
+        while_it_waits = await client.get(f"{API}/sse/events/s1", headers={"Last-Event-ID": before})
+        after = publish(broker, 1)
+        live = await anew.take(1)
+    back = await opening(client, before, 4)
+
+    assert while_it_waits.status == 204
+    assert ids(live) == after
+    assert ids(back)[3:] == after
+
+
+async def test_end_of_a_session_is_forgotten_after_a_minute(make_client: MakeClient, clock: Clock) -> None:
+    broker = Broker(clock=clock)
+    client = await make_client(broker)
+    before = publish(broker, 1)[0]
+    broker.end_session("s1")
+    clock.advance(59)
+    too_soon = await client.get(f"{API}/sse/events/s1", headers={"Last-Event-ID": before})
+    clock.advance(1)
+
+    assert too_soon.status == 204
+    assert types(await opening(client, before, 3)) == ["hello", "gap", "snapshot"]
+
+
+def test_of_many_sessions_that_were_ended_the_oldest_are_forgotten(broker: Broker) -> None:
+    for number in range(10_001):
+        broker.open(f"s{number}")
+        broker.end_session(f"s{number}")
+
+    assert [broker.has_ended(f"s{number}") for number in (0, 1, 10_000)] == [False, True, True]

@@ -220,6 +220,19 @@ async def test_lost_cursor_in_the_url_is_a_gap(site: Site, open_socket: OpenSock
     assert gap["data"]["reason"] == ("epoch" if after == "1-1" else "unknown")
 
 
+async def test_socket_that_comes_back_to_a_session_that_was_ended_is_told_to_stop(
+    site: Site, broker: Broker, open_socket: OpenSocket
+) -> None:
+    before = broker.publish_nowait("s", "note").id
+    broker.end_session("s")
+    socket = await open_socket(site.port, f"{PATH}?after={before}")
+    [bye] = await socket.rest()
+
+    assert (bye["type"], bye["data"]["code"], bye["data"]["reconnect"]) == ("bye", "session_closed", False)
+    assert socket.ended is not None
+    assert socket.ended.code == 4404
+
+
 async def test_empty_cursor_in_the_url_is_none(site: Site, open_socket: OpenSocket) -> None:
     socket = await open_socket(site.port, f"{PATH}?after=&unknown=1")
 

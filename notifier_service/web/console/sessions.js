@@ -13,7 +13,7 @@ const BUSY_SECONDS = 10;
 const OPENED = "notifier.opened";
 const MAX_OPENED = 20;
 
-const SESSION_ID = /^[A-Za-z0-9._:~-]{1,128}$/;
+const SESSION_ID = /^(?!\.{1,2}$)[A-Za-z0-9._:~-]{1,128}$/;
 
 export function isSessionId(text) {
   return SESSION_ID.test(text);
