@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, get_args
 
 from .broker import process_broker
 from .errors import InvalidInput
-from .events import ToolResult, ToolStatus, utc_now, utc_text
+from .events import DecisionKind, ToolResult, ToolStatus, utc_now, utc_text
 from .limits import RiskLevel
 from .permissions import PermissionRequest
 from .results import shown_parameters, shown_result
@@ -15,6 +15,8 @@ from .results import shown_parameters, shown_result
 __all__ = ["SimpleNotifier"]
 
 _RISKS = get_args(RiskLevel)
+#: Whoever asks in this way runs the call itself, and may look only at whether it was approved.
+_PLAIN_ANSWERS: tuple[DecisionKind, ...] = ("approve", "reject")
 
 
 class SimpleNotifier:
@@ -46,6 +48,8 @@ class SimpleNotifier:
     async def notify_tool_waiting_permission(cls, session_id: str, tool_info: Mapping[str, Any]) -> PermissionRequest:
         """Ask a person, and return the request; ``await request.decision()`` gives the answer, or the expiry.
 
+        People are offered to approve and to reject; where the caller runs ``record.parameters`` of the answer, or gives
+        its ``response``, ``tool_info`` says so: ``"allowed_decisions": ["approve", "edit", "reject", "respond"]``.
         Whoever calls this has decided to ask, so the policy is not asked again. Raises ``LimitReached`` when too
         many requests are pending and ``TooLarge`` for parameters that no event holds: nothing was asked then.
         """
@@ -57,6 +61,7 @@ class SimpleNotifier:
             risk_level=info.risk_level,
             tool_call_id=info.tool_call_id,
             description=info.description,
+            allowed_decisions=info.allowed_decisions,
             announce_status=True,
             by_policy=False,
         )
@@ -105,6 +110,10 @@ class _Info:
         tool_call_id = tool_info.get("tool_call_id")
         if tool_call_id is not None and not 1 <= len(tool_call_id) <= 256:
             raise InvalidInput("tool_info's tool_call_id must have 1 to 256 characters")
+        allowed_decisions = tool_info.get("allowed_decisions", _PLAIN_ANSWERS)
+        if isinstance(allowed_decisions, str) or not isinstance(allowed_decisions, Collection):
+            raise InvalidInput("tool_info's allowed_decisions must be a list")
+        self.allowed_decisions: Collection[DecisionKind] = allowed_decisions
         self.tool_name: str = tool_name
         self.parameters: Mapping[str, Any] = parameters or {}
         self.risk_level: RiskLevel = risk_level

@@ -84,6 +84,28 @@ async def test_waiting_asks_even_where_the_policy_would_let_the_call_run(broker:
     assert request.pending
 
 
+@pytest.mark.parametrize(
+    ("more", "offered"),
+    [
+        ({}, ("approve", "reject")),
+        ({"allowed_decisions": ["approve", "edit", "reject"]}, ("approve", "edit", "reject")),
+        ({"allowed_decisions": ("respond", "reject", "approve")}, ("approve", "reject", "respond")),
+    ],
+)
+async def test_waiting_offers_what_the_caller_says_it_can_carry_out(
+    more: dict[str, Any], offered: tuple[str, ...], broker: Broker
+) -> None:
+    request = await SimpleNotifier.notify_tool_waiting_permission("s", INFO | more)
+
+    assert request.record.allowed_decisions == offered
+
+
+@pytest.mark.parametrize("wrong", ["approve", 1, ["approve"], ["approve", "reject", "dance"], None])
+async def test_decisions_that_are_none_are_refused(wrong: Any, broker: Broker) -> None:
+    with pytest.raises(InvalidInput):
+        await SimpleNotifier.notify_tool_waiting_permission("s", INFO | {"allowed_decisions": wrong})
+
+
 async def test_waiting_carries_the_agents_own_words(broker: Broker) -> None:
     request = await SimpleNotifier.notify_tool_waiting_permission("s", {**INFO, "description": "to save the notes"})
 

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from ..client import DEFAULT_URL, Client
+from ..parameters import canonical_json
 
 __all__ = ["add_commands"]
 
@@ -34,6 +35,11 @@ def add_commands(commands: Any) -> None:
         "parameters", nargs="?", type=_json_object, default={}, help="a JSON object; - reads it from standard input"
     )
     ask.add_argument("--wait", action="store_true", help="wait for the decision; exit code 0 only if it is approved")
+    ask.add_argument(
+        "--edits",
+        action="store_true",
+        help="with --wait: a person may edit; standard output is the JSON of the parameters that run",
+    )
     ask.add_argument("--risk", choices=["low", "medium", "high"], help="risk level (high)")
     ask.add_argument("--description", help="what the agent says it wants; shown as unverified")
     ask.add_argument("--timeout", type=float, metavar="SECONDS", help="deny after so long; 0 is never")
@@ -41,7 +47,7 @@ def add_commands(commands: Any) -> None:
 
     decide = _command(commands, "decide", _decide, "answer a permission request", "Answer a permission request.")
     decide.add_argument("session")
-    decide.add_argument("request", nargs="?", help="which one (request_id), if several are pending")
+    decide.add_argument("request", nargs="?", help="which one (request_id); without, what waits is printed")
     answer = decide.add_mutually_exclusive_group(required=True)
     answer.add_argument("--approve", action="store_true", help="let it run")
     answer.add_argument("--reject", action="store_true", help="do not let it run")
@@ -100,6 +106,9 @@ async def _publish(arguments: argparse.Namespace) -> int:
 
 
 async def _ask(arguments: argparse.Namespace) -> int:
+    if arguments.edits and not arguments.wait:
+        print("notifier-service: --edits goes with --wait, which prints the parameters that run", file=sys.stderr)
+        return 2
     optional = {
         "risk_level": arguments.risk,
         "description": arguments.description,
@@ -107,11 +116,28 @@ async def _ask(arguments: argparse.Namespace) -> int:
         "tool_call_id": arguments.tool_call_id,
     }
     more = {name: value for name, value in optional.items() if value is not None}
+    # A script is offered what it can carry out, and no more.
+    more["allowed_decisions"] = ["approve", "edit", "reject"] if arguments.edits else ["approve", "reject"]
     async with Client(arguments.url, token=arguments.token) as client:
         ask = partial(client.ask, arguments.session, arguments.tool, arguments.parameters, **more)
         record = await (_decided(ask) if arguments.wait else ask())
-    _print(record)
-    return 0 if record["approved"] or not arguments.wait else 1
+    if not arguments.wait:
+        _print(record)
+        return 0
+    if record["approved"] and not arguments.edits and _is_edited(record, arguments.parameters):
+        print("notifier-service: the service answered with an edit, which was not offered", file=sys.stderr)
+        return 1
+    if arguments.edits and record["approved"]:
+        print(json.dumps(record["parameters"]))
+    elif arguments.edits:
+        print(json.dumps(record, indent=2), file=sys.stderr)  # standard output is for what runs, and nothing does
+    else:
+        _print(record)
+    return 0 if record["approved"] else 1
+
+
+def _is_edited(record: dict[str, Any], asked: dict[str, Any]) -> bool:
+    return record["decision"] == "edit" or canonical_json(record["parameters"]) != canonical_json(asked)
 
 
 async def _decided(ask: Callable[..., Awaitable[dict[str, Any]]]) -> dict[str, Any]:
@@ -140,8 +166,20 @@ async def _decide(arguments: argparse.Namespace) -> int:
     }
     decision |= {name: value for name, value in optional.items() if value is not None}
     async with Client(arguments.url, token=arguments.token) as client:
+        if arguments.request is None and not arguments.reject:
+            return _not_meant(await client.pending(arguments.session))
         _print(await client.decide(arguments.session, decision))
     return 0
+
+
+def _not_meant(pending: list[dict[str, Any]]) -> int:
+    """Show what waits: a yes to whatever it is would reach further than what the person saw."""
+    if not pending:
+        print("notifier-service: No permission request is pending in this session.", file=sys.stderr)
+        return 1
+    print(json.dumps(pending, indent=2))
+    print("notifier-service: say which of these is meant, by its request_id; nothing was decided", file=sys.stderr)
+    return 2
 
 
 def _json_object(text: str) -> dict[str, Any]:

@@ -11,9 +11,11 @@ from contextlib import aclosing
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from notifier_service import Client
 from notifier_service.cli import main
+from notifier_service.errors import ServiceRefused
 from notifier_service.web import Site
 from tests.cli.processes import Commands, line_of
 
@@ -149,9 +151,7 @@ async def test_ask_reads_parameters_from_standard_input(commands: Commands) -> N
     ("decision", "exit_code", "kind"),
     [
         ({"approved": True}, 0, "approve"),
-        ({"approved": True, "parameters": {"path": "b"}}, 0, "edit"),
         ({"approved": False, "reason": "no \x1b[31m\u202e"}, 1, "reject"),
-        ({"approved": False, "response": "42"}, 1, "respond"),
     ],
 )
 async def test_ask_wait_ends_with_the_decision(
@@ -170,6 +170,87 @@ async def test_ask_wait_ends_with_the_decision(
     assert (record["decision"], record["reason"]) == (kind, decision.get("reason"))
     assert ended.out.isascii()
     assert not {"\x1b", "\r"} & set(ended.out)
+
+
+@pytest.mark.parametrize("flags", [[], ["--wait"]])
+async def test_ask_offers_what_a_script_can_carry_out(flags: list[str], commands: Commands, client: Client) -> None:
+    await commands.start("ask", "s", "rm", '{"path": "draft.txt"}', *flags)
+    async with aclosing(client.events("s")) as events:
+        request = await asked(events)
+
+    assert request["allowed_decisions"] == ["approve", "reject"]
+    for decision in ({"approved": True, "parameters": {"path": "other"}}, {"approved": False, "response": "42"}):
+        with pytest.raises(ServiceRefused) as refused:
+            await client.decide("s", {**decision, "request_id": request["request_id"]})
+        assert refused.value.code == "decision_not_offered"
+
+
+@pytest.mark.parametrize(
+    ("decision", "exit_code", "out"),
+    [
+        ({"approved": True}, 0, {"path": "a", "n": 2**64}),
+        ({"approved": True, "parameters": {"path": "b\u202e", "n": 1}}, 0, {"path": "b\u202e", "n": 1}),
+        ({"approved": True, "parameters": {}}, 0, {}),
+        ({"approved": False, "reason": "no"}, 1, None),
+    ],
+)
+async def test_ask_with_edits_prints_what_to_run_and_nothing_else(
+    decision: dict[str, Any], exit_code: int, out: Any, commands: Commands, client: Client
+) -> None:
+    process = await commands.start("ask", "s", "rm", json.dumps({"path": "a", "n": 2**64}), "--wait", "--edits")
+    async with aclosing(client.events("s")) as events:
+        request = await asked(events)
+    await client.decide("s", {**decision, "request_id": request["request_id"]})
+    ended = await commands.ended(process)
+
+    assert request["allowed_decisions"] == ["approve", "edit", "reject"]
+    assert ended.exit_code == exit_code
+    assert (json.loads(ended.out) if ended.out else None) == out
+    assert ended.out.isascii()
+    assert ended.out.count("\n") == (1 if out is not None else 0)
+
+
+async def test_ask_with_edits_prints_what_the_policy_lets_run(commands: Commands, site: Site) -> None:
+    ended = await commands.run("ask", "s", "t", '{"n": 1}', "--wait", "--edits", "--risk", "low")
+
+    assert (ended.exit_code, json.loads(ended.out)) == (0, {"n": 1})
+
+
+async def test_ask_with_edits_and_without_wait_is_wrong_usage(commands: Commands, client: Client) -> None:
+    ended = await commands.run_here("ask", "s", "t", "--edits")
+
+    assert (ended.exit_code, ended.out) == (2, "")
+    assert await client.pending("s") == []
+
+
+@pytest.mark.parametrize(
+    "answered",
+    [
+        {"decision": "edit", "parameters": {"path": "b"}},
+        {"decision": "approve", "parameters": {"path": "b"}},
+        {"decision": "approve", "parameters": {"path": "a", "force": True}},
+        {"decision": "edit", "parameters": {"path": "a"}},
+    ],
+)
+async def test_edit_that_was_not_offered_is_no_approval(answered: dict[str, Any], commands: Commands) -> None:
+    record = {"request_id": "pr_1", "status": "approved", "approved": True, **answered}
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response({"success": True, "data": record})
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    tcp = web.TCPSite(runner, "127.0.0.1", 0)
+    await tcp.start()
+    url = f"http://127.0.0.1:{tcp.port}/x"
+    try:
+        ended = await commands.run("ask", "s", "rm", '{"path": "a"}', "--wait", "--url", url)
+    finally:
+        await runner.cleanup()
+
+    assert (ended.exit_code, ended.out) == (1, "")
 
 
 async def test_ask_wait_that_the_policy_settles_does_not_wait(commands: Commands) -> None:
@@ -246,7 +327,7 @@ async def test_decide_answers_and_prints_the_record(
 ) -> None:
     request = await client.ask("s", "t", {"path": "a"})
 
-    ended = await commands.run_here("decide", "s", *arguments)
+    ended = await commands.run_here("decide", "s", request["request_id"], *arguments)
 
     record = json.loads(ended.out)
     assert (ended.exit_code, ended.err) == (0, "")
@@ -254,23 +335,38 @@ async def test_decide_answers_and_prints_the_record(
     assert record == await client.request("s", request["request_id"])
 
 
-async def test_decide_says_which_of_several(commands: Commands, client: Client) -> None:
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize(
+    "arguments", [["--approve"], ["--edit", "{}"], ["--respond", "42"], ["--approve", "--scope", "session"]]
+)
+async def test_decide_without_an_id_shows_what_waits_and_decides_nothing(
+    arguments: list[str], count: int, commands: Commands, client: Client
+) -> None:
+    waiting = [await client.ask("s", name, {"path": "a\x1b"}) for name in ("a", "b")[:count]]
+
+    unsure = await commands.run_here("decide", "s", *arguments)
+
+    assert (unsure.exit_code, json.loads(unsure.out)) == (2, waiting)
+    assert unsure.out.isascii()
+    assert "say which of these is meant" in unsure.err
+    assert await client.pending("s") == waiting
+
+
+async def test_decide_answers_the_one_that_it_names(commands: Commands, client: Client) -> None:
     first, second = [await client.ask("s", name, {}) for name in ("a", "b")]
 
-    unsure = await commands.run_here("decide", "s", "--approve")
     sure = await commands.run_here("decide", "s", second["request_id"], "--approve")
 
-    ambiguous = "2 permission requests are pending: say which one with request_id. (ambiguous_request)"
-    assert (unsure.exit_code, unsure.out, unsure.err) == (1, "", f"notifier-service: {ambiguous}\n")
     assert (sure.exit_code, json.loads(sure.out)["tool_name"]) == (0, "b")
     assert [record["request_id"] for record in await client.pending("s")] == [first["request_id"]]
 
 
-async def test_decide_with_nothing_pending_ends_with_one(commands: Commands) -> None:
-    ended = await commands.run_here("decide", "s", "--approve")
+@pytest.mark.parametrize("answer", ["--approve", "--reject"])
+async def test_decide_with_nothing_pending_ends_with_one(answer: str, commands: Commands, site: Site) -> None:
+    ended = await commands.run_here("decide", "s", answer)
 
-    message = "No permission request is pending in this session. (request_not_found)"
-    assert (ended.exit_code, ended.out, ended.err) == (1, "", f"notifier-service: {message}\n")
+    assert (ended.exit_code, ended.out) == (1, "")
+    assert ended.err.startswith("notifier-service: No permission request is pending in this session.")
 
 
 @pytest.mark.parametrize("arguments", [[], ["--approve", "--reject"], ["--approve", "--scope", "never"]])
