@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 from zlib import crc32
 
 from .delivery import Delivery
-from .errors import BrokerClosed, LimitReached, NoBroker, SessionNotFound
+from .errors import BrokerClosed, NoBroker, SessionNotFound
 from .event_log import Event, base36, new_epoch
 from .events import EventData, PermissionRecord
 from .large_parameters import LargeParameters
 from .limits import Limits
 from .metrics import Counters
 from .permissions import AMBIGUOUS_SECONDS, Decision, PermissionRequest, new_instance
-from .session import Peer, Session, Viewer, check_session_id, heartbeat
+from .session import Peer, Session, Viewer, check_session_id, connection_seats, heartbeat
 from .shares import Shares
 
 __all__ = ["Broker", "BrokerStatistics", "process_broker", "set_process_broker"]
@@ -67,8 +68,10 @@ class Broker:
             "max_sessions",
             self.limits.max_sessions,
             "{} sessions are open; no more are taken.",
+            refused=self.counters.limits_reached,
             each=self.limits.max_sessions_per_subject,
         )
+        self._seats = connection_seats(self.limits, self.counters)
         self._epoch = new_epoch()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
@@ -86,8 +89,8 @@ class Broker:
 
     @property
     def connections(self) -> int:
-        """Live readers of the whole process."""
-        return self.counters.connections
+        """All that is held open in the whole process: live readers, and requests whose answers wait."""
+        return self._seats.used
 
     def open(self, session_id: str, *, opened_by: str | None = None, beside: Container[str] = ()) -> Session:
         """Return the session of this id, made on first use; it counts against ``opened_by``.
@@ -134,6 +137,7 @@ class Broker:
             clock=self._clock,
             delivery=self._delivery,
             large_parameters=self._large_parameters,
+            seats=self._seats,
             epoch=epoch,
             request_left_at=self._requests_left_at.get(session_id),
             instance=self._instance,
@@ -141,14 +145,9 @@ class Broker:
 
     def _make_room(self, opened_by: str | None, beside: Container[str]) -> None:
         """Have empty sessions give way until there is a place, or raise ``LimitReached``."""
-        while True:
-            try:
-                self._places.check(opened_by)
-                return
-            except LimitReached as error:
-                if not self._one_gave_way(beside):
-                    self.counters.limits_reached[error.limit] += 1
-                    raise
+        while self._places.why_not(opened_by) is not None and self._one_gave_way(beside):
+            continue
+        self._places.check(opened_by)
 
     def _one_gave_way(self, beside: Container[str]) -> bool:
         for session_id, session in tuple(self._silent.items()):
@@ -241,19 +240,27 @@ class Broker:
         """Settle a permission request, as ``PermissionDesk.decide`` does; a session that nobody opened has none."""
         return self.look(session_id).decide(decision, decided_by=decided_by, via=via)
 
-    def join(self, session_id: str, transport: str, peer: Peer, *, account: str | None = None) -> Viewer:
-        """Let a live reader into a session.
+    def join(
+        self, session_id: str, transport: str, peer: Peer, *, account: str | None = None, may_approve: bool = True
+    ) -> Viewer:
+        """Let a live reader into a session; it counts against ``account``.
 
-        Raises ``LimitReached`` beyond ``max_connections`` or ``max_connections_per_session``, and what ``open`` does.
+        Raises ``LimitReached`` beyond ``max_connections`` or ``max_connections_per_session``, of which some are kept
+        for who ``may_approve``, and what ``open`` does.
         """
-        if self.connections >= self.limits.max_connections:
-            self._reached("max_connections", f"{self.connections} streams are open; no more are taken.")
+        self._seats.check(account, may_approve=may_approve)
+        session = self.open(session_id, opened_by=account)
+        return session.join(transport, peer, account=account, may_approve=may_approve)
+
+    @contextmanager
+    def holding(self, account: str | None = None, *, may_approve: bool = True) -> Iterator[None]:
+        """Count a request whose answer waits as a connection. Raises ``LimitReached`` as ``join`` does."""
+        self._seats.check(account, may_approve=may_approve)
+        self._seats.take(account)
         try:
-            return self.open(session_id, opened_by=account).join(transport, peer)
-        except LimitReached as error:
-            if error.limit == "max_connections_per_session":
-                self.counters.limits_reached[error.limit] += 1
-            raise
+            yield
+        finally:
+            self._seats.leave(account)
 
     def end_session(self, session_id: str) -> None:
         """End a session: readers get ``bye``, what is pending is cancelled. Raises ``SessionNotFound``."""
@@ -342,10 +349,6 @@ class Broker:
         }
         if ended.desk.left_recently and ended.desk.left_at is not None:
             self._requests_left_at[ended.session_id] = ended.desk.left_at
-
-    def _reached(self, limit: str, message: str) -> None:
-        self.counters.limits_reached[limit] += 1
-        raise LimitReached(limit, message)
 
     def _arm(self, deadline: float | None = None) -> None:
         """Have the sweeper run soon, at ``deadline`` (on the broker's clock) at the latest."""

@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from .broker import Broker
-from .errors import AnswerRunning, InvalidInput, LimitReached, NotifierError
+from .errors import AnswerRunning, InvalidInput, NotifierError
 from .event_log import Event, EventLog
 from .events import dump
 from .limits import Limits
@@ -303,19 +303,6 @@ class Chat:
         self._conversations: WeakKeyDictionary[Session, _Conversation] = WeakKeyDictionary()
         self._answers: WeakValueDictionary[str, Answer] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._connections = 0
-
-    @contextmanager
-    def connection(self) -> Iterator[None]:
-        """Count a connection, or raise ``LimitReached`` when ``max_connections`` are there."""
-        if self._connections >= self._broker.limits.max_connections:
-            self._broker.counters.limits_reached["max_connections"] += 1
-            raise LimitReached("max_connections", f"{self._connections} chats are open; no more are taken.")
-        self._connections += 1
-        try:
-            yield
-        finally:
-            self._connections -= 1
 
     def begin(
         self, session_id: str, query: str, *, asked_by: str, attachments: Sequence[bytes] = (), rejoin: bool = False

@@ -60,7 +60,12 @@ class Limits(BaseModel):
         le=300,
         description="From SIGTERM to exit, with streams open; readers come back later than that.",
     )
-    max_connections: int = Field(default=10_000, ge=1, description="Live streams of the whole process.")
+    max_connections: int = Field(
+        default=10_000, ge=1, description="Live streams of the whole process, and requests whose answers wait."
+    )
+    max_connections_per_subject: int | None = Field(
+        default=None, ge=1, description="Live streams of one subject; without, as many as leave others room."
+    )
     max_connections_per_session: int = Field(default=100, ge=1, description="Live streams of one session.")
     max_sessions: int = Field(default=10_000, ge=1, description="Sessions open at once.")
     max_sessions_per_subject: int | None = Field(

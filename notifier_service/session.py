@@ -39,8 +39,9 @@ from .limits import Limits, RiskLevel
 from .metrics import Counters
 from .permissions import ALL_DECISIONS, ALL_SCOPES, Decision, PermissionDesk, PermissionRequest
 from .policy import AskedTool, RatedBy, Ratings, Verdict, is_riskier, judge
+from .shares import Shares
 
-__all__ = ["Opening", "Peer", "Session", "Viewer", "check_session_id"]
+__all__ = ["Opening", "Peer", "Session", "Viewer", "check_session_id", "connection_seats", "heartbeat", "retry_ms"]
 
 _SESSION_ID = re.compile(r"[A-Za-z0-9._:~-]{1,128}")
 _OVER = frozenset({"completed", "failed", "denied", "cancelled"})
@@ -99,6 +100,7 @@ class Viewer:
         "_waiter",
         "_woken",
         "_write_timeout",
+        "account",
         "ending",
         "gone",
         "heartbeat",
@@ -107,8 +109,10 @@ class Viewer:
         "transport",
     )
 
-    def __init__(self, session: Session, transport: str, peer: Peer, now: float) -> None:
+    def __init__(self, session: Session, transport: str, peer: Peer, now: float, account: str | None) -> None:
         self.session = session
+        #: Who reads, for whose places it counts.
+        self.account = account
         self.transport = transport
         self.peer = peer
         #: Set when the service ends the stream: the last event to send.
@@ -247,6 +251,7 @@ class Session:
         clock: Any = time.monotonic,
         epoch: str | None = None,
         delivery: Delivery | None = None,
+        seats: Shares | None = None,
         request_left_at: float | None = None,
         instance: str | None = None,
         large_parameters: LargeParameters | None = None,
@@ -279,6 +284,14 @@ class Session:
             instance=instance,
         )
         self._ratings = Ratings()
+        #: The places of readers, here and in the whole process.
+        self._seats = Shares(
+            "max_connections_per_session",
+            limits.max_connections_per_session,
+            "This session has {} readers; no more are taken.",
+            refused=self.counters.limits_reached,
+        )
+        self._all_seats = connection_seats(limits, self.counters) if seats is None else seats
         #: Live readers.
         self.viewers: Audience[Viewer] = Audience(self.log, Delivery() if delivery is None else delivery)
         self._holding: Counter[str] = Counter()
@@ -429,15 +442,15 @@ class Session:
 
     # Who reads
 
-    def join(self, transport: str, peer: Peer) -> Viewer:
-        """Let a live reader in, or raise ``LimitReached`` or ``SessionClosed``."""
+    def join(self, transport: str, peer: Peer, *, account: str | None = None, may_approve: bool = True) -> Viewer:
+        """Let a live reader in, or raise ``LimitReached`` or ``SessionClosed``. It counts against ``account``."""
         if self.log.closed:
             raise SessionClosed("This session has ended.")
-        if len(self.viewers) >= self.limits.max_connections_per_session:
-            raise LimitReached(
-                "max_connections_per_session", f"This session has {len(self.viewers)} readers; no more are taken."
-            )
-        viewer = Viewer(self, transport, peer, self.clock())
+        self._all_seats.check(account, may_approve=may_approve)
+        self._seats.check(account, may_approve=may_approve)
+        self._all_seats.take(account)
+        self._seats.take(account)
+        viewer = Viewer(self, transport, peer, self.clock(), account)
         self.viewers.add(viewer)
         self.counters.connections_opened += 1
         self.counters.connections += 1
@@ -490,7 +503,7 @@ class Session:
 
     @contextmanager
     def holding(self, transport: str) -> Iterator[None]:
-        """Count a reader that waits for one answer: it sees what is asked, and no limit of streams binds it."""
+        """Count a reader that waits for one answer: it sees what is asked, and no limit of this session binds it."""
         self._holding[transport] += 1
         try:
             yield
@@ -620,11 +633,24 @@ class Session:
     def _forget(self, viewer: Viewer) -> None:
         if viewer in self.viewers:
             self.viewers.discard(viewer)
+            self._seats.leave(viewer.account)
+            self._all_seats.leave(viewer.account)
             self.counters.connections -= 1
             reason = viewer.ending.code if viewer.ending is not None else "left"
             self.disconnects[reason] += 1
             self.counters.disconnects[reason] += 1
             self.touch()
+
+
+def connection_seats(limits: Limits, counters: Counters) -> Shares:
+    """The places for all that is held open in a process."""
+    return Shares(
+        "max_connections",
+        limits.max_connections,
+        "{} streams are open; no more are taken.",
+        refused=counters.limits_reached,
+        each=limits.max_connections_per_subject,
+    )
 
 
 def heartbeat() -> bytes:

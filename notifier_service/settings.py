@@ -76,6 +76,15 @@ class Settings(Limits, BaseSettings):
     max_body_bytes: int = Field(
         default=1024 * 1024, ge=1024, description="The largest request body; an NDJSON stream has no total."
     )
+    max_idle_connections: int = Field(
+        default=500, ge=1, description="Connections without a request under way; the oldest gives way to a new one."
+    )
+    first_request_seconds: float = Field(
+        default=10, gt=0, le=3600, description="A connection that has sent no whole request for so long is closed."
+    )
+    producer_idle_seconds: float = Field(
+        default=600, gt=0, description="An NDJSON stream that sends nothing, not even an empty line, is ended then."
+    )
     agent: str | None = Field(
         default=None, description="Who answers in the chat, as package.module:function; without, a demonstration agent."
     )

@@ -22,12 +22,15 @@ class Shares:
     """The places of one bound, and who holds how many. None is nobody in particular, as a call in this process.
 
     ``limit`` is the setting that says how many ``places`` there are, ``full`` what is said when all are taken, with a
-    ``{}`` for how many that is. ``each`` bounds what one holder may have, whatever is free.
+    ``{}`` for how many that is; ``refused`` counts by setting. ``each`` bounds what one holder may have of free ones.
     """
 
-    __slots__ = ("_each", "_full", "_held", "_limit", "_places", "used")
+    __slots__ = ("_each", "_full", "_held", "_limit", "_places", "_refused", "used")
 
-    def __init__(self, limit: str, places: int, full: str, *, each: int | None = None) -> None:
+    def __init__(
+        self, limit: str, places: int, full: str, *, refused: Counter[str] | None = None, each: int | None = None
+    ) -> None:
+        self._refused = Counter[str]() if refused is None else refused
         self._limit = limit
         self._places = places
         self._full = full
@@ -37,18 +40,25 @@ class Shares:
 
     def check(self, holder: str | None, *, may_approve: bool = True) -> None:
         """Raise ``LimitReached`` unless there is a place for this holder."""
+        why_not = self.why_not(holder, may_approve=may_approve)
+        if why_not is not None:
+            self._refused[self._limit] += 1
+            raise LimitReached(self._limit, why_not)
+
+    def why_not(self, holder: str | None, *, may_approve: bool = True) -> str | None:
+        """Why there is no place for this holder; None if there is one."""
         places, free = self._places, self._places - self.used
         if free <= 0:
-            raise LimitReached(self._limit, self._full.format(self.used))
+            return self._full.format(self.used)
         if not may_approve and free <= places // _APPROVERS_PART:
-            raise LimitReached(self._limit, f"{self._full.format(self.used)} The rest is kept for who may approve.")
+            return f"{self._full.format(self.used)} The rest is kept for who may approve."
         if holder is None or holder == EVERYBODY:
-            return
+            return None
         held, part = self._held[holder], places // _PART
-        if free <= part <= held or (self._each is not None and held >= self._each):
-            raise LimitReached(
-                self._limit, f"{self._full.format(self.used)} {held} of them are yours; the rest is kept for others."
-            )
+        # A part of fewer than one place is none to keep.
+        if (0 < part <= held and free <= part) or (self._each is not None and held >= self._each):
+            return f"{self._full.format(self.used)} {held} of them are yours; the rest is kept for others."
+        return None
 
     def take(self, holder: str | None) -> None:
         """Have a place, which ``check`` found free."""

@@ -450,22 +450,6 @@ async def test_nothing_begins_when_the_broker_is_closed_or_full() -> None:
         begin(closed, saying())
 
 
-async def test_connections_are_bounded_and_counted() -> None:
-    broker = Broker(Limits(max_connections=2))
-    chat = Chat(broker, saying())
-
-    with (
-        chat.connection(),
-        chat.connection(),
-        pytest.raises(LimitReached, match="2 chats are open; no more are taken"),
-        chat.connection(),
-    ):
-        pass
-    with chat.connection():
-        pass
-    assert broker.counters.limits_reached["max_connections"] == 1
-
-
 # Stopping
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from aiohttp import web
@@ -103,6 +103,10 @@ class Call(NamedTuple, Generic[QueryT, BodyT]):
     session_id: str
     query: QueryT
     body: BodyT
+
+    def holding(self) -> AbstractContextManager[None]:
+        """Count this request as a connection, whose answer waits. Raises ``LimitReached``."""
+        return self.broker.holding(self.caller.name, may_approve=self.caller.may("approve"))
 
 
 def reply(data: Any, *, status: int = 200) -> web.Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any, Literal
 
 from aiohttp import web
@@ -30,7 +30,7 @@ from ..events import EventData, dump
 from ..session import check_session_id
 from .auth import Caller
 from .boundary import Call, Query, as_error, checked
-from .peer import ConnectionPeer
+from .peer import ConnectionPeer, Stalled, written
 from .sockets import Socket, on_socket
 from .sse import STREAM_HEADERS, cursor_of
 
@@ -76,10 +76,10 @@ async def chat_socket(call: Call[Query, None]) -> web.StreamResponse:
 
     async def talk(socket: Socket, caller: Caller) -> None:
         socket.permit(caller, _APPROVE)
-        with call.request.config_dict[CHAT].connection():
+        with call.broker.holding(caller.name):
             try:
                 await _Turns(call, socket, caller, own_session_id).run()
-            except _Stalled:
+            except Stalled:
                 await socket.close(None, "slow", "slow", linger_seconds=call.settings.stalled_seconds)
 
     return await on_socket(call, talk, headers={"X-Session-Id": own_session_id})
@@ -179,39 +179,7 @@ class _Turns:
 
     async def _send(self, message: bytes, *, binary: bool = False) -> None:
         send = self._socket.send_bytes if binary else self._socket.send
-        await _written(send(message), self._socket.peer, self._settings.stalled_seconds)
-
-
-class _Stalled(Exception):
-    """The peer takes nothing."""
-
-
-async def _written(write: Awaitable[None], peer: ConnectionPeer, stalled_seconds: float) -> None:
-    """Wait for a write; raise ``_Stalled`` when the peer takes no byte of it for so long."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    timer: asyncio.TimerHandle
-
-    def look(before: int) -> None:
-        nonlocal timer
-        unsent = peer.unsent_bytes()
-        if unsent < before and not patience.expired():
-            patience.reschedule(loop.time() + stalled_seconds)
-        timer = loop.call_later(stalled_seconds / 4, look, unsent)
-
-    try:
-        async with asyncio.timeout(stalled_seconds) as patience:
-            look(0)
-            try:
-                await write
-            finally:
-                timer.cancel()
-    except TimeoutError:
-        raise _Stalled from None
-    except asyncio.CancelledError:
-        # Two writers wait for the peer as one in aiohttp: who gives up seems to cancel the other.
-        if task is not None and task.cancelling():
-            raise
-        raise _Stalled from None
+        await written(send(message), self._socket.peer, self._settings.stalled_seconds)
 
 
 async def chat_stream(call: Call[ChatQuery, None]) -> web.StreamResponse:
@@ -222,7 +190,7 @@ async def chat_stream(call: Call[ChatQuery, None]) -> web.StreamResponse:
         return web.Response(status=204)
     chat = request.config_dict[CHAT]
     try:
-        with chat.connection():
+        with call.holding():
             answer, seq = _begin(call, chat) if cursor is None else _found(call, chat, cursor)
             if answer.log.closed and seq >= answer.log.last_seq:
                 return web.Response(status=204)
@@ -287,15 +255,15 @@ async def _relay(
             async with asyncio.timeout(call.caller.seconds_left):
                 async for frames in _frames(answer, reader, settings.heartbeat_seconds):
                     call.caller.require(_APPROVE, answer.session_id)
-                    await _written(response.write(frames), peer, settings.stalled_seconds)
+                    await written(response.write(frames), peer, settings.stalled_seconds)
         except TimeoutError:
             frame = _frame(dump({"type": "error", "message": "The token has expired."}), None)
-            await _written(response.write(frame), peer, settings.stalled_seconds)
+            await written(response.write(frame), peer, settings.stalled_seconds)
     except CursorLost:
         await response.write(_frame(as_error(NotFound("The connection was too slow.")), _GONE))
     except (Unauthenticated, Forbidden) as error:
-        await _written(response.write(_frame(as_error(error), None)), peer, settings.stalled_seconds)
-    except _Stalled:
+        await written(response.write(_frame(as_error(error), None)), peer, settings.stalled_seconds)
+    except Stalled:
         peer.cut()
     except ConnectionError:
         pass  # the answer goes on, and waits for who comes back

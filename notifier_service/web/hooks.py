@@ -294,7 +294,7 @@ def denial_text(record: PermissionRecord) -> str:
 
 async def _decided(call: _HookCall, joined: JoinedCall) -> PermissionRecord:
     assert joined.request is not None
-    with joined.waiting():
+    with joined.waiting(), call.holding():
         await joined.request.decision()
         call.caller.require(_PRODUCE, call.session_id)
     if call.query.wait is not None and joined.record.code == "shutdown":

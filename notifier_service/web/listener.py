@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from aiohttp import web
 
 from ..settings import Settings
+from .boundary import BROKER
+from .door import Door
 from .logs import AccessLog, server_log
 
 __all__ = ["listening", "url_of"]
@@ -19,7 +23,11 @@ async def listening(app: web.Application, settings: Settings) -> AsyncIterator[i
 
     Within ``shutdown_seconds`` everything has ended. Raises ``OSError`` when the address is taken.
     """
-    runner = web.AppRunner(
+    broker = app.get(BROKER)
+    door = Door(settings, Counter() if broker is None else broker.counters.limits_reached)
+    app.middlewares.insert(0, door.passing)
+    runner = _Runner(
+        door,
         app,
         handler_cancellation=True,  # a reader that leaves is noticed at once
         # aiohttp waits this long for handlers, cancels them, and may wait as long again.
@@ -35,6 +43,21 @@ async def listening(app: web.Application, settings: Settings) -> AsyncIterator[i
         yield site.port
     finally:
         await runner.cleanup()
+        door.close()
+
+
+class _Runner(web.AppRunner):
+    """A runner whose connections come in through a door."""
+
+    def __init__(self, door: Door, app: web.Application, **how: Any) -> None:
+        super().__init__(app, **how)
+        self._door = door
+
+    @property
+    def server(self) -> Any:
+        """What makes the protocols of connections; asked once, by the site that listens."""
+        server = super().server
+        return None if server is None else self._door.making(server)
 
 
 def url_of(host: str, port: int) -> str:

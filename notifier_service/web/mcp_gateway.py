@@ -85,12 +85,13 @@ async def gateway(call: Call[GatewayQuery, None]) -> web.StreamResponse:
         return session_id
 
     ASKED_BY.set(call.caller.name)
-    return await relay.answer(
-        request,
-        session_of,
-        approval_seconds=call.query.timeout_seconds,
-        still_may=lambda session_id: call.caller.still_may(_PRODUCE, session_id),
-    )
+    with call.holding():
+        return await relay.answer(
+            request,
+            session_of,
+            approval_seconds=call.query.timeout_seconds,
+            still_may=lambda session_id: call.caller.still_may(_PRODUCE, session_id),
+        )
 
 
 def create_gateway_app(relay: HttpRelay, settings: Settings, session_id: str) -> web.Application:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 
 from aiohttp import web
 
-__all__ = ["ConnectionPeer"]
+__all__ = ["ConnectionPeer", "Stalled", "written", "written_out"]
 
 #: How often it is looked whether a peer that had stalled has taken the rest.
 _LOOK_SECONDS = 0.02
@@ -49,3 +50,53 @@ class ConnectionPeer:
         """End the connection without waiting for the peer."""
         if self._request.transport is not None:
             self._request.transport.abort()
+
+
+class Stalled(Exception):
+    """The peer takes nothing."""
+
+
+async def written(write: Awaitable[None], peer: ConnectionPeer, stalled_seconds: float) -> None:
+    """Wait for a write; raise ``Stalled`` when the peer takes no byte of it for so long."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    timer: asyncio.TimerHandle
+
+    def look(before: int) -> None:
+        nonlocal timer
+        unsent = peer.unsent_bytes()
+        if unsent < before and not patience.expired():
+            patience.reschedule(loop.time() + stalled_seconds)
+        timer = loop.call_later(stalled_seconds / 4, look, unsent)
+
+    try:
+        async with asyncio.timeout(stalled_seconds) as patience:
+            look(0)
+            try:
+                await write
+            finally:
+                timer.cancel()
+    except TimeoutError:
+        raise Stalled from None
+    except asyncio.CancelledError:
+        # Two writers wait for the peer as one in aiohttp: who gives up seems to cancel the other.
+        if task is not None and task.cancelling():
+            raise
+        raise Stalled from None
+
+
+async def written_out(request: web.Request, response: web.StreamResponse, stalled_seconds: float) -> web.StreamResponse:
+    """Write an answer, and return it when its peer has taken it; one that takes nothing for so long is cut.
+
+    Whoever holds a place for the request gives it back only then.
+    """
+    peer = ConnectionPeer(request)
+
+    async def write() -> None:
+        await response.prepare(request)
+        await response.write_eof()
+
+    try:
+        await written(write(), peer, stalled_seconds)
+    except Stalled:
+        peer.cut()
+    return response

@@ -15,6 +15,7 @@ from ..limits import MAX_TIMEOUT_SECONDS, RiskLevel
 from ..permissions import ALL_DECISIONS, Decision, PermissionRequest
 from .boundary import Call, Query, error_body, held, reply
 from .idempotency import IDEMPOTENCY, idempotency_key
+from .peer import written_out
 from .slow_answer import SlowAnswer
 
 __all__ = ["AskBody", "WaitQuery", "ask", "cancel", "decide", "list_pending", "read"]
@@ -51,8 +52,15 @@ async def decide(call: Call[Query, Decision]) -> web.Response:
     return reply(record)
 
 
-async def ask(call: Call[WaitQuery, AskBody]) -> web.Response:
+async def ask(call: Call[WaitQuery, AskBody]) -> web.StreamResponse:
     """Ask for permission, and hold the answer until it is decided if that is wanted."""
+    if not call.query.wait:
+        return await _ask_and_wait(call)
+    with call.holding():
+        return await written_out(call.request, await _ask_and_wait(call), call.settings.stalled_seconds)
+
+
+async def _ask_and_wait(call: Call[WaitQuery, AskBody]) -> web.Response:
     key = idempotency_key(call.request)
     request = _asked(call, key)
     if not request.pending:
@@ -80,6 +88,13 @@ async def read(call: Call[WaitQuery, None]) -> web.StreamResponse:
 
     Who may approve and asks for it as it is now has read it: that one waits for it does not say that he looks.
     """
+    if not call.query.wait:
+        return await _read(call)
+    with call.holding():
+        return await written_out(call.request, await _read(call), call.settings.stalled_seconds)
+
+
+async def _read(call: Call[WaitQuery, None]) -> web.StreamResponse:
     request = _found(call)
     slow = SlowAnswer(call.request)
     loop = asyncio.get_running_loop()

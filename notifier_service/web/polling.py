@@ -16,6 +16,7 @@ from ..events import Gap, dump
 from ..session import Session
 from .answers import present_state
 from .boundary import LOOK_SECONDS, Call, Query, json_answer, reply, still_allowed
+from .peer import written_out
 
 __all__ = [
     "LongPollQuery",
@@ -71,10 +72,16 @@ async def clear_result(call: Call[Query, None]) -> web.Response:
     return reply({"tool_result": None, "last_event_id": session.log.last_event_id})
 
 
-async def long_poll(call: Call[LongPollQuery, None]) -> web.Response:
+async def long_poll(call: Call[LongPollQuery, None]) -> web.StreamResponse:
     """A page of the events behind a cursor, and the state; held until there is one or the time is over."""
-    if call.query.timeout:  # what comes while it is held is kept for it
-        call.broker.open(call.session_id, opened_by=call.caller.name)
+    if not call.query.timeout:
+        return await _long_poll(call)
+    with call.holding():
+        call.broker.open(call.session_id, opened_by=call.caller.name)  # what comes while it is held is kept for it
+        return await written_out(call.request, await _long_poll(call), call.settings.stalled_seconds)
+
+
+async def _long_poll(call: Call[LongPollQuery, None]) -> web.Response:
     session = _polled(call)
     log = session.log
     gap: Gap | None = None

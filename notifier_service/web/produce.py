@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from ..broker import Broker
-from ..errors import Forbidden, InvalidInput, NotifierError, TooLarge, UnsupportedMediaType
+from ..errors import Forbidden, InvalidInput, LimitReached, NotifierError, TooLarge, UnsupportedMediaType
 from ..events import EventData, checked_event, dump, parse_json
 from ..session import Session, check_session_id
 from .auth import Right
@@ -53,7 +53,8 @@ async def publish(call: Call[Query, None]) -> web.Response:
     """Append events to their sessions: a JSON object, an array (whole or not at all), or an NDJSON stream."""
     content_type = call.request.content_type
     if content_type == "application/x-ndjson":
-        return await _publish_stream(call)
+        with call.holding():
+            return await _publish_stream(call)
     if content_type != "application/json":
         raise UnsupportedMediaType("Events come as application/json or application/x-ndjson.")
     body = await read_json(call.request, call.settings.max_body_bytes)
@@ -123,7 +124,7 @@ async def _publish_stream(call: Call[Query, None]) -> web.Response:
     count, at_line = 0, 1
     last_event_ids: dict[str, str] = {}
     try:
-        async for lines in _lines(call.request, broker.limits.max_event_bytes):
+        async for lines in _lines(call, broker.limits.max_event_bytes):
             at_line = lines[0][0] if lines else at_line
             still_allowed(call.request)
             for at_line, line in lines:  # noqa: B007  # told when a line fails
@@ -142,10 +143,19 @@ async def _publish_stream(call: Call[Query, None]) -> web.Response:
     return reply({"count": count, "last_event_ids": last_event_ids}, status=201)
 
 
-async def _lines(request: web.Request, limit: int) -> AsyncIterator[Sequence[tuple[int, bytes]]]:
+async def _lines(call: Call[Query, None], limit: int) -> AsyncIterator[Sequence[tuple[int, bytes]]]:
     """The lines of a body with their numbers from 1, as they arrive; blank ones are passed over."""
     rest, at = b"", 1
-    async for piece in request.content.iter_any():
+    content, idle_seconds = call.request.content, call.settings.producer_idle_seconds
+    while True:
+        try:
+            async with asyncio.timeout(idle_seconds):
+                piece = await content.readany()
+        except TimeoutError:
+            call.broker.counters.limits_reached["producer_idle_seconds"] += 1
+            raise LimitReached("producer_idle_seconds", f"Nothing came for {idle_seconds:g} s.") from None
+        if not piece:
+            break
         *lines, rest = (rest + piece).split(b"\n")
         yield [(number, line) for number, line in enumerate(lines, at) if line.strip()]
         at += len(lines)

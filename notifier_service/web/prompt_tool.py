@@ -368,7 +368,7 @@ async def _when_settled(
     patience = min(_PATIENCE_SECONDS, call.settings.heartbeat_seconds)
     takes_stream = "text/event-stream" in call.request.headers.get("Accept", "")
     slow = SlowAnswer(call.request)
-    with joined.waiting() as place:
+    with joined.waiting() as place, call.holding():
 
         def withdraw() -> None:
             joined.leave(place, "the agent withdrew it")

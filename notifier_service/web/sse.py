@@ -57,7 +57,9 @@ async def stream(call: Call[StreamQuery, None]) -> web.StreamResponse:
     response.force_close()
     connection = StreamConnection(request)
     try:
-        viewer = call.broker.join(call.session_id, "sse", connection)
+        viewer = call.broker.join(
+            call.session_id, "sse", connection, account=call.caller.name, may_approve=call.caller.may("approve")
+        )
     except (LimitReached, BrokerClosed) as error:
         await _refuse(response, ConnectionPeer(request), error, call.settings, named=named)
         return response

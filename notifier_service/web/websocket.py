@@ -42,7 +42,9 @@ async def socket(call: Call[SocketQuery, None]) -> web.StreamResponse:
             over = Bye(code="session_closed", reconnect=False, retry_ms=retry_ms(call.settings))
             await socket.close(encode("bye", over), over.code, over.code)
             return
-        viewer = call.broker.join(call.session_id, "websocket", socket.peer)
+        viewer = call.broker.join(
+            call.session_id, "websocket", socket.peer, account=caller.name, may_approve=caller.may("approve")
+        )
         viewer.permit(caller.seconds_left, still_may_view(caller, call.session_id))
         reading = Reading(viewer, call.query.after or None)
         sending = asyncio.create_task(_send(reading, socket))

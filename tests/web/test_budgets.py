@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,19 @@ import pytest
 
 from notifier_service import Broker, Limits
 
-from .conftest import API, Client, MakeClient, WriteTokens, answer, error_of, reading, until
+from .conftest import (
+    API,
+    PATIENCE_SECONDS,
+    Client,
+    MakeClient,
+    Stream,
+    WriteTokens,
+    answer,
+    error_of,
+    reading,
+    serving,
+    until,
+)
 
 NOTE = {"type": "note"}
 READS = [
@@ -147,3 +161,156 @@ async def test_number_of_sessions_of_one_subject_can_be_set(make_client: MakeCli
     assert (await post("other-producer", 1)).status == 201
     broker.end_session("producer-0")
     assert (await post("producer", 3)).status == 201
+
+
+# Connections
+
+
+async def test_streams_of_a_viewer_do_not_keep_out_who_may_approve(make_client: MakeClient, tokens: Path) -> None:
+    broker = Broker(Limits(max_connections_per_session=20))
+    client = await guarded(make_client, tokens, broker)
+    path = f"{API}/sse/events/s1"
+    async with AsyncExitStack() as stack:
+
+        async def first(name: str) -> str:
+            response = await stack.enter_async_context(client.get(path, headers=bearer(name)))
+            return (await Stream(response).take(1))[0].type
+
+        assert [await first("viewer") for _ in range(17)] == ["hello"] * 16 + ["error"]
+        assert [await first("other-viewer") for _ in range(3)] == ["hello"] * 2 + ["error"]
+        assert [await first("approver") for _ in range(2)] == ["hello"] * 2
+    assert broker.counters.limits_reached == {"max_connections_per_session": 2}
+
+
+async def test_held_answers_of_one_caller_leave_connections_for_others(make_client: MakeClient, tokens: Path) -> None:
+    broker = Broker(Limits(max_connections=10))
+    client = await guarded(make_client, tokens, broker)
+    request = broker.ask("s1", tool_name="rm", parameters={}, asked_by="producer")
+    waiting = f"{API}/permissions/s1/{request.request_id}?wait=10"
+    held = [asyncio.create_task(client.get(waiting, headers=bearer("producer")).__aenter__()) for _ in range(10)]
+    await until(lambda: broker.connections == 8)
+    done, _ = await asyncio.wait(held, return_when=asyncio.FIRST_COMPLETED)
+
+    assert {response.result().status for response in done} == {429}
+    poll = await client.get(f"{API}/long-poll/s1?timeout=0.01", headers=bearer("approver"))
+    assert poll.status == 200
+    request.cancel()
+    assert sorted([(await task).status for task in held]) == [200] * 8 + [429] * 2
+    assert broker.connections == 0
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        lambda client: client.get(f"{API}/long-poll/s1?timeout=5"),
+        lambda client: client.post(f"{API}/permissions/s1?wait=5", json={"tool_name": "rm", "parameters": {}}),
+        lambda client: client.post(f"{API}/events/s1", data=b"", headers={"Content-Type": "application/x-ndjson"}),
+        lambda client: client.get("/agent_chat_stream?query=x"),
+    ],
+    ids=["long-poll", "ask", "ndjson", "chat"],
+)
+async def test_every_held_answer_counts_as_a_connection(make_client: MakeClient, how: Any) -> None:
+    broker = Broker(Limits(max_connections=1))
+    client = await make_client(broker)
+    async with reading(client, "other") as stream:
+        await stream.take(1)
+
+        response = await how(client)
+
+        assert b"limit_reached" in await response.read()
+        assert (response.status, response.headers.get("Retry-After")) in [(429, "1"), (200, None)]
+    assert broker.counters.limits_reached == {"max_connections": 1}
+    assert [session.session_id for session in broker.sessions] == ["other"]
+
+
+async def test_answer_that_was_held_and_is_not_read_is_cut_and_gives_its_place_back() -> None:
+    async with serving(
+        stalled_seconds=0.5, max_connections=5, log_bytes=16 * 1024**2, max_event_bytes=16 * 1024**2
+    ) as service:
+        broker = service.site.broker
+        connections = []
+        for _ in range(5):
+            raw = socket.socket()
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            raw.connect((service.site.host, service.site.port))
+            raw.sendall(f"GET {API}/long-poll/s1?timeout=30 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            connections.append(raw)
+        await until(lambda: broker.connections == 5)
+        broker.publish_nowait("s1", "note", {"text": "x" * 12_000_000})
+        refused = await service.http.get(f"{API}/long-poll/s1")
+        still = broker.connections
+        await until(lambda: broker.connections == 0)
+
+        assert (refused.status, still) == (429, 5)
+        assert (await service.http.get(f"{API}/long-poll/s1?timeout=0.01")).status == 200
+        for raw in connections:
+            raw.close()
+
+
+async def test_stream_of_events_that_sends_nothing_ends_and_an_empty_line_keeps_it_open() -> None:
+    head = (
+        f"POST {API}/events/s1 HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n"
+        "Transfer-Encoding: chunked\r\n\r\n"
+    )
+    async with serving(producer_idle_seconds=0.6) as service:
+        reader, writer = await service.connect()
+        writer.write(head.encode())
+        for _ in range(4):
+            writer.write(b"1\r\n\n\r\n")
+            await asyncio.sleep(0.2)
+        writer.write(b"10\r\n" + b'{"type":"note"}\n' + b"\r\n")
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            answer = await reader.read(4096)
+        writer.close()
+
+        assert b"429" in answer.split(b"\r\n")[0]
+        assert b'"limit":"producer_idle_seconds"' in answer
+        assert b'"count":1' in answer
+        assert service.site.broker.counters.limits_reached == {"producer_idle_seconds": 1}
+
+
+async def test_connection_that_asks_nothing_is_closed_soon_and_one_that_does_stays() -> None:
+    async with serving(first_request_seconds=0.2) as service:
+        silent, silent_writer = await service.connect()
+        slow, slow_writer = await service.connect()
+        kept, kept_writer = await service.connect()
+        slow_writer.write(b"GET /healthz/live HTTP/1.1\r\nHost: loc")
+        kept_writer.write(b"GET /healthz/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert await silent.read() == b""
+            with suppress(ConnectionResetError):
+                assert await slow.read() == b""
+            await kept.readuntil(b"}}")
+            kept_writer.write(b"GET /healthz/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert await kept.readuntil(b"}}")
+        for writer in (silent_writer, slow_writer, kept_writer):
+            writer.close()
+        assert service.site.broker.counters.limits_reached["first_request_seconds"] == 2
+
+
+async def test_idle_connections_give_way_and_whoever_asks_is_answered() -> None:
+    async with serving(max_idle_connections=5) as service:
+        idle = [await service.connect() for _ in range(20)]
+        asked = [(await service.http.get("/healthz/live")).status for _ in range(3)]
+
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            with suppress(ConnectionResetError):
+                assert await idle[0][0].read() == b""
+        for _, writer in idle:
+            writer.close()
+
+        assert asked == [200] * 3
+        assert service.site.broker.counters.limits_reached["max_idle_connections"] >= 15
+
+
+async def test_streams_are_no_idle_connections() -> None:
+    async with serving(max_idle_connections=2, first_request_seconds=0.1) as service, AsyncExitStack() as stack:
+        streams = [await stack.enter_async_context(reading(service.http, f"s{n}")) for n in range(6)]
+        for stream in streams:
+            await stream.take(2)
+        sockets = [await stack.enter_async_context(service.http.ws_connect("/agent_backend/ws/s0")) for _ in "123"]
+        await asyncio.sleep(0.7)
+        service.site.broker.publish_nowait("s0", "note")
+
+        assert (await streams[0].take(1))[0].type == "note"
+        assert [(await one.receive_json())["type"] for one in sockets] == ["hello"] * 3

@@ -373,7 +373,7 @@ def _end_of_session(broker: Broker) -> None:
 
 def _end_of_token(broker: Broker) -> None:
     [viewer] = broker.get("s").viewers
-    viewer.expire_in(0)
+    viewer.permit(0)
     broker.sweep()
 
 

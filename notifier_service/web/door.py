@@ -1,0 +1,133 @@
+"""Connections as the listener sees them: those on which nothing is asked, and those whose peers take nothing.
+
+A connection costs a descriptor and some memory before anybody has said who is there, so the number of those is bounded
+apart from that of readers, and the oldest gives way to a new one: whoever sends a request is in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from ..settings import Settings
+
+__all__ = ["Door"]
+
+_LOOK_SECONDS = 0.5
+
+
+@dataclass(slots=True)
+class _Standing:
+    """How a connection has been since when, on the clock of the loop."""
+
+    since: float
+    has_asked: bool = False
+    #: What its peer had not taken when that was looked at last, and since when it has taken nothing of it.
+    unsent: int = 0
+    stuck_since: float = 0.0
+
+
+class Door:
+    """Makes the protocols of connections, and ends those that only cost something.
+
+    One that has sent no request for ``first_request_seconds`` ends; of more than ``max_idle_connections`` without a
+    request under way the oldest do; so does one whose peer takes nothing of an answer for ``stalled_seconds``.
+    ``ended`` counts them by the setting. aiohttp itself ends one that was silent since its last request for long.
+    """
+
+    def __init__(self, settings: Settings, ended: Counter[str]) -> None:
+        self._settings = settings
+        self._ended = ended
+        self._make: Callable[[], asyncio.Protocol] | None = None
+        # Both in the order in which they became so.
+        self._idle: dict[web.RequestHandler, _Standing] = {}
+        self._asking: dict[web.RequestHandler, _Standing] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def making(self, make: web.Server) -> Callable[[], asyncio.Protocol]:
+        """The factory of protocols, which ``make`` makes; from now on it is looked after them."""
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(_LOOK_SECONDS, self._look)
+
+        def one() -> asyncio.Protocol:
+            protocol: web.RequestHandler = make()
+            if len(self._idle) >= self._settings.max_idle_connections:
+                self._one_gives_way()
+            self._idle[protocol] = _Standing(loop.time())
+            return protocol
+
+        return one
+
+    def close(self) -> None:
+        """Look after nobody any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    @web.middleware
+    async def passing(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """The middleware that knows when a request is under way."""
+        protocol = request.protocol
+        standing = self._idle.pop(protocol, None)
+        if standing is None:
+            return await handler(request)
+        self._asking[protocol] = standing
+        try:
+            return await handler(request)
+        finally:
+            del self._asking[protocol]
+            if protocol.transport is not None:  # else it was taken over, or is lost
+                standing.since, standing.has_asked = asyncio.get_running_loop().time(), True
+                self._idle[protocol] = standing
+
+    def _one_gives_way(self) -> None:
+        """End the connection that has been idle for longest; first of those that never asked anything."""
+        now = asyncio.get_running_loop().time()
+        for has_asked in (False, True):
+            for protocol, standing in self._idle.items():
+                transport = protocol.transport
+                if transport is None and now - standing.since > _LOOK_SECONDS:
+                    del self._idle[protocol]  # it has left
+                    return
+                if standing.has_asked is has_asked and transport is not None and not transport.get_write_buffer_size():
+                    del self._idle[protocol]
+                    self._end(transport, "max_idle_connections")
+                    return
+
+    def _look(self) -> None:
+        loop, settings = asyncio.get_running_loop(), self._settings
+        self._timer = loop.call_later(min(_LOOK_SECONDS, settings.stalled_seconds / 4), self._look)
+        now = loop.time()
+        for protocol, standing in tuple(self._idle.items()):
+            transport = protocol.transport
+            if transport is None:
+                if standing.has_asked or now - standing.since > settings.first_request_seconds:
+                    del self._idle[protocol]
+            elif self._is_stuck(transport, standing, now, settings.stalled_seconds):
+                self._end(transport, "stalled_seconds")
+            elif not standing.has_asked and now - standing.since >= settings.first_request_seconds:
+                self._end(transport, "first_request_seconds")
+        # Streams and sockets see to it themselves, and say so; this is for what has no way to.
+        patience = 2 * settings.stalled_seconds + 5
+        for protocol, standing in tuple(self._asking.items()):
+            transport = protocol.transport
+            if transport is not None and self._is_stuck(transport, standing, now, patience):
+                self._end(transport, "stalled_seconds")
+
+    @staticmethod
+    def _is_stuck(transport: asyncio.Transport, standing: _Standing, now: float, patience: float) -> bool:
+        unsent = transport.get_write_buffer_size()
+        if not unsent or not standing.unsent or unsent < standing.unsent:
+            standing.stuck_since = now
+        standing.unsent = unsent
+        return bool(unsent) and now - standing.stuck_since >= patience
+
+    def _end(self, transport: asyncio.Transport, setting: str) -> None:
+        if not transport.is_closing():
+            self._ended[setting] += 1
+            transport.abort()
