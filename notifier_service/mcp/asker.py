@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
 import time
 from collections import deque
@@ -22,6 +23,7 @@ from ..errors import (
     LimitReached,
     NotifierError,
     ServiceRefused,
+    ServiceRestarted,
     ServiceUnavailable,
     TooLarge,
     ToolDenied,
@@ -177,7 +179,8 @@ class ServiceAsker:
     calls, and the oldest are dropped when too many wait.
 
     The service has ``answer_seconds`` to answer, beyond the ``hold_seconds`` for which it may hold one. After it has
-    gone, a call is denied that is asked ``ask_seconds`` later, and one that waited ``wait_seconds`` later.
+    gone, a call is denied that is asked ``ask_seconds`` later, and one that waited ``wait_seconds`` later; that one is
+    asked again when the service is back before.
     """
 
     max_event_bytes = Limits().max_event_bytes
@@ -232,27 +235,34 @@ class ServiceAsker:
         return False
 
     async def ask(self, question: Question) -> Permission:
-        posted = asyncio.ensure_future(self._post(question))
+        began = time.monotonic()
+        # Not the call's id: agents give the same one to different calls, and each is a question of its own.
+        key = secrets.token_urlsafe(16)
+        posted = asyncio.ensure_future(self._post(question, key, self._ask_seconds))
         try:
-            record = await asyncio.shield(posted)
+            while True:
+                record = await asyncio.shield(posted)
+                if record.get("status") != "pending":
+                    return _permission(record)
+                if question.announce_status:
+                    self._tell_that_it_waits(question, record["request_id"])
+                try:
+                    record = await self._decided(record["request_id"])
+                except ServiceRestarted:
+                    record = {}
+                if record and record.get("code") != "shutdown":
+                    return _permission(record)
+                # It was restarted while a person thought: people are asked again as long as there is time.
+                left = (question.timeout_seconds or math.inf) - (time.monotonic() - began)
+                if left <= _PAUSE_SECONDS:
+                    raise _restarted(question)
+                posted = asyncio.ensure_future(self._post(question, key, min(left, self._wait_seconds), anew=True))
         except asyncio.CancelledError:
             self._withdraw(posted)
             raise
         except NotifierError as error:
-            raise _denial(question, error) from error
-        if record.get("status") != "pending":
-            return _permission(record)
-        if question.announce_status:
-            self._tell_that_it_waits(question, record["request_id"])
-        try:
-            record = await self._decided(record["request_id"])
-        except asyncio.CancelledError:
             self._withdraw(posted)
-            raise
-        except NotifierError as error:
-            self._withdraw(posted)
-            raise _denial(question, error) from error
-        return _permission(record)
+            raise error if isinstance(error, ToolDenied) else _denial(question, error) from error
 
     def tell(self, event_type: str, event: EventData) -> None:
         self._outbox.append((event_type, event))
@@ -269,10 +279,10 @@ class ServiceAsker:
         )
         self.tell("tool_status", waiting)
 
-    async def _post(self, question: Question) -> dict[str, Any]:
+    async def _post(
+        self, question: Question, key: str, patience_seconds: float, *, anew: bool = False
+    ) -> dict[str, Any]:
         """Register the request. An answer that got lost is asked for again, and is the same."""
-        # Not the call's id: agents give the same one to different calls, and each is a question of its own.
-        key = secrets.token_urlsafe(16)
         more: dict[str, Any] = {
             "timeout_seconds": question.timeout_seconds,
             "description": question.description,
@@ -281,7 +291,7 @@ class ServiceAsker:
         }
 
         async def post() -> dict[str, Any]:
-            return await self._client.ask(
+            record = await self._client.ask(
                 self._session_id,
                 question.tool_name,
                 question.parameters,
@@ -292,20 +302,30 @@ class ServiceAsker:
                 allowed_decisions=list(question.allowed_decisions),
                 **{name: value for name, value in more.items() if value is not None},
             )
+            if anew and record.get("code") == "shutdown":  # it goes, and still knows the key
+                raise ServiceUnavailable(f"The service at {self._client.url} was restarted while a person thought.")
+            return record
 
-        return await self._patiently(post, self._answer_seconds, self._ask_seconds)
+        return await self._patiently(post, self._answer_seconds, patience_seconds, has_waited=anew)
 
     async def _decided(self, request_id: str) -> dict[str, Any]:
         async def held() -> dict[str, Any]:
             return await self._client.request(self._session_id, request_id, wait_seconds=self._hold_seconds)
 
         while True:
-            record = await self._patiently(held, self._hold_seconds + self._answer_seconds, self._wait_seconds)
+            record = await self._patiently(
+                held, self._hold_seconds + self._answer_seconds, self._wait_seconds, has_waited=True
+            )
             if record.get("status") != "pending":
                 return record
 
     async def _patiently(
-        self, call: Callable[[], Awaitable[dict[str, Any]]], answer_seconds: float, patience_seconds: float
+        self,
+        call: Callable[[], Awaitable[dict[str, Any]]],
+        answer_seconds: float,
+        patience_seconds: float,
+        *,
+        has_waited: bool = False,
     ) -> dict[str, Any]:
         """Call again while the service is away, for so long after the first call began that failed."""
         began: float | None = None
@@ -325,8 +345,8 @@ class ServiceAsker:
             except ServiceUnavailable as error:
                 away = error
             began = called_at if began is None else began
-            if time.monotonic() + _PAUSE_SECONDS > began + patience_seconds or self._is_away:
-                # Who knows it to be away does not wait for it at every call.
+            if time.monotonic() + _PAUSE_SECONDS > began + patience_seconds or (self._is_away and not has_waited):
+                # Who knows it to be away waits for it only where a person may have thought already.
                 self._is_away = True
                 raise away
             await asyncio.sleep(_PAUSE_SECONDS)
@@ -394,3 +414,11 @@ def _denial(question: Question, error: NotifierError) -> ToolDenied:
     if isinstance(error, ServiceUnavailable) or (isinstance(error, ServiceRefused) and error.status >= 500):
         return ToolDenied(f"{question.tool_name} did not run: {error.message}", outcome="unavailable")
     return denial_by_error(question.tool_name, error)
+
+
+def _restarted(question: Question) -> ToolDenied:
+    return ToolDenied(
+        f"{question.tool_name} did not run: the service was restarted while a person thought, and no time is left to "
+        "ask again.",
+        outcome="unavailable",
+    )

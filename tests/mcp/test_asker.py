@@ -7,18 +7,20 @@ import json
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from notifier_service import Broker, Client, Decision, Settings, ToolDenied, serve
+from notifier_service.errors import NotifierError
 from notifier_service.events import ToolStatus
 from notifier_service.mcp.asker import Permission, Question, ServiceAsker
 from notifier_service.permissions import PermissionRequest
 from notifier_service.web import Site
 from tests.cli.processes import free_port
+from tests.losing_proxy import Fate, LosingProxy
 from tests.service_process import service_process
 
 HASTE = {"answer_seconds": 0.5, "hold_seconds": 0.3, "ask_seconds": 0.6, "wait_seconds": 0.6}
@@ -196,17 +198,6 @@ async def test_service_that_stops_answering_while_a_call_waits_denies() -> None:
         process.send_signal(signal.SIGCONT)
 
 
-async def test_service_that_restarts_while_a_call_waits_denies() -> None:
-    port = free_port()
-    async with asker_of(f"http://127.0.0.1:{port}/agent_backend", wait_seconds=10) as asker:
-        async with serve(settings=Settings(port=port)) as first:
-            asking = asyncio.create_task(asker.ask(question()))
-            await asked(first.broker)
-        async with serve(settings=Settings(port=port)):
-            with pytest.raises(ToolDenied):
-                await asking
-
-
 async def test_service_that_refuses_the_token_denies(tmp_path: Path) -> None:
     tokens = tmp_path / "tokens.json"
     tokens.write_text(json.dumps([{"token": "t", "subject": "a", "rights": ["produce"], "sessions": ["s"]}]))
@@ -270,3 +261,71 @@ async def silent_service(body: str | None = None) -> AsyncIterator[str]:
     finally:
         left.set()
         server.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_call_that_waits_is_asked_again_when_the_service_was_restarted(number: signal.Signals) -> None:
+    port = free_port()
+    async with (
+        Client(f"http://127.0.0.1:{port}/agent_backend") as client,
+        ServiceAsker(client, "s", answer_seconds=2, hold_seconds=1) as asker,
+    ):
+        async with service_process("--port", str(port)) as (process, _):
+            asking = asyncio.create_task(asker.ask(question()))
+            first = await pending(client)
+            process.send_signal(number)
+            await process.wait()
+        async with service_process("--port", str(port)):
+            second = await pending(client)
+            assert (second["parameters"], second["request_id"] != first["request_id"]) == ({"path": "a"}, True)
+            await client.decide("s", {"approved": True, "request_id": second["request_id"]})
+
+            assert (await asking).edited is None
+
+
+async def test_agent_whose_time_is_over_is_told_that_the_service_was_restarted() -> None:
+    port = free_port()
+    async with (
+        Client(f"http://127.0.0.1:{port}/agent_backend") as client,
+        ServiceAsker(client, "s", answer_seconds=2, hold_seconds=1) as asker,
+    ):
+        async with service_process("--port", str(port)) as (process, _):
+            asking = asyncio.create_task(asker.ask(question(timeout_seconds=1.5)))
+            await pending(client)
+            await asyncio.sleep(0.7)
+            process.kill()
+            await process.wait()
+            await asyncio.sleep(0.6)
+        async with service_process("--port", str(port)):
+            with pytest.raises(ToolDenied, match="restarted while a person thought"):
+                await asking
+
+
+@pytest.mark.parametrize(
+    "fates",
+    [["502"], ["lose"], ["half"], ["pass", "504"], ["pass", "lose", "502"], ["pass", "reset", "504", "half"]],
+    ids=" ".join,
+)
+async def test_proxy_that_cuts_and_loses_changes_nothing(site: Site, fates: list[Fate]) -> None:
+    async with (
+        LosingProxy(site.port).running() as proxy,
+        Client(proxy.url) as client,
+        ServiceAsker(client, "s", hold_seconds=0.3) as asker,
+    ):
+        proxy.fates = fates
+        asking = asyncio.create_task(asker.ask(question(announce_status=False)))
+        await until(lambda: not proxy.fates)
+        request = await asked(site.broker)
+        site.broker.decide("s", Decision(approved=True, request_id=request.request_id), decided_by="ada")
+
+        assert await asking == Permission(decided_by="ada")
+    assert len(events(site.broker, "permission_request")) == 1
+
+
+async def pending(client: Client) -> dict[str, Any]:
+    async with asyncio.timeout(20):
+        while True:
+            with suppress(NotifierError):
+                if records := await client.pending("s"):
+                    return records[0]
+            await asyncio.sleep(0.05)
