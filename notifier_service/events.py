@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from json import JSONDecoder
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -361,8 +362,12 @@ def on_one_line(json: bytes) -> bytes:
 _LINE_ENDS = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\xc2\x85", b"\\u0085"))
 
 
-def parse_json(text: bytes) -> JsonValue:
-    """Parse JSON that came in. Raises ``InvalidInput`` with line and column, never with the text itself."""
+def parse_json(text: bytes, *, unique_keys: bool = False) -> JsonValue:
+    """Parse JSON that came in. Raises ``InvalidInput`` with line and column, never with the text itself.
+
+    Of a key that an object has twice the last counts, as everywhere; with ``unique_keys`` it is refused, because others
+    read the first: what is asked, decided or run must have one reading.
+    """
     try:
         value: JsonValue = from_json(text, allow_inf_nan=False)
     except ValueError as error:
@@ -370,7 +375,18 @@ def parse_json(text: bytes) -> JsonValue:
     # 1e999 is valid JSON and reads as infinity, which no answer could repeat.
     if _may_hold_infinity(text) and _has_infinity(value):
         raise InvalidInput("no valid JSON: a number is too large")
+    if unique_keys and text.count(b":") > 1:
+        _KEYS.decode(text.decode())
     return value
+
+
+def _once(pairs: list[tuple[str, None]]) -> None:
+    if len(pairs) > 1 and len(dict(pairs)) < len(pairs):
+        raise InvalidInput("an object has the same key twice, so that it can be read in two ways")
+
+
+#: Looks at the keys and keeps nothing. What it reads was parsed before, within the depth that it can go.
+_KEYS = JSONDecoder(object_pairs_hook=_once, parse_int=float, strict=False)
 
 
 #: Every digit as 0, every exponent as e: what is left to find are plain texts, ten times as fast as by an expression.

@@ -502,6 +502,42 @@ def test_number_too_large_for_a_float_is_refused(text: bytes) -> None:
         parse_json(text)
 
 
+DOUBLED = [
+    b'{"a": 1, "a": 2}',
+    b'{"a": 1, "a": 1}',
+    b'{"a":{},"b":[[{"c":1,"d":2,"c":3}]]}',
+    b'{"a": 1, "\\u0061": 2}',
+    b'{"": 1, "": 2}',
+    b'{"\\/": 1, "/": 2}',
+    '{"é": 1, "\\u00E9": 2}'.encode(),
+    b'{"a" :1,"b" :{"x"\n:1,"x"\t:2}}',
+    b"{" + b",".join(b'"%d":0' % n for n in range(500)) + b',"7":0}',
+    b'{"a":' * 100 + b'{"x":1,"x":2}' + b"}" * 100,
+]
+
+
+@pytest.mark.parametrize("text", DOUBLED, ids=lambda text: ascii(text)[:40])
+def test_key_that_is_there_twice_is_refused_where_it_must_have_one_reading(text: bytes) -> None:
+    with pytest.raises(InvalidInput, match=r"^an object has the same key twice, so that it can be read in two ways$"):
+        parse_json(text, unique_keys=True)
+    parse_json(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"a": {"a": 1}, "b": [{"a": 1}, {"a": 1}]}',
+        b'{"a": 1, "A": 2, "a ": 3, "\\u0430": 4}',
+        b'{"x": "\\"a\\": 1, \\"a\\": 2"}',
+        b'["a:a:a"]',
+        b'{"n": %b, "m": 1.5e300}' % (b"9" * 250),
+        b"[" * 190 + b'{"a": 1, "b": 2}' + b"]" * 190,
+    ],
+)
+def test_key_that_is_there_once_is_taken(text: bytes) -> None:
+    assert parse_json(text, unique_keys=True) == parse_json(text)
+
+
 @pytest.mark.parametrize("text", [b"9" * 299 + b"e10", b"[" + b"1" * 250 + b".5e+99]"], ids=["e10", "e99"])
 def test_number_too_large_by_its_digits_and_its_exponent_together_is_refused(text: bytes) -> None:
     with pytest.raises(InvalidInput):

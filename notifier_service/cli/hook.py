@@ -102,7 +102,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(agent: _Agent, arguments: argparse.Namespace) -> int:
     try:
-        told = json.loads(getattr(sys.stdin, "buffer", sys.stdin).read())  # JSON is UTF-8, whatever the locale
+        # JSON is UTF-8, whatever the locale.
+        told = _parsed(getattr(sys.stdin, "buffer", sys.stdin).read())
         if not isinstance(told, dict):
             raise TypeError("an object is needed")
         hook = agent.read(told)
@@ -116,6 +117,17 @@ def _run(agent: _Agent, arguments: argparse.Namespace) -> int:
             return 1  # nothing waits for it, and nothing is allowed by it
         return agent.failed(f"{hook.get('tool_name')} did not run: {error}")
     return agent.answer(hook, answer)
+
+
+def _parsed(text: str | bytes) -> Any:
+    """JSON with one reading: what the agent runs must be what was shown."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(value := dict(pairs)) < len(pairs):
+            raise ValueError("an object has the same key twice")
+        return value
+
+    return json.loads(text, object_pairs_hook=once)
 
 
 def _asked(hook: Mapping[str, Any], arguments: argparse.Namespace) -> dict[str, Any]:
@@ -286,7 +298,7 @@ class _Copilot(_Agent):
     def read(self, told: dict[str, Any]) -> dict[str, Any]:
         arguments = told.get("toolArgs", told.get("tool_input"))
         if isinstance(arguments, str):
-            arguments = json.loads(arguments)
+            arguments = _parsed(arguments)
         result = told.get("toolResult", told.get("tool_result"))
         # Events under their own names do not say which they are.
         event = "postToolUseFailure" if "error" in told else "postToolUse" if result is not None else "preToolUse"

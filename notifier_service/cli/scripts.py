@@ -15,6 +15,7 @@ from typing import Any
 
 from ..client import DEFAULT_URL, Client
 from ..parameters import canonical_json
+from .typed import json_object
 
 __all__ = ["add_commands"]
 
@@ -186,16 +187,9 @@ def _json_object(text: str) -> dict[str, Any]:
     if text == "-":
         text = sys.stdin.read()
     try:
-        value = json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise argparse.ArgumentTypeError(f"no valid JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError('a JSON object is needed, such as \'{"path": "notes.txt"}\'')
-    return value
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+        return json_object(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _print(record: dict[str, Any]) -> None:

@@ -24,6 +24,7 @@ from .card import card, divided
 from .keyboard import Keyboard, Typed
 from .screen import Screen
 from .terminal import one_line, pretty
+from .typed import json_object
 
 __all__ = ["Watch"]
 
@@ -488,12 +489,9 @@ class Watch:
                 return None
             text = written
         try:
-            edited = json.loads(text)
+            edited = json_object(text)
         except ValueError as error:
-            self._say(f"Not decided: no valid JSON: {error}", "red")
-            return None
-        if not isinstance(edited, dict):
-            self._say("Not decided: parameters are a JSON object.", "red")
+            self._say(f"Not decided: {error}", "red")
             return None
         if json.dumps(edited, sort_keys=True) == json.dumps(parameters, sort_keys=True):  # True is not 1 here
             self._say("Nothing was changed, and nothing decided.", "yellow")

@@ -181,11 +181,14 @@ async def read_body(request: web.Request, limit: int) -> bytes:
     return b"".join(pieces)
 
 
-async def read_json(request: web.Request, limit: int) -> Any:
-    """The body as JSON. Only ``application/json`` is taken, which a foreign web page cannot send unasked."""
+async def read_json(request: web.Request, limit: int, *, unique_keys: bool = True) -> Any:
+    """The body as JSON. Only ``application/json`` is taken, which a foreign web page cannot send unasked.
+
+    ``unique_keys`` as for ``parse_json``.
+    """
     if request.content_type != "application/json":
         raise errors.UnsupportedMediaType("The body must be JSON, with Content-Type: application/json.")
-    return parse_json(await read_body(request, limit))
+    return parse_json(await read_body(request, limit), unique_keys=unique_keys)
 
 
 def still_allowed(request: web.Request) -> None:

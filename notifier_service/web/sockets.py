@@ -102,7 +102,7 @@ class Socket:
             return bytes(message.data)
         if message.type is not WSMsgType.TEXT:
             return None
-        value = parse_json(message.data.encode("utf-8", "surrogatepass"))
+        value = parse_json(message.data.encode("utf-8", "surrogatepass"), unique_keys=True)
         if not isinstance(value, dict):
             raise InvalidInput("a message is a JSON object")
         return value

@@ -241,6 +241,32 @@ async def test_input_that_is_no_hook_denies(commands: Commands, site: Site, agen
     assert site.broker.sessions == ()
 
 
+@pytest.mark.parametrize(
+    ("agent", "hook"), [("claude", CLAUDE), ("codex", CODEX), ("gemini", GEMINI), ("copilot", COPILOT)]
+)
+async def test_hook_with_two_readings_denies(commands: Commands, site: Site, agent: str, hook: dict[str, Any]) -> None:
+    typed = json.dumps(hook).replace('"command": ', '"command": "ls", "command": ')
+
+    ended = await said(commands, agent, typed)
+
+    assert denies(agent, ended)
+    assert "the same key twice" in ended.out + ended.err
+    assert site.broker.sessions == ()
+
+
+async def test_agent_says_which_one_it_is(commands: Commands, site: Site) -> None:
+    running = asyncio.ensure_future(said(commands, "codex", CODEX))
+    desk = site.broker.open("s1").desk
+    async with asyncio.timeout(10):
+        while not desk.pending:  # noqa: ASYNC110  # the command runs in a thread
+            await asyncio.sleep(0.01)
+    [request] = desk.pending
+    request.cancel()
+    await running
+
+    assert (request.tool.agent, request.tool.asked_by) == ("codex", "local")
+
+
 @pytest.mark.parametrize("agent", EVERY)
 @pytest.mark.parametrize(
     ("status", "body"),

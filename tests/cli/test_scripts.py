@@ -80,6 +80,8 @@ async def test_event_that_the_service_refuses_ends_with_one(
     [
         ("{", "no valid JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
         ("", "no valid JSON: Expecting value: line 1 column 1 (char 0)"),
+        ('{"a": 1, "a": 2}', "no valid JSON: an object has the same key twice"),
+        ('{"x": [{"a": 1, "\\u0061": 2}]}', "no valid JSON: an object has the same key twice"),
         ("[1]", 'a JSON object is needed, such as \'{"path": "notes.txt"}\''),
         ("null", 'a JSON object is needed, such as \'{"path": "notes.txt"}\''),
         pytest.param(
@@ -91,7 +93,7 @@ async def test_event_that_the_service_refuses_ends_with_one(
             "no valid JSON: ",
         ),
     ],
-    ids=["cut", "empty", "array", "null", "nan", "deep"],
+    ids=["cut", "empty", "twice", "twice spelt otherwise", "array", "null", "nan", "deep"],
 )
 @pytest.mark.parametrize(
     "command", [["publish", "s", "note"], ["ask", "s", "t"], ["decide", "s", "--edit"]], ids=lambda command: command[0]

@@ -156,9 +156,10 @@ async def test_line_answers_the_request_that_it_names(
     [
         ("edit {} {", "Not decided: no valid JSON: "),
         ("edit {}", "Not decided: no valid JSON: "),
-        ("edit {} [1]", "Not decided: parameters are a JSON object."),
+        ("edit {} [1]", "Not decided: a JSON object is needed, such as "),
         ('edit {} {"path": "a.txt"}', "Nothing was changed, and nothing decided."),
         ('edit {} {"n": NaN}', "Not decided: "),
+        ('edit {} {"path": "a", "path": "b"}', "Not decided: no valid JSON: an object has the same key twice"),
         ("yes", "Answer with a line: "),
         ("more", "Answer with a line: "),
         ("?", "edit ID {JSON}"),
@@ -661,7 +662,7 @@ async def test_editor_sees_what_hides_as_escapes_and_has_the_terminal(edit_with:
         ("exit 0", None, "Nothing was changed, and nothing decided."),
         ("exit 3", None, "ended with 3."),
         ("echo '{' > \"$1\"", None, "Not decided: no valid JSON: "),
-        ("echo '[]' > \"$1\"", None, "Not decided: parameters are a JSON object."),
+        ("echo '[]' > \"$1\"", None, "Not decided: a JSON object is needed, such as "),
         ("", "no-such-editor --wait", "Not decided: no-such-editor --wait: No such file or directory; set EDITOR."),
         pytest.param(
             "rm \"$1\"", None, "Not decided",

@@ -59,6 +59,10 @@ def prompt(tool_use_id: str | None = "t1", number: int = 1, **arguments: Any) ->
     return {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
 
 
+#: What the hook would show, and what would run, are two readings of one body.
+DOUBLED = json.dumps(pre()).replace('"tool_input": {', '"tool_input": {"command": "ls", ').encode()
+
+
 class Agent:
     """Sends hooks and asks the prompt tool, as Claude Code does; each call is answered when it is."""
 
@@ -823,7 +827,7 @@ async def test_wrong_hook_is_invalid(client: Client, broker: Broker, wrong: dict
     assert broker.sessions == ()
 
 
-@pytest.mark.parametrize("sent", [b"", b"{", b"[]", b"null", b'{"a": NaN}', b"\xff", b"[" * 10_000])
+@pytest.mark.parametrize("sent", [b"", b"{", b"[]", b"null", b'{"a": NaN}', b"\xff", b"[" * 10_000, DOUBLED])
 async def test_body_that_is_no_hook_is_invalid(client: Client, sent: bytes) -> None:
     response = await client.post(PATH, data=sent, headers={"Content-Type": "application/json"})
 

@@ -179,6 +179,12 @@ async def test_other_methods_are_not_allowed(client: Client, method: str) -> Non
         (b"{", -32700),
         (b'{"jsonrpc": "2.0", "id": 1, "method": "ping", "x": NaN}', -32700),
         (b"\xff\xfe", -32700),
+        (b'{"jsonrpc": "2.0", "id": 1, "method": "ping", "method": "tools/call"}', -32700),
+        (
+            b'{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "approval_prompt", "arguments": '
+            b'{"tool_name": "Bash", "input": {"command": "ls", "command": "rm -r /"}}}}',
+            -32700,
+        ),
         (b"[" * 100_000, -32700),
         (b"null", -32600),
         (b'"ping"', -32600),

@@ -352,6 +352,24 @@ async def test_other_decision_afterwards_is_told_who_won(
     assert (error["code"], error["error"]["record"]["status"]) == ("already_decided", "approved")
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        '{"type":"permission_response","approved":false,"approved":true}',
+        '{"type":"ping","type":"permission_response","approved":true}',
+        '{"type":"permission_response","approved":true,"parameters":{"path":"a","path":"/"}}',
+    ],
+)
+async def test_decision_with_a_key_twice_is_an_error_and_decides_nothing(
+    request_: PermissionRequest, site: Site, open_socket: OpenSocket, sent: str
+) -> None:
+    socket = await open_socket(site.port, PATH)
+
+    error = await error_on(socket, sent)
+
+    assert (error["code"], request_.pending) == ("invalid", True)
+
+
 async def test_decision_without_an_id_is_that_of_the_only_request(
     request_: PermissionRequest, site: Site, open_socket: OpenSocket
 ) -> None:
