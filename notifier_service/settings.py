@@ -76,6 +76,9 @@ class Settings(Limits, BaseSettings):
     max_body_bytes: int = Field(
         default=1024 * 1024, ge=1024, description="The largest request body; an NDJSON stream has no total."
     )
+    max_idempotency_bytes: int = Field(
+        default=32 * 1024 * 1024, ge=1024, description="Answers that are remembered by Idempotency-Key, in all."
+    )
     max_idle_connections: int = Field(
         default=500, ge=1, description="Connections without a request under way; the oldest gives way to a new one."
     )

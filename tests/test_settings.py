@@ -50,6 +50,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "allowed_origins": (),
         "allowed_hosts": (),
         "max_body_bytes": 1024 * 1024,
+        "max_idempotency_bytes": 32 * 1024 * 1024,
         "max_idle_connections": 500,
         "first_request_seconds": 10,
         "producer_idle_seconds": 600,

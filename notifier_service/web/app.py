@@ -59,7 +59,7 @@ def create_app(
     if agent is None:
         agent = demo if settings.agent is None else load_agent(settings.agent)
     app[CHAT] = Chat(broker, agent)
-    app[IDEMPOTENCY] = IdempotencyKeys()
+    app[IDEMPOTENCY] = IdempotencyKeys(capacity_bytes=settings.max_idempotency_bytes)
     app[JOINED_CALLS] = JoinedCalls()
     app[HELD_HOOKS] = HeldHooks()
     app[RUNNING_CALLS] = RunningCalls()

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
@@ -18,6 +18,15 @@ __all__ = ["IDEMPOTENCY", "IdempotencyKeys", "idempotency_key"]
 
 _REMEMBERED_SECONDS = 300.0
 _REMEMBERED_KEYS = 10_000
+#: How often it is looked which are too old.
+_LOOK_SECONDS = 5.0
+
+
+#: What a remembered key costs besides its answer.
+_KEY_BYTES = 512
+
+#: What was done, who did it, and under which path and key.
+Scope = tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -25,6 +34,7 @@ class _Entry:
     fingerprint: bytes
     until: float
     answer: asyncio.Future[Any]
+    size: int = _KEY_BYTES
 
     @property
     def still_needed(self) -> bool:
@@ -35,38 +45,109 @@ class _Entry:
         return isinstance(answer, PermissionRequest) and answer.pending
 
 
-class IdempotencyKeys:
-    """What was answered under which key, for five minutes (or as long as it waits) and at most 10,000 keys.
+class _Shelf:
+    """What is remembered for one caller, the oldest first."""
 
-    A key belongs to a caller and a path; the same key with another body raises ``IdempotencyConflict``.
+    def __init__(self) -> None:
+        self.entries: OrderedDict[Scope, _Entry] = OrderedDict()
+        self.size = 0
+
+    def remove(self, scope: Scope) -> int:
+        """How many bytes that frees."""
+        entry = self.entries.pop(scope, None)
+        freed = 0 if entry is None else entry.size
+        self.size -= freed
+        return freed
+
+
+class IdempotencyKeys:
+    """What was answered under which key, for five minutes (or as long as it waits), by caller.
+
+    A key belongs to a caller and a path; the same key with another body raises ``IdempotencyConflict``. When there are
+    more than ``capacity`` keys or ``capacity_bytes``, who has most on the shelf loses the oldest there: what others ask
+    does not make anybody's retry ask twice.
     """
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic, capacity: int = _REMEMBERED_KEYS) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        capacity: int = _REMEMBERED_KEYS,
+        capacity_bytes: int = 32 * 1024 * 1024,
+    ) -> None:
         self._clock = clock
         self._capacity = capacity
-        self._entries: OrderedDict[tuple[str, ...], _Entry] = OrderedDict()
+        self._capacity_bytes = capacity_bytes
+        self._shelves: dict[Scope, _Shelf] = {}
+        self._keys = 0
+        self._bytes = 0
+        self._look_at = 0.0
 
-    def claim(self, scope: tuple[str, ...], fingerprint: bytes) -> tuple[asyncio.Future[Any], bool]:
+    def claim(self, scope: Scope, fingerprint: bytes) -> tuple[asyncio.Future[Any], bool]:
         """Return the answer of this key, which may still be made, and whether the caller is the one to make it."""
         now = self._clock()
-        while self._entries and next(iter(self._entries.values())).until <= now:
-            old_scope, old = self._entries.popitem(last=False)
-            if old.still_needed:
-                self._entries[old_scope] = replace(old, until=now + _REMEMBERED_SECONDS)
-        entry = self._entries.get(scope)
-        if entry is not None:
+        self._expire(now)
+        shelf = self._shelves.setdefault(scope[1:2], _Shelf())
+        entry = shelf.entries.get(scope)
+        if entry is not None and (entry.until > now or entry.still_needed):
             if entry.fingerprint != fingerprint:
                 raise IdempotencyConflict("This Idempotency-Key came before with another body.")
             return entry.answer, False
+        self.forget(scope)
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._entries[scope] = _Entry(fingerprint, now + _REMEMBERED_SECONDS, answer)
-        if len(self._entries) > self._capacity:
-            self._entries.popitem(last=False)
+        self._shelves.setdefault(scope[1:2], shelf).entries[scope] = _Entry(
+            fingerprint, now + _REMEMBERED_SECONDS, answer
+        )
+        shelf.size += _KEY_BYTES
+        self._bytes += _KEY_BYTES
+        self._keys += 1
+        self._make_room(scope)
         return answer, True
 
-    def forget(self, scope: tuple[str, ...]) -> None:
+    def answered(self, scope: Scope, answer: Any, size: int) -> None:
+        """Remember what came of it, which takes ``size`` bytes."""
+        shelf = self._shelves.get(scope[1:2])
+        entry = None if shelf is None else shelf.entries.get(scope)
+        if shelf is None or entry is None:
+            return
+        entry.size += size
+        shelf.size += size
+        self._bytes += size
+        entry.answer.set_result(answer)
+        self._make_room(scope)
+
+    def forget(self, scope: Scope) -> None:
         """Nothing came of it: the next one with this key begins anew."""
-        self._entries.pop(scope, None)
+        shelf = self._shelves.get(scope[1:2])
+        if shelf is None or scope not in shelf.entries:
+            return
+        self._bytes -= shelf.remove(scope)
+        self._keys -= 1
+        if not shelf.entries:
+            del self._shelves[scope[1:2]]
+
+    def _make_room(self, newest: Scope) -> None:
+        while self._keys > self._capacity or self._bytes > self._capacity_bytes:
+            largest = max(self._shelves.values(), key=lambda shelf: shelf.size)
+            oldest = next(
+                (scope for scope, entry in largest.entries.items() if scope != newest and not entry.still_needed), None
+            )
+            if oldest is None:
+                return  # bounded by what else may wait
+            self.forget(oldest)
+
+    def _expire(self, now: float) -> None:
+        if now < self._look_at:
+            return
+        self._look_at = now + _LOOK_SECONDS
+        over = [
+            scope
+            for shelf in self._shelves.values()
+            for scope, entry in shelf.entries.items()
+            if entry.until <= now and not entry.still_needed
+        ]
+        for scope in over:
+            self.forget(scope)
 
 
 IDEMPOTENCY = web.AppKey("idempotency", IdempotencyKeys)

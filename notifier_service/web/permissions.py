@@ -127,7 +127,9 @@ def _asked(call: Call[WaitQuery, AskBody], key: str | None) -> PermissionRequest
     answer, first = keys.claim(scope, hashlib.sha256(dump(call.body)).digest())
     if first:
         try:
-            answer.set_result(_ask(call))
+            asked = _ask(call)
+            keys.answered(scope, asked, asked.size + (asked.parameters_bytes or 0))
+            return asked
         except BaseException:
             keys.forget(scope)
             raise

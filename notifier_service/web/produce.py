@@ -18,7 +18,7 @@ from ..errors import Forbidden, InvalidInput, LimitReached, NotifierError, TooLa
 from ..events import EventData, checked_event, dump, parse_json
 from ..session import Session, check_session_id
 from .auth import Right
-from .boundary import Call, Query, invalid, read_json, reply, still_allowed
+from .boundary import Call, Query, invalid, json_answer, read_json, reply, still_allowed
 from .idempotency import IDEMPOTENCY, idempotency_key
 
 __all__ = ["end_session", "publish"]
@@ -67,13 +67,15 @@ async def publish(call: Call[Query, None]) -> web.Response:
     answer, first = keys.claim(scope, hashlib.sha256(dump(body)).digest())
     if first:
         try:
-            answer.set_result(await _publish_all(call, body))
+            made = dump({"success": True, "data": {"ids": await _publish_all(call, body)}})
+            keys.answered(scope, made, len(made))
+            return json_answer(made, 201)
         except NotifierError as error:
             keys.forget(scope)
             answer.set_exception(error)
             answer.exception()  # looked at: whoever waits beside us gets it, and nobody need
             raise
-    return reply({"ids": await answer}, status=201)
+    return json_answer(await answer, 201)
 
 
 async def end_session(call: Call[Query, None]) -> web.Response:

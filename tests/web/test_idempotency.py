@@ -12,7 +12,7 @@ from notifier_service import Broker, Limits, Settings, create_app
 from notifier_service.errors import IdempotencyConflict
 from notifier_service.web.idempotency import IDEMPOTENCY, IdempotencyKeys
 
-from .conftest import API, Client, MakeClient, Service, answer, bearer, error_of, serving, until
+from .conftest import API, Client, MakeClient, Service, WriteTokens, answer, bearer, error_of, serving, until
 
 if TYPE_CHECKING:
     from conftest import Clock
@@ -261,3 +261,55 @@ async def test_one_who_waits_for_an_answer_that_fails_gets_the_same_failure(make
 
     assert await error_of(first) == (503, "shutting_down")
     assert await error_of(second) == (503, "shutting_down")
+
+
+async def test_keys_of_one_caller_do_not_push_out_those_of_another(clock: Clock) -> None:
+    keys = IdempotencyKeys(clock=clock, capacity=10)
+    keys.claim(("publish", "ann", "s", "mine"), b"1")
+    for n in range(50):
+        keys.claim(("publish", "bob", "s", f"k{n}"), b"1")
+
+    assert keys.claim(("publish", "ann", "s", "mine"), b"1")[1] is False
+    assert keys.claim(("publish", "bob", "s", "k49"), b"1")[1] is False
+    assert keys.claim(("publish", "bob", "s", "k0"), b"1")[1] is True
+
+
+async def test_answers_are_bounded_by_bytes_and_who_has_most_loses_the_oldest(clock: Clock) -> None:
+    keys = IdempotencyKeys(clock=clock, capacity_bytes=100_000)
+
+    def answer(caller: str, key: str, size: int) -> None:
+        scope = ("publish", caller, "s", key)
+        keys.claim(scope, b"1")
+        keys.answered(scope, b"x" * size, size)
+
+    answer("ann", "mine", 20_000)
+    for n in range(40):
+        answer("bob", f"k{n}", 20_000)
+
+    def is_remembered(caller: str, key: str) -> bool:
+        return not keys.claim(("publish", caller, "s", key), b"1")[1]
+
+    assert is_remembered("ann", "mine")
+    assert [is_remembered("bob", f"k{n}") for n in (39, 38, 37)] == [True] * 3
+    assert not is_remembered("bob", "k30")
+
+
+async def test_repeated_ask_joins_the_one_that_waits_however_many_keys_others_send(
+    make_client: MakeClient, write_tokens: WriteTokens
+) -> None:
+    tokens = [
+        {"token": f"{name}-token", "subject": name, "rights": ["produce"], "sessions": ["*"]} for name in ("ann", "bob")
+    ]
+    client = await make_client(auth="tokens", tokens_file=write_tokens(tokens), max_idempotency_bytes=20_000)
+    ann, bob = ({"Authorization": f"Bearer {name}-token"} for name in ("ann", "bob"))
+    ask = {"tool_name": "rm", "parameters": {"path": "/srv"}}
+    path = f"{API}/permissions/s1"
+    first = await (await client.post(path, json=ask, headers={**ann, "Idempotency-Key": "mine"})).json()
+    events = [{"type": "note"}] * 500
+    for n in range(5):
+        sent = await client.post(f"{API}/events/s2", json=events, headers={**bob, "Idempotency-Key": f"k{n}"})
+        assert sent.status == 201
+
+    again = await (await client.post(path, json=ask, headers={**ann, "Idempotency-Key": "mine"})).json()
+
+    assert again["data"]["request_id"] == first["data"]["request_id"]
