@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import os
 import re
 import secrets
@@ -27,6 +26,7 @@ from ..mcp.stdio_relay import StdioRelay
 from ..session import check_session_id
 from ..settings import Settings
 from ..web import create_gateway_app, listening, serve, url_of
+from .output import logging_to
 
 __all__ = ["add_commands"]
 
@@ -34,6 +34,9 @@ __all__ = ["add_commands"]
 _LAUNCHERS = frozenset(
     {"npx", "node", "bunx", "bun", "deno", "uvx", "uv", "pipx", "python", "python3", "docker", "env"}
 )
+
+
+_LOG_FORM = "notifier-service gateway: %(message)s"
 
 
 def add_commands(commands: Any) -> None:
@@ -89,7 +92,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 async def _stdio(arguments: argparse.Namespace) -> int:
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="notifier-service gateway: %(message)s")
+    with logging_to(2, "warning", _LOG_FORM):
+        return await _run_stdio(arguments)
+
+
+async def _run_stdio(arguments: argparse.Namespace) -> int:
     session_id = arguments.session or made_up_session(arguments.server)
     try:
         async with asker(arguments, session_id) as asked:
@@ -106,7 +113,11 @@ async def _stdio(arguments: argparse.Namespace) -> int:
 
 
 async def _http(arguments: argparse.Namespace) -> int:
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="notifier-service gateway: %(message)s")
+    with logging_to(2, "warning", _LOG_FORM):
+        return await _run_http(arguments)
+
+
+async def _run_http(arguments: argparse.Namespace) -> int:
     session_id = arguments.session or made_up_session([urlsplit(arguments.upstream).hostname or "server"])
     try:
         # The gateway's own address, and what its settings say of an upstream.

@@ -8,12 +8,11 @@ import difflib
 import logging
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import types
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -24,10 +23,15 @@ from ..demo_agent import DemoAgent, Workspace
 from ..errors import InvalidInput
 from ..settings import ENV_PREFIX, Settings, config_folder
 from ..web import Site, serve
+from .output import Lines, logging_to
+from .watchdog import ending_by_signal, watched_loop
 
 __all__ = ["add_commands"]
 
 _log = logging.getLogger("notifier_service")
+
+#: Prints a line without ever waiting for who reads it.
+Say = Callable[[str], None]
 
 
 def add_commands(commands: Any) -> None:
@@ -53,10 +57,7 @@ def add_commands(commands: Any) -> None:
 
 async def _serve(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
-    if settings is None:
-        return 2
-    _configure_logging(settings.log_level)
-    return await _until_signal(settings, _ready)
+    return 2 if settings is None else await _until_signal(settings, _ready)
 
 
 async def _demo(arguments: argparse.Namespace) -> int:
@@ -65,62 +66,68 @@ async def _demo(arguments: argparse.Namespace) -> int:
         return 2
     if "log_level" not in settings.model_fields_set:
         settings = settings.model_copy(update={"log_level": "warning"})  # its own output is what one looks at
-    _configure_logging(settings.log_level)
     with tempfile.TemporaryDirectory(prefix="notifier-demo-") as folder:
 
-        async def agent_at_work(site: Site) -> None:
+        async def agent_at_work(site: Site, say: Say) -> None:
             workspace = Workspace(Path(folder))
-            _say(_demo_help(site, workspace))
+            say(_demo_help(site, workspace))
             await DemoAgent(
-                site.broker, workspace, pause_seconds=arguments.pause, say=lambda text: _say(f"agent: {text}")
+                site.broker, workspace, pause_seconds=arguments.pause, say=lambda text: say(f"agent: {text}")
             ).run()
 
         return await _until_signal(settings, agent_at_work)
 
 
-async def _ready(site: Site) -> None:
+async def _ready(site: Site, say: Say) -> None:
     if site.settings.auth == "none":
         _log.info(
             "auth=none: every program of this user on this machine may watch, ask and approve, the agent included; "
             "what comes through a proxy is refused (auth=tokens says who may do what)"
         )
-    _say(f"notifier-service is ready: {site.url}{site.settings.prefix}")
+    say(f"notifier-service is ready: {site.url}{site.settings.prefix}")
     await asyncio.Event().wait()
 
 
-async def _until_signal(settings: Settings, at_work: Callable[[Site], Awaitable[None]]) -> int:
+async def _until_signal(settings: Settings, at_work: Callable[[Site, Say], Awaitable[None]]) -> int:
     """Serve, do ``at_work`` beside it, and stop in an orderly way at the first signal; at once at the second."""
-    stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    _log.debug("the event loop is %s", type(loop).__module__.partition(".")[0])
+    stopped: asyncio.Future[int] = loop.create_future()
 
-    def on_signal(number: int) -> None:
-        if stop.is_set():
-            os._exit(128 + number)
-        stop.set()
+    def stop(exit_code: int = 0, why: str | None = None) -> None:
+        if not stopped.done():
+            if why is not None:
+                _refuse(why)
+            stopped.set_result(exit_code)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, on_signal, number)
-    async with AsyncExitStack() as stack:
-        try:
-            site = await stack.enter_async_context(serve(settings=settings))
-        except OSError as error:
-            reason = error.strerror or str(error)
-            return _refuse(
-                f"cannot listen on {settings.host} port {settings.port}: {reason} (settings host and port)", 1
-            )
-        except InvalidInput as error:
-            return _refuse(error.message)
-        work = asyncio.ensure_future(at_work(site))
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        failed = work.done()
-        for task in (work, stopping):
-            task.cancel()
-        [outcome, _] = await asyncio.gather(work, stopping, return_exceptions=True)
-        if failed:
-            return _refuse(f"stopped, because its work failed: {outcome}", 1)
-    return 0
+    def cannot_print(error: OSError) -> None:
+        loop.call_soon_threadsafe(stop, 1, f"stopped, because standard output cannot be written: {error.strerror}")
+
+    with (
+        logging_to(2, settings.log_level, "%(asctime)s %(levelname)s %(name)s: %(message)s"),
+        closing(Lines(1, failed=cannot_print)) as output,
+        watched_loop(),
+        ending_by_signal(stop, within_seconds=settings.shutdown_seconds),
+    ):
+        _log.debug("the event loop is %s", type(loop).__module__.partition(".")[0])
+        async with AsyncExitStack() as stack:
+            try:
+                site = await stack.enter_async_context(serve(settings=settings))
+            except OSError as error:
+                reason = error.strerror or str(error)
+                return _refuse(
+                    f"cannot listen on {settings.host} port {settings.port}: {reason} (settings host and port)", 1
+                )
+            except InvalidInput as error:
+                return _refuse(error.message)
+            work = asyncio.ensure_future(at_work(site, output.put))
+            either: set[asyncio.Future[Any]] = {work, stopped}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            failed = work.done() and not stopped.done()
+            work.cancel()
+            [outcome] = await asyncio.gather(work, return_exceptions=True)
+            if failed:
+                return _refuse(f"stopped, because its work failed: {outcome}", 1)
+        return stopped.result()
 
 
 def _demo_help(site: Site, workspace: Workspace) -> str:
@@ -152,19 +159,9 @@ def _this_command() -> str:
     return f"{sys.executable} -m notifier_service" if started_as.endswith("__main__.py") else started_as
 
 
-def _say(text: str) -> None:
-    print(text, flush=True)
-
-
 def _refuse(text: str, exit_code: int = 2) -> int:
     print(f"notifier-service: {text}", file=sys.stderr)
     return exit_code
-
-
-def _configure_logging(level: str) -> None:
-    logging.basicConfig(
-        level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
