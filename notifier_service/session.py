@@ -184,6 +184,8 @@ class Viewer:
             self.ending = Bye(code=code, reconnect=code != "session_closed", retry_ms=retry_ms(self.session.limits))
             if self._write_timeout is not None:
                 self._interrupt_write(self._write_timeout)
+            if self._push is not None:
+                self._push()  # bye leaves now, however long it takes until the tasks of all have had their turn
             self.wake()
 
     def permit(self, seconds: float | None, still_may: Callable[[], bool] | None = None) -> None:

@@ -76,6 +76,27 @@ async def test_signal_ends_the_process_in_time_with_sockets_and_long_polls_open(
         assert await process.stderr.read() == b""
 
 
+async def test_sockets_get_bye_also_where_their_tasks_have_no_turn_left(open_socket: OpenSocket) -> None:
+    broker = Broker()
+    async with serve(broker, Settings(port=0, shutdown_seconds=0.1)) as site:
+        sockets = [await open_socket(site.port, f"/agent_backend/ws/s{index % 3}") for index in range(30)]
+        for socket in sockets:
+            await socket.until("snapshot")
+        loop = asyncio.get_running_loop()
+
+        def busy() -> None:
+            nonlocal turn
+            time.sleep(0.05)  # something else has the machine
+            turn = loop.call_soon(busy)
+
+        turn = loop.call_soon(busy)
+        broker.publish_nowait("s0", "note", {"n": 1})
+    turn.cancel()
+    last = [(await socket.rest())[-1] for socket in sockets]
+
+    assert {event["type"] for event in last} == {"bye"}
+
+
 async def test_stalled_readers_and_held_requests_do_not_delay_the_end(
     open_stream: OpenStream, open_socket: OpenSocket
 ) -> None:

@@ -62,6 +62,8 @@ class Socket:
         self._writer: AbstractStreamWriter | None = None
         self._ended_by: NotifierError | None = None
         self._holder: tuple[Caller, frozenset[Right]] | None = None
+        #: Set by who says bye by itself when the service shuts down.
+        self.follows_session = False
         self.peer = ConnectionPeer(call.request)
         self.response = web.WebSocketResponse(
             heartbeat=settings.heartbeat_seconds,
@@ -155,7 +157,7 @@ class Socket:
 
     def end_in(self, seconds: float) -> None:
         """End the socket soon, because the service shuts down."""
-        if self._life is not None and not self._life.expired():
+        if not self.follows_session and self._life is not None and not self._life.expired():
             self._ended_by = BrokerClosed("The service is shutting down.")
             self._life.reschedule(asyncio.get_running_loop().time() + seconds)
 

@@ -45,9 +45,11 @@ async def socket(call: Call[SocketQuery, None]) -> web.StreamResponse:
         viewer = call.broker.join(
             call.session_id, "websocket", socket.peer, account=caller.name, may_approve=caller.may("approve")
         )
+        socket.follows_session = True
         viewer.permit(caller.seconds_left, still_may_view(caller, call.session_id))
         reading = Reading(viewer, call.query.after or None)
-        sending = asyncio.create_task(_send(reading, socket))
+        talk = _Told(reading, socket)
+        sending = asyncio.create_task(talk.send())
         receiving = asyncio.create_task(_Answers(call, caller, reading, socket).receive())
         try:
             await asyncio.wait({sending, receiving}, return_when=asyncio.FIRST_COMPLETED)
@@ -59,7 +61,8 @@ async def socket(call: Call[SocketQuery, None]) -> web.StreamResponse:
         if viewer.ending is not None:
             bye = viewer.ending
             linger = call.settings.stalled_seconds if bye.code == "slow" else call.settings.shutdown_seconds / 8
-            await socket.close(encode("bye", bye), bye.code, bye.code, linger_seconds=linger)
+            last = None if talk.is_bye_told else encode("bye", bye)
+            await socket.close(last, bye.code, bye.code, linger_seconds=linger)
             return
         for outcome in outcomes:
             if isinstance(outcome, Exception):
@@ -68,32 +71,42 @@ async def socket(call: Call[SocketQuery, None]) -> web.StreamResponse:
     return await on_socket(call, follow)
 
 
-async def _send(reading: Reading, socket: Socket) -> None:
-    """Tell the peer what ``reading`` has, until it is ended or has left.
+class _Told:
+    """What the peer is told: all that ``reading`` has, until it is ended or has left.
 
-    While the peer takes everything, frames are pushed by whoever has some; this task waits where it does not.
+    While the peer takes everything, frames are pushed by whoever has some; the task waits where it does not.
     """
-    viewer = reading.viewer
-    has_room = True
 
-    def push() -> bool:
-        nonlocal has_room
-        while has_room and (events := reading.next()):
-            has_room = socket.push(reading.framed("websocket", events, _text_frames))
+    def __init__(self, reading: Reading, socket: Socket) -> None:
+        self._reading = reading
+        self._socket = socket
+        self._has_room = True
+        self.is_bye_told = False
+
+    async def send(self) -> None:
+        viewer = self._reading.viewer
+        while not self._reading.over:
+            if not self._push():
+                async with viewer.writing():
+                    await self._socket.drain()
+                self._has_room = True
+            elif viewer.ending is not None:
+                return
+            else:
+                await viewer.wait(self._push)
+
+    def _push(self) -> bool:
+        """Send what there is without waiting, and say whether the peer takes more."""
+        viewer, reading = self._reading.viewer, self._reading
+        while self._has_room and (events := reading.next()):
+            self._has_room = self._socket.push(reading.framed("websocket", events, _text_frames))
             viewer.sent()
             if reading.is_told_all:
                 break
-        return has_room
-
-    while not reading.over:
-        if not push():
-            async with viewer.writing():
-                await socket.drain()
-            has_room = True
-        elif viewer.ending is not None:
-            return
-        else:
-            await viewer.wait(push)
+        if self._has_room and viewer.ending is not None and not (self.is_bye_told or reading.over):
+            self._socket.push(_text_frames([Event(0, "", "bye", encode("bye", viewer.ending))]))
+            self.is_bye_told = True
+        return self._has_room
 
 
 def _text_frames(events: Sequence[Event]) -> bytes:
