@@ -17,7 +17,7 @@ from .events import EventData, PermissionRecord
 from .large_parameters import LargeParameters
 from .limits import Limits
 from .metrics import Counters
-from .permissions import AMBIGUOUS_SECONDS, Decision, PermissionRequest, new_instance
+from .permissions import AMBIGUOUS_SECONDS, Decision, PendingPlaces, PermissionRequest, new_instance
 from .session import Peer, Session, Viewer, check_session_id, connection_seats, heartbeat
 from .shares import Shares
 
@@ -71,6 +71,7 @@ class Broker:
             refused=self.counters.limits_reached,
             each=self.limits.max_sessions_per_subject,
         )
+        self._pending_places = PendingPlaces(self.limits)
         self._seats = connection_seats(self.limits, self.counters)
         self._epoch = new_epoch()
         self._timer: asyncio.TimerHandle | None = None
@@ -138,6 +139,7 @@ class Broker:
             delivery=self._delivery,
             large_parameters=self._large_parameters,
             seats=self._seats,
+            pending_places=self._pending_places,
             epoch=epoch,
             request_left_at=self._requests_left_at.get(session_id),
             instance=self._instance,

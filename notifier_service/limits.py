@@ -74,6 +74,12 @@ class Limits(BaseModel):
     max_pending_per_session: int = Field(
         default=100, ge=1, description="Permission requests pending in one session; more are denied."
     )
+    max_pending: int = Field(default=10_000, ge=1, description="Permission requests pending in all sessions.")
+    max_pending_lasting: int = Field(
+        default=1000,
+        ge=1,
+        description="Of those, the ones that do not expire within a day; in one session, half of what may be pending.",
+    )
     ask_from_risk: RiskLevel = Field(
         default="medium", description="The lowest risk level that asks a person: low asks always."
     )

@@ -49,6 +49,7 @@ from .large_parameters import LargeParameters
 from .limits import MAX_TIMEOUT_SECONDS, Limits, RiskLevel
 from .parameters import action_sha256, beginning, canonical_json, jsonable, parameters_sha256
 from .policy import AskedTool, RatedBy, Verdict
+from .shares import Shares
 
 __all__ = [
     "ALL_DECISIONS",
@@ -63,6 +64,8 @@ __all__ = [
 ALL_DECISIONS: tuple[DecisionKind, ...] = ("approve", "edit", "reject", "respond")
 ALL_SCOPES: tuple[Scope, ...] = ("once", "session")
 _MAX_REASON = 10_000
+#: Whoever may take longer waits as if for ever.
+_LASTING_SECONDS = 86400
 #: So long after a request left the screen an answer that names none may be meant for it: people take that to react.
 AMBIGUOUS_SECONDS = 1.5
 #: As every run of the service has made them.
@@ -124,6 +127,7 @@ class PermissionRequest:
         "deadline",
         "kept_bytes",
         "parameters_bytes",
+        "places",
         "preview",
         "record",
         "size",
@@ -136,6 +140,8 @@ class PermissionRequest:
         self.record = record
         self.tool = tool
         self.announced = False
+        #: The places that it takes while it is pending.
+        self.places: Sequence[Shares] = ()
         #: On the desk's clock; None for never, or while it is not announced.
         self.deadline: float | None = None
         #: What stands in an event in the place of parameters that it cannot hold.
@@ -206,6 +212,20 @@ class PermissionRequest:
                 waiter.set_result(record)
 
 
+class PendingPlaces:
+    """The places for all requests that wait in a process, and for those among them that wait as if for ever."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.all = Shares(
+            "max_pending", limits.max_pending, "{} permission requests are pending in all sessions; more are denied."
+        )
+        self.lasting = Shares(
+            "max_pending_lasting",
+            limits.max_pending_lasting,
+            "{} permission requests that do not expire within a day are pending in all sessions; more are denied.",
+        )
+
+
 class PermissionDesk:
     """All permission requests of one session.
 
@@ -225,6 +245,7 @@ class PermissionDesk:
         count_viewers: Callable[[], int] = lambda: 0,
         count: Callable[[str], object] = lambda status: None,
         large_parameters: LargeParameters | None = None,
+        places: PendingPlaces | None = None,
         clock: Callable[[], float] = time.monotonic,
         left_at: float | None = None,
         instance: str | None = None,
@@ -237,6 +258,18 @@ class PermissionDesk:
         #: What people decided for the rest of the session.
         self.grants = Grants()
         self.closed = False
+        self._places = PendingPlaces(limits) if places is None else places
+        self._own_places = Shares(
+            "max_pending_per_session",
+            limits.max_pending_per_session,
+            "{} permission requests are pending in this session; more are denied.",
+        )
+        # What waits for ever leaves room for what does not.
+        self._own_lasting = Shares(
+            "max_pending_per_session",
+            max(1, limits.max_pending_per_session // 2),
+            "{} permission requests that do not expire within a day are pending in this session; more are denied.",
+        )
         self._publish = publish
         self._judge = judge
         self._count_viewers = count_viewers
@@ -348,19 +381,26 @@ class PermissionDesk:
         room = min(self.limits.max_event_bytes // 8, 16 * 1024)
         request.parameters_bytes = parameters_bytes
         request.preview, request.size = self._fitted(record, parameters_bytes, room=room)
-        if settled_by_policy is None and self.pending_count >= self.limits.max_pending_per_session:
-            raise LimitReached(
-                "max_pending_per_session",
-                f"{self.pending_count} permission requests are pending in this session; more are denied.",
-            )
+        if settled_by_policy is None:
+            places = self._places_for(timeout)
+            for place in places:
+                place.check(asked_by)
         self._keep_whole(request, request.preview)
         if settled_by_policy is not None:
             self._note_asker(asked_by)
             self._answer_by_policy(request, settled_by_policy)
             return request
+        for place in places:
+            place.take(asked_by)
+        request.places = places
         self._note_asker(asked_by)
         self._queued[request.request_id] = request
         return request
+
+    def _places_for(self, timeout_seconds: float) -> Sequence[Shares]:
+        if 0 < timeout_seconds <= _LASTING_SECONDS:
+            return self._own_places, self._places.all
+        return self._own_places, self._own_lasting, self._places.all, self._places.lasting
 
     def announce(self, request: PermissionRequest) -> None:
         """Show a registered request to people; its time begins now.
@@ -604,6 +644,9 @@ class PermissionDesk:
         answered: bool = False,
         size: int | None = None,
     ) -> None:
+        for place in request.places:
+            place.leave(request.asked_by)
+        request.places = ()
         self._queued.pop(request.request_id, None)
         announced = self._pending.pop(request.request_id, None) is not None
         request._settle(record)

@@ -37,7 +37,7 @@ from .events import (
 from .large_parameters import LargeParameters
 from .limits import Limits, RiskLevel
 from .metrics import Counters
-from .permissions import ALL_DECISIONS, ALL_SCOPES, Decision, PermissionDesk, PermissionRequest
+from .permissions import ALL_DECISIONS, ALL_SCOPES, Decision, PendingPlaces, PermissionDesk, PermissionRequest
 from .policy import AskedTool, RatedBy, Ratings, Verdict, is_riskier, judge
 from .shares import Shares
 
@@ -254,6 +254,7 @@ class Session:
         epoch: str | None = None,
         delivery: Delivery | None = None,
         seats: Shares | None = None,
+        pending_places: PendingPlaces | None = None,
         request_left_at: float | None = None,
         instance: str | None = None,
         large_parameters: LargeParameters | None = None,
@@ -280,6 +281,7 @@ class Session:
             judge=lambda tool, _parameters, risk: self.judge(tool, risk),
             count_viewers=lambda: self.viewer_count,
             count=self._count_request,
+            places=pending_places,
             large_parameters=large_parameters,
             clock=clock,
             left_at=request_left_at,

@@ -33,6 +33,8 @@ def test_defaults_are_those_of_the_contract() -> None:
         "max_sessions": 10_000,
         "max_sessions_per_subject": None,
         "max_pending_per_session": 100,
+        "max_pending": 10_000,
+        "max_pending_lasting": 1000,
         "ask_from_risk": "medium",
         "one_request_at_a_time": False,
         "require_request_id": False,

@@ -314,3 +314,50 @@ async def test_streams_are_no_idle_connections() -> None:
 
         assert (await streams[0].take(1))[0].type == "note"
         assert [(await one.receive_json())["type"] for one in sockets] == ["hello"] * 3
+
+
+# Questions
+
+ASK = {"tool_name": "rm", "parameters": {"path": "/srv"}}
+
+
+async def asked(client: Client, name: str, session_id: str, **how: Any) -> int:
+    response = await client.post(f"{API}/permissions/{session_id}", json={**ASK, **how}, headers=bearer(name))
+    return response.status
+
+
+async def test_one_asker_leaves_a_session_room_for_the_questions_of_others(
+    make_client: MakeClient, tokens: Path
+) -> None:
+    broker = Broker(Limits(max_pending_per_session=10))
+    client = await guarded(make_client, tokens, broker)
+
+    assert [await asked(client, "producer", "s1") for _ in range(9)] == [201] * 8 + [429]
+    assert [await asked(client, "other-producer", "s1") for _ in range(3)] == [201] * 2 + [429]
+    broker.get("s1").desk.pending[-1].cancel()
+    assert await asked(client, "other-producer", "s1") == 201
+
+
+@pytest.mark.parametrize("timeout_seconds", [0, 86_401, 30 * 86_400])
+async def test_questions_that_wait_as_if_for_ever_leave_room_for_those_that_do_not(
+    make_client: MakeClient, tokens: Path, timeout_seconds: float
+) -> None:
+    client = await guarded(make_client, tokens, Broker(Limits(max_pending_per_session=4, max_pending_lasting=3)))
+    lasting = {"timeout_seconds": timeout_seconds}
+
+    assert [await asked(client, "producer", "s1", **lasting) for _ in range(3)] == [201, 201, 429]
+    assert [await asked(client, "producer", f"s{n}", **lasting) for n in (2, 3)] == [201, 429]
+    assert await asked(client, "producer", "s1", timeout_seconds=86_400) == 201
+
+
+async def test_questions_of_one_asker_in_all_sessions_leave_room_for_others(
+    make_client: MakeClient, tokens: Path
+) -> None:
+    broker = Broker(Limits(max_pending=10))
+    client = await guarded(make_client, tokens, broker)
+
+    assert [await asked(client, "producer", f"s{n}") for n in range(9)] == [201] * 8 + [429]
+    assert await asked(client, "other-producer", "mine") == 201
+    assert broker.counters.limits_reached == {"max_pending": 1}
+    broker.end_session("s0")
+    assert await asked(client, "other-producer", "mine") == 201
