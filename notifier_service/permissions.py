@@ -125,6 +125,7 @@ class PermissionRequest:
         "_waiters",
         "announced",
         "deadline",
+        "keeps_names",
         "kept_bytes",
         "parameters_bytes",
         "places",
@@ -144,6 +145,8 @@ class PermissionRequest:
         self.places: Sequence[Shares] = ()
         #: On the desk's clock; None for never, or while it is not announced.
         self.deadline: float | None = None
+        #: The asker lays an edit over what it asked, so that none can take a parameter away.
+        self.keeps_names = False
         #: What stands in an event in the place of parameters that it cannot hold.
         self.preview: Mapping[str, Any] | None = None
         #: Bytes of large parameters that are counted for it.
@@ -462,6 +465,8 @@ class PermissionDesk:
         if edited is not None:
             if request.preview is not None and edited == request.preview["parameters"]:
                 raise InvalidInput("parameters: this is the beginning that events show, and not the whole")
+            if request.keeps_names and record.parameters.keys() - edited.keys():
+                raise EditDenied("The agent that asks cannot take a parameter away: change it, or reject the call.")
             parameters_bytes = self._size_of(edited)
             verdict = self._judge(request.tool, edited, record.risk_level)
             if verdict.effect == "deny":

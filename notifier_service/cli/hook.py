@@ -37,6 +37,8 @@ _OWN_SECONDS = 3590.0
 #: Of which nobody waits for the answer.
 _REPORTS = frozenset({"PostToolUse", "PostToolUseFailure", "Stop", "SubagentStop"})
 
+_IS_WINDOWS = os.name == "nt"
+
 _GEMINI_EVENTS = {"BeforeTool": "PreToolUse", "AfterTool": "PostToolUse"}
 _COPILOT_EVENTS = {
     "preToolUse": "PreToolUse",
@@ -74,15 +76,24 @@ def main(argv: Sequence[str]) -> int:
     if arguments.print_config:
         print(json.dumps(_CONFIGS[arguments.format](arguments), indent=2))
         print(f"notifier-service: {_WHERE[arguments.format]}", file=sys.stderr)
+        if _IS_WINDOWS:
+            print("notifier-service: on Windows a command that cannot be started lets the call run", file=sys.stderr)
         return 0
     agent = _AGENTS[arguments.format]()
+    if arguments.guarded:
+        _end_with_parent()
     try:
-        return _run(agent, arguments)
+        exit_code = _run(agent, arguments)
     except Exception as error:
-        return agent.failed(f"notifier-service hook failed: {type(error).__name__}: {error}")
+        exit_code = agent.failed(f"notifier-service hook failed: {type(error).__name__}: {error}")
+    if arguments.guarded and exit_code == 0:
+        print(_ANSWERED, flush=True)
+    return exit_code
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    from argparse import SUPPRESS
+
     url = os.environ.get("NOTIFIER_URL", _DEFAULT_URL)
     parser.add_argument("--format", choices=sorted(_AGENTS), default="claude", help="whose hook it is (claude)")
     parser.add_argument("--url", default=url, help=f"the service with its prefix (NOTIFIER_URL; {url})")
@@ -98,6 +109,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--print-config", action="store_true", help="print the settings that make the agent ask, and deny on failure"
     )
+    parser.add_argument("--guarded", action="store_true", help=SUPPRESS)
 
 
 def _run(agent: _Agent, arguments: argparse.Namespace) -> int:
@@ -350,16 +362,17 @@ def _print(answer: Mapping[str, Any]) -> None:
 
 
 def _claude_config(arguments: argparse.Namespace) -> dict[str, Any]:
-    hook: dict[str, Any] = {"type": "command", "command": _command(arguments)}
+    asks: dict[str, Any] = {"type": "command", "command": _guarded(arguments)}
+    tells: dict[str, Any] = {"type": "command", "command": _command(arguments)}
     if not _is_private(arguments.url):
-        hook = {
+        asks = tells = {
             "type": "http",
             "url": _hook_url(arguments),
             "headers": {"Authorization": "Bearer $NOTIFIER_TOKEN"},
             "allowedEnvVars": ["NOTIFIER_TOKEN"],
         }
-    asking = {"hooks": [{**hook, "timeout": _AGENT_SECONDS, "onFailure": "block"}]}
-    telling = {"hooks": [{**hook, "timeout": 10}]}
+    asking = {"hooks": [{**asks, "timeout": _AGENT_SECONDS, "onFailure": "block"}]}
+    telling = {"hooks": [{**tells, "timeout": 10}]}
     return {
         "hooks": {
             "PreToolUse": [asking],
@@ -399,32 +412,89 @@ def _is_private(url: str) -> bool:
 
 
 def _codex_config(arguments: argparse.Namespace) -> dict[str, Any]:
-    hook = {"type": "command", "command": _command(arguments), "timeout": _AGENT_SECONDS}
-    entry = [{"matcher": ".*", "hooks": [hook]}]
-    return {"hooks": dict.fromkeys(("PreToolUse", "PermissionRequest", "PostToolUse"), entry)}
+    def entry(command: str) -> list[dict[str, Any]]:
+        return [{"matcher": ".*", "hooks": [{"type": "command", "command": command, "timeout": _AGENT_SECONDS}]}]
+
+    asks, tells = entry(_guarded(arguments)), entry(_command(arguments))
+    return {"hooks": {"PreToolUse": asks, "PermissionRequest": asks, "PostToolUse": tells}}
 
 
 def _gemini_config(arguments: argparse.Namespace) -> dict[str, Any]:
-    hook = {"type": "command", "name": "notifier-service", "command": _command(arguments)}
-    entry = [{"matcher": ".*", "hooks": [{**hook, "timeout": _AGENT_SECONDS * 1000}]}]
-    return {"hooks": dict.fromkeys(("BeforeTool", "AfterTool"), entry)}
+    def entry(command: str) -> list[dict[str, Any]]:
+        hook = {"type": "command", "name": "notifier-service", "command": command, "timeout": _AGENT_SECONDS * 1000}
+        return [{"matcher": ".*", "hooks": [hook]}]
+
+    return {"hooks": {"BeforeTool": entry(_guarded(arguments)), "AfterTool": entry(_command(arguments))}}
 
 
 def _copilot_config(arguments: argparse.Namespace) -> dict[str, Any]:
-    hook = {"type": "command", "bash": _command(arguments), "timeoutSec": _AGENT_SECONDS}
-    return {"version": 1, "hooks": {event: [hook] for event in _COPILOT_EVENTS}}
+    shell = "powershell" if _IS_WINDOWS else "bash"
+
+    def entry(command: str) -> list[dict[str, Any]]:
+        return [{"type": "command", shell: command, "timeoutSec": _AGENT_SECONDS}]
+
+    asks, tells = entry(_guarded(arguments)), entry(_command(arguments))
+    return {"version": 1, "hooks": {event: asks if event == "preToolUse" else tells for event in _COPILOT_EVENTS}}
+
+
+#: What the command ends with when it has answered. Without it whatever came is none of its answers.
+_ANSWERED = "answered"
+
+_NO_ANSWER = "notifier-service: the hook did not answer, so this call is denied"
+
+
+def _guarded(arguments: argparse.Namespace) -> str:
+    """The command of a hook that asks, denying where it fails: it is not found, crashes, is killed, or says nothing of
+    ours. In words that every shell hands on as they are: no backslash, and no quote but those around them."""
+    if _IS_WINDOWS:
+        return _command(arguments)
+    from shlex import join
+
+    if arguments.format == "copilot":  # any exit code but 0 lets the call run there
+        denial, deny = json.dumps({"permissionDecision": "deny", "permissionDecisionReason": _NO_ANSWER}), 'echo "$0"'
+    else:
+        denial, deny = _NO_ANSWER, 'echo "$0" >&2; exit 2'
+    answer = f'"0 "*{_ANSWERED}) printf %s "${{o%{_ANSWERED}}}"'
+    guard = f'o=$("$@"); s=$?; case "$s $o" in {answer};; *) {deny};; esac'
+    # exec: who ends the agent's shell ends this one, and with it the hook.
+    return "exec " + join(["/bin/sh", "-c", guard, denial, *_words(arguments), "--guarded"])
 
 
 def _command(arguments: argparse.Namespace) -> str:
     """The command for the agent's shell. The token stays in the environment."""
+    if _IS_WINDOWS:
+        from subprocess import list2cmdline
+
+        return ("& " if arguments.format == "copilot" else "") + list2cmdline(_words(arguments))
     from shlex import join
 
-    words = ["notifier-service", "hook", "--format", arguments.format, "--url", arguments.url]
+    return join(_words(arguments))
+
+
+def _words(arguments: argparse.Namespace) -> list[str]:
+    # This very interpreter: an agent's shell knows nothing of a virtual environment. -P: nor does it run what lies in
+    # the folder that the agent works in.
+    words = [sys.executable, "-P", "-m", "notifier_service", "hook", "--format", arguments.format]
+    words += ["--url", arguments.url]
     if arguments.session:
         words += ["--session", arguments.session]
     if arguments.timeout is not None:
         words += ["--timeout", f"{arguments.timeout:g}"]
-    return join(words)
+    return words
+
+
+def _end_with_parent() -> None:
+    """End when the shell has ended that started us: the agent waits no more, and neither need a person."""
+    import signal
+
+    parent = os.getppid()
+
+    def look(number: int, frame: object) -> None:
+        if os.getppid() != parent:
+            os._exit(1)
+
+    signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, 1, 1)
 
 
 _CONFIGS: Mapping[str, Callable[[argparse.Namespace], dict[str, Any]]] = {

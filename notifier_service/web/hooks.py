@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Annotated, Any
 
 from aiohttp import web
@@ -16,8 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from ..denials import denial_by_error, denial_by_record
 from ..errors import BrokerClosed, InvalidInput, NotifierError
-from ..events import PermissionRecord, ToolCallId, ToolName, ToolResult, dump
+from ..events import DecisionKind, PermissionRecord, ToolCallId, ToolName, ToolResult, dump
 from ..limits import MAX_TIMEOUT_SECONDS, RiskLevel
+from ..permissions import ALL_DECISIONS
 from ..results import shown_result
 from ..session import Session, check_session_id
 from .auth import Right
@@ -71,6 +72,13 @@ _EDITING = frozenset(
         "apply_patch",
     }
 )  # fmt: skip
+
+
+#: Agents that have no form for an edit in their hook PermissionRequest.
+_RUNNING_NO_EDIT_THERE = frozenset({"codex"})
+_WITHOUT_EDIT: tuple[DecisionKind, ...] = ("approve", "reject", "respond")
+#: Agents that lay an edit over what they asked: what it leaves out stays.
+_LAYING_EDITS_OVER = frozenset({"gemini"})
 
 
 class HookQuery(Query):
@@ -209,7 +217,7 @@ async def _pre_tool_use(call: _HookCall, asked: AskedCall | None) -> dict[str, A
             # It is not ours to allow what the agent's own rules may want a person for.
             joined.tell_running(asked.parameters)
             return {}
-        joined.ask(timeout_seconds=call.query.timeout_seconds)
+        joined.ask(timeout_seconds=call.query.timeout_seconds).keeps_names = call.query.agent in _LAYING_EDITS_OVER
         record = await _decided(call, joined)
     except NotifierError as error:
         return _refusal(call.body, error)
@@ -222,7 +230,8 @@ async def _permission_request(call: _HookCall, asked: AskedCall | None) -> dict[
     """Where the agent itself would ask: a person answers, whatever the risk."""
     assert asked is not None
     try:
-        joined = asked_by_agent(call, "permission_request", asked, call.query.timeout_seconds)
+        decisions = _WITHOUT_EDIT if call.query.agent in _RUNNING_NO_EDIT_THERE else ALL_DECISIONS
+        joined = asked_by_agent(call, "permission_request", asked, call.query.timeout_seconds, decisions)
         record = await _decided(call, joined)
     except NotifierError as error:
         return _refusal(call.body, error)
@@ -267,7 +276,11 @@ _TOOL_EVENTS = _EVENTS.keys() - {"Stop", "SubagentStop"}
 
 
 def asked_by_agent(
-    call: Call[Any, Any], channel: Channel, asked: AskedCall, timeout_seconds: float | None
+    call: Call[Any, Any],
+    channel: Channel,
+    asked: AskedCall,
+    timeout_seconds: float | None,
+    allowed_decisions: Collection[DecisionKind] = ALL_DECISIONS,
 ) -> JoinedCall:
     """Ask about a call for which the agent's own rules want a person; joined with what another channel asked.
 
@@ -281,6 +294,7 @@ def asked_by_agent(
             by_policy=False,
             risk_reasons=("the agent's own rules want a person for this call",),
             timeout_seconds=timeout_seconds,
+            allowed_decisions=allowed_decisions,
         )
     return joined
 

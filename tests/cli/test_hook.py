@@ -7,12 +7,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
 from notifier_service import Decision, Settings, serve
+from notifier_service.errors import DecisionNotOffered, EditDenied
 from notifier_service.web import Site
 from tests.cli.processes import Commands, Finished, free_port
 from tests.losing_proxy import Fate, LosingProxy
@@ -91,24 +93,10 @@ REJECT: dict[str, Any] = {"approved": False, "reason": "no"}
         ("codex", ASKS, APPROVE, permission(behavior="allow")),
         ("codex", ASKS, {**APPROVE, "scope": "session"}, permission(behavior="allow")),
         ("codex", ASKS, REJECT, permission(behavior="deny", message=DENIED.format("Bash"))),
-        (
-            "codex", ASKS, EDITED,
-            permission(
-                behavior="deny",
-                message="A person edited the call, which Codex cannot run here: make the edited call.",
-            ),
-        ),
         ("gemini", GEMINI, APPROVE, {"decision": "allow"}),
         (
             "gemini", GEMINI, EDITED,
             {"decision": "allow", BEFORE: {"hookEventName": "BeforeTool", "tool_input": EDIT}},
-        ),
-        (
-            "gemini", GEMINI, CUT,
-            {
-                "decision": "deny",
-                "reason": "A person took parameters away, which Gemini CLI cannot do: make the edited call.",
-            },
         ),
         ("gemini", GEMINI, REJECT, {"decision": "deny", "reason": DENIED.format("run_shell_command")}),
         ("copilot", COPILOT, APPROVE, {"permissionDecision": "allow"}),
@@ -131,6 +119,27 @@ async def test_each_agent_gets_the_answer_in_its_own_words(
     assert (done.exit_code, done.err) == (0, "")
     assert (json.loads(done.out) if done.out else None) == printed
     assert done.out.isascii()
+
+
+@pytest.mark.parametrize(
+    ("agent", "hook", "decision", "refused"),
+    [
+        ("codex", ASKS, EDITED, DecisionNotOffered),
+        ("codex", ASKS, CUT, DecisionNotOffered),
+        ("gemini", GEMINI, CUT, EditDenied),
+        ("gemini", GEMINI, {"approved": True, "parameters": {}}, EditDenied),
+        ("gemini", GEMINI, {"approved": True, "parameters": {"why": "x", "more": 1}}, EditDenied),
+    ],
+)
+async def test_edit_that_the_agent_cannot_run_is_not_taken_from_the_person(
+    commands: Commands, site: Site, agent: str, hook: dict[str, Any], decision: dict[str, Any], refused: type[Exception]
+) -> None:
+    with pytest.raises(refused):
+        await asked(commands, site, agent, hook, decision)
+    (card,) = site.broker.open("s1").desk.pending
+    site.broker.decide("s1", Decision(approved=False), decided_by="anna")
+
+    assert ("edit" in card.record.allowed_decisions) is (agent == "gemini")
 
 
 @pytest.mark.parametrize(
@@ -387,6 +396,126 @@ async def pending(site: Site) -> None:
     async with asyncio.timeout(20):
         while not site.broker.open("s1").desk.pending:  # noqa: ASYNC110  # the command runs in a thread
             await asyncio.sleep(0.01)
+
+
+# The printed command, in the shell of the agent
+
+
+def commands_of(settings: Any) -> list[str]:
+    """The commands of the hooks that ask."""
+    hooks = settings["hooks"]
+    asking = [
+        hooks[event] for event in ("PreToolUse", "PermissionRequest", "BeforeTool", "preToolUse") if event in hooks
+    ]
+    entries = [entry for entries in asking for entry in entries]
+    return [hook.get("command", hook.get("bash")) for entry in entries for hook in entry.get("hooks", [entry])]
+
+
+async def printed(commands: Commands, agent: str, *flags: str) -> list[str]:
+    # An address to which Claude Code sends no HTTP hook, so that it gets a command too; the test's own is put in.
+    done = await said(commands, agent, "", "--print-config", *flags, NOTIFIER_URL="http://10.0.0.1/x")
+    return commands_of(json.loads(done.out))
+
+
+def in_shell(command: str, hook: Any, shell: str = "/bin/sh", **how: Any) -> Finished:
+    done = subprocess.run(
+        [shell, "-c", command], input=json.dumps(hook), capture_output=True, text=True, timeout=60, check=False, **how
+    )
+    return Finished(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize("agent", EVERY)
+@pytest.mark.parametrize(
+    "program",
+    [
+        None,  # not there
+        "",  # no output
+        "exit 1",
+        "exit 3",
+        "kill -9 $$",
+        "kill -TERM $$",
+        "echo hello",
+        "echo '{}'",
+        """echo '{"hookSpecificOutput": {"hookEventName": "PreToolUse", "permissionDecision": "allow"}}'""",
+        """echo '{"decision": "allow", "permissionDecision": "allow"}'; exit 1""",
+        "echo answered; kill -9 $$",
+        "echo 'Traceback (most recent call last):' >&2; exit 1",
+    ],
+)
+async def test_command_that_fails_in_whatever_way_denies(
+    agent: str, program: str | None, commands: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interpreter = tmp_path / 'it\'s "my" $HOME `venv`' / "python"
+    interpreter.parent.mkdir()
+    if program is not None:
+        interpreter.write_text(f"#!/bin/sh\n{program}\n")
+        interpreter.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(interpreter))
+
+    for command in await printed(commands, agent):
+        assert denies(agent, in_shell(command, EVERY[agent]))
+
+
+async def test_command_whose_interpreter_cannot_be_run_denies(
+    commands: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path))  # a folder
+    for agent in EVERY:
+        for command in await printed(commands, agent):
+            assert denies(agent, in_shell(command, EVERY[agent]))
+
+
+@pytest.mark.parametrize("agent", EVERY)
+async def test_command_runs_without_a_path_and_is_answered(agent: str, commands: Commands, site: Site) -> None:
+    (command, *_) = await printed(commands, agent, "--session", "s1")
+    command = command.replace("http://10.0.0.1/x", f"{site.url}/agent_backend")
+    running = asyncio.ensure_future(asyncio.to_thread(in_shell, command, EVERY[agent], env={"PATH": "/nowhere"}))
+    desk = site.broker.open("s1").desk
+    async with asyncio.timeout(20):
+        while not desk.pending:  # noqa: ASYNC110  # the command is another process
+            await asyncio.sleep(0.01)
+    site.broker.decide("s1", Decision(approved=True, parameters=EDIT), decided_by="anna")
+    done = await running
+
+    assert (done.exit_code, done.err) == (0, "")
+    assert EDIT["command"] in done.out
+    assert json.loads(done.out)
+
+
+async def test_command_passes_a_denial_on(commands: Commands) -> None:
+    for agent in EVERY:
+        for command in await printed(commands, agent):
+            away = command.replace("http://10.0.0.1/x", f"http://127.0.0.1:{free_port()}/x")
+            done = await asyncio.to_thread(in_shell, away, EVERY[agent])
+            assert denies(agent, done)
+            assert "the service does not answer" in done.out + done.err
+
+
+async def test_command_runs_nothing_from_the_folder_that_the_agent_works_in(commands: Commands, tmp_path: Path) -> None:
+    for name in ("notifier_service", "json", "argparse"):
+        (tmp_path / f"{name}.py").write_text("print('{}\\nanswered'); raise SystemExit(0)")
+    for agent in EVERY:
+        for command in await printed(commands, agent):
+            done = await asyncio.to_thread(in_shell, command.replace("10.0.0.1", "127.0.0.1:9"), {}, cwd=tmp_path)
+            assert denies(agent, done)
+
+
+async def test_shell_that_is_killed_withdraws_the_request(commands: Commands, site: Site) -> None:
+    (command, *_) = await printed(commands, "codex")
+    command = command.replace("http://10.0.0.1/x", f"{site.url}/agent_backend")
+    process = await asyncio.create_subprocess_shell(command, stdin=asyncio.subprocess.PIPE)
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(CODEX).encode())
+    process.stdin.write_eof()
+    desk = site.broker.open("s1").desk
+    async with asyncio.timeout(20):
+        while not desk.pending:  # noqa: ASYNC110  # the command is another process
+            await asyncio.sleep(0.01)
+    (card,) = desk.pending
+    process.kill()
+    await process.wait()
+
+    assert (await asyncio.wait_for(card.decision(), 20)).status == "cancelled"
 
 
 # Settings and start
