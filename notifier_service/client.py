@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import math
 import random
@@ -22,6 +23,7 @@ __all__ = ["DEFAULT_URL", "Client"]
 
 DEFAULT_URL = "http://127.0.0.1:8000/agent_backend"
 
+_PIECEWISE_BYTES = 256 * 1024
 _FIRST_BACKOFF_SECONDS = 0.5
 #: Most that is away is back within a minute: until then it is tried every 2 to 3 s.
 _FIRST_MINUTE_SECONDS = 60.0
@@ -372,10 +374,13 @@ class Client:
         is_safe: bool = False,
     ) -> Any:
         """The data of an answer. What ``is_safe`` to do twice is sent once more when its connection is lost."""
-        how: dict[str, Any] = {"json": body, "params": query or {}, "headers": headers or {}}
+        how: dict[str, Any] = {"params": query or {}, "headers": dict(headers or {})}
+        text = b"" if body is None else json.dumps(body).encode()
+        if text:
+            how["headers"]["Content-Type"] = "application/json"
         try:
             try:
-                return await self._sent(self._session, method, path, how)
+                return await self._sent(self._session, method, path, text, how)
             except aiohttp.ClientConnectorError:
                 raise  # nobody listens
             except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):
@@ -383,12 +388,16 @@ class Client:
                 if not is_safe:
                     raise
             async with self._new_session() as fresh:
-                return await self._sent(fresh, method, path, how)
+                return await self._sent(fresh, method, path, text, how)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ServiceUnavailable(f"The service at {self.url} does not answer: {error}") from error
 
-    async def _sent(self, session: aiohttp.ClientSession, method: str, path: str, how: Mapping[str, Any]) -> Any:
-        async with session.request(method, self.url + path, **how) as response:
+    async def _sent(
+        self, session: aiohttp.ClientSession, method: str, path: str, text: bytes, how: Mapping[str, Any]
+    ) -> Any:
+        # aiohttp sends much of it in pieces, so that the loop goes on, if it comes as a file.
+        data = io.BytesIO(text) if len(text) > _PIECEWISE_BYTES else text or None
+        async with session.request(method, self.url + path, data=data, **how) as response:
             await _refused(response)
             return await _data(response)
 

@@ -74,7 +74,9 @@ class Settings(Limits, BaseSettings):
         default=(), description="Host names the service answers to, with commas; without, auth=none means loopback's."
     )
     max_body_bytes: int = Field(
-        default=1024 * 1024, ge=1024, description="The largest request body; an NDJSON stream has no total."
+        default=1024 * 1024,
+        ge=1024,
+        description="The largest request body, beside the parameters of a call; an NDJSON stream has no total.",
     )
     max_idempotency_bytes: int = Field(
         default=32 * 1024 * 1024, ge=1024, description="Answers that are remembered by Idempotency-Key, in all."

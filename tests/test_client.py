@@ -925,7 +925,7 @@ async def test_calls_of_the_same_process_reach_its_readers(site: Site, client: C
         (lambda client: client.request("s", "pr_unknown"), 404, "request_not_found"),
         (lambda client: client.cancel("s", "../s"), 404, "request_not_found"),
         (lambda client: client.end_session("unknown"), 404, "session_not_found"),
-        (lambda client: client.ask("s", "t", {"text": "x" * 300_000}), 413, "too_large"),
+        (lambda client: client.publish("s", {"type": "note", "data": {"text": "x" * 300_000}}), 413, "too_large"),
     ],
 )
 async def test_refusal_carries_status_and_code(call: Any, status: int, code: str, client: Client) -> None:

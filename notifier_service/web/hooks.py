@@ -15,9 +15,10 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from ..denials import denial_by_error, denial_by_record
-from ..errors import BrokerClosed, InvalidInput, NotifierError
+from ..errors import BrokerClosed, InvalidInput, NotifierError, TooLarge
 from ..events import DecisionKind, PermissionRecord, ToolCallId, ToolName, ToolResult, dump
 from ..limits import MAX_TIMEOUT_SECONDS, RiskLevel
+from ..parameters import beginning
 from ..permissions import ALL_DECISIONS
 from ..results import shown_result
 from ..session import Session, check_session_id
@@ -26,6 +27,7 @@ from .boundary import LOOK_SECONDS, Call, Query, json_answer, still_allowed
 from .held_hooks import HELD_HOOKS
 from .idempotency import idempotency_key
 from .joined_calls import JOINED_CALLS, AskedBy, AskedCall, Channel, JoinedCall, JoinedCalls
+from .long_body import BODY_BYTES
 from .slow_answer import SlowAnswer
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "claude_code",
     "denial_text",
     "rated",
+    "unreadable",
 ]
 
 #: The kind of agent that asks, if nothing else is said.
@@ -147,6 +150,11 @@ class _ServiceStops(Exception):
     """Nobody was asked to the end: who waits with a key asks the service that comes next."""
 
 
+def unreadable(error: TooLarge) -> web.Response:
+    """A call that is too large to be told which one it is, and whether it has run already: if not, it does not."""
+    return json_answer(dump(_before(denied=f"The call did not run: {error.message}")))
+
+
 async def claude_code(call: Call[HookQuery, HookBody]) -> web.StreamResponse:
     """Tell of a tool call, or ask about it and hold the answer until it is decided; other hooks get no opinion."""
     body = call.body
@@ -157,6 +165,8 @@ async def claude_code(call: Call[HookQuery, HookBody]) -> web.StreamResponse:
         return json_answer(b"{}")
     # The call itself must be one before anything is denied or told.
     asked = body.asked(_asked_by(call)) if body.hook_event_name in _TOOL_EVENTS else None
+    if asked is not None:
+        asked = asked._replace(body_bytes=call.request.get(BODY_BYTES))
     call = call._replace(session_id=session_id)
     key = idempotency_key(call.request)
     if call.query.wait is not None:
@@ -359,13 +369,18 @@ def _ended(call: _HookCall, asked: AskedCall | None, *, success: bool) -> None:
 
 def _tell_result(call: _HookCall, session: Session, joined: JoinedCall, *, success: bool) -> None:
     body = call.body
+    shown = shown_result(body.tool_response, max_bytes=call.broker.limits.max_event_bytes)
+    if (size := call.request.get(BODY_BYTES)) is not None and "truncated" not in shown:
+        # Its texts were cut when they came: this is not all of it, however short.
+        cut = beginning(dump(body.tool_response), max_bytes=call.broker.limits.max_event_bytes // 4)
+        shown = {"result": cut, "truncated": True, "result_bytes": size}
     result = ToolResult(
         tool_name=joined.asked.tool_name,
         success=success,
         error=None if success else (body.error or "it failed")[:4096],
         duration_ms=None if body.duration_ms is None else max(0.0, body.duration_ms),
         tool_call_id=joined.event_id,
-        **shown_result(body.tool_response, max_bytes=call.broker.limits.max_event_bytes),
+        **shown,
     )
     call.broker.publish_to(session, "tool_result", result)
 

@@ -27,6 +27,7 @@ from ..permissions import PermissionRequest
 from ..policy import AskedTool
 from ..results import shown_parameters
 from ..session import Session
+from .long_body import too_large
 
 __all__ = ["JOINED_CALLS", "AskedBy", "AskedCall", "Channel", "JoinedCall", "JoinedCalls"]
 
@@ -63,6 +64,8 @@ class AskedCall(NamedTuple):
     #: The agent's own id of its run, if the channel tells it.
     run_id: str | None = None
     server: str | None = None
+    #: Set where the body was too large, of which the beginnings of its texts are left: nobody can be asked then.
+    body_bytes: int | None = None
 
     @property
     def tool(self) -> AskedTool:
@@ -81,11 +84,14 @@ class AskedCall(NamedTuple):
         agent_id: str | None = None,
         run_id: str | None = None,
         server: str | None = None,
+        body_bytes: int | None = None,
     ) -> AskedCall:
         """Copy and hash the parameters, or raise ``InvalidInput`` when they cannot be shown."""
         frozen = jsonable(parameters)
         size, sha256 = len(dump(frozen)), parameters_sha256(frozen)
-        return cls(tool_name, frozen, sha256, size, risk_level, asked_by, tool_call_id, agent_id, run_id, server)
+        return cls(
+            tool_name, frozen, sha256, size, risk_level, asked_by, tool_call_id, agent_id, run_id, server, body_bytes
+        )
 
 
 class JoinedCall:
@@ -136,6 +142,8 @@ class JoinedCall:
     def ask(self, **how: Any) -> PermissionRequest:
         """Have a person asked, or the policy answer. Raises what ``Session.ask`` does, and the call is over then."""
         try:
+            if self.asked.body_bytes is not None:
+                raise too_large(self.asked.body_bytes, self._broker.limits)
             self.request = self._broker.ask(
                 self._session.session_id,
                 tool_name=self.asked.tool_name,
@@ -192,7 +200,10 @@ class JoinedCall:
 
     def tell_running(self, parameters: Mapping[str, Any]) -> None:
         """Publish that it runs, with what."""
-        shown = shown_parameters(parameters, max_bytes=self._broker.limits.max_event_bytes)
+        if self.asked.body_bytes is None:
+            shown = shown_parameters(parameters, max_bytes=self._broker.limits.max_event_bytes)
+        else:
+            shown = shown_parameters(parameters, max_bytes=0) | {"parameters_bytes": self.asked.body_bytes}
         self.tell("executing", **shown, start_time=utc_text(utc_now()))
         self._forget_parameters()
 

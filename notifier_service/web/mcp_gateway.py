@@ -19,6 +19,7 @@ from ..session import check_session_id
 from ..settings import Settings
 from .auth import Right
 from .boundary import Call, Query, answer_errors
+from .long_body import longest_body
 from .origin import cors_headers, origin_guard, require_origin
 
 __all__ = ["GATEWAYS", "GatewayQuery", "Gateways", "create_gateway_app", "gateway"]
@@ -49,7 +50,7 @@ class Gateways:
                 lambda session_id: BrokerAsker(broker, session_id, agent="mcp-gateway"),
                 server=name,
                 private_headers=private,
-                max_message_bytes=settings.max_body_bytes,
+                max_message_bytes=longest_body(settings),
             )
             for name, url in settings.mcp_upstreams.items()
         }

@@ -9,12 +9,13 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import Field, JsonValue
 
-from ..errors import NotifierError, RequestNotFound
-from ..events import DecisionKind, EventData, Many, ServerName, Sha256, ToolCallId, ToolName, dump
+from ..errors import NotifierError, RequestNotFound, TooLarge
+from ..events import DecisionKind, EventData, Many, ServerName, Sha256, ToolCallId, ToolName, ToolStatus, dump
 from ..limits import MAX_TIMEOUT_SECONDS, RiskLevel
 from ..permissions import ALL_DECISIONS, Decision, PermissionRequest
 from .boundary import Call, Query, error_body, held, reply
 from .idempotency import IDEMPOTENCY, idempotency_key
+from .long_body import BODY_BYTES, too_large
 from .peer import written_out
 from .slow_answer import SlowAnswer
 
@@ -44,6 +45,8 @@ class WaitQuery(Query):
 
 async def decide(call: Call[Query, Decision]) -> web.Response:
     """Answer a permission request: approve, edit, reject or respond."""
+    if (size := call.request.get(BODY_BYTES)) is not None:
+        raise too_large(size, call.broker.limits)
     via = "polling" if "/polling/" in call.request.path else "sse"
     record = call.broker.decide(call.session_id, call.body, decided_by=call.caller.name, via=via)
     # The tool that waits goes first: it is woken in the next turn of the loop, at whose end its answer leaves.
@@ -138,6 +141,24 @@ def _asked(call: Call[WaitQuery, AskBody], key: str | None) -> PermissionRequest
 
 
 def _ask(call: Call[WaitQuery, AskBody]) -> PermissionRequest:
+    try:
+        if (size := call.request.get(BODY_BYTES)) is not None:
+            raise too_large(size, call.broker.limits)
+        return _ask_person(call)
+    except TooLarge as error:
+        _tell_denied(call, error)
+        raise
+
+
+def _tell_denied(call: Call[WaitQuery, AskBody], error: TooLarge) -> None:
+    """People see that a call did not run about which they could not be asked."""
+    body = call.body
+    details = {"risk_level": body.risk_level, "outcome": "invalid", "reason": error.message, **error.details}
+    denied = ToolStatus(status="denied", tool_name=body.tool_name, tool_call_id=body.tool_call_id, details=details)
+    call.broker.publish_nowait(call.session_id, "tool_status", denied)
+
+
+def _ask_person(call: Call[WaitQuery, AskBody]) -> PermissionRequest:
     body = call.body
     return call.broker.ask(
         call.session_id,

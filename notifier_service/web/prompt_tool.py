@@ -16,9 +16,10 @@ from ..denials import denial_by_error
 from ..errors import InvalidInput, NotifierError, TooLarge, UnsupportedMediaType
 from ..events import PermissionRecord, ToolCallId, ToolName, dump
 from ..version import __version__
-from .boundary import Call, Query, held, invalid, json_answer, read_json
+from .boundary import Call, Query, held, invalid, json_answer
 from .hooks import CLAUDE_CODE, TimeoutSeconds, asked_by_agent, denial_text, rated
 from .joined_calls import AskedBy, AskedCall, JoinedCall
+from .long_body import BODY_BYTES, read_long_json
 from .slow_answer import SlowAnswer
 from .sse import STREAM_HEADERS
 
@@ -185,7 +186,9 @@ async def prompt_tool(call: Call[PromptQuery, None]) -> web.StreamResponse:
 
 async def _body(call: _PromptCall) -> dict[str, Any]:
     try:
-        body = await read_json(call.request, call.settings.max_body_bytes)
+        body, cut_bytes = await read_long_json(call.request, call.settings)
+        if cut_bytes is not None:
+            call.request[BODY_BYTES] = cut_bytes
     except UnsupportedMediaType as error:
         raise _Refused(_INVALID_REQUEST, error.message, status=415) from None
     except TooLarge as error:
@@ -298,7 +301,12 @@ async def _approval_prompt(call: _PromptCall, message: _Message, arguments: Mapp
         except ValidationError as error:
             raise invalid(error, "") from None
         asked = AskedCall.of(
-            given.tool_name, given.input, rated(given.tool_name), _asked_by(call), tool_call_id=given.tool_use_id
+            given.tool_name,
+            given.input,
+            rated(given.tool_name),
+            _asked_by(call),
+            tool_call_id=given.tool_use_id,
+            body_bytes=call.request.get(BODY_BYTES),
         )
         joined = asked_by_agent(call, "prompt_tool", asked, call.query.timeout_seconds)
     except NotifierError as error:

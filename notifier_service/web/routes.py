@@ -9,11 +9,14 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel
 
+from ..errors import InvalidInput, TooLarge
 from ..permissions import Decision
 from ..session import check_session_id
+from ..settings import Settings
 from . import chat, hooks, mcp_gateway, ops, permissions, polling, produce, prompt_tool, rules, sse, tickets, websocket
 from .auth import Caller, Right
 from .boundary import AUTH, BROKER, SETTINGS, STANDING, Call, Query, checked, read_json, read_query
+from .long_body import BODY_BYTES, read_long_json, too_large
 from .origin import require_origin
 
 __all__ = ["ROUTES", "Route", "add_routes"]
@@ -34,6 +37,10 @@ class Route:
     summary: str
     query: type[Query] = Query
     body: type[BaseModel] | None = None
+    #: The body holds the parameters of a call, and may be as large; ``BODY_BYTES`` of the request says that it was cut.
+    asks_calls: bool = False
+    #: The answer to a body that cannot be read even so, where an error status would be none to who asks.
+    too_large: Callable[[TooLarge], web.Response] | None = None
     #: Behind the prefix, or at the root.
     prefixed: bool = True
     #: A stream takes its token in the query too, and passes over what it does not know there.
@@ -56,11 +63,11 @@ ROUTES: Sequence[Route] = (
     ),
     Route(
         "POST", "/api/sse/permission-response/{session_id}", permissions.decide, _rights("approve"),
-        "Answer a permission request.", body=Decision,
+        "Answer a permission request.", body=Decision, asks_calls=True,
     ),
     Route(
         "POST", "/api/polling/permission-response/{session_id}", permissions.decide, _rights("approve"),
-        "The same, under the path of the polling clients.", body=Decision,
+        "The same, under the path of the polling clients.", body=Decision, asks_calls=True,
     ),
     Route(
         "GET", "/api/polling/session-info/{session_id}", polling.session_info, _rights("view"),
@@ -111,7 +118,7 @@ ROUTES: Sequence[Route] = (
     Route("POST", "/api/events", produce.publish, _rights("produce"), "Publish events to many sessions."),
     Route(
         "POST", "/api/permissions/{session_id}", permissions.ask, _rights("produce"), "Ask for permission.",
-        query=permissions.WaitQuery, body=permissions.AskBody,
+        query=permissions.WaitQuery, body=permissions.AskBody, asks_calls=True,
     ),
     Route(
         "GET", "/api/permissions/{session_id}", permissions.list_pending, _rights("view", "produce"),
@@ -149,12 +156,12 @@ ROUTES: Sequence[Route] = (
     ),
     Route(
         "POST", "/hooks/claude-code", hooks.claude_code, _rights("produce"), "Claude Code's HTTP hooks.",
-        query=hooks.HookQuery, body=hooks.HookBody, prefixed=False,
+        query=hooks.HookQuery, body=hooks.HookBody, asks_calls=True, too_large=hooks.unreadable, prefixed=False,
     ),
     Route(
         "POST", "/hooks/claude-code", hooks.claude_code, _rights("produce"),
         "The same behind the prefix, where the command for other agents asks.",
-        query=hooks.HookQuery, body=hooks.HookBody,
+        query=hooks.HookQuery, body=hooks.HookBody, asks_calls=True, too_large=hooks.unreadable,
     ),
     Route("DELETE", "/api/sessions/{session_id}", produce.end_session, _rights("produce"), "End a session."),
     Route(
@@ -201,10 +208,28 @@ def _endpoint(route: Route, app: web.Application) -> Callable[[web.Request], Awa
             query = read_query(request, route.query, lenient=route.is_stream)
         body = None
         if route.body is not None:
-            body = checked(route.body, await read_json(request, settings.max_body_bytes))
+            try:
+                body = await _body(request, route, route.body, settings)
+            except TooLarge as error:
+                if route.too_large is None:
+                    raise
+                return route.too_large(error)
         if route.rights and not route.is_socket:
             caller = caller.require(route.rights, session_id)
             request[STANDING] = caller, route.rights, session_id
         return await route.handler(Call(request, broker, settings, caller, session_id or "", query, body))
 
     return endpoint
+
+
+async def _body(request: web.Request, route: Route, model: type[BaseModel], settings: Settings) -> BaseModel:
+    if not route.asks_calls:
+        return checked(model, await read_json(request, settings.max_body_bytes))
+    value, cut_bytes = await read_long_json(request, settings)
+    if cut_bytes is None:
+        return checked(model, value)
+    request[BODY_BYTES] = cut_bytes
+    try:
+        return checked(model, value)
+    except InvalidInput:
+        raise too_large(cut_bytes, settings) from None  # whatever else is wrong with it

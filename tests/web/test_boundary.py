@@ -129,7 +129,8 @@ async def test_a_huge_body_is_too_large_before_it_is_read(client: Client, path: 
 
 
 @BODY_PATHS
-async def test_a_huge_body_in_chunks_is_too_large(client: Client, path: str) -> None:
+async def test_a_huge_body_in_chunks_is_too_large(make_client: MakeClient, path: str) -> None:
+    client = await make_client(max_parameters_bytes=1024)
     response = await client.post(path, data=_chunks(1024 * 1024 + 8192), headers=JSON)
 
     assert await error_of(response) == (413, "too_large")

@@ -92,9 +92,11 @@ async def test_pages_of_other_sites_do_not_read_the_stream(client: Client, stub:
 async def test_message_over_the_limit_of_bodies_is_refused(
     make_client: MakeClient, broker: Broker, stub: HttpStub
 ) -> None:
-    client = await make_client(broker, mcp_upstreams={"files": stub.url}, max_body_bytes=1024)
+    client = await make_client(
+        broker, mcp_upstreams={"files": stub.url}, max_body_bytes=1024, max_parameters_bytes=1024
+    )
 
-    response = await client.post(PATH, json=call(1, "read", {"x": "x" * 1024}))
+    response = await client.post(PATH, json=call(1, "read", {"x": "x" * 3 * 1024}))
 
     assert response.status == 413
     assert stub.received == []
