@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, PlainSerializer
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
-from .errors import InvalidInput
+from .errors import InvalidInput, TooLarge
 from .limits import RiskLevel
 
 __all__ = [
@@ -362,12 +362,20 @@ def on_one_line(json: bytes) -> bytes:
 _LINE_ENDS = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\xc2\x85", b"\\u0085"))
 
 
+#: An array of the smallest events with data, in a body of a megabyte, has half of that.
+_MAX_BRACKETS = 100_000
+
+
 def parse_json(text: bytes, *, unique_keys: bool = False) -> JsonValue:
     """Parse JSON that came in. Raises ``InvalidInput`` with line and column, never with the text itself.
 
     Of a key that an object has twice the last counts, as everywhere; with ``unique_keys`` it is refused, because others
     read the first: what is asked, decided or run must have one reading.
+    ``TooLarge`` for more brackets than any body of events has: a megabyte of them would take a hundred times as long as
+    one of text.
     """
+    if len(text) > _MAX_BRACKETS and text.count(b"[") + text.count(b"{") > _MAX_BRACKETS:
+        raise TooLarge(f"JSON of more than {_MAX_BRACKETS} objects and arrays is not taken.", limit="values")
     try:
         value: JsonValue = from_json(text, allow_inf_nan=False)
     except ValueError as error:

@@ -11,11 +11,14 @@ from typing import Any
 
 from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
-from .errors import InvalidInput
+from .errors import InvalidInput, TooLarge
 
-__all__ = ["action_sha256", "beginning", "canonical_json", "jsonable", "parameters_sha256"]
+__all__ = ["action_sha256", "beginning", "canonical_json", "has_more_values", "jsonable", "parameters_sha256"]
 
 _BEGINNING_CHARACTERS = 4096
+
+#: To copy and to hash a value takes some microseconds, and nobody reads so many before deciding.
+_MAX_VALUES = 10_000
 
 #: As deep as the parser of what comes in goes; the encoder goes a little deeper, for what stands around parameters.
 _MAX_DEPTH = 200
@@ -25,14 +28,32 @@ def jsonable(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return a deep copy made of JSON types only, or raise ``InvalidInput``.
 
     What cannot be shown as it is (an open file, an iterator, NaN, a string that is no Unicode, two keys with the same
-    text, a structure deeper than 200) is refused, because nobody could approve it.
+    text, a structure deeper than 200) is refused, because nobody could approve it; more than 10,000 values are
+    ``TooLarge``.
     """
+    if has_more_values(parameters, _MAX_VALUES):
+        raise TooLarge(f"Parameters of more than {_MAX_VALUES} values cannot be asked about.", limit="values")
     try:
         shown = _shown(dict(parameters), 0)
         canonical_json(shown)
     except (PydanticSerializationError, ValueError, TypeError, RecursionError) as error:
         raise InvalidInput(f"the parameters cannot be shown as JSON: {_why(error)}") from error
     return shown  # type: ignore[no-any-return]  # a dict in, a dict out
+
+
+def has_more_values(value: Any, most: int) -> bool:
+    """Whether there are more values than that in a structure, without a look at the rest of them."""
+    left, level = most, [value]
+    for _ in range(_MAX_DEPTH):  # what is deeper, or goes in a circle, is refused for that
+        below: list[Any] = []
+        for holder in level:
+            left -= len(holder)
+            if left < 0:
+                return True
+            inner = holder.values() if isinstance(holder, Mapping) else holder
+            below += [item for item in inner if isinstance(item, dict | list | tuple)]
+        level = below
+    return False
 
 
 def parameters_sha256(parameters: Any) -> str:

@@ -16,6 +16,7 @@ from typing_extensions import TypedDict
 from ..broker import Broker
 from ..errors import Forbidden, InvalidInput, LimitReached, NotifierError, TooLarge, UnsupportedMediaType
 from ..events import EventData, checked_event, dump, parse_json
+from ..parameters import has_more_values
 from ..session import Session, check_session_id
 from .auth import Right
 from .boundary import Call, Query, invalid, json_answer, read_json, reply, still_allowed
@@ -92,6 +93,10 @@ async def end_session(call: Call[Query, None]) -> web.Response:
 async def _publish_all(call: Call[Query, None], body: Any) -> list[str]:
     broker = call.broker
     if not isinstance(body, list):
+        limit = broker.limits.max_event_bytes
+        # A value takes two bytes at least: what cannot fit is not encoded to find that out.
+        if (call.request.content_length or limit + 1) > limit and has_more_values(body, limit // 2):
+            raise TooLarge(f"An event is over the limit of {limit} bytes.", limit="max_event_bytes")
         session_id, event_type, data, data_json = _ready(call, _checked(_ONE, body))
         session = broker.open(session_id, opened_by=call.caller.name)
         ids = [broker.publish_to(session, event_type, data, data_json=data_json).id]

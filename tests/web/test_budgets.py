@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from notifier_service import Broker, Limits
+from notifier_service import Broker, Limits, parameters
+from notifier_service.web import produce
 
 from .conftest import (
     API,
@@ -361,3 +362,34 @@ async def test_questions_of_one_asker_in_all_sessions_leave_room_for_others(
     assert broker.counters.limits_reached == {"max_pending": 1}
     broker.end_session("s0")
     assert await asked(client, "other-producer", "mine") == 201
+
+
+# What a body costs is known before it is paid
+
+MEBIBYTE = 1024 * 1024
+
+
+def many(item: str) -> str:
+    return "[" + ",".join([item] * ((MEBIBYTE - 200) // (len(item) + 1))) + "]"
+
+
+@pytest.mark.parametrize("item", ["1e22", "0.1", "1", "{}", "[]", '""', "1e300"])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("events/s1", '{"type":"note","data":{"x":%s}}'),
+        ("permissions/s1", '{"tool_name":"rm","parameters":{"x":%s}}'),
+    ],
+)
+async def test_body_of_a_million_small_values_is_refused_before_it_is_worked_on(
+    client: Client, broker: Broker, monkeypatch: pytest.MonkeyPatch, path: str, body: str, item: str
+) -> None:
+    worked: list[object] = []
+    monkeypatch.setattr(parameters, "_shown", worked.append)
+    monkeypatch.setattr(produce, "dump", worked.append)
+
+    response = await client.post(f"{API}/{path}", data=body % many(item), headers={"Content-Type": "application/json"})
+
+    assert await error_of(response) == (413, "too_large")
+    assert worked == []
+    assert all(session.is_empty for session in broker.sessions)
