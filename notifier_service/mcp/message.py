@@ -27,6 +27,7 @@ __all__ = [
     "MessageRefused",
     "ToolCall",
     "denial_answer",
+    "envelope_problem",
     "error_answer",
     "heartbeat",
     "may_be_same",
@@ -91,7 +92,7 @@ class Message:
             raise MessageRefused(INVALID_REQUEST, "A batch is not taken: send its messages one by one.")
         if not isinstance(body, dict):
             raise MessageRefused(INVALID_REQUEST, "A message is a JSON object.")
-        problem = _problem(body)
+        problem = envelope_problem(body)
         if problem is None and keys.odd:
             problem = "A key has a control character, which some readers take for its end."
         if problem is None and keys.calls and body.get("method") != "tools/call":
@@ -116,7 +117,7 @@ class Message:
         if "method" in body and body["method"] is None:  # as some write a response
             del body["method"]
             is_rewritten = True
-        problem = _problem(body)
+        problem = envelope_problem(body)
         if problem is None and body.get("method") == "tools/call":
             problem = "A server does not call the tools of its client through this gateway."
         if problem is None and is_rewritten:
@@ -331,7 +332,7 @@ def _written_for(body: dict[str, Any]) -> bytes:
         raise MessageRefused(PARSE_ERROR, "A number is too large.", _answerable(body.get("id"))) from None
 
 
-def _problem(body: Mapping[str, Any]) -> str | None:
+def envelope_problem(body: Mapping[str, Any]) -> str | None:
     """Why a message may not pass, in words."""
     problem = _key_problem(body, _ENVELOPE)
     if problem is not None or "method" not in body:

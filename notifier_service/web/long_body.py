@@ -78,12 +78,12 @@ async def read_long_json(request: web.Request, settings: Settings) -> tuple[Any,
     except (web.RequestPayloadError, HttpProcessingError) as error:
         raise InvalidInput("the body cannot be read") from error
     if cutter is not None:
-        return parse_json(cutter.text()), size
+        return parse_json(cutter.text(), unique_keys=True), size
     body = b"".join(pieces)
     pieces.clear()
     if size > settings.max_body_bytes:
         _Cutter(settings.max_body_bytes).feed(body)
-    return parse_json(body), None
+    return parse_json(body, unique_keys=True), None
 
 
 class _Cutter:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from ..denials import denial_by_error
 from ..errors import InvalidInput, NotifierError, TooLarge, UnsupportedMediaType
 from ..events import PermissionRecord, ToolCallId, ToolName, dump
+from ..mcp.message import envelope_problem
 from ..version import __version__
 from .boundary import Call, Query, held, invalid, json_answer
 from .hooks import CLAUDE_CODE, TimeoutSeconds, asked_by_agent, denial_text, rated
@@ -199,6 +200,9 @@ async def _body(call: _PromptCall) -> dict[str, Any]:
         raise _Refused(_INVALID_REQUEST, "A batch is not taken: send its messages one by one.")
     if not isinstance(body, dict) or body.get("jsonrpc") != "2.0":
         raise _Refused(_INVALID_REQUEST, 'A message is a JSON object with "jsonrpc": "2.0".')
+    problem = envelope_problem(body)
+    if problem is not None:
+        raise _Refused(_INVALID_REQUEST, problem)
     return body
 
 

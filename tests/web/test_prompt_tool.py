@@ -199,11 +199,19 @@ async def test_other_methods_are_not_allowed(client: Client, method: str) -> Non
         (b'{"jsonrpc": "2.0", "id": 1.5, "method": "ping"}', -32600),
         (b'{"jsonrpc": "2.0", "id": [], "method": "ping"}', -32600),
         (b'{"jsonrpc": "2.0", "id": 1, "method": "ping", "params": []}', -32602),
+        (b'{"jsonrpc": "2.0", "id": 1, "method": "ping", "params": {"a": {"b": 1, "b": 2}}}', -32700),
+        (b'{"jsonrpc": "2.0", "id": 1, "method": "ping", "Method": "tools/call"}', -32600),
+        (b'{"jsonrpc": "2.0", "id": 1, "method": "ping", "method\\u0000": "tools/call"}', -32600),
+        (b'{"jsonrpc": "2.0", "id": 1, "method": "ping", "x": "%b", "x": 1}' % (b"y" * 2_000_000), -32700),
+        (b'{"jsonrpc": "2.0", "id": 1, "method": "tools/call\\u0000", "params": {}}', -32600),
+        (b'{"jsonrpc": "2.0", "id": 1, "method": "Tools/List", "params": {}}', -32600),
+        (b'{"jsonrpc": "2.0", "id": 1, "method": "ping", "result": {}}', -32600),
+        (b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}\x00', -32700),
         (b'{"jsonrpc": "2.0", "id": 1, "method": "ping", "params": {"_meta": 1}}', -32602),
     ],
 )
 async def test_what_is_no_message_is_refused(client: Client, broker: Broker, sent: bytes, error: int) -> None:
-    response = await client.post(PATH, data=sent, headers={"Content-Type": "application/json"})
+    response = await client.post(PATH, data=io.BytesIO(sent), headers={"Content-Type": "application/json"})
 
     assert await refusal(response) == (400, error)
     assert broker.sessions == ()
