@@ -148,7 +148,9 @@ describe("an answer", () => {
 
   it("for the session says what it allows", async () => {
     const { button, dialog, press, requests, session } = await sitDown({}, WRITE);
-    expect(button("approve-session").textContent).toBe("Approve in this session: every call of write_file");
+    expect(button("approve-session").textContent).toMatch(
+      /^Approve in this session: every call of "write_file", asked by "local", at risk \w+ or less$/,
+    );
     await press("approve-session");
 
     await waitFor(() => expect(dialog.open).toBe(false));
@@ -163,7 +165,7 @@ describe("an answer", () => {
   });
 
   it("for good shows the exact rule, and is not offered without one", async () => {
-    const change: Change = (request) => ({
+    const change: Change = ({ suggested_rule: _, ...request }) => ({
       ...request,
       scopes: ["once", "always"],
       ...(request.tool_name === "write_file" ? { suggested_rule: "write_file(path: a*)" } : {}),
