@@ -87,6 +87,12 @@ class Settings(Limits, BaseSettings):
     first_request_seconds: float = Field(
         default=10, gt=0, le=3600, description="A connection that has sent no whole request for so long is closed."
     )
+    drain_seconds: float = Field(
+        default=0,
+        ge=0,
+        le=3600,
+        description="After SIGTERM, readiness says 503 for so long before the listener closes.",
+    )
     producer_idle_seconds: float = Field(
         default=600, gt=0, description="An NDJSON stream that sends nothing, not even an empty line, is ended then."
     )

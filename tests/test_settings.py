@@ -55,6 +55,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "max_idempotency_bytes": 32 * 1024 * 1024,
         "max_idle_connections": 500,
         "first_request_seconds": 10,
+        "drain_seconds": 0,
         "producer_idle_seconds": 600,
         "mcp_upstreams": {},
         "shutdown_seconds": 2,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession, web
@@ -196,3 +198,64 @@ async def test_leaving_serve_frees_the_port_and_the_process_broker() -> None:
 
     async with serve(settings=Settings(port=port)) as site:
         assert site.port == port
+
+
+async def test_readiness_says_so_before_the_listener_closes() -> None:
+    async with service_process("--drain-seconds", "1") as (process, port), ClientSession() as client:
+        url = f"http://127.0.0.1:{port}"
+        process.terminate()
+        async with asyncio.timeout(10):
+            while True:
+                async with client.get(f"{url}/healthz/ready") as response:
+                    if response.status == 503:
+                        break
+        async with client.get(f"{url}/healthz/live") as live, client.get(f"{url}{BASE}/sse/health/s") as health:
+            assert (live.status, health.status) == (200, 200)
+
+        assert await process.wait() == 0
+
+
+async def test_producer_of_a_stream_is_told_at_the_end_what_was_taken() -> None:
+    async with service_process() as (process, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(
+            f"POST {BASE}/events/s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n"
+            'Content-Length: 1000\r\n\r\n{"type": "note"}\n{"type": "note"}\n{"ty'.encode()
+        )
+        async with ClientSession() as client:
+            while True:
+                async with client.get(f"http://127.0.0.1:{port}{BASE}/sse/health/s") as response:
+                    if (await response.json())["data"]["queue_size"] == 2:
+                        break
+        process.terminate()
+        answer = await reader.read()
+        writer.close()
+
+        assert await process.wait() == 0
+    head, _, body = answer.partition(b"\r\n\r\n")
+    error = json.loads(body)["error"]
+    assert head.startswith(b"HTTP/1.1 503 ")
+    assert (error["code"], error["count"]) == ("shutting_down", 2)
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP])
+async def test_signal_to_read_files_again_ends_nothing(number: signal.Signals, tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens.json"
+    tokens.write_text(json.dumps([{"token": "a-token-of-anna", "rights": ["view"], "sessions": ["*"]}]))
+    flags = ("--auth", "tokens", "--tokens-file", str(tokens), "--log-level", "info")
+    async with service_process(*flags) as (process, port), ClientSession() as client:
+        tokens.write_text(json.dumps([{"token": "a-token-of-bert", "rights": ["view"], "sessions": ["*"]}]))
+        process.send_signal(number)
+        assert process.stderr is not None
+        async with asyncio.timeout(10):
+            while b"tokens_file was read again" not in await process.stderr.readline():
+                pass
+        url = f"http://127.0.0.1:{port}{BASE}/sse/health/s"
+        statuses = []
+        for token in ("a-token-of-anna", "a-token-of-bert"):
+            async with client.get(url, headers={"Authorization": f"Bearer {token}"}) as response:
+                statuses.append(response.status)
+        process.terminate()
+
+        assert statuses == [401, 200]
+        assert await process.wait() == 0

@@ -22,7 +22,7 @@ from pydantic.fields import FieldInfo
 from ..demo_agent import DemoAgent, Workspace
 from ..errors import InvalidInput
 from ..settings import ENV_PREFIX, Settings, config_folder
-from ..web import Site, serve
+from ..web import Site, raise_soft_limit, serve, without_accept_errors
 from .output import Lines, logging_to
 from .watchdog import ending_by_signal, watched_loop
 
@@ -102,12 +102,22 @@ async def _until_signal(settings: Settings, at_work: Callable[[Site, Say], Await
     def cannot_print(error: OSError) -> None:
         loop.call_soon_threadsafe(stop, 1, f"stopped, because standard output cannot be written: {error.strerror}")
 
+    def read_again() -> None:
+        _log.info("SIGHUP: files are read again where they have changed")
+        if site is not None:
+            site.read_again()
+
+    site: Site | None = None
+    # A terminal that hangs up ends what it has started; whoever else sends SIGHUP means the files.
+    hang_up = None if any(map(os.isatty, (0, 1, 2))) else read_again
     with (
         logging_to(2, settings.log_level, "%(asctime)s %(levelname)s %(name)s: %(message)s"),
         closing(Lines(1, failed=cannot_print)) as output,
         watched_loop(),
-        ending_by_signal(stop, within_seconds=settings.shutdown_seconds),
+        ending_by_signal(stop, within_seconds=settings.drain_seconds + settings.shutdown_seconds, hang_up=hang_up),
     ):
+        raise_soft_limit()
+        loop.set_exception_handler(without_accept_errors)
         _log.debug("the event loop is %s", type(loop).__module__.partition(".")[0])
         async with AsyncExitStack() as stack:
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from .joined_calls import JOINED_CALLS, JoinedCalls
 from .jwt_auth import JwtAuth
 from .listener import listening, url_of
 from .mcp_gateway import GATEWAYS, Gateways
+from .ops import DRAINING
 from .origin import cors_headers, origin_guard
 from .pages import add_pages
 from .prompt_tool import RUNNING_CALLS, RunningCalls
@@ -53,6 +55,7 @@ def create_app(
     app[SETTINGS] = settings
     app[TICKETS] = Tickets()
     app[AUTH] = _authenticator(settings, app[TICKETS])
+    app[DRAINING] = asyncio.Event()
     app[SOCKETS] = Sockets()
     app[CONNECTIONS] = Connections()
     demo = DemoChat()
@@ -92,6 +95,12 @@ class Site:
     settings: Settings
     host: str
     port: int
+    authenticator: Authenticator | None = None
+
+    def read_again(self) -> None:
+        """Look at the files now that say who may do what, which are read again whenever they have changed."""
+        if self.authenticator is not None:
+            _ = self.authenticator.source
 
     @property
     def url(self) -> str:
@@ -105,13 +114,18 @@ async def serve(
 ) -> AsyncIterator[Site]:
     """Run the service inside any asyncio program, listening on ``settings.host`` and ``settings.port``.
 
-    On leaving, the listener closes first, streams get ``bye``, pending requests are cancelled, and within
-    ``shutdown_seconds`` everything has ended. Raises ``OSError`` when the address is taken.
+    On leaving, readiness says 503 for ``drain_seconds``, then the listener closes, streams get ``bye``, pending
+    requests are cancelled, and within ``shutdown_seconds`` everything has ended. Raises ``OSError`` when the address is
+    taken.
     """
     settings = Settings() if settings is None else settings
     broker = Broker(settings) if broker is None else broker
-    async with listening(create_app(broker, settings, agent=agent), settings) as port:
-        yield Site(broker, settings, settings.host, port)
+    app = create_app(broker, settings, agent=agent)
+    async with listening(app, settings) as port:
+        yield Site(broker, settings, settings.host, port, app[AUTH])
+        if settings.drain_seconds:
+            app[DRAINING].set()
+            await asyncio.sleep(settings.drain_seconds)
 
 
 async def _close_broker(app: web.Application) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from ..settings import Settings
+from .descriptors import Refusal, is_out_of_descriptors
 
 __all__ = ["Door"]
 
@@ -54,6 +55,9 @@ class Door:
         self._timer = loop.call_later(_LOOK_SECONDS, self._look)
 
         def one() -> asyncio.Protocol:
+            if is_out_of_descriptors():
+                self._ended["descriptors"] += 1
+                return Refusal()
             protocol: web.RequestHandler = make()
             if len(self._idle) >= self._settings.max_idle_connections:
                 self._one_gives_way()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from heapq import nsmallest
 
 from aiohttp import web
@@ -12,7 +13,11 @@ from ..session import Session
 from .answers import SessionRow
 from .boundary import Call, Query, reply
 
-__all__ = ["SessionsQuery", "list_sessions", "live", "ready"]
+__all__ = ["DRAINING", "SessionsQuery", "list_sessions", "live", "ready"]
+
+
+#: Set while the listener is still open and nothing new should come.
+DRAINING = web.AppKey("draining", asyncio.Event)
 
 
 class SessionsQuery(Query):
@@ -28,7 +33,7 @@ async def live(call: Call[Query, None]) -> web.Response:
 
 async def ready(call: Call[Query, None]) -> web.Response:
     """The process takes work; 503 while it drains."""
-    if call.broker.closed:
+    if call.broker.closed or call.request.config_dict[DRAINING].is_set():
         raise BrokerClosed("The service is shutting down.")
     return reply({"status": "ready"})
 

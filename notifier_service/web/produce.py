@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from ..broker import Broker
-from ..errors import Forbidden, InvalidInput, LimitReached, NotifierError, TooLarge, UnsupportedMediaType
+from ..errors import BrokerClosed, Forbidden, InvalidInput, LimitReached, NotifierError, TooLarge, UnsupportedMediaType
 from ..events import EventData, checked_event, dump, parse_json
 from ..parameters import has_more_values
 from ..session import Session, check_session_id
@@ -143,6 +143,12 @@ async def _publish_stream(call: Call[Query, None]) -> web.Response:
                 if broker.must_breathe(session):
                     await broker.breathe(session)
                     still_allowed(call.request)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if not broker.closed or (task is not None and task.cancelling()):
+            raise
+        # aiohttp has ended the body, and leaves a moment to say what was taken.
+        raise BrokerClosed("The service is shutting down.", line=at_line, count=count) from None
     except NotifierError as error:
         error.details = {**error.details, "line": error.details.get("line", at_line), "count": count}
         raise
