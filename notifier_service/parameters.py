@@ -31,10 +31,11 @@ def jsonable(parameters: Mapping[str, Any]) -> dict[str, Any]:
     text, a structure deeper than 200) is refused, because nobody could approve it; more than 10,000 values are
     ``TooLarge``.
     """
-    if has_more_values(parameters, _MAX_VALUES):
-        raise TooLarge(f"Parameters of more than {_MAX_VALUES} values cannot be asked about.", limit="values")
     try:
-        shown = _shown(dict(parameters), 0)
+        given = dict(parameters)
+        if has_more_values(given, _MAX_VALUES):
+            raise TooLarge(f"Parameters of more than {_MAX_VALUES} values cannot be asked about.", limit="values")
+        shown = _shown(given, 0)
         canonical_json(shown)
     except (PydanticSerializationError, ValueError, TypeError, RecursionError) as error:
         raise InvalidInput(f"the parameters cannot be shown as JSON: {_why(error)}") from error

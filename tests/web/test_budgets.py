@@ -392,4 +392,4 @@ async def test_body_of_a_million_small_values_is_refused_before_it_is_worked_on(
 
     assert await error_of(response) == (413, "too_large")
     assert worked == []
-    assert all(session.is_empty for session in broker.sessions)
+    assert not any(session.desk.pending_count for session in broker.sessions)
