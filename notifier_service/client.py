@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import io
 import json
 import math
@@ -13,11 +14,19 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing, suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 
-from .errors import InvalidInput, NotifierError, ServiceRefused, ServiceRestarted, ServiceUnavailable
+from . import service_address
+from .errors import (
+    InvalidInput,
+    NotifierError,
+    ServiceRefused,
+    ServiceRestarted,
+    ServiceUnavailable,
+    ServiceUnproven,
+)
 
 __all__ = ["DEFAULT_URL", "Client"]
 
@@ -42,9 +51,10 @@ _Steps = AsyncGenerator[tuple[str | None, dict[str, Any]], None]
 
 
 class Client:
-    """A client of the service at ``url`` (its prefix included), an async context manager.
+    """A client of the service at ``url``, with its prefix or without, an async context manager.
 
-    Every call raises ``ServiceUnavailable`` when nobody answers there, and ``ServiceRefused``, with the ``code`` and
+    Every call raises ``ServiceUnavailable`` when nobody answers there (``ServiceUnproven`` when it is somebody who does
+    not prove to be this user's service: nothing is sent to him then), and ``ServiceRefused``, with the ``code`` and
     ``details`` of contract section 9, when the answer is an error. The token travels in a header, never in a URL.
 
     ``events`` leaves a stream in which nothing comes for ``silence_seconds`` before its ``hello`` (two default
@@ -66,7 +76,8 @@ class Client:
         probe_seconds: float = 600,
         away_seconds: float = 20,
     ) -> None:
-        self.url = url.rstrip("/")
+        self.url = urlsplit(url)._replace(query="", fragment="").geturl().rstrip("/")
+        self._is_located = False
         self._silence_seconds = silence_seconds
         self._poll_seconds = poll_seconds
         self._probe_seconds = probe_seconds
@@ -133,7 +144,12 @@ class Client:
                 # Somebody holds the stream back. What he holds is behind the cursor, and comes over long-poll.
                 reason, pause, streaming = "the stream stays silent: going on over long-poll", 0.0, False
                 probe_seconds, next_probe_seconds = next_probe_seconds, _later(next_probe_seconds)
-            except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+            except ServiceUnproven:
+                raise
+            except ServiceRefused as error:
+                await self._locate(error)
+                continue
+            except (aiohttp.ClientError, TimeoutError, ConnectionError, ServiceUnavailable) as error:
                 reason = str(error) or type(error).__name__
                 probe_seconds = 0.0  # the way there may be another one afterwards
                 if isinstance(error, _Busy):
@@ -337,7 +353,9 @@ class Client:
         """Return when the stream gets through: not only its opening, but what comes after it."""
         while True:
             await asyncio.sleep(pause)
-            with suppress(_Silent, ServiceRefused, aiohttp.ClientError, TimeoutError, ConnectionError):
+            with suppress(
+                _Silent, ServiceRefused, ServiceUnavailable, aiohttp.ClientError, TimeoutError, ConnectionError
+            ):
                 async with aclosing(self._stream(session_id, None)) as steps:
                     async for _, event in steps:
                         if "id" in event or event["type"] == "heartbeat":
@@ -395,11 +413,47 @@ class Client:
     async def _sent(
         self, session: aiohttp.ClientSession, method: str, path: str, text: bytes, how: Mapping[str, Any]
     ) -> Any:
+        try:
+            return await self._sent_once(session, method, path, text, how)
+        except ServiceRefused as error:
+            await self._locate(error)
+        return await self._sent_once(session, method, path, text, how)
+
+    async def _sent_once(
+        self, session: aiohttp.ClientSession, method: str, path: str, text: bytes, how: Mapping[str, Any]
+    ) -> Any:
         # aiohttp sends much of it in pieces, so that the loop goes on, if it comes as a file.
         data = io.BytesIO(text) if len(text) > _PIECEWISE_BYTES else text or None
         async with session.request(method, self.url + path, data=data, **how) as response:
             await _refused(response)
             return await _data(response)
+
+    async def _locate(self, refused: ServiceRefused) -> None:
+        """Put the prefix behind a URL that lacks it, once, where that may be what was refused; else raise it."""
+        is_of_another_path = refused.code in ("not_found", "method_not_allowed") or (
+            refused.code == "error" and refused.status in (200, 404, 405)
+        )
+        if self._is_located or not is_of_another_path:
+            raise refused
+        self._is_located = True
+        whole, lacked_it = await asyncio.to_thread(service_address.located, self.url)
+        if whole == self.url:
+            raise refused
+        if not lacked_it:
+            message = f"There is no service at {self.url}, but one at {whole}: use that address."
+            raise ServiceRefused(refused.status, refused.code, message) from refused
+        self.url = whole
+
+    async def _prove(self, *_: Any) -> None:
+        """Before a connection is made: that who listens is the service which is meant."""
+        try:
+            key = service_address.key_for(self.url)
+            if key is not None:
+                await asyncio.to_thread(_prove, self.url, key)
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            raise ServiceUnavailable(f"The service at {self.url} does not answer: {error}") from error
+        except (service_address.Unproven, service_address.KeyUnusable) as error:
+            raise ServiceUnproven(str(error)) from None
 
     async def _settled(
         self,
@@ -472,13 +526,26 @@ class Client:
         task.add_done_callback(self._withdrawals.discard)
 
     def _new_session(self) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(headers=self._headers, timeout=aiohttp.ClientTimeout(total=None, connect=10))
+        trace = aiohttp.TraceConfig()
+        trace.on_connection_create_start.append(self._prove)
+        return aiohttp.ClientSession(
+            headers=self._headers, timeout=aiohttp.ClientTimeout(total=None, connect=10), trace_configs=[trace]
+        )
 
     @property
     def _session(self) -> aiohttp.ClientSession:
         if self._http is None:
             raise RuntimeError("a Client is used within 'async with'")
         return self._http
+
+
+def _prove(url: str, key: bytes) -> None:
+    address = urlsplit(url)
+    connection = service_address.connected(address)
+    try:
+        service_address.prove(connection, address.path, key)
+    finally:
+        connection.close()
 
 
 class _Silent(Exception):

@@ -31,6 +31,7 @@
     ├── NoBroker                  no_broker            this process has no broker yet
     ├── ToolDenied                tool_denied          what an agent gets instead of a result
     ├── ServiceUnavailable        service_unavailable  the client cannot reach the service
+    │   └── ServiceUnproven       service_unproven     who listens there does not prove to be the service
     └── ServiceRefused            (as the service says) the service answered with an error
         └── ServiceRestarted      (as the service says) it was restarted while a person thought
 
@@ -72,6 +73,7 @@ __all__ = [
     "ServiceRefused",
     "ServiceRestarted",
     "ServiceUnavailable",
+    "ServiceUnproven",
     "SessionClosed",
     "SessionNotFound",
     "TooLarge",
@@ -305,6 +307,12 @@ class ServiceUnavailable(NotifierError):
     """The service does not answer at its address."""
 
     code = "service_unavailable"
+
+
+class ServiceUnproven(ServiceUnavailable):
+    """Who listens at the address does not prove to be the service that is meant: nothing was sent to it."""
+
+    code = "service_unproven"
 
 
 class ServiceRefused(NotifierError):

@@ -21,6 +21,7 @@ from pydantic_settings import (
 )
 
 from .limits import Limits
+from .service_address import KEY_VARIABLE, config_path
 
 __all__ = ["ENV_PREFIX", "JwtAlgorithm", "Settings", "config_folder", "is_loopback"]
 
@@ -29,7 +30,7 @@ ENV_PREFIX = "NOTIFIER_"
 JwtAlgorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
 
 #: Variables of the same prefix that belong to the commands which talk to a running service.
-_CLIENT_VARIABLES = frozenset({"NOTIFIER_URL", "NOTIFIER_TOKEN"})
+_CLIENT_VARIABLES = frozenset({"NOTIFIER_URL", "NOTIFIER_TOKEN", KEY_VARIABLE})
 
 
 class Settings(Limits, BaseSettings):
@@ -201,7 +202,7 @@ class _UnknownVariables(PydanticBaseSettingsSource):
 
 def config_folder() -> Path:
     """The folder of this user's own configuration of the service, which may not be there."""
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "notifier-service"
+    return Path(config_path())
 
 
 @lru_cache(maxsize=64)

@@ -45,6 +45,7 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path_factory:
     """Tests read neither the developer's environment nor a ``.env`` of the folder they were started in."""
     for name in [name for name in os.environ if name.startswith("NOTIFIER_")]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
     monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))
 
 

@@ -42,6 +42,7 @@ CODES = {
     "RequestNotFound": "request_not_found",
     "RuleNotFound": "rule_not_found",
     "ServiceUnavailable": "service_unavailable",
+    "ServiceUnproven": "service_unproven",
     "SessionClosed": "session_closed",
     "SessionNotFound": "session_not_found",
     "TooLarge": "too_large",

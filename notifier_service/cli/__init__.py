@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return hook.main(given[1:])  # an agent waits for it before each of its calls: nothing else is loaded
     import asyncio
 
-    from ..errors import NotifierError, ServiceUnavailable
+    from ..errors import NotifierError, ServiceUnavailable, ServiceUnproven
 
     arguments = _parser().parse_args(given)
     command: Command = arguments.command
@@ -48,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output (head, grep -q) has what it wanted.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except ServiceUnproven as error:
+        return _complain(error.message, 3)
     except ServiceUnavailable as error:
         return _complain(f"{error.message}\nIs it running? Start it with: notifier-service serve", 3)
     except NotifierError as error:

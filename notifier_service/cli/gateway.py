@@ -73,7 +73,7 @@ def add_commands(commands: Any) -> None:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of every kind of gateway."""
-    parser.add_argument("--service", metavar="URL", help="a running service with its prefix, to be asked")
+    parser.add_argument("--service", metavar="URL", help="a running service, with its prefix or without, to be asked")
     parser.add_argument("--session", type=_session_id, metavar="ID", help="the session to ask in (made up)")
     parser.add_argument(
         "--token",

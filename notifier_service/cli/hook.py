@@ -19,6 +19,8 @@ __all__ = ["add_commands", "main"]
 
 _DEFAULT_URL = "http://127.0.0.1:8000/agent_backend"
 
+_PATH = "/hooks/claude-code"
+
 #: How long a service may take to take the connection, and to answer beyond the time that it holds.
 _CONNECT_SECONDS = 10.0
 _ANSWER_SECONDS = 10.0
@@ -49,6 +51,10 @@ _COPILOT_EVENTS = {
 
 class _NoAnswer(Exception):
     """The service gave none that could be used."""
+
+
+class _WrongAddress(_NoAnswer):
+    """The service is somewhere else."""
 
 
 class _NoConnection(_NoAnswer):
@@ -96,7 +102,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
     url = os.environ.get("NOTIFIER_URL", _DEFAULT_URL)
     parser.add_argument("--format", choices=sorted(_AGENTS), default="claude", help="whose hook it is (claude)")
-    parser.add_argument("--url", default=url, help=f"the service with its prefix (NOTIFIER_URL; {url})")
+    parser.add_argument("--url", default=url, help=f"the service, with its prefix or without (NOTIFIER_URL; {url})")
     parser.add_argument(
         "--token",
         default=os.environ.get("NOTIFIER_TOKEN"),
@@ -151,13 +157,14 @@ def _asked(hook: Mapping[str, Any], arguments: argparse.Namespace) -> dict[str, 
     import random
     import time
 
-    address = _hook_url(arguments, wait=None if hook.get("hook_event_name") in _REPORTS else _HOLD_SECONDS)
+    wait = None if hook.get("hook_event_name") in _REPORTS else _HOLD_SECONDS
+    address = _hook_url(arguments, wait=wait)
     headers = {"Content-Type": "application/json", "Idempotency-Key": os.urandom(16).hex()}
     if arguments.token:
         headers["Authorization"] = f"Bearer {arguments.token}"
     body = json.dumps(hook).encode()
     until = time.monotonic() + (_OWN_SECONDS if not arguments.timeout else min(_OWN_SECONDS, arguments.timeout + 5))
-    has_been_there = False
+    has_been_there = is_located = False
     gone_at: float | None = None
     pause = 0.5
     while True:
@@ -167,9 +174,22 @@ def _asked(hook: Mapping[str, Any], arguments: argparse.Namespace) -> dict[str, 
                 has_been_there, gone_at, pause = True, None, 0.5
                 continue
             has_been_there = True
+            if status == 404 and not is_located:
+                is_located = True
+                from ..service_address import located
+
+                whole, lacked_prefix = located(arguments.url)
+                if lacked_prefix:
+                    arguments.url = whole
+                    address = _hook_url(arguments, wait=wait)
+                    continue
+                if whole != arguments.url:
+                    raise _WrongAddress(f"there is no service at {arguments.url}, but one at {whole}: use that address")
             if status not in (408, 429) and status < 500:
                 return _checked(status, answer, hook)
             away = _refusal(status, answer)
+        except _WrongAddress:
+            raise
         except _NoConnection as error:
             if not has_been_there:
                 raise
@@ -188,25 +208,27 @@ def _answer(address: str, body: bytes, headers: Mapping[str, str], seconds: floa
     import http.client
     from urllib.parse import urlsplit
 
+    from ..service_address import KeyUnusable, Unproven, connected, key_for, prove
+
     if seconds <= 0:
         raise _NoConnection("the service did not answer in time")
     try:
         url = urlsplit(address)
-        if url.scheme not in ("http", "https") or not url.hostname:
-            raise ValueError("a URL begins with http:// or https://")
-        kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
-        connection = kind(url.hostname, url.port, timeout=_CONNECT_SECONDS)
+        connection = connected(url, seconds=_CONNECT_SECONDS)
     except ValueError as error:
         raise _NoConnection(f"the address of the service is wrong: {error}") from None
+    except OSError as error:
+        raise _NoConnection(f"the service does not answer ({type(error).__name__}: {error})") from None
     try:
-        try:
-            connection.connect()
-        except (OSError, ValueError) as error:
-            raise _NoConnection(f"the service does not answer ({type(error).__name__}: {error})") from None
+        key = key_for(address)
+        if key is not None:  # before the token and the parameters go out
+            prove(connection, url.path.removesuffix(_PATH), key)
         connection.sock.settimeout(min(seconds, _HOLD_SECONDS + _ANSWER_SECONDS))
         connection.request("POST", f"{url.path}?{url.query}" if url.query else url.path, body, dict(headers))
         response = connection.getresponse()
         return response.status, response.read()
+    except (KeyUnusable, Unproven) as error:
+        raise _NoConnection(str(error)) from None
     except TimeoutError:
         raise _NoAnswer("the service did not answer in time") from None
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -396,7 +418,7 @@ def _hook_url(arguments: argparse.Namespace, *, wait: float | None = None) -> st
         "wait": wait,
     }
     given = urlencode({name: value for name, value in query.items() if value is not None})
-    return f"{arguments.url.rstrip('/')}/hooks/claude-code" + (f"?{given}" if given else "")
+    return f"{arguments.url.partition('#')[0].rstrip('/')}{_PATH}" + (f"?{given}" if given else "")
 
 
 def _is_private(url: str) -> bool:

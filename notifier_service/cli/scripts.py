@@ -61,7 +61,7 @@ def add_commands(commands: Any) -> None:
 def _command(commands: Any, name: str, command: Any, help_text: str, description: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=help_text, description=description)
     url = os.environ.get("NOTIFIER_URL", DEFAULT_URL)
-    parser.add_argument("--url", default=url, help=f"the service with its prefix (NOTIFIER_URL; {url})")
+    parser.add_argument("--url", default=url, help=f"the service, with its prefix or without (NOTIFIER_URL; {url})")
     parser.add_argument(
         "--token",
         default=os.environ.get("NOTIFIER_TOKEN"),

@@ -21,6 +21,7 @@ from pydantic.fields import FieldInfo
 
 from ..demo_agent import DemoAgent, Workspace
 from ..errors import InvalidInput
+from ..service_address import KeyUnusable, make_key, own_key
 from ..settings import ENV_PREFIX, Settings, config_folder
 from ..web import Site, raise_soft_limit, serve, without_accept_errors
 from .output import Lines, logging_to
@@ -119,6 +120,11 @@ async def _until_signal(settings: Settings, at_work: Callable[[Site, Say], Await
         raise_soft_limit()
         loop.set_exception_handler(without_accept_errors)
         _log.debug("the event loop is %s", type(loop).__module__.partition(".")[0])
+        try:
+            make_key()
+            own_key()
+        except (OSError, KeyUnusable) as error:
+            _log.info("the service cannot prove to clients that it is yours: %s", error)
         async with AsyncExitStack() as stack:
             try:
                 site = await stack.enter_async_context(serve(settings=settings))

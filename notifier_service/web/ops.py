@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from contextlib import suppress
 from heapq import nsmallest
 
 from aiohttp import web
 from pydantic import Field
 
-from ..errors import BrokerClosed
+from ..errors import BrokerClosed, InvalidInput
+from ..service_address import CHALLENGE, KeyUnusable, address_of, own_key, proof
 from ..session import Session
 from .answers import SessionRow
 from .boundary import Call, Query, reply
 
-__all__ = ["DRAINING", "SessionsQuery", "list_sessions", "live", "ready"]
+__all__ = ["BEHIND_PREFIX", "DRAINING", "SessionsQuery", "list_sessions", "live", "ready"]
 
 
 #: Set while the listener is still open and nothing new should come.
 DRAINING = web.AppKey("draining", asyncio.Event)
+
+#: The name of the route of ``live`` behind the prefix.
+BEHIND_PREFIX = "live-behind-the-prefix"
 
 
 class SessionsQuery(Query):
@@ -27,8 +33,22 @@ class SessionsQuery(Query):
 
 
 async def live(call: Call[Query, None]) -> web.Response:
-    """The process answers."""
-    return reply({"status": "live"})
+    """The process answers; and who it is, to who asks with a challenge: where its API begins, and a proof."""
+    challenge = call.request.headers.get(CHALLENGE)
+    if challenge is None:
+        return reply({"status": "live"})
+    if not re.fullmatch(r"[A-Za-z0-9_-]{16,128}", challenge):
+        raise InvalidInput(f"{CHALLENGE}: 16 to 128 of A-Z, a-z, 0-9, _ and - are needed")
+    is_behind = call.request.match_info.route.name == BEHIND_PREFIX
+    told: dict[str, str | None] = {"status": "live", "prefix": "" if is_behind else call.settings.prefix}
+    transport = call.request.transport
+    name = None if transport is None else transport.get_extra_info("sockname")
+    if isinstance(name, tuple):
+        with suppress(KeyUnusable):  # the command told it at its start
+            key = own_key()
+            address = address_of(name)
+            told |= {"address": address, "proof": None if key is None else proof(key, challenge, address)}
+    return reply(told)
 
 
 async def ready(call: Call[Query, None]) -> web.Response:

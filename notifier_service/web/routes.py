@@ -43,6 +43,8 @@ class Route:
     too_large: Callable[[TooLarge], web.Response] | None = None
     #: Behind the prefix, or at the root.
     prefixed: bool = True
+    #: Where a handler has to know over which path it was reached.
+    name: str | None = None
     #: A stream takes its token in the query too, and passes over what it does not know there.
     is_stream: bool = False
     #: A WebSocket says what is wrong after it is open: who calls, and whether they may, is its handler's to ask.
@@ -169,6 +171,7 @@ ROUTES: Sequence[Route] = (
         query=ops.SessionsQuery,
     ),
     Route("GET", "/healthz/live", ops.live, _rights(), "The process answers.", prefixed=False),
+    Route("GET", "/healthz/live", ops.live, _rights(), "The same behind the prefix.", name=ops.BEHIND_PREFIX),
     Route("GET", "/healthz/ready", ops.ready, _rights(), "It takes work; 503 while it drains.", prefixed=False),
 )  # fmt: skip
 
@@ -181,7 +184,7 @@ def add_routes(app: web.Application, prefix: str) -> None:
             continue  # without a prefix, what is behind it is at the root already
         taken.add(place)
         endpoint = _endpoint(route, app)
-        app.router.add_route(route.method, route.full_path(prefix), endpoint)
+        app.router.add_route(route.method, route.full_path(prefix), endpoint, name=route.name)
         if not route.rights:
             app.router.add_route("HEAD", route.full_path(prefix), endpoint)  # as load balancers ask
 

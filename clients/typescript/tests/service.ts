@@ -1,5 +1,7 @@
 /** The service as its users run it: a process of its own, spoken to over HTTP. */
 
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
@@ -24,7 +26,12 @@ export async function startService(...flags: string[]): Promise<Service> {
   const child = spawn(
     process.env["PYTHON"] ?? "python3",
     ["-m", "notifier_service", "serve", "--log-level", "warning", ...(flags.includes("--port") ? [] : ["--port", "0"]), ...flags],
-    { stdio: ["ignore", "pipe", "inherit"], cwd: join(import.meta.dirname, "../../..") },
+    {
+      stdio: ["ignore", "pipe", "inherit"],
+      cwd: join(import.meta.dirname, "../../.."),
+      // It makes a key in the configuration of its user, which is no test's.
+      env: { ...process.env, XDG_CONFIG_HOME: mkdtempSync(join(tmpdir(), "notifier-")) },
+    },
   );
   const [ready] = (await once(createInterface({ input: child.stdout }), "line")) as [string];
   const url = ready.slice(ready.indexOf("http"));
