@@ -16,9 +16,12 @@ from aiohttp import hdrs, web
 
 from ..errors import Forbidden
 from ..settings import Settings, is_loopback
+from .logs import Seldom
 
 __all__ = ["cors_headers", "origin_guard", "require_origin"]
 
+
+_seldom = Seldom("notifier_service.web")
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 #: How much of a header an answer repeats: a name in DNS has 253.
@@ -75,23 +78,22 @@ def _foreign(origin: str, host: str) -> Forbidden:
     ]
     if re.fullmatch(r"https?://[^/*\s]+", told_origin):  # what the setting takes
         mends.append(f"or the setting allowed_origins must name {told_origin}")
-    return Forbidden(
+    message = (
         f"This origin may not do that: the page is of {told_origin}, the request came for {told_host}. "
-        f"If that page is this service's own, {', '.join(mends)}.",
-        cause="origin",
-        origin=told_origin,
-        host=told_host,
+        f"If that page is this service's own, {', '.join(mends)}."
     )
+    _seldom.warning("origin", f"refused: {message}")
+    return Forbidden(message, cause="origin", origin=told_origin, host=told_host)
 
 
 def _not_served(host: str) -> Forbidden:
     told = _told(host)
-    return Forbidden(
+    message = (
         f"This Host is not served: the request came for {told}. If people reach the service under that name, "
-        "the setting allowed_hosts must name it, with auth=tokens or auth=jwt.",
-        cause="host",
-        host=told,
+        "the setting allowed_hosts must name it, with auth=tokens or auth=jwt."
     )
+    _seldom.warning("host", f"refused: {message}")
+    return Forbidden(message, cause="host", host=told)
 
 
 def _told(header: str) -> str:

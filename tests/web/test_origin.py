@@ -260,3 +260,16 @@ def test_origins_and_hosts_come_from_the_environment_with_commas(monkeypatch: py
 
     assert settings.allowed_origins == ("https://app.example", "http://localhost:5173")
     assert settings.allowed_hosts == ("agents.example",)
+
+
+async def test_name_and_page_that_are_refused_are_told_in_the_log_once(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(5):
+        await client.get(f"{API}/sse/health/s1", headers={"Host": "evil.example"})
+        await client.post(EVENTS, json=NOTE, headers={"Origin": "https://evil.example"})
+
+    # None, if another test of this process was the first within this minute.
+    told = [record.getMessage() for record in caplog.records if record.getMessage().startswith("refused: ")]
+    assert len(told) <= 2
+    assert all("evil.example" in line or "more since" in line for line in told)
