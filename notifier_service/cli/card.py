@@ -75,6 +75,10 @@ def _content(record: Mapping[str, Any], style: str, encoding: str, *, is_exact: 
         yield Text(f"The tool's name has letters that may only look familiar: {names}", "yellow")
     if record.get("risk_reasons"):
         yield Text("because " + shown("; ".join(record["risk_reasons"])), "dim")
+    if record.get("suggested_rule"):
+        yield Text(f"For the session means: {shown(str(record['suggested_rule']))}", "dim")
+    if record.get("parameters_truncated"):
+        yield Text(f"Only the beginning of {record.get('parameters_bytes')} bytes can be shown.", "bold red")
     if not is_exact and turns_direction(parameters):
         yield Text("It has letters that are read from the right, which a terminal may put in another order.", "yellow")
     if _MANY_BLANKS in parameters:

@@ -122,9 +122,14 @@ async def _ask(arguments: argparse.Namespace) -> int:
     async with Client(arguments.url, token=arguments.token) as client:
         ask = partial(client.ask, arguments.session, arguments.tool, arguments.parameters, **more)
         record = await (_decided(ask) if arguments.wait else ask())
+        if record["approved"] and record.get("parameters_truncated"):
+            record = await client.request(arguments.session, record["request_id"])
     if not arguments.wait:
         _print(record)
         return 0
+    if record["approved"] and record.get("parameters_truncated"):
+        print("notifier-service: the parameters are too large, and no longer kept whole", file=sys.stderr)
+        return 1
     if record["approved"] and not arguments.edits and _is_edited(record, arguments.parameters):
         print("notifier-service: the service answered with an edit, which was not offered", file=sys.stderr)
         return 1

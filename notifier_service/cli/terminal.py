@@ -78,6 +78,8 @@ def cells(text: str) -> int:
 def wrapped(line: str, width: int) -> list[int]:
     """Where ``line`` is divided so that no piece takes more than ``width`` cells, 2 at least; not between letter and
     mark, as long as both fit."""
+    if line.isascii():
+        return list(range(width, len(line), width))
     places = []
     begin, taken, at = 0, 0, 0
     while at < len(line):

@@ -47,7 +47,8 @@ _STATUS = {
 
 #: The same letters as in the browser; y and n are what terminals ask for everywhere.
 _KEYS = {
-    "a": "approve", "y": "approve", "s": "session", "w": "always", "r": "reject", "n": "reject", "e": "edit",
+    "a": "approve", "y": "approve", "s": "session", "w": "always", "r": "reject", "n": "reject",
+    "t": "reject-session", "e": "edit",
     "p": "respond", "j": "next", "k": "previous", "x": "exact", "d": "again", " ": "more", "\n": "more", "\r": "more",
     "?": "help", "h": "help", "q": "quit",
 }  # fmt: skip
@@ -56,14 +57,17 @@ _WORDS = {
     **{action: action for action in _KEYS.values()},
 }
 _SCOPES = ("session", "always")
+_REJECTING = ("reject", "reject-session")
 
 _KEYS_OFFERED = {
     "approve": "A approve", "reject": "R reject", "edit": "E edit", "respond": "P reply",
     "session": "S approve for the session", "always": "W approve always",
+    "reject-session": "T reject for the session",
 }  # fmt: skip
 _WORDS_OFFERED = {
     "approve": "approve {0}", "reject": "reject {0} [REASON]", "edit": "edit {0} {{JSON}}",
     "respond": "respond {0} TEXT", "session": "session {0}", "always": "always {0}",
+    "reject-session": "reject-session {0} [REASON]",
 }  # fmt: skip
 #: A decision is about this request, with this tool and these parameters, and about no other.
 _BOUND_TO = ("request_id", "parameters_sha256", "action_sha256")
@@ -71,7 +75,8 @@ _TWICE = "High risk: press the same key again to approve."
 _HELP = """\
   A  approve (or y); at high risk twice     R  reject, with a reason (or n)
   S  approve for the whole session          E  edit the parameters
-  W  approve always                         P  reply in the tool's place
+  W  approve always                         T  reject for the whole session
+                                            P  reply in the tool's place
   J  next request    K  previous request    X  exactly: everything but ASCII as escapes
   Space  the next page                      D  show it again from its beginning
   Q  quit
@@ -100,6 +105,7 @@ class Watch:
         self._keyboard = Keyboard(self._stdin, has_keys=self._has_keys, on_disturbed=self._screen.disturb)
         self._pending: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._told: set[str] = set()
+        self._fetched: set[str] = set()
         self._shown: str | None = None
         #: What is left to show of it, and what was shown last.
         self._pages: list[list[Text]] = []
@@ -154,6 +160,7 @@ class Watch:
                 show(event.get("data") or event)
             else:
                 self._on_other(event["type"], event.get("data"))
+            await self._fetch_whole()
             self._show_next()
         self._screen.print(Text("The session has ended.", "dim"))
 
@@ -241,6 +248,19 @@ class Watch:
         self._screen.print(line.append(one_line(text) if isinstance(text, str) else pretty(data)))
 
     # What is asked
+
+    async def _fetch_whole(self) -> None:
+        """Fetch what events carry only the beginning of; what cannot be had whole is offered to be rejected."""
+        for request_id, record in list(self._pending.items()):
+            if record.get("parameters_truncated") and request_id not in self._fetched:
+                self._fetched.add(request_id)
+                try:
+                    whole = await self._client.request(self._session_id, request_id)
+                except NotifierError as error:
+                    self._screen.print(Text(f"{request_id} cannot be read whole: {one_line(error.message)}", "red"))
+                else:
+                    self._pending[request_id] = whole
+        self._fetched &= self._pending.keys()
 
     def _show_next(self) -> None:
         """Show what waits and was not shown: all of it where lines answer, else the oldest when no other is shown."""
@@ -424,7 +444,7 @@ class Watch:
     async def _on_decision_key(self, action: str, record: dict[str, Any]) -> None:
         if action not in _offered(record):
             self._say("This request does not offer that.")
-        elif action not in ("reject", "respond") and self._pages:
+        elif action not in (*_REJECTING, "respond") and self._pages:
             self._say("Nothing was decided: there is more of it. Space goes on.")
         elif action not in ("approve", *_SCOPES) or await self._is_sure(action, record):
             await self._decide(action, "", record)
@@ -473,9 +493,10 @@ class Watch:
     async def _decision(self, action: str, text: str, record: dict[str, Any]) -> dict[str, Any] | None:
         if action in ("approve", *_SCOPES):
             return {"approved": True} | ({"scope": action} if action in _SCOPES else {})
-        if action == "reject":
+        if action in _REJECTING:
             reason = text or (await self._line_of("Reason (Enter for none): ") if self._has_keys else "")
-            return {"approved": False} | ({"reason": reason} if reason else {})
+            scope = {} if action == "reject" else {"scope": "session"}
+            return {"approved": False} | scope | ({"reason": reason} if reason else {})
         if action == "respond":
             response = text or (await self._line_of("Reply in the tool's place: ") if self._has_keys else "")
             return {"approved": False, "response": response} if response else None
@@ -536,8 +557,10 @@ class Watch:
 
 
 def _offered(record: Mapping[str, Any]) -> list[str]:
-    """What a person may answer to this request."""
-    scopes = record.get("scopes") or ()
-    may_approve = "approve" in record["allowed_decisions"]
-    offered = [action for action in ("approve", "reject", "edit", "respond") if action in record["allowed_decisions"]]
-    return offered + [scope for scope in _SCOPES if may_approve and scope in scopes]
+    """What a person may answer to this request. Of which only the beginning was read is not approved."""
+    allowed, scopes = record["allowed_decisions"], record.get("scopes") or ()
+    if record.get("parameters_truncated"):
+        allowed = [decision for decision in allowed if decision in ("reject", "respond")]
+    offered = [action for action in ("approve", "reject", "edit", "respond") if action in allowed]
+    offered += [scope for scope in _SCOPES if "approve" in allowed and scope in scopes]
+    return offered + (["reject-session"] if "reject" in allowed and "session" in scopes else [])

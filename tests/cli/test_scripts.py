@@ -212,6 +212,28 @@ async def test_ask_with_edits_prints_what_to_run_and_nothing_else(
     assert ended.out.count("\n") == (1 if out is not None else 0)
 
 
+@pytest.mark.parametrize("edited", [True, False])
+async def test_ask_with_edits_prints_parameters_whole_that_no_event_holds(
+    edited: bool, commands: Commands, client: Client
+) -> None:
+    asked_for, runs = ({"text": letter * 400_000} for letter in ("a", "b" if edited else "a"))
+    process = await commands.start("ask", "s", "t", "-", "--wait", "--edits")
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(asked_for).encode())
+    process.stdin.close()
+    async with aclosing(client.events("s")) as events:
+        request = await asked(events)
+    await client.request("s", request["request_id"])
+    await client.decide(
+        "s", {"approved": True, "request_id": request["request_id"]} | ({"parameters": runs} if edited else {})
+    )
+    assert process.stdout is not None
+    out = await process.stdout.read()
+
+    assert json.loads(out) == runs
+    assert await process.wait() == 0
+
+
 async def test_ask_with_edits_prints_what_the_policy_lets_run(commands: Commands, site: Site) -> None:
     ended = await commands.run("ask", "s", "t", '{"n": 1}', "--wait", "--edits", "--risk", "low")
 

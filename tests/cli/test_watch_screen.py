@@ -154,6 +154,34 @@ async def test_key_for_letters_that_may_change_places_shows_their_escapes(watch:
     await terminal.press("x", until="rm \\u05d0\\u05d1\\u05d2 /srv")
 
 
+async def test_what_no_event_can_hold_is_fetched_and_shown_to_its_end(watch: Open, site: Site) -> None:
+    terminal = await watch(200, 60)
+    text = "".join(f"{number:07}" for number in range(40_000)) + "; rm -rf /srv"
+    request = ask(site, text)
+    read = await read_to_the_end(terminal)
+
+    assert text.replace(" ", "") in read
+    await terminal.press("a", until="bash approve by local")
+    assert request.record.parameters == {"command": text}
+
+
+async def test_key_rejects_for_the_whole_session(watch: Open, site: Site) -> None:
+    terminal = await watch(80, 24)
+    request = ask(site, "rm")
+    await terminal.until("T reject for the session")
+    await terminal.press("t", until="Reason")
+    terminal.type("never\n")
+    await terminal.until("bash reject by local")
+
+    assert (request.record.scope, request.record.reason) == ("session", "never")
+
+
+async def test_card_names_the_server(watch: Open, site: Site) -> None:
+    terminal = await watch(80, 24)
+    ask(site, "rm", server="mail\u202e")
+    await terminal.until("of the MCP server mail\\u202e")
+
+
 # What has left the screen
 
 
