@@ -366,11 +366,13 @@ _LINE_ENDS = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\
 _MAX_BRACKETS = 100_000
 
 
-def parse_json(text: bytes, *, unique_keys: bool = False) -> JsonValue:
-    """Parse JSON that came in. Raises ``InvalidInput`` with line and column, never with the text itself.
+def parse_json(text: bytes, *, unique_keys: bool = False, takes_halves: bool = False) -> JsonValue:
+    """Parse JSON that came in. Raises ``InvalidInput`` that says where and why, never with the text itself.
 
     Of a key that an object has twice the last counts, as everywhere; with ``unique_keys`` it is refused, because others
     read the first: what is asked, decided or run must have one reading.
+    ``takes_halves`` takes half a surrogate pair, which a text that was cut within an emoji ends with, as ``encode``
+    writes it: escaped, as text.
     ``TooLarge`` for more brackets than any body of events has: a megabyte of them would take a hundred times as long as
     one of text.
     """
@@ -379,7 +381,9 @@ def parse_json(text: bytes, *, unique_keys: bool = False) -> JsonValue:
     try:
         value: JsonValue = from_json(text, allow_inf_nan=False)
     except ValueError as error:
-        raise InvalidInput(f"no valid JSON: {error}") from error
+        if takes_halves and (whole := _SURROGATES.sub(_half_as_text, text)) != text:
+            return parse_json(whole, unique_keys=unique_keys)
+        raise InvalidInput(f"no valid JSON: {_why(text, error)}") from error
     # 1e999 is valid JSON and reads as infinity, which no answer could repeat.
     if _may_hold_infinity(text) and _has_infinity(value):
         raise InvalidInput("no valid JSON: a number is too large")
@@ -395,6 +399,29 @@ def _once(pairs: list[tuple[str, None]]) -> None:
 
 #: Looks at the keys and keeps nothing. What it reads was parsed before, within the depth that it can go.
 _KEYS = JSONDecoder(object_pairs_hook=_once, parse_int=float, strict=False)
+
+#: The escapes in JSON, pairs of surrogates as one; a half that stands alone is the group.
+_SURROGATES = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+)
+
+
+def _half_as_text(escape: re.Match[bytes]) -> bytes:
+    return escape[0] if escape[1] is None else b"\\\\" + escape[1]
+
+
+def _why(text: bytes, error: ValueError) -> str:
+    """What is wrong, where the parser names only what it met."""
+    why, _, place = str(error).rpartition(" at ")
+    if text.startswith(b"\xef\xbb\xbf"):
+        why = "a byte order mark (send UTF-8 without one)"
+    elif text.startswith((b"\xff\xfe", b"\xfe\xff")) or (len(text) >= 4 and 0 in text[:2]):
+        why = "UTF-16 or UTF-32 (send UTF-8)"
+    elif why == "invalid unicode code point":
+        why = "bytes that are not UTF-8"
+    elif "escape" in why and any(escape[1] for escape in _SURROGATES.finditer(text)):
+        why = "half a character (a surrogate alone, as of a text cut within an emoji)"
+    return f"{why} at {place}"
 
 
 #: Every digit as 0, every exponent as e: what is left to find are plain texts, ten times as fast as by an expression.

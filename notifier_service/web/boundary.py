@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp import HttpVersion11, web
+from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError, LineTooLong
 from aiohttp.typedefs import Middleware
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -31,8 +31,10 @@ __all__ = [
     "Query",
     "answer_errors",
     "as_error",
+    "check_body",
     "checked",
     "error_body",
+    "expect",
     "held",
     "invalid",
     "json_answer",
@@ -41,6 +43,8 @@ __all__ = [
     "read_query",
     "reply",
     "still_allowed",
+    "unreadable",
+    "why_unread",
 ]
 
 _log = logging.getLogger("notifier_service.web")
@@ -155,6 +159,21 @@ def read_query(request: web.Request, model: type[Model], *, lenient: bool) -> Mo
     return checked(model, values)
 
 
+def check_body(request: web.Request, *types: str) -> None:
+    """Raise ``UnsupportedMediaType`` unless the body is UTF-8 text of such a type, packed in a way that is unpacked."""
+    if request.content_type not in types:
+        raise errors.UnsupportedMediaType(f"The body must come as Content-Type: {' or '.join(types)}.")
+    if request.charset is not None and request.charset.lower() not in ("utf-8", "utf8", "us-ascii"):
+        raise errors.UnsupportedMediaType("The body must be UTF-8, and its Content-Type names another charset.")
+    packed = ",".join(request.headers.getall("Content-Encoding", ())).strip().lower()
+    if packed not in ("", "identity", "gzip", "deflate"):
+        raise _packed_otherwise()
+
+
+def _packed_otherwise() -> errors.UnsupportedMediaType:
+    return errors.UnsupportedMediaType("The body may be packed with gzip or deflate, once, or not at all.")
+
+
 async def read_body(request: web.Request, limit: int) -> bytes:
     """The whole body, bounded; unpacked, if it came packed. Raises ``TooLarge`` or ``InvalidInput``."""
     too_large = errors.TooLarge(f"The body is over the limit of {limit} bytes.", limit="max_body_bytes")
@@ -177,8 +196,18 @@ async def read_body(request: web.Request, limit: int) -> bytes:
     except TimeoutError:
         raise errors.InvalidInput(f"the body did not arrive within {_BODY_SECONDS} s") from None
     except (web.RequestPayloadError, HttpProcessingError) as error:
-        raise errors.InvalidInput("the body cannot be read") from error
+        raise errors.InvalidInput(why_unread(request)) from error
     return b"".join(pieces)
+
+
+_BROKEN_PACK = "the body cannot be read: it is not the gzip or deflate that its Content-Encoding promises, or is cut"
+
+
+def why_unread(request: web.Request) -> str:
+    """Why a body cannot be read, as far as one can tell."""
+    if request.headers.get("Content-Encoding", "").lower() in ("gzip", "deflate"):
+        return _BROKEN_PACK
+    return "the body cannot be read: it is cut, or its chunks are broken"
 
 
 async def read_json(request: web.Request, limit: int, *, unique_keys: bool = True) -> Any:
@@ -186,8 +215,7 @@ async def read_json(request: web.Request, limit: int, *, unique_keys: bool = Tru
 
     ``unique_keys`` as for ``parse_json``.
     """
-    if request.content_type != "application/json":
-        raise errors.UnsupportedMediaType("The body must be JSON, with Content-Type: application/json.")
+    check_body(request, "application/json")
     return parse_json(await read_body(request, limit), unique_keys=unique_keys)
 
 
@@ -247,8 +275,12 @@ def _answer_to(request: web.Request, error: Exception) -> web.Response:
     # The path may hold what a person typed, the query a token: the route's own form says enough.
     resource = request.match_info.route.resource
     _log.exception("%s %s failed", request.method, resource.canonical if resource is not None else "?")
+    return _json(_internal(), 500)
+
+
+def _internal() -> dict[str, Any]:
     body = {"code": "internal", "message": "Something failed here; the log of the service says what."}
-    return _json({"success": False, "error": body, "message": body["message"]}, 500)
+    return {"success": False, "error": body, "message": body["message"]}
 
 
 def _from_http(error: web.HTTPException) -> errors.NotifierError:
@@ -271,11 +303,44 @@ def _error_response(
         response.headers["Retry-After"] = str(max(1, round(error.retry_after_seconds)))
     elif isinstance(error, errors.BrokerClosed) and status == 503:
         response.headers["Retry-After"] = "5"
+    elif status == 415:
+        response.headers["Accept-Encoding"] = "gzip, deflate"
     elif status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="notifier_service"'
     if allow is not None:
         response.headers["Allow"] = allow
     return response
+
+
+def unreadable(status: int, error: BaseException | None) -> web.Response:
+    """The answer to what the server itself could not read; what came is never repeated."""
+    answer: web.Response
+    if status >= 500:
+        answer = _json(_internal(), status)
+    elif isinstance(error, ContentEncodingError):
+        known = "install" not in str(error)  # what is to be installed for it is told of encodings that are not taken
+        answer = _error_response(errors.InvalidInput(_BROKEN_PACK) if known else _packed_otherwise())
+    elif isinstance(error, LineTooLong) or "Too many headers" in str(error):
+        text = "The path and each header, cookies too, may have 8190 bytes; of headers there may be 128."
+        answer = _error_response(errors.InvalidInput(text), status=400)
+    elif "HTTPS" in str(error):
+        text = "This port speaks HTTP, and this is TLS: use http://."
+        answer = _error_response(errors.InvalidInput(text), status=400)
+    else:
+        answer = _error_response(errors.InvalidInput("This is no HTTP request that can be read."), status=400)
+    answer.force_close()
+    return answer
+
+
+async def expect(request: web.Request) -> web.Response | None:
+    """Say ``100 Continue`` to who asks for it; anything else that is expected is refused in the one error shape."""
+    if request.version >= HttpVersion11:
+        if request.headers.get("Expect", "").lower() != "100-continue":
+            refused = errors.InvalidInput("Expect: only 100-continue is understood.")
+            return _error_response(refused, status=417)
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # it is no part of the answer
+    return None
 
 
 def as_error(error: errors.NotifierError) -> bytes:

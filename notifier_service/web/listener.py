@@ -2,19 +2,59 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
 
 from ..settings import Settings
-from .boundary import BROKER
+from .boundary import BROKER, unreadable
 from .door import Door
 from .logs import AccessLog, server_log
 
 __all__ = ["listening", "url_of"]
+
+
+#: What each connection is given.
+_HOW: Mapping[str, Any] = {"access_log_class": AccessLog, "logger": server_log, "keepalive_timeout": 75}
+
+
+class _Connection(web.RequestHandler):
+    """Answers what aiohttp cannot read in the one error shape, and without repeating it."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if isinstance(exc, ConnectionError):
+            raise exc  # the peer has left, and nobody is to be told
+        if status >= 500 and exc is not None:
+            self.log_exception("a request failed", exc_info=exc)
+        else:
+            self.log_debug("a request cannot be read (%s)", type(exc).__name__)
+        if request.writer.output_size > 0:
+            raise ConnectionResetError("an answer is out already")
+        return unreadable(status, exc)
+
+
+class _Server(web.Server):
+    """What ``web.AppRunner`` makes, with connections of ours."""
+
+    def __init__(self, like: web.Server) -> None:
+        super().__init__(
+            like.request_handler, request_factory=like.request_factory, handler_cancellation=like.handler_cancellation
+        )
+
+    def __call__(self) -> web.RequestHandler:
+        return _Connection(self, loop=asyncio.get_running_loop(), **_HOW)
 
 
 @asynccontextmanager
@@ -32,9 +72,7 @@ async def listening(app: web.Application, settings: Settings) -> AsyncIterator[i
         handler_cancellation=True,  # a reader that leaves is noticed at once
         # aiohttp waits this long for handlers, cancels them, and may wait as long again.
         shutdown_timeout=settings.shutdown_seconds / 4,
-        access_log_class=AccessLog,
-        logger=server_log,
-        keepalive_timeout=75,
+        **_HOW,
     )
     await runner.setup()
     try:
@@ -58,6 +96,9 @@ class _Runner(web.AppRunner):
         """What makes the protocols of connections; asked once, by the site that listens."""
         server = super().server
         return None if server is None else self._door.making(server)
+
+    async def _make_server(self) -> web.Server:  # which ``BaseRunner`` leaves to its subclasses
+        return _Server(await super()._make_server())
 
 
 def url_of(host: str, port: int) -> str:

@@ -27,6 +27,10 @@ class _NoRequestText(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, ConnectionError):  # what a peer did is no failure of ours
+            record.exc_info = record.exc_text = None
+            record.levelno, record.levelname = logging.DEBUG, "DEBUG"
+            return server_log.isEnabledFor(logging.DEBUG)
         if isinstance(error, HttpProcessingError | web.RequestPayloadError | zlib.error):
             record.msg = f"{record.msg}: what came in cannot be read ({type(error).__name__})"
             record.exc_info = record.exc_text = None

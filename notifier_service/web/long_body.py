@@ -10,11 +10,11 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from pydantic_core import from_json
 
-from ..errors import InvalidInput, TooLarge, UnsupportedMediaType
+from ..errors import InvalidInput, TooLarge
 from ..events import parse_json
 from ..limits import Limits
 from ..settings import Settings
-from .boundary import read_json
+from .boundary import check_body, read_json, why_unread
 
 __all__ = ["BODY_BYTES", "longest_body", "read_long_json", "too_large"]
 
@@ -55,8 +55,7 @@ async def read_long_json(request: web.Request, settings: Settings) -> tuple[Any,
     length, limit = request.content_length, longest_body(settings)
     if length is not None and length <= settings.max_body_bytes and not request.headers.get("Content-Encoding"):
         return await read_json(request, settings.max_body_bytes), None
-    if request.content_type != "application/json":
-        raise UnsupportedMediaType("The body must be JSON, with Content-Type: application/json.")
+    check_body(request, "application/json")
     pieces: list[bytes] = []
     size = 0
     cutter: _Cutter | None = None
@@ -76,7 +75,7 @@ async def read_long_json(request: web.Request, settings: Settings) -> tuple[Any,
     except TimeoutError:
         raise InvalidInput(f"the body did not arrive within {_ARRIVES_SECONDS} s") from None
     except (web.RequestPayloadError, HttpProcessingError) as error:
-        raise InvalidInput("the body cannot be read") from error
+        raise InvalidInput(why_unread(request)) from error
     if cutter is not None:
         return parse_json(cutter.text(), unique_keys=True), size
     body = b"".join(pieces)

@@ -18,7 +18,7 @@ from ..mcp.http_relay import HttpRelay
 from ..session import check_session_id
 from ..settings import Settings
 from .auth import Right
-from .boundary import Call, Query, answer_errors
+from .boundary import Call, Query, answer_errors, expect
 from .long_body import longest_body
 from .origin import cors_headers, origin_guard, require_origin
 
@@ -104,7 +104,7 @@ def create_gateway_app(relay: HttpRelay, settings: Settings, session_id: str) ->
         return await relay.answer(request, lambda _: session_id)
 
     for method in _METHODS:
-        app.router.add_route(method, "/mcp", endpoint)
+        app.router.add_route(method, "/mcp", endpoint, expect_handler=expect)
     if settings.allowed_origins:
         app.on_response_prepare.append(cors_headers(settings))
     return app

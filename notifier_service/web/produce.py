@@ -14,12 +14,12 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from ..broker import Broker
-from ..errors import BrokerClosed, Forbidden, InvalidInput, LimitReached, NotifierError, TooLarge, UnsupportedMediaType
+from ..errors import BrokerClosed, Forbidden, InvalidInput, LimitReached, NotifierError, TooLarge
 from ..events import EventData, checked_event, dump, parse_json
 from ..parameters import has_more_values
 from ..session import Session, check_session_id
 from .auth import Right
-from .boundary import Call, Query, invalid, json_answer, read_json, reply, still_allowed
+from .boundary import Call, Query, check_body, invalid, json_answer, read_json, reply, still_allowed, why_unread
 from .idempotency import IDEMPOTENCY, idempotency_key
 
 __all__ = ["end_session", "publish"]
@@ -52,12 +52,10 @@ _Ready = tuple[str, str, EventData | Mapping[str, Any] | None, bytes | None]
 
 async def publish(call: Call[Query, None]) -> web.Response:
     """Append events to their sessions: a JSON object, an array (whole or not at all), or an NDJSON stream."""
-    content_type = call.request.content_type
-    if content_type == "application/x-ndjson":
+    check_body(call.request, "application/json", "application/x-ndjson")
+    if call.request.content_type == "application/x-ndjson":
         with call.holding():
             return await _publish_stream(call)
-    if content_type != "application/json":
-        raise UnsupportedMediaType("Events come as application/json or application/x-ndjson.")
     # Nothing is decided by an event, and what readers get is what was read here.
     body = await read_json(call.request, call.settings.max_body_bytes, unique_keys=False)
     key = idempotency_key(call.request)
@@ -136,7 +134,8 @@ async def _publish_stream(call: Call[Query, None]) -> web.Response:
             at_line = lines[0][0] if lines else at_line
             still_allowed(call.request)
             for at_line, line in lines:  # noqa: B007  # told when a line fails
-                session_id, event_type, data, data_json = _ready(call, _checked(_ONE, parse_json(line)))
+                event = _checked(_ONE, parse_json(line, takes_halves=True))
+                session_id, event_type, data, data_json = _ready(call, event)
                 session = broker.open(session_id, opened_by=call.caller.name)
                 last_event_ids[session_id] = broker.publish_to(session, event_type, data, data_json=data_json).id
                 count += 1
@@ -153,7 +152,7 @@ async def _publish_stream(call: Call[Query, None]) -> web.Response:
         error.details = {**error.details, "line": error.details.get("line", at_line), "count": count}
         raise
     except (web.RequestPayloadError, HttpProcessingError) as error:
-        raise InvalidInput("the body cannot be read", line=at_line, count=count) from error
+        raise InvalidInput(why_unread(call.request), line=at_line, count=count) from error
     return reply({"count": count, "last_event_ids": last_event_ids}, status=201)
 
 

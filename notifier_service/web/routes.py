@@ -15,7 +15,7 @@ from ..session import check_session_id
 from ..settings import Settings
 from . import chat, hooks, mcp_gateway, ops, permissions, polling, produce, prompt_tool, rules, sse, tickets, websocket
 from .auth import Caller, Right
-from .boundary import AUTH, BROKER, SETTINGS, STANDING, Call, Query, checked, read_json, read_query
+from .boundary import AUTH, BROKER, SETTINGS, STANDING, Call, Query, checked, expect, read_json, read_query
 from .long_body import BODY_BYTES, read_long_json, too_large
 from .origin import require_origin
 
@@ -184,7 +184,7 @@ def add_routes(app: web.Application, prefix: str) -> None:
             continue  # without a prefix, what is behind it is at the root already
         taken.add(place)
         endpoint = _endpoint(route, app)
-        app.router.add_route(route.method, route.full_path(prefix), endpoint, name=route.name)
+        app.router.add_route(route.method, route.full_path(prefix), endpoint, name=route.name, expect_handler=expect)
         if not route.rights:
             app.router.add_route("HEAD", route.full_path(prefix), endpoint)  # as load balancers ask
 

@@ -278,7 +278,7 @@ ASK: Mapping[str, Any] = {"json": {"tool_name": "rm", "parameters": {}, "risk_le
             DECIDE,
             {"view": 403, "approve": 404, "produce": 403, "admin": 404},
         ),
-        ("GET", "/sessions", {}, {"view": 403, "approve": 403, "produce": 403, "admin": 200}),
+        ("GET", "/sessions", {}, {"view": 200, "approve": 200, "produce": 403, "admin": 200}),
     ],
 )
 async def test_each_right_includes_just_what_the_contract_says(

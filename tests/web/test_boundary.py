@@ -169,7 +169,7 @@ async def test_a_packed_body_that_is_broken_is_invalid(client: Client, path: str
     response = await client.post(path, data=b"no gzip at all", headers={**JSON, "Content-Encoding": "gzip"})
 
     assert await error_of(response) == (422, "invalid")
-    assert (await response.json())["message"] == "the body cannot be read"
+    assert "it is not the gzip" in (await response.json())["message"]
 
 
 async def test_a_body_of_just_the_limit_is_taken(make_client: MakeClient) -> None:

@@ -506,7 +506,8 @@ async def test_a_packed_stream_that_breaks_is_invalid_and_what_stood_before_stay
         assert await error_of(response) == (422, "invalid")
         error = (await response.json())["error"]
 
-    assert (error["message"], error["count"]) == ("the body cannot be read", 1)
+    assert "it is not the gzip" in error["message"]
+    assert error["count"] == 1
     assert stored(broker) == [{"type": "a"}]
 
 
