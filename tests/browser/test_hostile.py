@@ -207,6 +207,38 @@ async def test_a_megabyte_says_how_much_is_hidden_and_all_of_it_can_be_reached(
     assert (await request.decision()).parameters == parameters
 
 
+async def test_parameters_that_no_event_holds_are_read_and_shown_before_they_can_be_approved(
+    person: Person, site: Site
+) -> None:
+    parameters = {"path": "/srv/a", "content": "BEGIN" + "a" * 700_000 + "END"}
+    request = site.broker.ask("s1", tool_name="Write", parameters=parameters, risk_level="medium")
+    console = await Console.at(person, site.url)
+    card = console.card(request)
+    await expect(card.locator("[data-action=approve]")).to_be_visible()
+    await console.listens(card)
+    await card.locator("[data-action=show-all]").first.click()
+    await expect(card.locator("[data-role=hidden]")).not_to_be_visible()
+
+    is_whole = json.loads(await console.parameters(card)) == parameters
+    await console.press(card, "approve")
+
+    assert is_whole
+    assert (await request.decision()).decision == "approve"
+
+
+async def test_large_parameters_that_cannot_be_read_can_only_be_rejected(person: Person, site: Site) -> None:
+    person.may_say("/api/permissions/s1/")
+    request = site.broker.ask("s1", tool_name="Write", parameters={"content": "a" * 700_000}, risk_level="medium")
+    console = await Console.at(person, site.url, "s2")
+    await console.page.route("**/api/permissions/s1/*", lambda route: route.abort())
+    await console.page.goto(console.page.url.replace("s2", "s1"))
+    card = console.card(request)
+    await expect(card.locator("[data-action=read-whole]")).to_be_visible()
+
+    assert await card.locator("[data-action=approve], [data-action=edit]").count() == 0
+    await console.press(card, "reject")
+
+
 async def test_deep_nesting_shows_its_innermost_value(person: Person, site: Site) -> None:
     parameters: dict[str, Any] = {"innermost": "rm -rf /"}
     for level in range(100):

@@ -209,6 +209,14 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
     return this.#answer(request, { approved: false, response, ...(reason === undefined ? {} : { reason }) });
   }
 
+  /**
+   * The request with all its parameters. Where `parameters_truncated` says that an event holds the beginning only, an
+   * approval counts after this.
+   */
+  whole(request: PermissionRecord): Promise<PermissionRecord> {
+    return this.#http.call("GET", this.#pathOf(request));
+  }
+
   /** Send a decision as it is. Without `request_id` it decides the one request that is pending, if it is one. */
   decide(decision: Decision): Promise<PermissionRecord> {
     return this.#http.call("POST", this.#path("/api/sse/permission-response"), { body: decision });
@@ -538,7 +546,6 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
   /** A request is pending no more, and the event that said why is gone: ask, so that nobody is told a wrong end. */
   async #explain(request: PermissionRecord): Promise<void> {
     const { request_id, tool_name } = request;
-    const path = `${this.#path("/api/permissions")}/${encodeURIComponent(request_id)}`;
     let cleared: PermissionCleared = {
       request_id,
       tool_name,
@@ -547,7 +554,7 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
       reason: "the service knows it no more",
     };
     try {
-      const record = await this.#http.call<PermissionRecord>("GET", path);
+      const record = await this.#http.call<PermissionRecord>("GET", this.#pathOf(request));
       if (record.status === "pending") return;
       cleared = { request_id, tool_name, status: record.status, timestamp: record.decided_at ?? cleared.timestamp };
       if (record.reason !== null) cleared.reason = record.reason;
@@ -568,6 +575,10 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
       type: "gap",
       data: { requested: idOf(dropped) ?? "", oldest: (oldest && idOf(oldest)) ?? newest, newest, reason: "slow" },
     };
+  }
+
+  #pathOf(request: PermissionRecord): string {
+    return `${this.#path("/api/permissions")}/${encodeURIComponent(request.request_id)}`;
   }
 
   #path(path: string): string {

@@ -33,6 +33,18 @@ describe("a decision", () => {
     expect(record).toMatchObject({ decision: "edit", status: "approved", parameters: { path: "b" } });
   });
 
+  it("about large parameters counts when they were read whole", async () => {
+    const session = aSession();
+    const parameters = { path: "a", content: "x".repeat(700_000) };
+    const asked = await service.ask(session, { tool_name: "write", parameters });
+    const { client } = watch(service.url, session);
+
+    await expect(client.approve(asked)).rejects.toMatchObject({ code: "parameters_unread", status: 409 });
+    const whole = await client.whole(asked);
+    expect(whole.parameters).toEqual(parameters);
+    await expect(client.approve(whole)).resolves.toMatchObject({ status: "approved", parameters_truncated: true });
+  });
+
   it("rejects with a reason, word for word", async () => {
     const session = aSession();
     const asked = await service.ask(session, { tool_name: "write" });

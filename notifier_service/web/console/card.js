@@ -24,6 +24,7 @@ export class Card {
     this.#shownAt = performance.now();
     this.#isHigh = record.risk_level === "high";
     this.element = this.#build();
+    if (record.parameters_truncated) this.#readWhole();
     this.tick();
   }
 
@@ -147,7 +148,8 @@ export class Card {
       outcome: element("div", { class: "outcome", data: { role: "outcome" } }),
       failure: element("div", { class: "failure", role: "alert", data: { role: "failure" } }),
     };
-    const parameters = this.#parameters();
+    const parameters = record.parameters_truncated ? element("div", { class: "whole" }) : this.#parameters();
+    this.#parts.parameters = parameters;
     fill(this.#parts.buttons, this.#buttons());
     const foreign = [...new Set(record.tool_name.match(/[^\x20-\x7e]/gu) ?? [])];
     const reasons = record.risk_reasons ?? [];
@@ -242,6 +244,28 @@ export class Card {
     ];
   }
 
+  // An event holds only the beginning of large parameters: what is shown, and can be approved, is the whole.
+  async #readWhole() {
+    const size = count(this.record.parameters_bytes);
+    const say = (...content) =>
+      fill(this.#parts.parameters, element("p", { class: "warning", data: { role: "parameters" } }, ...content));
+    say(t("card.reading", size));
+    try {
+      const whole = await this.#host.client.whole(this.record);
+      if (this.state === "settled" || whole.status !== "pending") return; // its own event says so
+      this.record = whole;
+    } catch (error) {
+      say(t("card.unread", size), " ", button("read-whole", t("card.readAgain"), () => this.#readWhole()));
+      if (error.code === "unauthenticated") this.#host.onUnauthenticated();
+      return;
+    }
+    this.#shownAt = performance.now(); // buttons have come under the pointer
+    fill(this.#parts.parameters, this.#parameters());
+    fill(this.#parts.buttons, this.#buttons());
+    if (this.state === "sending") this.#setSending(true);
+    this.showReady();
+  }
+
   #tellHidden() {
     const hidden = this.#view?.hidden ?? 0;
     this.#parts.hidden.hidden = hidden === 0;
@@ -250,7 +274,8 @@ export class Card {
 
   #buttons() {
     const { allowed_decisions: allowed, scopes, tool_name: tool, suggested_rule: rule } = this.record;
-    const mayApprove = allowed.includes("approve") && !this.#isUnshowable;
+    const isShown = !this.#isUnshowable && !this.record.parameters_truncated;
+    const mayApprove = allowed.includes("approve") && isShown;
     const withKey = (key, text) => [element("span", {}, text), element("kbd", { "aria-hidden": "true" }, key)];
     const choice = (action, key, text, act, properties = {}) => {
       const made = element(
@@ -288,7 +313,7 @@ export class Card {
     ];
     const changing = [
       allowed.includes("edit") &&
-        !this.#isUnshowable &&
+        isShown &&
         choice("edit", "E", t("card.edit"), () => this.#edit(), { "aria-keyshortcuts": "E" }),
       allowed.includes("respond") &&
         choice("respond", "P", t("card.respond"), () => this.#respond(), { "aria-keyshortcuts": "P" }),

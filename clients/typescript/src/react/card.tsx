@@ -44,10 +44,11 @@ const OVER: ReadonlyMap<string, PermissionRecord["status"]> = new Map([
 
 /** One request, and the ways to answer it. */
 export function Card(props: CardProps): ReactNode {
-  const { request, client, labels, position, total, onOver } = props;
+  const { client, labels, position, total, onOver } = props;
   const [isReady, setIsReady] = useState(false);
   const [isSending, setIsSending] = useState(false);
   const [error, setError] = useState<string | null>(null);
+  const request = useWhole(client, props.request, setError);
   const [ending, setEnding] = useEnding(client, request.request_id);
   const [form, setForm] = useState<"edit" | "respond" | null>(null);
   const [draft, setDraft] = useState("");
@@ -91,7 +92,9 @@ export function Card(props: CardProps): ReactNode {
   const why = reason.trim() === "" ? undefined : reason;
   const options = why === undefined ? {} : { reason: why };
   const may = (decision: PermissionRecord["allowed_decisions"][number]): boolean =>
-    request.allowed_decisions.includes(decision);
+    request.allowed_decisions.includes(decision) &&
+    // Nobody approves what he was given the beginning of.
+    (request.parameters_truncated !== true || (decision !== "approve" && decision !== "edit"));
   // Whoever approves more than once must see what: a rule, or for the session every call of the tool.
   const lasting = request.scopes.filter(
     (scope) => may("approve") && scope !== "once" && (scope === "session" || request.suggested_rule !== undefined),
@@ -178,6 +181,7 @@ export function Card(props: CardProps): ReactNode {
           <blockquote data-role="description"><Text>{request.description}</Text></blockquote>
         </section>
       )}
+      {request.parameters_truncated && <p className="notifier-warning" data-role="reading">{labels.reading}</p>}
       <Parameters labels={labels} value={request.parameters} />
 
       <div className="notifier-answer">
@@ -238,6 +242,28 @@ export function Card(props: CardProps): ReactNode {
 }
 
 /** How a request ended, as soon as somebody says so. */
+/** The request, and instead of one with the beginning of its parameters, as soon as it is there, the whole. */
+function useWhole(
+  client: SessionClient,
+  shown: PermissionRecord,
+  onError: (message: string) => void,
+): PermissionRecord {
+  const [whole, setWhole] = useState<PermissionRecord | null>(null);
+  const fail = useRef(onError);
+  useEffect(() => {
+    let isWanted = shown.parameters_truncated === true;
+    if (isWanted)
+      client.whole(shown).then(
+        (record) => isWanted && setWhole(record),
+        (error: unknown) => isWanted && fail.current(error instanceof NotifierError ? error.message : String(error)),
+      );
+    return () => {
+      isWanted = false;
+    };
+  }, [client, shown.request_id, shown.parameters_truncated]);
+  return whole ?? shown;
+}
+
 function useEnding(
   client: SessionClient,
   requestId: string,

@@ -16,6 +16,8 @@ export interface PermissionLabels {
   /** Characters that are shown as escapes, by their English names. */
   unseen: (names: readonly string[]) => string;
   inexact: string;
+  /** The parameters are large, and their beginning is shown until they are there. */
+  reading: string;
   expiresIn: (minutesAndSeconds: string) => string;
   reason: string;
   approve: string;
@@ -63,6 +65,7 @@ export const ENGLISH: PermissionLabels = {
   showAll: (characters) => `Show all ${characters.toLocaleString("en")} characters`,
   unseen: (names) => `Contains characters that cannot be seen, shown as escapes: ${names.join(", ")}.`,
   inexact: "This browser cannot show numbers of so many digits exactly.",
+  reading: "The parameters are large. Only their beginning is shown until all of them are there.",
   expiresIn: (time) => `Denied in ${time} unless somebody answers`,
   reason: "Reason, told to the agent (optional)",
   approve: "Approve",
@@ -106,6 +109,7 @@ export const CHINESE: PermissionLabels = {
   showAll: (characters) => `显示全部 ${characters.toLocaleString("zh")} 个字符`,
   unseen: (names) => `包含不可见字符，已显示为转义：${names.join("、")}。`,
   inexact: "此浏览器无法精确显示位数这么多的数字。",
+  reading: "参数很大，完整内容读取完之前只显示开头。",
   expiresIn: (time) => `若无人答复，将在 ${time} 后拒绝`,
   reason: "理由，将告知智能体（可选）",
   approve: "批准",

@@ -145,6 +145,13 @@ export class SessionClient {
     respond(request, response, reason) {
         return this.#answer(request, { approved: false, response, ...(reason === undefined ? {} : { reason }) });
     }
+    /**
+     * The request with all its parameters. Where `parameters_truncated` says that an event holds the beginning only, an
+     * approval counts after this.
+     */
+    whole(request) {
+        return this.#http.call("GET", this.#pathOf(request));
+    }
     /** Send a decision as it is. Without `request_id` it decides the one request that is pending, if it is one. */
     decide(decision) {
         return this.#http.call("POST", this.#path("/api/sse/permission-response"), { body: decision });
@@ -473,7 +480,6 @@ export class SessionClient {
     /** A request is pending no more, and the event that said why is gone: ask, so that nobody is told a wrong end. */
     async #explain(request) {
         const { request_id, tool_name } = request;
-        const path = `${this.#path("/api/permissions")}/${encodeURIComponent(request_id)}`;
         let cleared = {
             request_id,
             tool_name,
@@ -482,7 +488,7 @@ export class SessionClient {
             reason: "the service knows it no more",
         };
         try {
-            const record = await this.#http.call("GET", path);
+            const record = await this.#http.call("GET", this.#pathOf(request));
             if (record.status === "pending")
                 return;
             cleared = { request_id, tool_name, status: record.status, timestamp: record.decided_at ?? cleared.timestamp };
@@ -504,6 +510,9 @@ export class SessionClient {
             type: "gap",
             data: { requested: idOf(dropped) ?? "", oldest: (oldest && idOf(oldest)) ?? newest, newest, reason: "slow" },
         };
+    }
+    #pathOf(request) {
+        return `${this.#path("/api/permissions")}/${encodeURIComponent(request.request_id)}`;
     }
     #path(path) {
         return `${path}/${encodeURIComponent(this.sessionId)}`;
