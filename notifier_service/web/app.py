@@ -17,6 +17,7 @@ from .auth import Authenticator, NoAuth, TokenAuth
 from .boundary import AUTH, BROKER, SETTINGS, answer_errors
 from .chat import CHAT
 from .connection import CONNECTIONS, Connections
+from .guesses import GUESSES, Guesses
 from .held_hooks import HELD_HOOKS, HeldHooks
 from .idempotency import IDEMPOTENCY, IdempotencyKeys
 from .joined_calls import JOINED_CALLS, JoinedCalls
@@ -56,6 +57,7 @@ def create_app(
     app[TICKETS] = Tickets()
     app[AUTH] = _authenticator(settings, app[TICKETS])
     app[DRAINING] = asyncio.Event()
+    app[GUESSES] = Guesses(broker.counters.limits_reached)
     app[SOCKETS] = Sockets()
     app[CONNECTIONS] = Connections()
     demo = DemoChat()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
+import stat
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
@@ -39,6 +41,10 @@ __all__ = [
 _log = logging.getLogger("notifier_service.auth")
 
 Content = TypeVar("Content")
+
+#: Shorter ones are refused, and those below the second number are told of.
+_MIN_TOKEN_CHARACTERS = 3
+_GOOD_TOKEN_CHARACTERS = 16
 
 #: Tells a ticket from a token.
 TICKET_PREFIX = "tk_"
@@ -220,10 +226,22 @@ class WatchedFile(Generic[Content]):
 
     def _read(self) -> Content:
         try:
+            _refuse_writable(self._setting, self._path)
             content = self._path.read_bytes()
         except OSError as error:
             raise InvalidInput(f"{self._setting} cannot be read: {error.strerror}") from None
         return self._load(content)
+
+
+def _refuse_writable(setting: str, path: Path) -> None:
+    """Raise ``InvalidInput`` for a file that everybody on this machine may write: they could name themselves in it."""
+    if os.name != "posix":
+        return
+    if path.stat().st_mode & stat.S_IWOTH:
+        raise InvalidInput(f"{setting} may be written by everybody: chmod o-w it, and see what it says")
+    folder = path.resolve().parent.stat().st_mode
+    if folder & stat.S_IWOTH and not folder & stat.S_ISVTX:
+        raise InvalidInput(f"{setting} is in a folder that everybody may write: chmod o-w that, or move it")
 
 
 class _TokenEntry(BaseModel):
@@ -241,6 +259,10 @@ class _TokenEntry(BaseModel):
             raise ValueError("give either token or token_sha256")
         if self.token is not None and self.token.startswith(TICKET_PREFIX):
             raise ValueError(f"what begins with {TICKET_PREFIX} is a ticket, and no token")
+        if self.token is not None and len(self.token) < _MIN_TOKEN_CHARACTERS:
+            raise ValueError(
+                f"a token of fewer than {_MIN_TOKEN_CHARACTERS} characters is soon guessed: take openssl rand -hex 32"
+            )
         return self
 
     @property
@@ -308,6 +330,13 @@ def _callers(content: bytes, renew: Callable[[str, Caller], Caller]) -> dict[str
             tuple(entry.sessions),
             renew=partial(renew, entry.digest),
             token_sha256=entry.digest,
+        )
+    short = sum(entry.token is not None and len(entry.token) < _GOOD_TOKEN_CHARACTERS for entry in entries)
+    if short:
+        _log.info(  # a choice, which may be meant: nothing has failed
+            "%d of the tokens in tokens_file are shorter than %d characters and could be guessed",
+            short,
+            _GOOD_TOKEN_CHARACTERS,
         )
     return callers
 

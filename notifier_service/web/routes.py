@@ -9,13 +9,14 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel
 
-from ..errors import InvalidInput, TooLarge
+from ..errors import InvalidInput, TooLarge, Unauthenticated
 from ..permissions import Decision
 from ..session import check_session_id
 from ..settings import Settings
 from . import chat, hooks, mcp_gateway, ops, permissions, polling, produce, prompt_tool, rules, sse, tickets, websocket
 from .auth import Caller, Right
 from .boundary import AUTH, BROKER, SETTINGS, STANDING, Call, Query, checked, expect, read_json, read_query
+from .guesses import GUESSES
 from .long_body import BODY_BYTES, read_long_json, too_large
 from .origin import require_origin
 
@@ -202,7 +203,12 @@ def _endpoint(route: Route, app: web.Application) -> Callable[[web.Request], Awa
         if is_read:
             require_origin(request, settings)  # of what changes something, the middleware has asked
         if route.rights and not route.is_socket:
-            caller = auth.caller_of(request, token_in_query=route.is_stream)
+            try:
+                caller = auth.caller_of(request, token_in_query=route.is_stream)
+            except Unauthenticated:
+                if auth.token_of(request, token_in_query=route.is_stream):
+                    await app[GUESSES].slow_down(request.remote or "")
+                raise
         session_id = request.match_info.get("session_id")
         if session_id is not None and not route.is_socket:
             check_session_id(session_id)

@@ -17,6 +17,7 @@ from ..events import EventData, parse_json
 from ..session import check_session_id
 from .auth import Caller, Right
 from .boundary import AUTH, Call, as_error, checked
+from .guesses import GUESSES
 from .origin import require_origin
 from .peer import ConnectionPeer
 
@@ -117,17 +118,23 @@ class Socket:
             return authenticator.caller_of(request, token_in_query=True)
         except Unauthenticated:
             if authenticator.token_of(request, token_in_query=True):
+                await request.config_dict[GUESSES].slow_down(request.remote or "")
                 raise
         try:
             async with asyncio.timeout(_FIRST_MESSAGE_SECONDS):
                 first = await self.receive()
             if first is None:
                 raise ConnectionResetError("the peer has left")
-            return authenticator.caller_with(checked(Authenticate, first).token)
+            token = checked(Authenticate, first).token
         except TimeoutError:
             raise Unauthenticated("This needs a token, and none came.") from None
         except InvalidInput:
             raise Unauthenticated("This needs a token: the first message is {type: auth, token}.") from None
+        try:
+            return authenticator.caller_with(token)
+        except Unauthenticated:
+            await request.config_dict[GUESSES].slow_down(request.remote or "")
+            raise
 
     def identify_again(self, message: Mapping[str, JsonValue], before: Caller) -> Caller:
         """Say who the newer token of a client stands for, which must be the same person."""

@@ -18,7 +18,7 @@ from notifier_service.errors import InvalidInput
 
 from .conftest import API, Client, MakeClient, WriteTokens, answer, bearer, error_of, reading, until
 
-VIEWER = {"token": "first-token", "subject": "ann", "rights": ["view"], "sessions": ["*"]}
+VIEWER = {"token": "first-token-of-ann", "subject": "ann", "rights": ["view"], "sessions": ["*"]}
 HEALTH = f"{API}/sse/health/s1"
 
 
@@ -174,12 +174,12 @@ async def test_the_digest_of_nothing_is_nobodys_token(make_client: MakeClient, w
 
 async def test_a_changed_tokens_file_is_read_again(make_client: MakeClient, write_tokens: WriteTokens) -> None:
     client = await make_client(auth="tokens", tokens_file=write_tokens([VIEWER]))
-    before = await status(client, "first-token"), await status(client, "second-token")
+    before = await status(client, "first-token-of-ann"), await status(client, "second-token")
 
     write_tokens([{**VIEWER, "token": "second-token"}])
 
     assert before == (200, 401)
-    assert (await status(client, "first-token"), await status(client, "second-token")) == (401, 200)
+    assert (await status(client, "first-token-of-ann"), await status(client, "second-token")) == (401, 200)
 
 
 @pytest.mark.parametrize("broken", ["", "[{", "{}", "null", '[{"token": "x"}]', '[{"token":"a-secret","rights":1}]'])
@@ -190,8 +190,8 @@ async def test_a_broken_tokens_file_leaves_the_old_one_in_force(
 
     write_tokens(broken)
 
-    assert await status(client, "first-token") == 200
-    assert await status(client, "first-token") == 200
+    assert await status(client, "first-token-of-ann") == 200
+    assert await status(client, "first-token-of-ann") == 200
     told = [record for record in caplog.records if record.name == "notifier_service.auth"]
     assert [record.levelname for record in told] == ["ERROR"]
     assert "what was read before stays in force" in told[0].getMessage()
@@ -206,7 +206,7 @@ async def test_a_tokens_file_that_is_gone_leaves_the_old_one_in_force(
 
     path.unlink()
 
-    assert await status(client, "first-token") == 200
+    assert await status(client, "first-token-of-ann") == 200
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ async def test_a_tokens_file_that_is_gone_leaves_the_old_one_in_force(
             "give either token or token_sha256",
         ),
         (
-            '[{"token": "x", "rights": ["view"], "sessions": ["*"]}, {"token": "x", "rights": ["view"],'
+            '[{"token": "xyz", "rights": ["view"], "sessions": ["*"]}, {"token": "xyz", "rights": ["view"],'
             ' "sessions": ["*"]}]',
             "1: the same token twice",
         ),
@@ -323,7 +323,7 @@ async def test_session_patterns_are_globs(
 ) -> None:
     client = await make_client(auth="tokens", tokens_file=write_tokens([{**VIEWER, "sessions": ["x", pattern]}]))
 
-    got = await status(client, "first-token", f"{API}/sse/health/{session_id}")
+    got = await status(client, "first-token-of-ann", f"{API}/sse/health/{session_id}")
 
     assert got == (200 if seen else 403)
 
