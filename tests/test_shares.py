@@ -8,8 +8,8 @@ from notifier_service.errors import LimitReached
 from notifier_service.shares import EVERYBODY, Shares
 
 
-def shares(places: int = 100, **how: int) -> Shares:
-    return Shares("max_things", places, "{} things are open; no more are taken.", **how)
+def shares(places: int = 100, *, each: int | None = None) -> Shares:
+    return Shares("max_things", places, "{} things are open; no more are taken.", each=each)
 
 
 def fill(places: Shares, holder: str | None, *, may_approve: bool = True) -> int:

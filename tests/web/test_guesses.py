@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,10 +47,10 @@ def test_short_token_is_told_of(write_tokens: WriteTokens, caplog: pytest.LogCap
 def test_file_that_everybody_may_write_is_refused(write_tokens: WriteTokens, setting: str) -> None:
     path = write_tokens([{"token": "long-enough-a-token", **VIEWER}])
     path.chmod(0o666)
-    how = {"auth": "tokens"} if setting == "tokens_file" else {"auth": "jwt", "jwt_algorithms": "HS256"}
+    how: dict[str, Any] = {"auth": "tokens"} if setting == "tokens_file" else {"auth": "jwt", "jwt_algorithms": "HS256"}
 
     with pytest.raises(InvalidInput, match=f"^{setting} may be written by everybody: chmod o-w it"):
-        create_app(Broker(), Settings(**how, **{setting: path}))
+        create_app(Broker(), Settings(**{**how, setting: path}))
 
 
 def test_file_in_a_folder_that_everybody_may_write_is_refused_unless_it_is_sticky(

@@ -15,7 +15,7 @@ from notifier_service.web.idempotency import IDEMPOTENCY, IdempotencyKeys
 from .conftest import API, Client, MakeClient, Service, WriteTokens, answer, bearer, error_of, serving, until
 
 if TYPE_CHECKING:
-    from conftest import Clock
+    from tests.clock import Clock
 
 KEY = {"Idempotency-Key": "k1"}
 NOTE: dict[str, Any] = {"type": "note", "data": {"n": 1}}
