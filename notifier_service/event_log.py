@@ -6,7 +6,7 @@ import asyncio
 import re
 import secrets
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from itertools import islice
@@ -16,6 +16,9 @@ from .errors import CursorLost, GapReason, SessionClosed, TooLarge
 from .events import EventData, dump, enveloped
 
 __all__ = ["Event", "EventLog", "LogStatistics"]
+
+#: What people were asked, and how it ended.
+_TRAIL = frozenset({"permission_request", "permission_response_result", "permission_cleared"})
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _CURSOR = re.compile(r"([0-9a-z]{1,24})-([0-9a-z]{1,24})")
@@ -50,8 +53,10 @@ class LogStatistics(NamedTuple):
 class EventLog:
     """Events numbered from 1, of which the newest ``capacity`` and at most ``capacity_bytes`` are kept.
 
-    The newest event always stays. A reader's place is the ``seq`` of the last event it has seen; outside the
-    process it is the event id ``<epoch>-<seq>`` in base36, which ``locate`` turns into a place again.
+    The newest event always stays. What people were asked and how it ended stays longer than the rest (``trail``), in
+    half as much room besides, of which nobody's flood takes what belongs to others. A reader's place is the ``seq`` of
+    the last event it has seen; outside the process it is the event id ``<epoch>-<seq>`` in base36, which ``locate``
+    turns into a place again.
     """
 
     def __init__(
@@ -76,6 +81,9 @@ class EventLog:
         self._bytes = 0
         self._id_high, self._id_head = 0, f"{self.epoch}-"
         self._listeners: set[Callable[[], None]] = set()
+        #: Who asked what the log's own permission events are about.
+        self._owners: dict[int, str] = {}
+        self._trail = _Trail(capacity // 2, capacity_bytes // 2)
         #: What was read last, by place and bytes; good until the next append.
         self._read: tuple[int, int | None, Sequence[Event]] | None = None
         self._made: dict[Hashable, tuple[Sequence[Event], bytes]] = {}
@@ -84,6 +92,11 @@ class EventLog:
     def first_seq(self) -> int:
         """The oldest event that is still here; ``last_seq + 1`` when there is none."""
         return self.evicted + 1
+
+    @property
+    def trail(self) -> Sequence[Event]:
+        """The permission events that were dropped from the log and are kept, oldest first; all before ``first_seq``."""
+        return self._trail.events
 
     @property
     def last_event_id(self) -> str:
@@ -102,11 +115,12 @@ class EventLog:
         *,
         data_json: bytes | None = None,
         encoded: bytes | None = None,
+        owner: str = "",
     ) -> Event:
         """Encode an event, keep it, wake who waits. Never waits.
 
         What is encoded already is taken as it is: the data as ``data_json``, or the whole event as ``encoded``, in
-        which its id need not stand.
+        which its id need not stand. ``owner`` is who asked, for a permission event.
 
         Raises ``TooLarge`` for an event beyond ``max_event_bytes``, ``SessionClosed`` after ``close``; nothing is kept
         then.
@@ -126,6 +140,8 @@ class EventLog:
                 limit="max_event_bytes",
             )
         self.last_seq = seq
+        if owner:
+            self._owners[seq] = owner
         event = _new_event((seq, event_id, event_type, encoded))
         events = self._events
         events.append(event)
@@ -133,8 +149,11 @@ class EventLog:
         self._bytes += size
         self.appended_bytes += size
         while len(events) > self.capacity or (self._bytes > self.capacity_bytes and len(events) > 1):
-            self._bytes -= len(events.popleft().json)
+            dropped = events.popleft()
+            self._bytes -= len(dropped.json)
             self.evicted += 1
+            if dropped.type in _TRAIL:
+                self._trail.keep(dropped, self._owners.pop(dropped.seq, ""))
         if self._listeners:
             self._wake()
         return event
@@ -261,6 +280,37 @@ class EventLog:
             newest=self.last_event_id,
             reason=reason,
         )
+
+
+class _Trail:
+    """The newest events within these bounds; whose take the most room give way first, the oldest of them."""
+
+    def __init__(self, capacity: int, capacity_bytes: int) -> None:
+        self._capacity = capacity
+        self._capacity_bytes = capacity_bytes
+        self._events: dict[int, Event] = {}
+        self._of: dict[str, deque[Event]] = {}
+        self._bytes: Counter[str] = Counter()
+
+    @property
+    def events(self) -> Sequence[Event]:
+        return tuple(self._events.values())
+
+    def keep(self, event: Event, owner: str) -> None:
+        self._events[event.seq] = event
+        self._of.setdefault(owner, deque()).append(event)
+        self._bytes[owner] += len(event.json)
+        while len(self._events) > self._capacity:
+            self._drop_of(max(self._of, key=lambda owner: len(self._of[owner])))
+        while self._bytes.total() > self._capacity_bytes:
+            self._drop_of(max(self._of, key=lambda owner: self._bytes[owner]))
+
+    def _drop_of(self, owner: str) -> None:
+        event = self._of[owner].popleft()
+        del self._events[event.seq]
+        self._bytes[owner] -= len(event.json)
+        if not self._of[owner]:
+            del self._of[owner], self._bytes[owner]
 
 
 def new_epoch() -> str:

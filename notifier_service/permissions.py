@@ -131,6 +131,7 @@ class PermissionRequest:
         "places",
         "preview",
         "record",
+        "seq",
         "size",
         "tool",
     )
@@ -149,6 +150,8 @@ class PermissionRequest:
         self.keeps_names = False
         #: What stands in an event in the place of parameters that it cannot hold.
         self.preview: Mapping[str, Any] | None = None
+        #: Where the log announced it; 0 for nowhere yet.
+        self.seq = 0
         #: Bytes of large parameters that are counted for it.
         self.kept_bytes = 0
         #: Bytes of the canonical form of its parameters.
@@ -422,7 +425,7 @@ class PermissionDesk:
         )
         request.announced = True
         self._pending[request.request_id] = request
-        self._publish("permission_request", request.shown)
+        request.seq = getattr(self._publish("permission_request", request.shown), "seq", 0)
 
     def decide(self, decision: Decision, *, decided_by: str, via: str = "program") -> PermissionRecord:
         """Settle the request that ``decision`` means, and return its record; the same decision again gives it again.

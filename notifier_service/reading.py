@@ -30,7 +30,8 @@ class Reading:
         opening = self._session.open_at(cursor)
         self._seq = opening.seq
         # Where the stream goes on is said with hello: whoever drops before the missed events came loses none.
-        hello = Event(0, self._log.id_of(opening.seq), "hello", encode("hello", self._session.hello(opening)))
+        begin = opening.trail[0].seq - 1 if opening.trail else opening.seq
+        hello = Event(0, self._log.id_of(begin), "hello", encode("hello", self._session.hello(opening)))
         self._beside = [hello, *self._state(opening)]
 
     def resume(self, cursor: str) -> None:
@@ -46,7 +47,7 @@ class Reading:
     def next(self) -> Sequence[Event]:
         """Return what to tell now, and take it as told; nothing when there is nothing."""
         if self._beside:
-            beside, self._beside = self._beside, []
+            beside, self._beside = _slice(self._beside)
             return beside
         try:
             events = self._log.read_after(self._seq, max_bytes=_SLICE_BYTES)
@@ -64,7 +65,8 @@ class Reading:
     def framed(self, form: str, events: Sequence[Event], make: Callable[[Sequence[Event]], bytes]) -> bytes:
         """What ``next`` gave, as ``make`` puts it into frames of this form; readers at one place share the bytes."""
         # What is told beside the log is each reader's own, and one alone shares with nobody.
-        if events[0].seq > 0 and len(self._session.viewers) > 1:
+        is_of_log = events[0].seq >= self._log.first_seq
+        if is_of_log and len(self._session.viewers) > 1:
             return self._log.shared(form, events, make)
         return make(events)
 
@@ -89,4 +91,14 @@ class Reading:
         for record in opening.replay:
             replayed = record.model_copy(update={"replayed": True})
             told.append(Event(0, "", "permission_request", encode("permission_request", replayed)))
-        return told
+        return [*told, *opening.trail]
+
+
+def _slice(events: list[Event]) -> tuple[list[Event], list[Event]]:
+    """What goes out at once, and the rest: a trail may be longer than one write should be."""
+    size = 0
+    for place, event in enumerate(events, 1):
+        size += len(event.json)
+        if size > _SLICE_BYTES and event.seq > 0:
+            return events[:place], events[place:]
+    return events, []

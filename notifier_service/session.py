@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol
 
 from .delivery import Audience, Delivery
-from .errors import CursorLost, InvalidInput, InvalidSessionId, LimitReached, SessionClosed
+from .errors import CursorLost, InvalidInput, InvalidSessionId, LimitReached, RequestNotFound, SessionClosed
 from .event_log import Event, EventLog
 from .events import (
     Bye,
@@ -80,6 +80,8 @@ class Opening(NamedTuple):
     gap: Gap | None
     #: Pending requests to show again, because nothing the reader has or gets announces them.
     replay: Sequence[PermissionRecord]
+    #: Events from before the log that are told first.
+    trail: Sequence[Event] = ()
 
 
 class Viewer:
@@ -277,7 +279,7 @@ class Session:
         self.desk = PermissionDesk(
             session_id,
             limits=limits,
-            publish=self._append,
+            publish=self._append_asked,
             judge=lambda tool, _parameters, risk: self.judge(tool, risk),
             count_viewers=lambda: self.viewer_count,
             count=self._count_request,
@@ -473,8 +475,13 @@ class Session:
             return Opening("partial", seq, self.gap(lost), pending)
         if cursor == "earliest":
             # Such a reader knows nothing: what the log no longer tells is shown beside it.
-            return Opening("full", seq, None, pending if seq else ())
+            return Opening("full", seq, None, pending if seq else (), self.trail())
         return Opening("full", seq, None, ())
+
+    def trail(self) -> Sequence[Event]:
+        """The permission events of before the log, without the requests that wait: those are part of the state."""
+        waiting = {request.seq for request in self.desk.pending}
+        return tuple(event for event in self.log.trail if event.seq not in waiting)
 
     def reopen(self, lost: CursorLost) -> Opening:
         """Say where a live reader goes on that fell behind the log."""
@@ -580,11 +587,27 @@ class Session:
                     # One connection that fails must not keep the others from being ended.
                     _log.exception("a %s reader cannot be told of the end", viewer.transport)
 
+    def _append_asked(self, event_type: str, data: EventData) -> Event:
+        """Append what the desk tells, as that of who asked; what the policy answers is apart from what people do."""
+        request_id = getattr(data, "request_id", "")
+        try:
+            owner = self.desk.find(request_id).asked_by or ""
+        except RequestNotFound:
+            owner = ""
+        if getattr(data, "decided_by", None) == "policy":
+            owner += " by policy"
+        return self._append(event_type, data, owner=owner)
+
     def _append(
-        self, event_type: str, data: EventData | Mapping[str, Any] | None = None, *, data_json: bytes | None = None
+        self,
+        event_type: str,
+        data: EventData | Mapping[str, Any] | None = None,
+        *,
+        data_json: bytes | None = None,
+        owner: str = "",
     ) -> Event:
         evicted = self.log.evicted
-        event = self.log.append(event_type, data, data_json=data_json)
+        event = self.log.append(event_type, data, data_json=data_json, owner=owner)
         self.viewers.touch()
         self.counters.events_published += 1
         self.counters.events_evicted += self.log.evicted - evicted

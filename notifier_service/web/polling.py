@@ -96,7 +96,8 @@ async def _long_poll(call: Call[LongPollQuery, None]) -> web.Response:
         if lost.reason == "epoch":
             seq = log.first_seq - 1
             events = log.read_after(seq, max_bytes=_PAGE_BYTES)
-    response = json_answer(_long_poll_body(session, seq, events, gap))
+    trail = session.trail() if call.query.after == "earliest" else ()
+    response = json_answer(_long_poll_body(session, seq, events, gap, trail))
     if log.closed:
         response.force_close()
     return response
@@ -142,16 +143,19 @@ class _Body(NamedTuple):
 _bodies: WeakKeyDictionary[EventLog, _Body] = WeakKeyDictionary()
 
 
-def _long_poll_body(session: Session, seq: int, events: Sequence[Event], gap: Gap | None) -> bytes:
+def _long_poll_body(
+    session: Session, seq: int, events: Sequence[Event], gap: Gap | None, trail: Sequence[Event] = ()
+) -> bytes:
     """The answer; those who waited at the same place share it, because the state depends on the log's end alone."""
     log = session.log
     before = _bodies.get(log)
-    if gap is None and before is not None and (before.first, before.last) == (seq, log.last_seq):
+    if gap is None and not trail and before is not None and (before.first, before.last) == (seq, log.last_seq):
         return before.body
     if len(events) > 1 and sum(len(event.json) for event in events) > _PAGE_BYTES:
         events = events[:-1]  # the one that passes the page
+    events = [*trail, *events]
     state = dump({"gap": gap, **present_state(session.snapshot(events[-1].seq if events else None))})
     body = b'{"success":true,"data":{"events":[%s],%s}' % (b",".join([event.json for event in events]), state[1:])
-    if gap is None and session.viewer_count:  # for the others who wait; one alone leaves no copy behind
+    if gap is None and not trail and session.viewer_count:  # for the others who wait; one alone leaves no copy behind
         _bodies[log] = _Body(seq, log.last_seq, body)
     return body
