@@ -366,6 +366,17 @@ _LINE_ENDS = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\
 _MAX_BRACKETS = 100_000
 
 
+#: Without what is inside a string, which costs a parser nothing: a file of code has many brackets.
+_STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+
+
+def _has_more_brackets(text: bytes) -> bool:
+    if len(text) <= _MAX_BRACKETS or text.count(b"[") + text.count(b"{") <= _MAX_BRACKETS:
+        return False
+    outside = _STRINGS.sub(b"", text)
+    return outside.count(b"[") + outside.count(b"{") > _MAX_BRACKETS
+
+
 def parse_json(text: bytes, *, unique_keys: bool = False, takes_halves: bool = False) -> JsonValue:
     """Parse JSON that came in. Raises ``InvalidInput`` that says where and why, never with the text itself.
 
@@ -376,7 +387,7 @@ def parse_json(text: bytes, *, unique_keys: bool = False, takes_halves: bool = F
     ``TooLarge`` for more brackets than any body of events has: a megabyte of them would take a hundred times as long as
     one of text.
     """
-    if len(text) > _MAX_BRACKETS and text.count(b"[") + text.count(b"{") > _MAX_BRACKETS:
+    if _has_more_brackets(text):
         raise TooLarge(f"JSON of more than {_MAX_BRACKETS} objects and arrays is not taken.", limit="values")
     try:
         value: JsonValue = from_json(text, allow_inf_nan=False)

@@ -17,8 +17,8 @@ __all__ = ["action_sha256", "beginning", "canonical_json", "has_more_values", "j
 
 _BEGINNING_CHARACTERS = 4096
 
-#: To copy and to hash a value takes some microseconds, and nobody reads so many before deciding.
-_MAX_VALUES = 10_000
+#: To copy and to hash so many takes a quarter of a second, during which everybody waits.
+_MAX_VALUES = 100_000
 
 #: As deep as the parser of what comes in goes; the encoder goes a little deeper, for what stands around parameters.
 _MAX_DEPTH = 200
@@ -28,7 +28,7 @@ def jsonable(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return a deep copy made of JSON types only, or raise ``InvalidInput``.
 
     What cannot be shown as it is (an open file, an iterator, NaN, a string that is no Unicode, two keys with the same
-    text, a structure deeper than 200) is refused, because nobody could approve it; more than 10,000 values are
+    text, a structure deeper than 200) is refused, because nobody could approve it; more than 100,000 values are
     ``TooLarge``.
     """
     try:

@@ -49,6 +49,7 @@ from .large_parameters import LargeParameters
 from .limits import MAX_TIMEOUT_SECONDS, Limits, RiskLevel
 from .parameters import action_sha256, beginning, canonical_json, jsonable, parameters_sha256
 from .policy import AskedTool, RatedBy, Verdict
+from .redaction import without_credentials
 from .shares import Shares
 
 __all__ = [
@@ -696,12 +697,12 @@ class PermissionDesk:
         """One line: who let what run, or not. No parameters and no reason, and what others named only quoted."""
         _log.info(
             "%s: %s by %s through %s (request %s, session %s)",
-            quoted(record.tool_name),
+            without_credentials(quoted(record.tool_name)),
             record.status if record.decision in (None, "approve", "reject") else f"{record.status} ({record.decision})",
             quoted(record.decided_by or ""),
             via,
             record.request_id,
-            self.session_id,
+            without_credentials(self.session_id),
         )
 
     def _size_of(self, parameters: Any) -> int:

@@ -94,6 +94,7 @@ class Viewer:
     __slots__ = (
         "_attend",
         "_expires_at",
+        "_farewell",
         "_push",
         "_sent_at",
         "_still_may",
@@ -125,6 +126,7 @@ class Viewer:
         self.heartbeat: bytes | None = None
         self._attend: Callable[[], None] | None = None
         self._push: Callable[[], bool] | None = None
+        self._farewell: Callable[[], object] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._woken = False
         self._write_timeout: asyncio.Timeout | None = None
@@ -142,18 +144,21 @@ class Viewer:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    async def wait(self, push: Callable[[], bool] | None = None) -> None:
+    async def wait(
+        self, push: Callable[[], bool] | None = None, *, farewell: Callable[[], object] | None = None
+    ) -> None:
         """Wait until there may be something to do.
 
         ``push`` sends what there is without waiting, and says whether it could; while it can, this goes on waiting.
+        ``farewell`` is called in the turn in which the service ends the stream, however busy that one is.
         """
         if not self._woken:
             self._waiter = asyncio.get_running_loop().create_future()
-            self._push = push
+            self._push, self._farewell = push, farewell
             try:
                 await self._waiter
             finally:
-                self._waiter = self._push = None
+                self._waiter = self._push = self._farewell = None
         self._woken = False
 
     def attend(self, push: Callable[[], None]) -> None:
@@ -186,8 +191,8 @@ class Viewer:
             self.ending = Bye(code=code, reconnect=code != "session_closed", retry_ms=retry_ms(self.session.limits))
             if self._write_timeout is not None:
                 self._interrupt_write(self._write_timeout)
-            if self._push is not None:
-                self._push()  # bye leaves now, however long it takes until the tasks of all have had their turn
+            if self._farewell is not None:
+                self._farewell()
             self.wake()
 
     def permit(self, seconds: float | None, still_may: Callable[[], bool] | None = None) -> None:

@@ -139,10 +139,10 @@ async def test_more_requests_than_the_limit_are_refused_and_not_announced() -> N
     broker.close()
 
 
-async def test_parameters_that_no_event_holds_are_refused_when_a_person_is_asked(broker: Broker) -> None:
+async def test_parameters_that_are_not_kept_are_refused_when_a_person_is_asked(broker: Broker) -> None:
     with pytest.raises(TooLarge):
         await SimpleNotifier.notify_tool_waiting_permission(
-            "s", {"tool_name": "t", "parameters": {"text": "x" * 300_000}}
+            "s", {"tool_name": "t", "parameters": {"text": "x" * broker.limits.max_parameters_bytes}}
         )
 
     assert told(broker) == []

@@ -43,7 +43,7 @@ _log = logging.getLogger("notifier_service.auth")
 Content = TypeVar("Content")
 
 #: Shorter ones are refused, and those below the second number are told of.
-_MIN_TOKEN_CHARACTERS = 3
+_MIN_TOKEN_CHARACTERS = 2
 _GOOD_TOKEN_CHARACTERS = 16
 
 #: Tells a ticket from a token.

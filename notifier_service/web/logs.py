@@ -14,10 +14,12 @@ from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http_exceptions import HttpProcessingError
 
+from ..redaction import CREDENTIAL
+
 __all__ = ["AccessLog", "Seldom", "StreamLine", "server_log"]
 
 #: What looks like a JWT or a ticket, and what follows token= where somebody wrote & in the place of ?.
-_TOKENS_IN_PATH = re.compile(r"(?:eyJ|tk_)[\w.-]{16,}|(?<=token=)[^/&]+|(?<=ticket=)[^/&]+")
+_TOKENS_IN_PATH = re.compile(CREDENTIAL + r"|(?<=token=)[^/&]+|(?<=ticket=)[^/&]+")
 
 _LINE = "%s %s %s %d %.0f ms"
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from aiohttp import hdrs, web
 
 from ..errors import Forbidden
+from ..redaction import without_credentials
 from ..settings import Settings, is_loopback
 from .logs import Seldom
 
@@ -97,8 +98,8 @@ def _not_served(host: str) -> Forbidden:
 
 
 def _told(header: str) -> str:
-    """A header as an answer may repeat it: bounded, and nothing that a page or a terminal acts on."""
-    return re.sub(r"[^A-Za-z0-9.:/\[\]_~-]", "?", header[:_TOLD_CHARACTERS]) or "(none)"
+    """A header as an answer may repeat it: bounded, no credential, and nothing that a page or a terminal acts on."""
+    return re.sub(r"[^A-Za-z0-9.:/\[\]_~*-]", "?", without_credentials(header)[:_TOLD_CHARACTERS]) or "(none)"
 
 
 def cors_headers(settings: Settings) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:

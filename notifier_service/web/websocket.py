@@ -93,7 +93,7 @@ class _Told:
             elif viewer.ending is not None:
                 return
             else:
-                await viewer.wait(self._push)
+                await viewer.wait(self._push, farewell=self._push)
 
     def _push(self) -> bool:
         """Send what there is without waiting, and say whether the peer takes more."""

@@ -200,12 +200,12 @@ async def test_service_that_stops_answering_while_a_call_waits_denies() -> None:
 
 async def test_service_that_refuses_the_token_denies(tmp_path: Path) -> None:
     tokens = tmp_path / "tokens.json"
-    tokens.write_text(json.dumps([{"token": "t", "subject": "a", "rights": ["produce"], "sessions": ["s"]}]))
+    tokens.write_text(json.dumps([{"token": "t1", "subject": "a", "rights": ["produce"], "sessions": ["s"]}]))
     async with serve(settings=Settings(port=0, auth="tokens", tokens_file=tokens)) as site:
         async with asker_of(url_of(site), token="wrong") as asker:
             with pytest.raises(ToolDenied, match=r"^write did not run: "):
                 await asker.ask(question())
-        async with asker_of(url_of(site), token="t") as asker:
+        async with asker_of(url_of(site), token="t1") as asker:
             assert await asker.ask(question(risk_level="low")) == Permission(decided_by="policy")
 
 

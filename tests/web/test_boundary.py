@@ -28,7 +28,7 @@ SECRET = "s3cr3t-value"
 class FailingBroker(Broker):
     """A broker with a bug."""
 
-    def open(self, session_id: str) -> Session:
+    def look(self, session_id: str) -> Session:
         raise RuntimeError("a bug")
 
 

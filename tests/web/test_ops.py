@@ -137,11 +137,11 @@ async def test_health_tells_how_a_session_and_its_readers_are(make_client: MakeC
     }
 
 
-async def test_health_of_a_session_nobody_published_to_creates_it(client: Client, broker: Broker) -> None:
+async def test_health_of_a_session_nobody_published_to_keeps_nothing(client: Client, broker: Broker) -> None:
     response = await client.get(f"{API}/sse/health/new")
 
     assert response.status == 200
-    assert [session.session_id for session in broker.sessions] == ["new"]
+    assert [session.session_id for session in broker.sessions] == []
 
 
 async def test_answers_are_not_stored_nor_sniffed_and_send_no_referrer(client: Client) -> None:

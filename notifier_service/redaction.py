@@ -1,0 +1,17 @@
+"""What looks like a credential, in text that somebody else chose and that is about to be written down."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["CREDENTIAL", "without_credentials"]
+
+#: A JWT, or a ticket of this service.
+CREDENTIAL = r"(?:eyJ|tk_)[\w.-]{16,}"
+
+_CREDENTIALS = re.compile(CREDENTIAL)
+
+
+def without_credentials(text: str) -> str:
+    """The text with ``***`` in the place of each."""
+    return _CREDENTIALS.sub("***", text)
