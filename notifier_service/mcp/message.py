@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from .readings import calls_tool, is_method_key, is_plain, likeness, method_problem
+from .readings import calls_tool, is_method_key, likeness, method_problem, one_line
 
 __all__ = [
     "INTERNAL_ERROR",
@@ -99,9 +99,9 @@ class Message:
             problem = "Something in the message looks like a tools/call, and could be taken for one."
         if problem is not None:
             raise MessageRefused(INVALID_REQUEST, problem, _asked_with(body))
-        if keys.doubled or not is_plain(text) or not _is_literal(body, text) or body.get("method") == "tools/call":
+        if keys.doubled or _is_broken(text) or not _is_literal(body, text) or body.get("method") == "tools/call":
             text = _written_for(body)
-        return cls(body, text)
+        return cls(body, one_line(text))
 
     @classmethod
     def of_server(cls, text: bytes) -> Message:
@@ -113,7 +113,7 @@ class Message:
         body = json.loads(shown := str(text, "utf-8", "replace"), object_pairs_hook=keys.unique)
         if not isinstance(body, dict):
             raise MessageRefused(INVALID_REQUEST, "A message is a JSON object.")
-        is_rewritten = keys.doubled or not is_plain(text) or "\ufffd" in shown or not _is_literal(body, text)
+        is_rewritten = keys.doubled or _is_broken(text) or "\ufffd" in shown or not _is_literal(body, text)
         if "method" in body and body["method"] is None:  # as some write a response
             del body["method"]
             is_rewritten = True
@@ -129,7 +129,7 @@ class Message:
             is_response = "method" not in body
             message_id = _answerable(body.get("id"))
             raise MessageRefused(INTERNAL_ERROR, problem, message_id, is_response=is_response)
-        return cls(body, text)
+        return cls(body, one_line(text))
 
     @property
     def method(self) -> str | None:
@@ -355,6 +355,11 @@ def _key_problem(body: Mapping[str, Any], names: Collection[str]) -> str | None:
         if name is not None:
             return f"A key looks like {name} and is not."
     return None
+
+
+def _is_broken(text: bytes) -> bool:
+    """Whether an end of a line stands between two tokens, which is legal."""
+    return b"\r" in text or b"\n" in text
 
 
 def _is_literal(body: Mapping[str, Any], text: bytes) -> bool:

@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Collection
 
-__all__ = ["METHODS", "Skim", "calls_tool", "is_harmless", "is_method_key", "is_plain", "likeness", "method_problem"]
+__all__ = ["METHODS", "Skim", "calls_tool", "is_harmless", "is_method_key", "likeness", "method_problem", "one_line"]
 
 #: The methods of every version of the protocol from 2024-11-05 to 2026-07-28, in both directions.
 METHODS = frozenset(
@@ -37,7 +37,7 @@ _METHOD = re.compile(r"[A-Za-z0-9_.:/$-]{1,256}")
 _CALLS = ("toolscall", "toolcall", "calltool")
 
 #: The ends of lines that JSON lets stand in a string, and who splits a text into lines may split at.
-_LINE_ENDS = re.compile(b"[\r\n]|\xc2\x85|\xe2\x80[\xa8\xa9]")
+_LINE_ENDS = ((b"\xc2\x85", rb"\u0085"), (b"\xe2\x80\xa8", rb"\u2028"), (b"\xe2\x80\xa9", rb"\u2029"))
 #: A key and its value, as text; they may begin at any quotation mark.
 _PAIR = re.compile(rb"""(?="((?:[^"\\]|\\.){1,80})" ?: ?"((?:[^"\\]|\\.){1,80})")""", re.DOTALL)
 _MAX_PAIR = 400
@@ -86,9 +86,12 @@ def is_method_key(key: str) -> bool:
     return _form(key).replace("?", "").startswith("method")
 
 
-def is_plain(text: bytes) -> bool:
-    """Whether a text is one line for everybody."""
-    return _LINE_ENDS.search(text) is None
+def one_line(text: bytes) -> bytes:
+    """A message that is one line for everybody: of the ends of lines in its strings, escapes are made."""
+    for end, escape in _LINE_ENDS:
+        if end in text:
+            text = text.replace(end, escape)
+    return text
 
 
 def is_harmless(text: bytes) -> bool:

@@ -168,7 +168,7 @@ def features(told: list[bytes]) -> Counter[str]:
     for line in told:
         message = json.loads(line)
         method = message.get("method")
-        text = VOLATILE.sub("…", line.decode())
+        text = VOLATILE.sub("…", line.decode().replace(r"\u2028", "\u2028"))  # which the gateway escapes
         if method == "notifications/progress" and message["params"]["progressToken"] == 7:
             text = "progress of the call that is cancelled"
         elif method == "notifications/message":
@@ -268,13 +268,16 @@ async def test_reading_runs_unasked_and_writing_only_when_it_is_approved(
     written = asyncio.create_task(visit.call("write_file", {"path": str(folder / "a"), "content": "a"}))
     request = await wiring.asked()
     assert list(folder.iterdir()) == []
-    wiring.broker.decide("s", Decision(approved=True), decided_by="ada")
+    wiring.broker.decide("s", Decision(approved=True, request_id=request.request_id), decided_by="ada")
     await written
     assert (folder / "a").read_text() == "a"
 
     refused = asyncio.create_task(visit.call("write_file", {"path": str(folder / "b"), "content": "b"}))
     await wiring.until(lambda: wiring.broker.open("s").desk.pending not in ((), [request]))
-    wiring.broker.decide("s", Decision(approved=False, reason="not there"), decided_by="ada")
+    request = await wiring.asked()
+    wiring.broker.decide(
+        "s", Decision(approved=False, reason="not there", request_id=request.request_id), decided_by="ada"
+    )
     result = (await refused)["result"]
     assert result == {
         "content": [{"type": "text", "text": "write_file did not run: rejected by ada: not there"}],
@@ -289,7 +292,8 @@ async def decide_next(broker: Broker, *, approved: bool) -> None:
     async with asyncio.timeout(60):
         while not session.desk.pending:
             await session.log.wait_after(session.log.last_seq)
-    broker.decide("s", Decision(approved=approved, reason="so"), decided_by="ada")
+    request_id = session.desk.pending[0].request_id
+    broker.decide("s", Decision(approved=approved, reason="so", request_id=request_id), decided_by="ada")
 
 
 def gateway_to(site: Site, server: list[str]) -> list[str]:

@@ -258,6 +258,13 @@ def test_escapes_of_what_says_which_message_it_is_are_written_out() -> None:
     assert b'"method":"tools/call"' in call.text
 
 
+def test_line_end_in_a_string_becomes_an_escape_and_all_else_stays() -> None:
+    sent = '{"jsonrpc":"2.0", "id":1.50,"result":{"n":1.10,"x":"é\u2028\u2029\x85"}}'
+
+    expected = sent.replace("\u2028\u2029\x85", r"\u2028\u2029\u0085").encode()
+    assert Message.of_server(sent.encode()).text == Message.parse(sent.encode()).text == expected
+
+
 def test_result_of_a_tool_may_have_any_keys_and_numbers() -> None:
     for sent in (
         b'{"jsonrpc":"2.0","id":1,"result":{"structuredContent":{"method":"tools/call","a\\u0000":1,"Result":NaN}}}',
