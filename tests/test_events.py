@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from notifier_service.errors import InvalidInput
+from notifier_service.errors import InvalidInput, TooLarge
 from notifier_service.events import (
     PRODUCED,
     RESERVED,
@@ -542,3 +542,12 @@ def test_key_that_is_there_once_is_taken(text: bytes) -> None:
 def test_number_too_large_by_its_digits_and_its_exponent_together_is_refused(text: bytes) -> None:
     with pytest.raises(InvalidInput):
         parse_json(text)
+
+
+def test_brackets_in_texts_are_not_those_of_the_structure() -> None:
+    code = {"content": 'if (a[0] === "\\"") { b = [{}]; }\n' * 50_000}
+
+    is_same = parse_json(dump(code)) == code
+    assert is_same
+    with pytest.raises(TooLarge):
+        parse_json(b'["' + b'[","' * 10 + b'",' + b"[]," * 100_001 + b"1]")
