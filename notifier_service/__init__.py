@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 from .version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from .asking import ask
-    from .broker import Broker
+    from .calls.asking import ask
+    from .calls.notifier import SimpleNotifier
+    from .calls.tool_wrapper import ToolWrapper, report_progress
     from .chat import ChatTurn
     from .client import Client
-    from .errors import NotifierError, ToolDenied
-    from .limits import Limits
-    from .notifier import SimpleNotifier
-    from .permissions import Decision
+    from .core.broker import Broker
+    from .core.errors import NotifierError, ToolDenied
+    from .core.limits import Limits
+    from .core.permissions import Decision
     from .settings import Settings
-    from .tool_wrapper import ToolWrapper, report_progress
     from .web import create_app, serve
 
 __all__ = [
@@ -43,19 +43,19 @@ __all__ = [
 #: Imported when it is first asked for: the core runs without aiohttp, and `notifier-service hook`, for which an agent
 #: waits before each of its calls, without all of it.
 _LATER = {
-    "Broker": ".broker",
+    "Broker": ".core.broker",
     "ChatTurn": ".chat",
     "Client": ".client",
-    "Decision": ".permissions",
-    "Limits": ".limits",
-    "NotifierError": ".errors",
+    "Decision": ".core.permissions",
+    "Limits": ".core.limits",
+    "NotifierError": ".core.errors",
     "Settings": ".settings",
-    "SimpleNotifier": ".notifier",
-    "ToolDenied": ".errors",
-    "ToolWrapper": ".tool_wrapper",
-    "ask": ".asking",
+    "SimpleNotifier": ".calls.notifier",
+    "ToolDenied": ".core.errors",
+    "ToolWrapper": ".calls.tool_wrapper",
+    "ask": ".calls.asking",
     "create_app": ".web",
-    "report_progress": ".tool_wrapper",
+    "report_progress": ".calls.tool_wrapper",
     "serve": ".web",
 }
 

@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
-from .broker import Broker
-from .errors import AnswerRunning, InvalidInput, NotifierError
-from .event_log import Event, EventLog
-from .events import dump
-from .limits import Limits
-from .results import shown_error
-from .session import Session
-from .tool_wrapper import ToolWrapper
+from .calls.results import shown_error
+from .calls.tool_wrapper import ToolWrapper
+from .core.broker import Broker
+from .core.errors import AnswerRunning, InvalidInput, NotifierError
+from .core.event_log import Event, EventLog
+from .core.events import dump
+from .core.limits import Limits
+from .core.session import Session
 
 __all__ = ["Agent", "Answer", "AnswerReader", "Chat", "ChatTurn", "PastTurn", "load_agent"]
 

@@ -19,7 +19,7 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 
 from . import service_address
-from .errors import (
+from .core.errors import (
     InvalidInput,
     NotifierError,
     ServiceRefused,

@@ -12,11 +12,11 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any, ClassVar
 
-from .broker import Broker
+from .calls.tool_wrapper import ToolWrapper, report_progress
 from .chat import ChatTurn
-from .errors import ToolDenied
-from .limits import RiskLevel
-from .tool_wrapper import ToolWrapper, report_progress
+from .core.broker import Broker
+from .core.errors import ToolDenied
+from .core.limits import RiskLevel
 
 __all__ = ["ChatWorkspace", "DemoAgent", "DemoChat", "Workspace"]
 

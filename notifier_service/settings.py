@@ -20,7 +20,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from .limits import Limits
+from .core.limits import Limits
 from .service_address import KEY_VARIABLE, config_path
 
 __all__ = ["ENV_PREFIX", "JwtAlgorithm", "Settings", "config_folder", "is_loopback"]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from notifier_service import Broker
-from notifier_service.broker import set_process_broker
+from notifier_service.core.broker import set_process_broker
 from tests.clock import Clock
 from tests.raw_socket import RawSocket
 from tests.raw_stream import RawStream

@@ -18,7 +18,7 @@ import pytest
 
 from notifier_service import Broker, ChatTurn, Decision, Limits, ToolDenied
 from notifier_service.chat import Agent, Answer, AnswerReader, Chat, PastTurn, load_agent
-from notifier_service.errors import (
+from notifier_service.core.errors import (
     AnswerRunning,
     BrokerClosed,
     CursorLost,

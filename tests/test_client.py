@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from notifier_service import Broker, Client, Limits, Settings, SimpleNotifier, serve
-from notifier_service.errors import InvalidInput, ServiceRefused, ServiceUnavailable
-from notifier_service.events import ToolStatus
+from notifier_service.core.errors import InvalidInput, ServiceRefused, ServiceUnavailable
+from notifier_service.core.events import ToolStatus
 from notifier_service.web import Site
 from tests.cli.processes import free_port
 

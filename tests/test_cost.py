@@ -21,7 +21,7 @@ import pytest
 from aiohttp import web
 
 from notifier_service import Broker, Settings
-from notifier_service.session import Session
+from notifier_service.core.session import Session
 from notifier_service.web import Site, serve
 
 READERS = 60

@@ -15,8 +15,8 @@ import pytest
 
 from notifier_service import Broker, Decision, Limits
 from notifier_service.chat import Answer, Chat
+from notifier_service.core.permissions import PermissionRequest
 from notifier_service.demo_agent import ChatWorkspace, DemoAgent, DemoChat, Workspace
-from notifier_service.permissions import PermissionRequest
 
 
 @pytest.fixture

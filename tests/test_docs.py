@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession
 
-from notifier_service import Settings, errors
-from notifier_service.events import PRODUCED, RESERVED
+from notifier_service import Settings
+from notifier_service.core import errors
+from notifier_service.core.events import PRODUCED, RESERVED
 from notifier_service.web.routes import ROUTES
 
 ROOT = Path(__file__).parent.parent

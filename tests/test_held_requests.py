@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from notifier_service import Broker, Client, Decision, Settings, serve
-from notifier_service.errors import ServiceRestarted, ServiceUnavailable
+from notifier_service.core.errors import ServiceRestarted, ServiceUnavailable
 from notifier_service.web import Site
 from tests.cli.processes import free_port
 from tests.losing_proxy import Fate, LosingProxy

@@ -21,7 +21,11 @@ def test_a_name_that_the_package_lacks_is_an_attribute_error() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["notifier_service", *(f"notifier_service.{name}" for name in ("broker", "notifier", "tool_wrapper"))]
+    "module",
+    [
+        "notifier_service",
+        *(f"notifier_service.{name}" for name in ("core.broker", "calls.notifier", "calls.tool_wrapper")),
+    ],
 )
 def test_the_core_loads_neither_aiohttp_nor_pydantic_settings(module: str) -> None:
     program = f"import sys, {module}; print(sorted({{'aiohttp', 'pydantic_settings'}} & set(sys.modules)))"

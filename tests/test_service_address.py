@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from notifier_service import Broker, Client, Decision, Settings, create_app, serve
-from notifier_service.errors import ServiceRefused, ServiceUnavailable, ServiceUnproven
+from notifier_service.core.errors import ServiceRefused, ServiceUnavailable, ServiceUnproven
 from notifier_service.service_address import CHALLENGE, config_path, make_key, proof
 from notifier_service.web import Site
 from tests.cli.processes import Commands

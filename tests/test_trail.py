@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from notifier_service import Broker, Limits
-from notifier_service.event_log import Event
-from notifier_service.permissions import Decision, PermissionRequest
-from notifier_service.reading import Reading
+from notifier_service.core.event_log import Event
+from notifier_service.core.permissions import Decision, PermissionRequest
+from notifier_service.core.reader import Reading
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return hook.main(given[1:])  # an agent waits for it before each of its calls: nothing else is loaded
     import asyncio
 
-    from ..errors import NotifierError, ServiceUnavailable, ServiceUnproven
+    from ..core.errors import NotifierError, ServiceUnavailable, ServiceUnproven
 
     arguments = _parser().parse_args(given)
     command: Command = arguments.command

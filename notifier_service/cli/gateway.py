@@ -17,15 +17,15 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
+from ..calls.asker import Asker, BrokerAsker, ServiceAsker
 from ..client import Client
-from ..errors import InvalidInput
-from ..limits import MAX_TIMEOUT_SECONDS
-from ..mcp.asker import Asker, BrokerAsker, ServiceAsker
-from ..mcp.http_relay import HttpRelay
+from ..core.errors import InvalidInput
+from ..core.limits import MAX_TIMEOUT_SECONDS
+from ..core.session import check_session_id
 from ..mcp.stdio_relay import StdioRelay
-from ..session import check_session_id
 from ..settings import Settings
 from ..web import create_gateway_app, listening, serve, url_of
+from ..web.mcp.relay import HttpRelay
 from .output import logging_to
 
 __all__ = ["add_commands"]

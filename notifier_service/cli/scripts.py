@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from ..client import DEFAULT_URL, Client
-from ..parameters import canonical_json
+from ..core.parameters import canonical_json
 from .typed import json_object
 
 __all__ = ["add_commands"]

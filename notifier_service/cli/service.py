@@ -19,8 +19,8 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from ..core.errors import InvalidInput
 from ..demo_agent import DemoAgent, Workspace
-from ..errors import InvalidInput
 from ..service_address import KeyUnusable, make_key, own_key
 from ..settings import ENV_PREFIX, Settings, config_folder
 from ..web import Site, raise_soft_limit, serve, without_accept_errors

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, get_args
 
-from ..errors import InvalidInput
+from ..core.errors import InvalidInput
 from ..settings import ENV_PREFIX, JwtAlgorithm
 from ..web.auth import Right
 from ..web.jwt_auth import mint

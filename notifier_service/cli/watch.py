@@ -19,7 +19,7 @@ from typing import Any, TextIO
 from rich.text import Text
 
 from ..client import Client
-from ..errors import NotifierError, ServiceRefused
+from ..core.errors import NotifierError, ServiceRefused
 from .card import card, divided
 from .keyboard import Keyboard, Typed
 from .screen import Screen

@@ -9,13 +9,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeGuard
 
-from ..errors import InvalidInput, ToolDenied
-from ..events import ToolProgress, ToolResult, ToolStatus, utc_now, utc_text
-from ..limits import RiskLevel
-from ..parameters import canonical_json, jsonable
-from ..results import shown_parameters, shown_result
-from .asker import Asker, Permission, Question
-from .catalog import Catalog, ListedTool
+from ..calls.asker import Asker, Permission, Question
+from ..calls.catalog import Catalog, ListedTool
+from ..calls.results import shown_parameters, shown_result
+from ..core.errors import InvalidInput, ToolDenied
+from ..core.events import ToolProgress, ToolResult, ToolStatus, utc_now, utc_text
+from ..core.limits import RiskLevel
+from ..core.parameters import canonical_json, jsonable
 from .message import ToolCall, denial_answer, heartbeat, replacement_answer
 
 __all__ = ["Answer", "Gate", "Run"]

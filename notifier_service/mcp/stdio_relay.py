@@ -19,8 +19,8 @@ from typing import Any, NamedTuple, cast
 
 from pydantic_core import from_json
 
-from .asker import Asker
-from .catalog import Catalog
+from ..calls.asker import Asker
+from ..calls.catalog import Catalog
 from .gate import Answer, Gate, Run
 from .message import (
     INTERNAL_ERROR,

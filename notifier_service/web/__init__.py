@@ -4,7 +4,7 @@ from .app import Site, create_app, serve
 from .descriptors import raise_soft_limit, without_accept_errors
 from .listener import listening, url_of
 from .logs import AccessLog, server_log
-from .mcp_gateway import create_gateway_app
+from .mcp.gateway import create_gateway_app
 
 __all__ = [
     "AccessLog",

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from ..events import EventData, Gap, Many, PermissionRecord, RunningCall, Snapshot, Timestamp, ToolResult, ToolStatus
+from ..core.events import (
+    EventData,
+    Gap,
+    Many,
+    PermissionRecord,
+    RunningCall,
+    Snapshot,
+    Timestamp,
+    ToolResult,
+    ToolStatus,
+)
 
 __all__ = ["PresentState", "SessionHealth", "SessionRow", "StateAndEvents", "present_state"]
 

@@ -9,25 +9,25 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from ..broker import Broker, set_process_broker
 from ..chat import Agent, Chat, load_agent
+from ..core.broker import Broker, set_process_broker
 from ..demo_agent import DemoChat
 from ..settings import Settings
+from .agents.agent_calls import JOINED_CALLS, JoinedCalls
+from .agents.held_hooks import HELD_HOOKS, HeldHooks
 from .auth import Authenticator, NoAuth, TokenAuth
 from .boundary import AUTH, BROKER, SETTINGS, answer_errors
 from .chat import CHAT
 from .connection import CONNECTIONS, Connections
 from .guesses import GUESSES, Guesses
-from .held_hooks import HELD_HOOKS, HeldHooks
 from .idempotency import IDEMPOTENCY, IdempotencyKeys
-from .joined_calls import JOINED_CALLS, JoinedCalls
 from .jwt_auth import JwtAuth
 from .listener import listening, url_of
-from .mcp_gateway import GATEWAYS, Gateways
+from .mcp.gateway import GATEWAYS, Gateways
+from .mcp.prompt_tool import RUNNING_CALLS, RunningCalls
 from .ops import DRAINING
 from .origin import cors_headers, origin_guard
 from .pages import add_pages
-from .prompt_tool import RUNNING_CALLS, RunningCalls
 from .revocation import ending_revoked
 from .routes import add_routes
 from .sockets import SOCKETS, Sockets

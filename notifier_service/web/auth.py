@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Generic, Literal, Self, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from ..errors import Forbidden, InvalidInput, Unauthenticated
+from ..core.errors import Forbidden, InvalidInput, Unauthenticated
 from ..settings import is_loopback
 from .loopback import require_own_program
 

@@ -13,10 +13,10 @@ from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError, L
 from aiohttp.typedefs import Middleware
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from .. import errors
-from ..broker import Broker
-from ..events import dump, parse_json
-from ..permissions import PermissionRequest
+from ..core import errors
+from ..core.broker import Broker
+from ..core.events import dump, parse_json
+from ..core.permissions import PermissionRequest
 from ..settings import Settings
 from .auth import Authenticator, Caller, Right
 

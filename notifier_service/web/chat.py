@@ -13,7 +13,7 @@ from aiohttp_sse import EventSourceResponse
 from pydantic import Field, JsonValue
 
 from ..chat import Answer, AnswerReader, Chat
-from ..errors import (
+from ..core.errors import (
     AnswerRunning,
     BrokerClosed,
     CursorLost,
@@ -25,9 +25,9 @@ from ..errors import (
     TooLarge,
     Unauthenticated,
 )
-from ..event_log import Event
-from ..events import EventData, dump
-from ..session import check_session_id
+from ..core.event_log import Event
+from ..core.events import EventData, dump
+from ..core.session import check_session_id
 from .auth import Caller
 from .boundary import Call, Query, as_error, checked
 from .peer import ConnectionPeer, Stalled, written

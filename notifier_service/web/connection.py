@@ -16,9 +16,9 @@ from weakref import WeakSet
 
 from aiohttp import web
 
-from ..event_log import Event
-from ..events import Bye
-from ..reading import Reading
+from ..core.event_log import Event
+from ..core.events import Bye
+from ..core.reader import Reading
 from .logs import StreamLine
 
 __all__ = ["CONNECTIONS", "Connections", "Form", "StreamConnection"]

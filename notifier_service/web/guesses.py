@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from ..errors import LimitReached
+from ..core.errors import LimitReached
 
 __all__ = ["GUESSES", "Guesses"]
 

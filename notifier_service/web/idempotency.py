@@ -11,8 +11,8 @@ from typing import Any
 
 from aiohttp import web
 
-from ..errors import IdempotencyConflict, InvalidInput
-from ..permissions import PermissionRequest
+from ..core.errors import IdempotencyConflict, InvalidInput
+from ..core.permissions import PermissionRequest
 
 __all__ = ["IDEMPOTENCY", "IdempotencyKeys", "idempotency_key"]
 

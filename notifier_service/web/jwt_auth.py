@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..errors import InvalidInput, Unauthenticated
+from ..core.errors import InvalidInput, Unauthenticated
 from ..settings import JwtAlgorithm, Settings
 from .auth import Authenticator, Caller, Right, WatchedFile, digest_of, with_included
 from .tickets import Tickets

@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http_exceptions import HttpProcessingError
 
-from ..redaction import CREDENTIAL
+from ..core.redaction import CREDENTIAL
 
 __all__ = ["AccessLog", "Seldom", "StreamLine", "server_log"]
 

@@ -10,9 +10,9 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from pydantic_core import from_json
 
-from ..errors import InvalidInput, TooLarge
-from ..events import parse_json
-from ..limits import Limits
+from ..core.errors import InvalidInput, TooLarge
+from ..core.events import parse_json
+from ..core.limits import Limits
 from ..settings import Settings
 from .boundary import check_body, read_json, why_unread
 

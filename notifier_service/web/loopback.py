@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 
 from aiohttp import hdrs, web
 
-from ..errors import Forbidden
+from ..core.errors import Forbidden
 from .logs import Seldom
 
 __all__ = ["require_own_program", "user_of"]

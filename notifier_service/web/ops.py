@@ -10,9 +10,9 @@ from heapq import nsmallest
 from aiohttp import web
 from pydantic import Field
 
-from ..errors import BrokerClosed, InvalidInput
+from ..core.errors import BrokerClosed, InvalidInput
+from ..core.session import Session
 from ..service_address import CHALLENGE, KeyUnusable, address_of, own_key, proof
-from ..session import Session
 from .answers import SessionRow
 from .boundary import Call, Query, reply
 

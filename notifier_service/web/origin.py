@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
 
-from ..errors import Forbidden
-from ..redaction import without_credentials
+from ..core.errors import Forbidden
+from ..core.redaction import without_credentials
 from ..settings import Settings, is_loopback
 from .logs import Seldom
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from ..errors import NotFound
+from ..core.errors import NotFound
 
 __all__ = ["add_pages"]
 

@@ -9,10 +9,10 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import Field, JsonValue
 
-from ..errors import NotifierError, RequestNotFound, TooLarge
-from ..events import DecisionKind, EventData, Many, ServerName, Sha256, ToolCallId, ToolName, ToolStatus, dump
-from ..limits import MAX_TIMEOUT_SECONDS, RiskLevel
-from ..permissions import ALL_DECISIONS, Decision, PermissionRequest
+from ..core.errors import NotifierError, RequestNotFound, TooLarge
+from ..core.events import DecisionKind, EventData, Many, ServerName, Sha256, ToolCallId, ToolName, ToolStatus, dump
+from ..core.limits import MAX_TIMEOUT_SECONDS, RiskLevel
+from ..core.permissions import ALL_DECISIONS, Decision, PermissionRequest
 from .boundary import Call, Query, error_body, held, reply
 from .idempotency import IDEMPOTENCY, idempotency_key
 from .long_body import BODY_BYTES, too_large

@@ -10,10 +10,10 @@ from weakref import WeakKeyDictionary
 from aiohttp import ETag, web
 from pydantic import Field
 
-from ..errors import CursorLost
-from ..event_log import Event, EventLog
-from ..events import Gap, dump
-from ..session import Session
+from ..core.errors import CursorLost
+from ..core.event_log import Event, EventLog
+from ..core.events import Gap, dump
+from ..core.session import Session
 from .answers import present_state
 from .boundary import LOOK_SECONDS, Call, Query, json_answer, reply, still_allowed
 from .peer import written_out

@@ -13,11 +13,11 @@ from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from ..broker import Broker
-from ..errors import BrokerClosed, Forbidden, InvalidInput, LimitReached, NotifierError, TooLarge
-from ..events import EventData, checked_event, dump, parse_json
-from ..parameters import has_more_values
-from ..session import Session, check_session_id
+from ..core.broker import Broker
+from ..core.errors import BrokerClosed, Forbidden, InvalidInput, LimitReached, NotifierError, TooLarge
+from ..core.events import EventData, checked_event, dump, parse_json
+from ..core.parameters import has_more_values
+from ..core.session import Session, check_session_id
 from .auth import Right
 from .boundary import Call, Query, check_body, invalid, json_answer, read_json, reply, still_allowed, why_unread
 from .idempotency import IDEMPOTENCY, idempotency_key

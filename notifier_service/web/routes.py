@@ -9,15 +9,18 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel
 
-from ..errors import InvalidInput, TooLarge, Unauthenticated
-from ..permissions import Decision
-from ..session import check_session_id
+from ..core.errors import InvalidInput, TooLarge, Unauthenticated
+from ..core.permissions import Decision
+from ..core.session import check_session_id
 from ..settings import Settings
-from . import chat, hooks, mcp_gateway, ops, permissions, polling, produce, prompt_tool, rules, sse, tickets, websocket
+from . import chat, ops, permissions, polling, produce, rules, sse, tickets, websocket
+from .agents import hooks
 from .auth import Caller, Right
 from .boundary import AUTH, BROKER, SETTINGS, STANDING, Call, Query, checked, expect, read_json, read_query
 from .guesses import GUESSES
 from .long_body import BODY_BYTES, read_long_json, too_large
+from .mcp import gateway as mcp_gateway
+from .mcp import prompt_tool
 from .origin import require_origin
 
 __all__ = ["ROUTES", "Route", "add_routes"]

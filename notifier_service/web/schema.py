@@ -9,8 +9,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 from pydantic_core import core_schema
 
-from .. import errors
-from ..events import (
+from ..core import errors
+from ..core.events import (
     Bye,
     EventData,
     Gap,
@@ -23,7 +23,7 @@ from ..events import (
     ToolResult,
     ToolStatus,
 )
-from ..permissions import Decision
+from ..core.permissions import Decision
 from .answers import PresentState, SessionHealth, SessionRow, StateAndEvents
 
 __all__ = ["EVENT_DATA", "wire_schema"]

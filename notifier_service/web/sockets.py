@@ -12,9 +12,9 @@ from aiohttp import WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 from pydantic import JsonValue
 
-from ..errors import BrokerClosed, Forbidden, InvalidInput, NotifierError, Unauthenticated
-from ..events import EventData, parse_json
-from ..session import check_session_id
+from ..core.errors import BrokerClosed, Forbidden, InvalidInput, NotifierError, Unauthenticated
+from ..core.events import EventData, parse_json
+from ..core.session import check_session_id
 from .auth import Caller, Right
 from .boundary import AUTH, Call, as_error, checked
 from .guesses import GUESSES

@@ -9,11 +9,11 @@ from typing import Any
 from aiohttp import web
 from aiohttp_sse import EventSourceResponse
 
-from ..errors import BrokerClosed, LimitReached
-from ..event_log import Event
-from ..events import Bye, encode
-from ..reading import Reading
-from ..session import retry_ms
+from ..core.errors import BrokerClosed, LimitReached
+from ..core.event_log import Event
+from ..core.events import Bye, encode
+from ..core.reader import Reading
+from ..core.session import retry_ms
 from ..settings import Settings
 from .answers import SessionHealth
 from .auth import still_may_view

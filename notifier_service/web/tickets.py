@@ -10,8 +10,8 @@ from datetime import timedelta
 
 from aiohttp import web
 
-from ..errors import LimitReached
-from ..events import utc_now, utc_text
+from ..core.errors import LimitReached
+from ..core.events import utc_now, utc_text
 from .auth import TICKET_PREFIX, Caller
 from .boundary import Call, Query, reply
 

@@ -9,12 +9,12 @@ from typing import Any, Literal
 from aiohttp import web
 from pydantic import JsonValue
 
-from ..errors import InvalidInput, NotifierError
-from ..event_log import Event
-from ..events import Bye, EventData, dump, encode
-from ..permissions import Decision
-from ..reading import Reading
-from ..session import retry_ms
+from ..core.errors import InvalidInput, NotifierError
+from ..core.event_log import Event
+from ..core.events import Bye, EventData, dump, encode
+from ..core.permissions import Decision
+from ..core.reader import Reading
+from ..core.session import retry_ms
 from .auth import Caller, still_may_view
 from .boundary import Call, Query, as_error, checked
 from .sockets import Socket, on_socket

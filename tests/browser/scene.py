@@ -6,9 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 from notifier_service import Broker
-from notifier_service.events import utc_now
-from notifier_service.limits import RiskLevel
-from notifier_service.permissions import Decision, PermissionRequest
+from notifier_service.core.events import utc_now
+from notifier_service.core.limits import RiskLevel
+from notifier_service.core.permissions import Decision, PermissionRequest
 
 __all__ = ["SESSION", "busy", "done", "others", "prepared", "waiting"]
 

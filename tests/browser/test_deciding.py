@@ -14,8 +14,8 @@ from playwright.async_api import Route, expect
 from pytest_asyncio import fixture
 
 from notifier_service import Broker
+from notifier_service.core.permissions import Decision, PermissionRequest
 from notifier_service.demo_agent import DemoAgent, Workspace
-from notifier_service.permissions import Decision, PermissionRequest
 from notifier_service.web import Site
 from tests.browser.conftest import SitDown
 from tests.browser.console import Console

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.async_api import expect
 
-from notifier_service.events import ToolResult
+from notifier_service.core.events import ToolResult
 from notifier_service.web import Site
 from tests.browser.conftest import Serving, SitDown
 from tests.browser.console import Console

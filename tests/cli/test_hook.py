@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from notifier_service import Decision, Settings, serve
-from notifier_service.errors import DecisionNotOffered, EditDenied
+from notifier_service.core.errors import DecisionNotOffered, EditDenied
 from notifier_service.web import Site
 from tests.cli.processes import Commands, Finished, free_port
 from tests.losing_proxy import Fate, LosingProxy

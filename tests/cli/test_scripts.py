@@ -15,7 +15,7 @@ from aiohttp import web
 
 from notifier_service import Client
 from notifier_service.cli import main
-from notifier_service.errors import ServiceRefused
+from notifier_service.core.errors import ServiceRefused
 from notifier_service.web import Site
 from tests.cli.processes import Commands, line_of
 

@@ -18,9 +18,9 @@ import aiohttp
 import pytest
 
 from notifier_service import Broker, Decision, Settings
-from notifier_service.mcp.asker import BrokerAsker
-from notifier_service.mcp.http_relay import HttpRelay
+from notifier_service.calls.asker import BrokerAsker
 from notifier_service.web import create_gateway_app, listening
+from notifier_service.web.mcp.relay import HttpRelay
 from tests.cli.processes import free_port
 from tests.integrations.environments import NPM, PYTHON
 

@@ -12,10 +12,10 @@ import aiohttp
 from aiohttp import web
 
 from notifier_service import Broker, Decision, Settings
-from notifier_service.mcp.asker import Asker, BrokerAsker
-from notifier_service.mcp.http_relay import HttpRelay
-from notifier_service.permissions import PermissionRequest
+from notifier_service.calls.asker import Asker, BrokerAsker
+from notifier_service.core.permissions import PermissionRequest
 from notifier_service.web import create_gateway_app
+from notifier_service.web.mcp.relay import HttpRelay
 from tests.mcp.http_stub import HttpStub
 
 __all__ = ["STATELESS", "Answered", "HttpWiring", "call", "on_a_port", "stateless"]

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from notifier_service import Broker, Limits
-from notifier_service.mcp.asker import BrokerAsker
-from notifier_service.mcp.catalog import Catalog
+from notifier_service.calls.asker import BrokerAsker
+from notifier_service.calls.catalog import Catalog
 from notifier_service.mcp.gate import Answer, Gate, Run
 from notifier_service.mcp.message import Message, ToolCall
 from tests.clock import Clock

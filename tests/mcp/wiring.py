@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from notifier_service import Broker, Decision
-from notifier_service.mcp.asker import BrokerAsker
+from notifier_service.calls.asker import BrokerAsker
+from notifier_service.core.permissions import PermissionRequest
 from notifier_service.mcp.stdio_relay import StdioRelay
-from notifier_service.permissions import PermissionRequest
 from tests.mcp.stdio_client import StdioClient
 
 STUB = Path(__file__).with_name("stub_server.py")

@@ -11,8 +11,8 @@ import pytest
 from aiohttp import web
 
 from notifier_service import Broker, Settings, SimpleNotifier, ToolWrapper, create_app, serve
-from notifier_service.broker import process_broker
-from notifier_service.errors import NoBroker
+from notifier_service.core.broker import process_broker
+from notifier_service.core.errors import NoBroker
 from notifier_service.web import AccessLog, Site
 
 from .conftest import API, Client, Service, Stream, answer, error_of, reading, serving, until

@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from notifier_service import Broker, Settings, create_app
-from notifier_service.errors import InvalidInput
+from notifier_service.core.errors import InvalidInput
 
 from .conftest import API, Client, MakeClient, WriteTokens, answer, bearer, error_of, reading, until
 

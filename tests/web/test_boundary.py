@@ -15,7 +15,7 @@ from aiohttp import web
 from yarl import URL
 
 from notifier_service import Broker, Settings, create_app
-from notifier_service.session import Session
+from notifier_service.core.session import Session
 
 from .conftest import API, Client, MakeClient, Service, error_of, serving, until
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from notifier_service import Broker, Limits, parameters
+from notifier_service import Broker, Limits
+from notifier_service.core import parameters
 from notifier_service.web import produce
 
 from .conftest import (

@@ -22,7 +22,7 @@ from aiohttp import web
 
 from notifier_service import Broker, ChatTurn, Settings, create_app, serve
 from notifier_service.chat import Agent
-from notifier_service.errors import InvalidInput
+from notifier_service.core.errors import InvalidInput
 from notifier_service.web import Site
 from notifier_service.web.auth import Caller
 from notifier_service.web.tickets import TICKETS

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from notifier_service import Broker, Settings, create_app
-from notifier_service.errors import InvalidInput, LimitReached
+from notifier_service.core.errors import InvalidInput, LimitReached
 from notifier_service.web import guesses
 from notifier_service.web.guesses import Guesses
 from tests.clock import Clock

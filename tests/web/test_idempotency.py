@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from notifier_service import Broker, Limits, Settings, create_app
-from notifier_service.errors import IdempotencyConflict
+from notifier_service.core.errors import IdempotencyConflict
 from notifier_service.web.idempotency import IDEMPOTENCY, IdempotencyKeys
 
 from .conftest import API, Client, MakeClient, Service, WriteTokens, answer, bearer, error_of, serving, until

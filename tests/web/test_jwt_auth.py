@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
 from notifier_service import Broker, Settings, create_app
-from notifier_service.errors import InvalidInput, Unauthenticated
+from notifier_service.core.errors import InvalidInput, Unauthenticated
 from notifier_service.web.auth import Authenticator
 from notifier_service.web.jwt_auth import JwtAuth
 from notifier_service.web.tickets import Tickets

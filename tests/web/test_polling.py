@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from notifier_service import Broker, Settings, serve
-from notifier_service.events import ToolResult, ToolStatus
+from notifier_service.core.events import ToolResult, ToolStatus
 from tests.raw_stream import OpenStream
 
 from .conftest import API, Client, MakeClient, error_of, serving, until

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 
 from notifier_service import Broker
 from notifier_service.cli import main
-from notifier_service.events import PRODUCED, RESERVED, ToolProgress, ToolResult, ToolStatus
+from notifier_service.core.events import PRODUCED, RESERVED, ToolProgress, ToolResult, ToolStatus
 from notifier_service.web.schema import EVENT_DATA, wire_schema
 
 SCHEMA = wire_schema()

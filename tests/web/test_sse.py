@@ -10,8 +10,8 @@ import pytest
 from yarl import URL
 
 from notifier_service import Broker, Limits
-from notifier_service.events import ToolProgress, ToolResult, ToolStatus
-from notifier_service.permissions import Decision
+from notifier_service.core.events import ToolProgress, ToolResult, ToolStatus
+from notifier_service.core.permissions import Decision
 
 from .conftest import API, Client, Frame, MakeClient, Service, Stream, error_of, reading, serving, until
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from notifier_service import Broker
-from notifier_service.errors import LimitReached
+from notifier_service.core.errors import LimitReached
 from notifier_service.web import auth
 from notifier_service.web.auth import Caller
 from notifier_service.web.tickets import Tickets

@@ -1,0 +1,1 @@
+"""A tool call as the service sees it, whoever makes it: rated, asked about, run, and told of."""

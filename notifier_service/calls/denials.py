@@ -1,0 +1,45 @@
+"""What an agent is told when a tool did not run: who or what denied it, and a person's reason word for word."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..core.errors import BrokerClosed, DenialOutcome, LimitReached, NotifierError, ToolDenied
+from ..core.events import PermissionRecord
+
+__all__ = ["denial_by_error", "denial_by_record"]
+
+
+def denial_by_record(record: PermissionRecord | Mapping[str, Any]) -> ToolDenied:
+    """The denial that a settled request is, given as the record or as the JSON of it.
+
+    The caller has seen that the request is settled, and that it was neither approved nor answered in the tool's place.
+    """
+    told = record if isinstance(record, Mapping) else dict(record)
+    name, status, reason, decided_by = (told.get(field) for field in ("tool_name", "status", "reason", "decided_by"))
+    outcome: DenialOutcome
+    if status == "expired":
+        outcome, text = "expired", f"{name} did not run: {reason} ({told.get('viewers')} could see the request)."
+    elif status == "cancelled":
+        outcome, text = "cancelled", f"{name} did not run: the request was cancelled because {reason}."
+    elif decided_by == "policy":
+        outcome, text = "policy", f"{name} did not run: the policy denies it ({reason})."
+    else:
+        outcome, text = "rejected", f"{name} did not run: rejected by {decided_by}" + (f": {reason}" if reason else ".")
+    return ToolDenied(
+        text,
+        outcome=outcome,
+        reason=reason if outcome == "rejected" else None,
+        request_id=told.get("request_id"),
+    )
+
+
+def denial_by_error(tool_name: str, error: NotifierError) -> ToolDenied:
+    """The denial of a call about which nobody could be asked."""
+    outcome: DenialOutcome = "invalid"
+    if isinstance(error, LimitReached):
+        outcome = "limit"
+    elif isinstance(error, BrokerClosed):
+        outcome = "unavailable"
+    return ToolDenied(f"{tool_name} did not run: {error.message}", outcome=outcome)

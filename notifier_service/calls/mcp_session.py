@@ -1,0 +1,206 @@
+"""An MCP client session as its SDK gives it, 1.x or 2.x: what is known of its tools, and results in its own form.
+
+The SDK is never imported: what is needed of it is reached through the session itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import time
+import typing
+import weakref
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from inspect import signature
+from typing import Any
+
+from ..core.parameters import canonical_json
+from .risk import RatedRisk, risk_of_tool
+
+__all__ = ["McpSession"]
+
+_log = logging.getLogger("notifier_service.mcp_session")
+
+#: The protocol from which on a list says itself how long it holds, and changes are told to subscribers only.
+_STATELESS = "2026-07-28"
+#: A list holds at least so long, even if nobody tells of changes: listing anew before each call would double its time.
+_MIN_FRESH_SECONDS = 60.0
+_LIST_SECONDS = 10.0
+#: A server may give cursors for ever.
+_MAX_PAGES = 100
+_MAX_ROUNDS = 100
+_ROUND_SECONDS = 3600.0
+
+
+class McpSession:
+    """What ``ToolWrapper`` needs of an object with ``call_tool``: for any other than an MCP session it is little."""
+
+    def __init__(self, target: Any, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._target = target
+        self._clock = clock
+        self._result_type = _result_type(target)
+        self._tools: Mapping[str, Any] | None = None
+        self._fresh_until = 0.0
+        self._changes = 0
+        self._hears_changes = False
+        self._listing = asyncio.Lock()
+        # The rounds to come of calls that were let run: what runs then, and until when.
+        self._rounds: OrderedDict[tuple[str, bytes, str | None], tuple[dict[str, Any], float]] = OrderedDict()
+        self._farewells: set[asyncio.Task[None]] = set()
+
+    def result(self, text: str, *, is_error: bool) -> Any | None:
+        """A tool result of the SDK with this text, or None where ``call_tool`` does not give such results."""
+        if self._result_type is None:
+            return None
+        return self._result_type.model_validate({"content": [{"type": "text", "text": text}], "isError": is_error})
+
+    async def risk_of(self, tool_name: str) -> RatedRisk:
+        """Rate a tool by what the server says of it. What cannot be known is of high risk."""
+        if not callable(getattr(self._target, "list_tools", None)):
+            return RatedRisk("high", ("nobody said how risky this tool is",))
+        try:
+            async with asyncio.timeout(_LIST_SECONDS):
+                tools = await self._listed()
+        except Exception as error:
+            _log.warning("the tools of a session cannot be listed: %s", error)
+            return RatedRisk("high", ("the server's list of tools cannot be read",))
+        return risk_of_tool(tools.get(tool_name))
+
+    async def call(self, positional: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
+        """Call the tool; a call that is cancelled is cancelled at the server too."""
+        # The SDK 1.x leaves the server working. The id is that of the request which begins before anything else runs.
+        request_id = getattr(self._target, "_request_id", None)
+        try:
+            return await self._target.call_tool(*positional, **named)
+        except asyncio.CancelledError:
+            if request_id is not None and self._result_type is not None:
+                # In a task of its own: a cancelled anyio scope would cancel whatever is awaited here.
+                farewell = asyncio.create_task(self._cancel(request_id))
+                self._farewells.add(farewell)
+                farewell.add_done_callback(self._farewells.discard)
+            raise
+
+    def next_round(self, tool_name: str, arguments: Mapping[str, Any], state: str | None) -> dict[str, Any] | None:
+        """What runs in a further round of a call that was let run; once for each that a result asked for."""
+        ran, until = self._rounds.pop((tool_name, canonical_json(arguments), state), (None, 0.0))
+        return ran if self._clock() < until else None
+
+    def expect_round(self, tool_name: str, arguments: Mapping[str, Any], ran: dict[str, Any], result: Any) -> None:
+        """Remember a call whose result asks for input and a further round: nobody is asked about that one again."""
+        if getattr(result, "result_type", None) != "input_required":
+            return
+        key = (tool_name, canonical_json(arguments), getattr(result, "request_state", None))
+        self._rounds[key] = (ran, self._clock() + _ROUND_SECONDS)
+        while len(self._rounds) > _MAX_ROUNDS:
+            self._rounds.popitem(last=False)
+
+    async def _listed(self) -> Mapping[str, Any]:
+        async with self._listing:
+            self._hear_changes()
+            if self._tools is not None and self._clock() < self._fresh_until:
+                return self._tools
+            changes = self._changes
+            tools, fresh_seconds = await self._list()
+            if not self._hears_changes:
+                fresh_seconds = _MIN_FRESH_SECONDS
+            if changes == self._changes:
+                self._tools, self._fresh_until = tools, self._clock() + fresh_seconds
+            return tools
+
+    async def _list(self) -> tuple[dict[str, Any], float]:
+        tools: dict[str, Any] = {}
+        cursor: str | None = None
+        fresh_seconds = float("inf")
+        for _ in range(_MAX_PAGES):
+            page = await self._target.list_tools(**self._from(cursor))
+            tools |= {tool.name: tool for tool in getattr(page, "tools", page)}
+            if str(getattr(self._target, "protocol_version", None) or "") >= _STATELESS:
+                fresh_seconds = min(fresh_seconds, max(_MIN_FRESH_SECONDS, page.ttl_ms / 1000))
+            cursor = getattr(page, "next_cursor", None) or getattr(page, "nextCursor", None)
+            if cursor is None:
+                return tools, fresh_seconds
+        raise ValueError(f"the list has more than {_MAX_PAGES} pages")
+
+    def _from(self, cursor: str | None) -> dict[str, Any]:
+        """The arguments of ``list_tools`` for the page at this cursor."""
+        if cursor is None:
+            return {}
+        if "cursor" in signature(self._target.list_tools).parameters:
+            return {"cursor": cursor}
+        return {"params": self._types.PaginatedRequestParams(cursor=cursor)}
+
+    @property
+    def _types(self) -> Any:
+        """The SDK's types, which the session has imported."""
+        assert self._result_type is not None
+        return sys.modules[self._result_type.__module__]
+
+    def _hear_changes(self) -> None:
+        """Hear what the server tells, before whoever heard it until now.
+
+        The SDK takes its one ``message_handler`` when a session is made, and offers no public way to join it later.
+        """
+        # The 2.x ``Client`` is not a session, but has one.
+        session = self._target if hasattr(self._target, "_message_handler") else getattr(self._target, "session", None)
+        handler = getattr(session, "_message_handler", None)
+        if session is None or handler is None:
+            return
+        if not isinstance(handler, _Handler):
+            handler = session._message_handler = _Handler(handler)
+        handler.sessions.add(self)
+        self._hears_changes = True
+
+    def hear(self, message: Any) -> None:
+        """Forget the tools if that is what this message of the server means."""
+        # In 1.x a notification has a root.
+        if getattr(getattr(message, "root", message), "method", None) == "notifications/tools/list_changed":
+            self._tools = None
+            self._changes += 1
+
+    async def _cancel(self, request_id: int) -> None:
+        types = self._types
+        told = types.CancelledNotification(
+            method="notifications/cancelled",
+            params=types.CancelledNotificationParams(requestId=request_id, reason="the call was cancelled"),
+        )
+        try:
+            await self._target.send_notification(types.ClientNotification(told))
+        except Exception as error:
+            _log.debug("a cancelled call could not be cancelled at the server: %s", error)
+
+
+class _Handler:
+    """A session's ``message_handler``, before which those hear of changed tools who wrapped the session."""
+
+    def __init__(self, theirs: Callable[[Any], Awaitable[None]]) -> None:
+        self._theirs = theirs
+        # A wrapper may live for one turn of a conversation only, and the session for all of them.
+        self.sessions: weakref.WeakSet[McpSession] = weakref.WeakSet()
+
+    async def __call__(self, message: Any) -> None:
+        self._tell(message)
+        try:
+            await self._theirs(message)
+        finally:
+            self._tell(message)  # a list that the SDK itself still kept may have come in between
+
+    def _tell(self, message: Any) -> None:
+        for session in self.sessions:
+            session.hear(message)
+
+
+def _result_type(target: Any) -> Any | None:
+    """The class of MCP's tool results, if that is what ``call_tool`` says it gives; a subclass may leave that out."""
+    owners = [target, *type(target).__mro__]
+    for call_tool in (vars(owner).get("call_tool") for owner in owners if hasattr(owner, "__dict__")):
+        try:
+            given = typing.get_type_hints(call_tool).get("return")
+        except Exception:  # noqa: S112  # hints may name what is there for a type checker only
+            continue
+        for kind in (given, *typing.get_args(given)):
+            module = getattr(kind, "__module__", "").partition(".")[0]
+            if getattr(kind, "__name__", "") == "CallToolResult" and module in ("mcp", "mcp_types"):
+                return kind
+    return None

@@ -1,0 +1,526 @@
+"""Announce, ask, run exactly what was shown, report: around any callable and any object with ``call_tool``."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextvars
+import copy
+import functools
+import inspect
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple, TypeVar, get_args
+
+from pydantic import TypeAdapter
+
+from ..core.broker import Broker, process_broker
+from ..core.errors import BrokerClosed, InvalidInput, LimitReached, NotifierError, TooLarge, ToolDenied
+from ..core.events import PermissionRecord, ToolProgress, ToolResult, ToolStatus, utc_now, utc_text
+from ..core.limits import RiskLevel
+from ..core.parameters import canonical_json, jsonable
+from ..core.permissions import PermissionRequest
+from ..core.policy import AskedTool, RatedBy
+from .denials import denial_by_error, denial_by_record
+from .mcp_session import McpSession
+from .results import shown_error, shown_parameters, shown_result
+
+__all__ = ["Risk", "ToolWrapper", "report_progress"]
+
+_log = logging.getLogger("notifier_service.tool_wrapper")
+
+Run = Callable[[], Awaitable[Any]]
+Frozen = TypeVar("Frozen")
+Risk = RiskLevel | Mapping[str, RiskLevel] | Callable[[str, Mapping[str, Any]], RiskLevel]
+
+_RISKS = get_args(RiskLevel)
+_running_call: contextvars.ContextVar[_Call | None] = contextvars.ContextVar("notifier_service_call", default=None)
+
+
+def report_progress(progress: float, total: float | None = None, message: str | None = None) -> None:
+    """Tell from inside a wrapped tool how far it is (``tool_progress``); from the loop or from its thread.
+
+    Without effect outside a wrapped call, so that a tool can be used on its own.
+    """
+    call = _running_call.get()
+    if call is not None:
+        call.progress(progress, total, message)
+
+
+class ToolWrapper:
+    """Stands in for a tool, with the same signature, and lets people see and decide its calls.
+
+    ``target`` is an async or plain callable (a plain one runs in a thread), or an object with
+    ``call_tool(name, arguments, …)`` such as an MCP client session; everything else the object has is passed
+    through. ``risk_level`` is one level, a mapping from tool name to level, or a function of name and parameters; what
+    it does not know is ``high``. Without one, an object that lists its tools is asked for their annotations.
+    ``description`` is the agent's own words, shown as such; ``server`` names the MCP server that has the tools.
+
+    A person is shown the arguments of the call. Defaults that the caller leaves out, and arguments that a
+    ``functools.partial`` holds, belong to the tool.
+
+    A call that is denied raises ``ToolDenied``, whose text says who or what denied it and why. An exception of the tool
+    reaches the caller unchanged. A response in the tool's place is returned as the call's result. Where ``call_tool``
+    is declared to give MCP's ``CallToolResult``, as the SDK's sessions are, both are such results, a denial with
+    ``isError``, because that is what reaches a model.
+    """
+
+    def __init__(
+        self,
+        target: Any,
+        *,
+        session_id: str,
+        broker: Broker | None = None,
+        tool_name: str | None = None,
+        risk_level: Risk | None = None,
+        description: str | None = None,
+        timeout_seconds: float | None = None,
+        server: str | None = None,
+    ) -> None:
+        self._target = target
+        self._session_id = session_id
+        self._broker = broker
+        self._risk_level = risk_level
+        self._description = description
+        self._timeout_seconds = timeout_seconds
+        self._server = server
+        self._session = McpSession(target) if callable(getattr(target, "call_tool", None)) else None
+        if self._session is not None:
+            self._signature = _signature(target.call_tool)
+        elif callable(target):
+            functools.update_wrapper(self, target, updated=())
+            self._signature = _signature(target)
+            if self._signature is not None:
+                self.__signature__ = self._signature
+        else:
+            raise TypeError("a tool is a callable or an object with call_tool(name, arguments)")
+        if isinstance(risk_level, str) and risk_level not in _RISKS:
+            raise InvalidInput("risk_level must be low, medium or high")
+        function = target.func if isinstance(target, functools.partial) else target
+        self._tool_name: str = tool_name or getattr(function, "__name__", None) or type(target).__name__
+
+    def __getattr__(self, name: str) -> Any:
+        # Only what the wrapper itself lacks: list_tools, initialize and the rest of an MCP session.
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._target, name)
+
+    async def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the wrapped callable, if it is allowed."""
+        if self._session is not None:
+            raise TypeError("this wrapper stands for a session: use call_tool(name, arguments)")
+        arguments = self._frozen(self._tool_name, lambda: _Arguments(self._signature, args, kwargs))
+
+        def prepare(record: PermissionRecord | None) -> Run:
+            positional, named = arguments.edited(record)
+            return lambda: self._call(*positional, **named)
+
+        return await self._gated(self._tool_name, arguments.shown, prepare)
+
+    async def _call(self, *positional: Any, **named: Any) -> Any:
+        if inspect.iscoroutinefunction(self._target) or inspect.iscoroutinefunction(type(self._target).__call__):
+            return await self._target(*positional, **named)
+        result = await asyncio.to_thread(_without_stop_iteration, self._target, *positional, **named)
+        return await result if inspect.isawaitable(result) else result
+
+    async def call_tool(self, name: str, arguments: Mapping[str, Any] | None = None, *args: Any, **kwargs: Any) -> Any:
+        """Call a tool of the wrapped session, if it is allowed, with what else its ``call_tool`` takes."""
+        if self._session is None:
+            raise TypeError("this wrapper stands for a callable: call it")
+        try:
+            return await self._call_tool(self._session, name, arguments, args, kwargs)
+        except ToolDenied as denial:
+            result = self._session.result(str(denial), is_error=True)
+            if result is None:
+                raise
+            return result
+
+    async def message_handler(self, message: Any) -> None:
+        """Hear what an MCP server tells, so that a changed list of tools is read anew.
+
+        The SDK's sessions do not need it: the wrapper hears them by itself. It is for a session that takes a handler of
+        this form and does not let anybody join later.
+        """
+        if self._session is not None:
+            self._session.hear(message)
+
+    async def _call_tool(
+        self,
+        session: McpSession,
+        name: str,
+        arguments: Mapping[str, Any] | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        frozen = self._frozen(name, lambda: jsonable(arguments or {}))
+        if self._signature is not None:
+            self._signature.bind(name, arguments, *args, **kwargs)  # the TypeError that the session itself would raise
+        granted = None
+        if any(kwargs.get(field) is not None for field in ("request_state", "input_responses")):
+            granted = session.next_round(name, frozen, kwargs.get("request_state"))
+        asked = frozen if granted is None else granted
+
+        def prepare(record: PermissionRecord | None) -> Run:
+            parameters = asked if record is None or record.decision != "edit" else record.parameters
+            given = None if arguments is None and not parameters else jsonable(parameters)
+            positional, named = self._with_progress((name, given, *args), kwargs)
+
+            async def run() -> Any:
+                result = await session.call(positional, named)
+                session.expect_round(name, frozen, parameters, result)
+                return result
+
+            return run
+
+        return await self._gated(name, asked, prepare, is_granted=granted is not None)
+
+    def _frozen(self, tool_name: str, freeze: Callable[[], Frozen]) -> Frozen:
+        """Freeze parameters; those that cannot be shown are denied, and the session is told."""
+        try:
+            return freeze()
+        except InvalidInput as error:
+            denial = denial_by_error(tool_name, error)
+            self._new_call(tool_name, "high").ended("denied", outcome=denial.outcome, reason=str(denial))
+            raise denial from error
+
+    def _new_call(self, tool_name: str, risk_level: RiskLevel) -> _Call:
+        broker = self._broker or process_broker()
+        return _Call(broker, self._session_id, tool_name, risk_level, asyncio.get_running_loop())
+
+    def _with_progress(
+        self, positional: tuple[Any, ...], named: Mapping[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Hear the progress that an MCP session tells, beside whoever else asked for it."""
+        call = _running_call.get()
+        signature = self._signature
+        if call is None or signature is None or "progress_callback" not in signature.parameters:
+            return positional, dict(named)
+        bound = signature.bind(*positional, **named)
+        theirs = bound.arguments.get("progress_callback")
+
+        async def relay(progress: float, total: float | None = None, message: str | None = None) -> None:
+            call.progress(progress, total, message)
+            if theirs is not None:
+                await theirs(progress, total, message)
+
+        bound.arguments["progress_callback"] = relay
+        return bound.args, bound.kwargs
+
+    async def _rating_of(self, tool_name: str, parameters: Mapping[str, Any]) -> _Rating:
+        given: Any = self._risk_level
+        if given is None and self._session is not None:
+            return _Rating(*await self._session.risk_of(tool_name), rated_by="producer")
+        if isinstance(given, Mapping):
+            given = given.get(tool_name)
+        elif callable(given):
+            given = given(tool_name, jsonable(parameters))
+        return _Rating(given) if given in _RISKS else _Rating("high", ("nobody said how risky this tool is",))
+
+    async def _gated(
+        self,
+        tool_name: str,
+        parameters: dict[str, Any],
+        prepare: Callable[[PermissionRecord | None], Run],
+        *,
+        is_granted: bool = False,
+    ) -> Any:
+        if not isinstance(tool_name, str) or not 1 <= len(tool_name) <= 256:
+            raise ToolDenied("A tool has a name of 1 to 256 characters; it did not run.", outcome="invalid")
+        rating = await self._rating_of(tool_name, parameters)
+        call = self._new_call(tool_name, rating.level)
+        token = _running_call.set(call)
+        try:
+            try:
+                record = await self._permission(call, parameters, rating, is_granted=is_granted)
+                if record is not None and record.decision == "respond":
+                    call.result(record.response, success=True, details={"answered_by": record.decided_by})
+                    answer = self._session and self._session.result(record.response or "", is_error=False)
+                    return record.response if answer is None else answer
+                run = prepare(record)
+                call.begins(record.parameters if record is not None else parameters)
+            except ToolDenied as denial:
+                call.ended("denied", outcome=denial.outcome, reason=str(denial), request_id=denial.request_id)
+                raise
+            try:
+                result = await run()
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:
+                call.result(None, success=False, error=shown_error(error))
+                raise
+            call.result(result, success=not _says_that_it_failed(result))
+            return result
+        except asyncio.CancelledError:
+            call.ended("cancelled")
+            raise
+        finally:
+            _running_call.reset(token)
+
+    async def _permission(
+        self, call: _Call, parameters: dict[str, Any], rating: _Rating, *, is_granted: bool
+    ) -> PermissionRecord | None:
+        """Return None if the policy or an earlier answer lets the call run, or what a person answered.
+
+        Raises ``ToolDenied`` otherwise.
+        """
+        tool = AskedTool(call.tool_name, self._server, rating.definition_sha256)
+        try:
+            session = call.broker.open(self._session_id)
+            if session.admits(tool, rating.level, rated_by=rating.rated_by):
+                return None
+            if is_granted and session.judge(tool, rating.level, rated_by=rating.rated_by).effect == "ask":
+                return None
+            request = self._ask(call, parameters, rating)
+        except (BrokerClosed, LimitReached, TooLarge, InvalidInput) as error:
+            raise denial_by_error(call.tool_name, error) from error
+        try:
+            record = await request.decision()
+        except asyncio.CancelledError:
+            request.cancel("the call was cancelled")
+            raise
+        if record.approved or record.decision == "respond":
+            return record
+        raise denial_by_record(record)
+
+    def _ask(self, call: _Call, parameters: dict[str, Any], rating: _Rating) -> PermissionRequest:
+        return call.broker.ask(
+            self._session_id,
+            tool_name=call.tool_name,
+            parameters=parameters,
+            risk_level=rating.level,
+            risk_reasons=rating.reasons,
+            rated_by=rating.rated_by,
+            tool_call_id=call.tool_call_id,
+            timeout_seconds=self._timeout_seconds,
+            description=self._description,
+            server=self._server,
+            definition_sha256=rating.definition_sha256,
+            announce_status=True,
+        )
+
+
+class _Rating(NamedTuple):
+    """How risky a call is, why, and who says so."""
+
+    level: RiskLevel
+    reasons: tuple[str, ...] = ()
+    definition_sha256: str | None = None
+    rated_by: RatedBy = "service"
+
+
+class _Call:
+    """One call of a tool, and what the session is told of it."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        session_id: str,
+        tool_name: str,
+        risk_level: RiskLevel,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.tool_name = tool_name
+        self.risk_level = risk_level
+        self.tool_call_id = "call_" + secrets.token_urlsafe(12)
+        self.broker = broker
+        self._session_id = session_id
+        self._loop = loop
+        self._began = time.monotonic()
+        self._over = False
+
+    def begins(self, parameters: Mapping[str, Any]) -> None:
+        """Announce the run. This one raises: what cannot be announced does not run."""
+        self._began = time.monotonic()
+        details = {
+            **shown_parameters(parameters, max_bytes=self.broker.limits.max_event_bytes),
+            "risk_level": self.risk_level,
+            "start_time": utc_text(utc_now()),
+        }
+        try:
+            self.broker.publish_nowait(self._session_id, "tool_status", self._status("executing", details))
+        except BrokerClosed as error:
+            raise denial_by_error(self.tool_name, error) from error
+
+    def progress(self, progress: float, total: float | None, message: str | None) -> None:
+        try:
+            event = ToolProgress(
+                tool_name=self.tool_name,
+                tool_call_id=self.tool_call_id,
+                progress=float(progress),
+                total=None if total is None else float(total),
+                message=None if message is None else str(message)[:4096],
+            )
+        except (ValueError, TypeError, OverflowError):
+            _log.warning("a tool reported progress that is no number")
+            return
+        try:
+            here = asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            here = False  # in the tool's thread
+        if here:
+            self._report_progress(event)
+        else:
+            self._loop.call_soon_threadsafe(self._report_progress, event)
+
+    def result(
+        self, result: Any, *, success: bool, error: str | None = None, details: Mapping[str, Any] | None = None
+    ) -> None:
+        """Report how the run ended: ``tool_result``, then ``tool_status``."""
+        duration_ms = round((time.monotonic() - self._began) * 1000, 3)
+        event = ToolResult(
+            tool_name=self.tool_name,
+            success=success,
+            error=error,
+            duration_ms=duration_ms,
+            tool_call_id=self.tool_call_id,
+            **shown_result(result, max_bytes=self.broker.limits.max_event_bytes),
+        )
+        self._report("tool_result", event)
+        more = {"error": error} if error is not None else {}
+        self.ended("completed" if success else "failed", duration_ms=duration_ms, **more, **(details or {}))
+
+    def ended(self, status: Any, **details: Any) -> None:
+        self._over = True
+        told = {key: value for key, value in details.items() if value is not None}
+        self._report("tool_status", self._status(status, {"risk_level": self.risk_level, **told}))
+
+    def _report_progress(self, event: ToolProgress) -> None:
+        if not self._over:
+            self._report("tool_progress", event)
+
+    def _status(self, status: Any, details: dict[str, Any]) -> ToolStatus:
+        return ToolStatus(status=status, tool_name=self.tool_name, tool_call_id=self.tool_call_id, details=details)
+
+    def _report(self, event_type: str, event: Any) -> None:
+        """Publish; a failure to tell people must not change what the caller of a tool gets."""
+        try:
+            self.broker.publish_nowait(self._session_id, event_type, event)
+        except BrokerClosed:
+            _log.debug("%s of %s comes after the end of its session", event_type, self.tool_name)
+        except NotifierError as error:
+            _log.warning("%s of %s was not published: %s", event_type, self.tool_name, error)
+
+
+class _Arguments:
+    """The arguments of one call of a callable: a frozen copy, how it is shown, and how an edit is put into it."""
+
+    def __init__(self, signature: inspect.Signature | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._signature = signature
+        self._has_positional = bool(args)
+        if signature is None:
+            if args and "args" in kwargs:
+                raise TypeError("'args' names both the positional arguments and one by name")
+            named: dict[str, Any] = {"args": list(args), **kwargs} if args else dict(kwargs)
+        else:
+            bound = signature.bind(*args, **kwargs)  # the TypeError that the callable itself would raise
+            named = {}
+            for name, value in bound.arguments.items():
+                if signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
+                    if clash := named.keys() & value.keys():
+                        raise TypeError(f"{clash.pop()!r} names both a parameter and one of **{name}")
+                    named.update(value)
+                else:
+                    named[name] = list(value) if isinstance(value, tuple) and _is_var(signature, name) else value
+        try:
+            self._frozen: dict[str, Any] = copy.deepcopy(named)
+        except Exception as error:
+            raise InvalidInput(f"the parameters cannot be copied, so nobody could approve them: {error}") from error
+        self.shown = jsonable(self._frozen)
+
+    def edited(self, record: PermissionRecord | None) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments that run: the frozen copy, or with a person's edit put in."""
+        values = self._frozen
+        if record is not None and record.decision == "edit":
+            values = {name: self._value(name, value) for name, value in jsonable(record.parameters).items()}
+        if self._signature is None:
+            named = dict(values)
+            return tuple(named.pop("args", ())) if self._has_positional else (), named
+        positional: list[Any] = []
+        named = dict(values)
+        by_name = False
+        for name, parameter in self._signature.parameters.items():
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                rest = named.pop(name, [])
+                if by_name and rest:
+                    raise ToolDenied(
+                        f"The edited parameters leave a hole before {name}; the tool did not run.", outcome="invalid"
+                    )
+                positional.extend(rest)
+                by_name = True
+            elif parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+                if name not in named:
+                    by_name = True
+                elif not by_name:
+                    positional.append(named.pop(name))
+        try:
+            self._signature.bind(*positional, **named)
+        except TypeError as error:
+            raise ToolDenied(
+                f"The edited parameters are not the tool's ({error}); it did not run.", outcome="invalid"
+            ) from error
+        return tuple(positional), named
+
+    def _value(self, name: str, value: Any) -> Any:
+        """An edited value as the tool expects it: unchanged ones stay the very objects that were frozen."""
+        if name not in self._frozen:
+            return value
+        original = self._frozen[name]
+        try:
+            return _like(original, value)
+        except (ValueError, TypeError) as error:
+            raise ToolDenied(
+                f"The edit of {name} is no {type(original).__name__}; the tool did not run.", outcome="invalid"
+            ) from error
+
+
+def _like(original: Any, value: Any) -> Any:
+    """An edited JSON value in the types of what it takes the place of; what was not edited is the original itself."""
+    if canonical_json(jsonable({"": original})) == canonical_json({"": value}):
+        return original
+    if original is None or type(original) in (str, bool, int, float):
+        return value
+    if type(original) is dict and isinstance(value, dict):
+        return {key: _like(original[key], item) if key in original else item for key, item in value.items()}
+    if type(original) in (list, tuple, set, frozenset) and isinstance(value, list):
+        models = list(original)
+        # An item that was added is like the last one that was there.
+        items = [
+            _like(models[min(index, len(models) - 1)], item) if models else item for index, item in enumerate(value)
+        ]
+        return type(original)(items)
+    if type(original) in (dict, list):
+        if not original:
+            return value
+        raise TypeError("another shape")
+    if type(original) is bytes:
+        return base64.b64decode(value, altchars=b"-_", validate=True)
+    return TypeAdapter(type(original)).validate_json(canonical_json(value))
+
+
+def _without_stop_iteration(target: Callable[..., Any], *positional: Any, **named: Any) -> Any:
+    """Call a plain tool in its thread: a StopIteration could not come out of a coroutine (PEP 479)."""
+    try:
+        return target(*positional, **named)
+    except StopIteration as error:
+        raise RuntimeError("the tool raised StopIteration") from error
+
+
+def _says_that_it_failed(result: Any) -> bool:
+    """Whether a result carries a failure inside, as MCP's do (isError on the wire, is_error in the 2.x SDK)."""
+    try:
+        return getattr(result, "isError", None) is True or getattr(result, "is_error", None) is True
+    except Exception:
+        return False  # an object whose attributes raise says nothing
+
+
+def _is_var(signature: inspect.Signature, name: str) -> bool:
+    return signature.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL
+
+
+def _signature(target: Callable[..., Any]) -> inspect.Signature | None:
+    try:
+        return inspect.signature(target)
+    except (ValueError, TypeError):
+        return None  # some built-ins tell nothing

@@ -1,0 +1,402 @@
+"""Sessions by id: open, publish, read, ask, decide, expire, close. The only way into the core."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+from zlib import crc32
+
+from .errors import BrokerClosed, NoBroker, SessionNotFound
+from .event_log import Event, base36, new_epoch
+from .events import EventData, PermissionRecord
+from .fan_out import Delivery
+from .large_parameters import LargeParameters
+from .limits import Limits
+from .metrics import Counters
+from .permissions import AMBIGUOUS_SECONDS, Decision, PendingPlaces, PermissionRequest, new_instance
+from .session import Peer, Session, Viewer, check_session_id, connection_seats, heartbeat
+from .shares import Shares
+
+__all__ = ["Broker", "BrokerStatistics", "process_broker", "set_process_broker"]
+
+#: Events that one turn of the loop publishes, before readers get their turn.
+_EVENTS_A_TURN = 50
+
+#: How long a session that was ended is known as such: a browser comes back within 5 s. Of too many the oldest are not.
+_ENDED_SECONDS = 60
+_MOST_ENDED = 10_000
+
+_log = logging.getLogger("notifier_service.broker")
+
+
+class BrokerStatistics(NamedTuple):
+    """The broker at one moment."""
+
+    sessions: int
+    connections: int
+    pending_permissions: int
+    log_bytes: int
+    counters: Counters
+    closed: bool
+
+
+class Broker:
+    """All sessions of this process, and the one sweeper that looks after them.
+
+    Everything runs on one event loop. The sweeper is a timer that re-arms itself while there are sessions; no
+    ``start`` is needed. ``clock`` gives seconds, monotonic.
+    """
+
+    def __init__(self, limits: Limits | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.limits = Limits() if limits is None else limits
+        self.counters = Counters()
+        self.closed = False
+        self._clock = clock
+        self._instance = new_instance()
+        self._sessions: dict[str, Session] = {}
+        # Of sessions that ended: who answers without an id may not know that another one began.
+        self._requests_left_at: dict[str, float] = {}
+        #: When sessions were ended by somebody, oldest first.
+        self._ended_at: dict[str, float] = {}
+        #: Those to which nobody had published when that was looked at last, the oldest first.
+        self._silent: dict[str, Session] = {}
+        self._places = Shares(
+            "max_sessions",
+            self.limits.max_sessions,
+            "{} sessions are open; no more are taken.",
+            refused=self.counters.limits_reached,
+            each=self.limits.max_sessions_per_subject,
+        )
+        self._pending_places = PendingPlaces(self.limits)
+        self._seats = connection_seats(self.limits, self.counters)
+        self._epoch = new_epoch()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._delivery = Delivery()
+        self._large_parameters = LargeParameters(self.limits.max_kept_parameters_bytes)
+        self._unyielded_events = 0
+        self._unyielded_bytes = 0
+        self._turn_events = min(_EVENTS_A_TURN, max(1, self.limits.log_events // 4))
+        self._turn_bytes = self.limits.log_bytes // 4
+
+    @property
+    def sessions(self) -> Sequence[Session]:
+        return tuple(self._sessions.values())
+
+    @property
+    def connections(self) -> int:
+        """All that is held open in the whole process: live readers, and requests whose answers wait."""
+        return self._seats.used
+
+    def open(self, session_id: str, *, opened_by: str | None = None, beside: Container[str] = ()) -> Session:
+        """Return the session of this id, made on first use; it counts against ``opened_by``.
+
+        When there are too many, an empty one gives way, but for those ``beside``. Raises ``InvalidSessionId``,
+        ``BrokerClosed``, or ``LimitReached`` when ``max_sessions`` are open, or as many as one may have.
+        """
+        session = self._sessions.get(session_id)
+        if session is None:
+            check_session_id(session_id)
+            if self.closed:
+                raise BrokerClosed("The service is shutting down.")
+            self._make_room(opened_by, beside)
+            session = self._new(session_id)
+            session.opened_by = opened_by
+            self._places.take(opened_by)
+            self._requests_left_at.pop(session_id, None)
+            self._sessions[session_id] = self._silent[session_id] = session
+            self.counters.sessions_opened += 1
+        self._arm()
+        return session
+
+    def look(self, session_id: str) -> Session:
+        """Return the session of this id to be read from: one that nobody opened looks as it would, and is not kept.
+
+        Raises ``InvalidSessionId`` or ``BrokerClosed``.
+        """
+        session = self._sessions.get(session_id)
+        if session is None:
+            check_session_id(session_id)
+            if self.closed:
+                raise BrokerClosed("The service is shutting down.")
+            session = self._new(session_id)
+        return session
+
+    def _new(self, session_id: str) -> Session:
+        # Nobody loses anything with an empty log: all of them that an id has are one, with one epoch, as long as no
+        # log with events in it has ended.
+        epoch = base36(int(self._epoch, 36) ^ (crc32(session_id.encode()) & 0xFFFFF))
+        return Session(
+            session_id,
+            limits=self.limits,
+            counters=self.counters,
+            clock=self._clock,
+            delivery=self._delivery,
+            large_parameters=self._large_parameters,
+            seats=self._seats,
+            pending_places=self._pending_places,
+            epoch=epoch,
+            request_left_at=self._requests_left_at.get(session_id),
+            instance=self._instance,
+        )
+
+    def _make_room(self, opened_by: str | None, beside: Container[str]) -> None:
+        """Have empty sessions give way until there is a place, or raise ``LimitReached``."""
+        while self._places.why_not(opened_by) is not None and self._one_gave_way(beside):
+            continue
+        self._places.check(opened_by)
+
+    def _one_gave_way(self, beside: Container[str]) -> bool:
+        for session_id, session in tuple(self._silent.items()):
+            if session.log.last_seq:
+                del self._silent[session_id]
+            elif session.is_empty and session_id not in beside:
+                self._drop(session)
+                return True
+        return False
+
+    def _drop(self, session: Session, *, for_good: bool = False) -> None:
+        """End a session. One that had events, or is ended ``for_good``, begins with another epoch the next time."""
+        del self._sessions[session.session_id]
+        self._silent.pop(session.session_id, None)
+        self._places.leave(session.opened_by)
+        if for_good or session.log.last_seq:
+            self._epoch = new_epoch()
+        session.close("session_closed")
+
+    def get(self, session_id: str) -> Session:
+        """Return an open session, or raise ``SessionNotFound`` or ``InvalidSessionId``."""
+        session = self._sessions.get(check_session_id(session_id))
+        if session is None:
+            raise SessionNotFound("No session of that id is open.")
+        return session
+
+    def publish_nowait(
+        self, session_id: str, event_type: str, data: EventData | Mapping[str, Any] | None = None
+    ) -> Event:
+        """Append an event to a session. Never waits; raises what ``Session.publish`` does."""
+        return self.publish_to(self.open(session_id), event_type, data)
+
+    def publish_to(
+        self,
+        session: Session,
+        event_type: str,
+        data: EventData | Mapping[str, Any] | None = None,
+        *,
+        data_json: bytes | None = None,
+    ) -> Event:
+        """Append an event to this very session, which may have ended meanwhile (``SessionClosed``).
+
+        ``data_json`` is ``data`` if that is encoded already.
+        """
+        if self.closed:
+            raise BrokerClosed("The service is shutting down.")
+        event = session.publish(event_type, data, data_json=data_json)
+        self._unyielded_events += 1
+        self._unyielded_bytes += len(event.json)
+        return event
+
+    async def publish(
+        self, session_id: str, event_type: str, data: EventData | Mapping[str, Any] | None = None
+    ) -> Event:
+        """Append an event, and let readers run often enough that one who keeps up loses nothing."""
+        session = self.open(session_id)
+        event = self.publish_to(session, event_type, data)
+        if self.must_breathe(session):
+            await self.breathe(session)
+        return event
+
+    def must_breathe(self, session: Session) -> bool:
+        """Whether much was published since readers had a turn, or those of this session are far behind.
+
+        Much is a quarter of a log at most, so that nobody who keeps up falls behind.
+        """
+        return (
+            self._unyielded_events >= self._turn_events
+            or self._unyielded_bytes >= self._turn_bytes
+            or (session.viewers.is_due and session.outruns_readers)
+        )
+
+    async def breathe(self, session: Session) -> None:
+        """Yield to the readers, until those of this session who keep up are not in danger of falling behind."""
+        self._unyielded_events = self._unyielded_bytes = 0
+        await asyncio.sleep(0)
+        if session.outruns_readers:
+            while session.outruns_readers:  # noqa: ASYNC110  # each turn of the loop brings them further
+                await asyncio.sleep(0)
+            await asyncio.sleep(0)  # whom the last round has woken
+
+    def ask(self, session_id: str, **call: Any) -> PermissionRequest:
+        """Ask whether a call may run, with the arguments of ``Session.ask``."""
+        request = self.open(session_id, opened_by=call.get("asked_by")).ask(**call)
+        if request.deadline is not None:
+            self._arm(request.deadline)
+        return request
+
+    def decide(self, session_id: str, decision: Decision, *, decided_by: str, via: str = "program") -> PermissionRecord:
+        """Settle a permission request, as ``PermissionDesk.decide`` does; a session that nobody opened has none."""
+        return self.look(session_id).decide(decision, decided_by=decided_by, via=via)
+
+    def join(
+        self, session_id: str, transport: str, peer: Peer, *, account: str | None = None, may_approve: bool = True
+    ) -> Viewer:
+        """Let a live reader into a session; it counts against ``account``.
+
+        Raises ``LimitReached`` beyond ``max_connections`` or ``max_connections_per_session``, of which some are kept
+        for who ``may_approve``, and what ``open`` does.
+        """
+        self._seats.check(account, may_approve=may_approve)
+        session = self.open(session_id, opened_by=account)
+        return session.join(transport, peer, account=account, may_approve=may_approve)
+
+    @contextmanager
+    def holding(self, account: str | None = None, *, may_approve: bool = True) -> Iterator[None]:
+        """Count a request whose answer waits as a connection. Raises ``LimitReached`` as ``join`` does."""
+        self._seats.check(account, may_approve=may_approve)
+        self._seats.take(account)
+        try:
+            yield
+        finally:
+            self._seats.leave(account)
+
+    def end_session(self, session_id: str) -> None:
+        """End a session: readers get ``bye``, what is pending is cancelled. Raises ``SessionNotFound``."""
+        session = self.get(session_id)
+        self._drop(session, for_good=True)
+        self._remember_requests_of(session)
+        self._ended_at.pop(session_id, None)
+        self._ended_at[session_id] = self._clock()
+        if len(self._ended_at) > _MOST_ENDED:
+            del self._ended_at[next(iter(self._ended_at))]
+
+    def has_ended(self, session_id: str) -> bool:
+        """Whether a session was ended within the last minute, and nothing has happened in one of its id since."""
+        ended_at = self._ended_at.get(session_id)
+        if ended_at is None or self._clock() - ended_at >= _ENDED_SECONDS:
+            return False
+        session = self._sessions.get(session_id)
+        return session is None or not session.log.last_seq
+
+    def sweep(self) -> float | None:
+        """Expire, beat and cut what is due; return the seconds until it is worth looking again, None for never."""
+        now = self._clock()
+        beat = heartbeat()
+        next_deadline: float | None = None
+        for session in self.sessions:
+            session.desk.expire_due()
+            for viewer in session.viewers:
+                was_ending = viewer.ending
+                try:
+                    viewer.sweep(now, beat)
+                except Exception:
+                    # One connection that fails to answer must not keep the others from being looked after.
+                    _log.exception("a %s reader cannot be looked after", viewer.transport)
+                if viewer.ending is not None and viewer.ending.code == "slow" and was_ending is None:
+                    _log.warning(
+                        "a %s reader took nothing for %g s and is cut", viewer.transport, self.limits.stalled_seconds
+                    )
+            if session.expired:
+                self._drop(session)
+                self.counters.sessions_expired += 1
+            deadline = session.desk.next_deadline
+            if deadline is not None and (next_deadline is None or deadline < next_deadline):
+                next_deadline = deadline
+        if not self._sessions:
+            return None
+        limits = self.limits
+        interval = min(0.5, limits.heartbeat_seconds / 4, limits.stalled_seconds / 4, limits.session_idle_seconds / 4)
+        if next_deadline is not None:
+            interval = min(interval, next_deadline - now)
+        return max(0.01, interval)
+
+    def ask_readers_again(self) -> None:
+        """End the streams of all who may no longer read; for whoever knows that rights have changed."""
+        for session in self.sessions:
+            for viewer in tuple(session.viewers):
+                viewer.ask_again()
+
+    def close(self) -> None:
+        """Shut down: pending requests are cancelled, readers get ``bye``, nothing new begins. Never waits."""
+        if not self.closed:
+            self.closed = True
+            for session in self.sessions:
+                session.close("shutdown")
+            self._sessions.clear()
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+        set_process_broker(None, only_if=self)
+
+    def statistics(self) -> BrokerStatistics:
+        return BrokerStatistics(
+            sessions=len(self._sessions),
+            connections=self.connections,
+            pending_permissions=sum(session.desk.pending_count for session in self.sessions),
+            log_bytes=sum(session.log.statistics().bytes for session in self.sessions),
+            counters=self.counters,
+            closed=self.closed,
+        )
+
+    def _remember_requests_of(self, ended: Session) -> None:
+        now = self._clock()
+        self._requests_left_at = {
+            session_id: left_at
+            for session_id, left_at in self._requests_left_at.items()
+            if now - left_at < AMBIGUOUS_SECONDS
+        }
+        if ended.desk.left_recently and ended.desk.left_at is not None:
+            self._requests_left_at[ended.session_id] = ended.desk.left_at
+
+    def _arm(self, deadline: float | None = None) -> None:
+        """Have the sweeper run soon, at ``deadline`` (on the broker's clock) at the latest."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        delay = 0.01 if self._timer is None or loop is not self._loop else None
+        if deadline is not None:
+            until = max(0.0, deadline - self._clock())
+            if delay is not None or loop.time() + until < self._timer_at:
+                delay = until if delay is None else min(delay, until)
+        if delay is not None:
+            self._set_timer(loop, delay)
+
+    def _set_timer(self, loop: asyncio.AbstractEventLoop, delay: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._loop = loop
+        self._timer_at = loop.time() + delay
+        self._timer = loop.call_at(self._timer_at, self._swept)
+
+    def _swept(self) -> None:
+        loop, self._timer = self._loop, None
+        delay: float | None = 1.0
+        try:
+            delay = self.sweep()
+        except Exception:
+            # The sweeper is the only one who expires requests: it goes on whatever happened.
+            _log.exception("the sweeper failed")
+        if delay is not None and loop is not None and not self.closed:
+            self._set_timer(loop, delay)
+
+
+_process_broker: Broker | None = None
+
+
+def process_broker() -> Broker:
+    """Return the broker that ``serve()`` or ``create_app()`` was given in this process, or raise ``NoBroker``."""
+    if _process_broker is None:
+        raise NoBroker("This process has no broker yet: call serve() or create_app(broker) first.")
+    return _process_broker
+
+
+def set_process_broker(broker: Broker | None, *, only_if: Broker | None = None) -> None:
+    """Make ``broker`` the one that ``SimpleNotifier`` and ``ToolWrapper`` use; with ``only_if`` just if that one is."""
+    global _process_broker
+    if only_if is None or _process_broker is only_if:
+        _process_broker = broker

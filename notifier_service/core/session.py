@@ -1,0 +1,696 @@
+"""One session: its log, its permission requests, its present state, and who watches it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, Protocol
+
+from .errors import CursorLost, InvalidInput, InvalidSessionId, LimitReached, RequestNotFound, SessionClosed
+from .event_log import Event, EventLog
+from .events import (
+    Bye,
+    DecisionKind,
+    EventData,
+    Gap,
+    Hello,
+    PermissionRecord,
+    ResultCleared,
+    RunningCall,
+    Scope,
+    Snapshot,
+    ToolProgress,
+    ToolResult,
+    ToolStatus,
+    dump,
+    encode,
+    utc_now,
+)
+from .fan_out import Audience, Delivery
+from .large_parameters import LargeParameters
+from .limits import Limits, RiskLevel
+from .metrics import Counters
+from .permissions import ALL_DECISIONS, ALL_SCOPES, Decision, PendingPlaces, PermissionDesk, PermissionRequest
+from .policy import AskedTool, RatedBy, Ratings, Verdict, is_riskier, judge
+from .shares import Shares
+
+__all__ = ["Opening", "Peer", "Session", "Viewer", "check_session_id", "connection_seats", "heartbeat", "retry_ms"]
+
+_SESSION_ID = re.compile(r"[A-Za-z0-9._:~-]{1,128}")
+_OVER = frozenset({"completed", "failed", "denied", "cancelled"})
+
+_log = logging.getLogger("notifier_service.session")
+
+
+def check_session_id(session_id: str) -> str:
+    """Return the id, or raise ``InvalidSessionId``."""
+    if not isinstance(session_id, str) or not _SESSION_ID.fullmatch(session_id):
+        raise InvalidSessionId("A session id matches [A-Za-z0-9._:~-]{1,128}.")
+    if session_id in (".", ".."):
+        # Browsers, clients and proxies take these for steps in a path: a decision would reach another endpoint.
+        raise InvalidSessionId('A session id is neither "." nor "..".')
+    return session_id
+
+
+class Peer(Protocol):
+    """The other end of a stream, as a transport sees it."""
+
+    def handed_bytes(self) -> int:
+        """Bytes that were handed to the connection so far, framing included."""
+
+    def unsent_bytes(self) -> int:
+        """How many of those wait in this process, because the peer has not taken them."""
+
+    def is_gone(self) -> bool:
+        """Whether the connection is over."""
+
+
+class Opening(NamedTuple):
+    """Where a reader begins: the place behind which it reads on, and what it is told before."""
+
+    resumed: Literal["full", "partial", "none"]
+    seq: int
+    gap: Gap | None
+    #: Pending requests to show again, because nothing the reader has or gets announces them.
+    replay: Sequence[PermissionRecord]
+    #: Events from before the log that are told first.
+    trail: Sequence[Event] = ()
+
+
+class Viewer:
+    """A live reader of a session: it waits, reads from its place, and is ended by whoever has a reason.
+
+    A transport loops: ``await wait()``, read from the log, write within ``writing()``, until ``ending`` or ``gone``
+    is set. The broker's sweeper looks after heartbeat, stall and disappearance of all of them.
+    """
+
+    __slots__ = (
+        "_attend",
+        "_expires_at",
+        "_farewell",
+        "_push",
+        "_sent_at",
+        "_still_may",
+        "_stuck_since",
+        "_taken",
+        "_waiter",
+        "_woken",
+        "_write_timeout",
+        "account",
+        "ending",
+        "gone",
+        "heartbeat",
+        "peer",
+        "session",
+        "transport",
+    )
+
+    def __init__(self, session: Session, transport: str, peer: Peer, now: float, account: str | None) -> None:
+        self.session = session
+        #: Who reads, for whose places it counts.
+        self.account = account
+        self.transport = transport
+        self.peer = peer
+        #: Set when the service ends the stream: the last event to send.
+        self.ending: Bye | None = None
+        #: Set when the peer has left.
+        self.gone = False
+        #: The heartbeat event to send, if one is due.
+        self.heartbeat: bytes | None = None
+        self._attend: Callable[[], None] | None = None
+        self._push: Callable[[], bool] | None = None
+        self._farewell: Callable[[], object] | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._woken = False
+        self._write_timeout: asyncio.Timeout | None = None
+        self._sent_at = now
+        #: On the session's clock: when the reader's right to read ends.
+        self._expires_at: float | None = None
+        self._still_may: Callable[[], bool] | None = None
+        self._taken: int | None = None
+        self._stuck_since = now
+
+    def wake(self) -> None:
+        if self._attend is not None:
+            self._attend()
+        self._woken = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def wait(
+        self, push: Callable[[], bool] | None = None, *, farewell: Callable[[], object] | None = None
+    ) -> None:
+        """Wait until there may be something to do.
+
+        ``push`` sends what there is without waiting, and says whether it could; while it can, this goes on waiting.
+        ``farewell`` is called in the turn in which the service ends the stream, however busy that one is.
+        """
+        if not self._woken:
+            self._waiter = asyncio.get_running_loop().create_future()
+            self._push, self._farewell = push, farewell
+            try:
+                await self._waiter
+            finally:
+                self._waiter = self._push = self._farewell = None
+        self._woken = False
+
+    def attend(self, push: Callable[[], None]) -> None:
+        """From now on call ``push`` where a transport that waits would be woken."""
+        self._attend = push
+        push()
+
+    def catch_up(self) -> None:
+        """Have the transport send what there is."""
+        if self._attend is not None:
+            self._attend()
+        elif self._push is None or self.ending is not None or not self._push():
+            self.wake()
+
+    def sent(self) -> None:
+        """Tell that something was pushed: no heartbeat is needed soon."""
+        self._sent_at = self.session.clock()
+        self.heartbeat = None
+
+    def writing(self) -> asyncio.Timeout:
+        """A context for one write; it ends with ``TimeoutError`` when this viewer is ended meanwhile."""
+        self._sent_at = self.session.clock()
+        self.heartbeat = None
+        self._write_timeout = asyncio.timeout(0 if self.ending is not None else None)
+        return self._write_timeout
+
+    def end(self, code: Literal["shutdown", "token_expired", "session_closed", "slow"]) -> None:
+        """End the stream from this side; the transport sends ``ending`` if the socket still takes it."""
+        if self.ending is None:
+            self.ending = Bye(code=code, reconnect=code != "session_closed", retry_ms=retry_ms(self.session.limits))
+            if self._write_timeout is not None:
+                self._interrupt_write(self._write_timeout)
+            if self._farewell is not None:
+                self._farewell()
+            self.wake()
+
+    def permit(self, seconds: float | None, still_may: Callable[[], bool] | None = None) -> None:
+        """Say when the token that opened the stream expires (None for never), and who knows whether it is still good.
+
+        The stream ends with ``token_expired`` when it is not.
+        """
+        self._expires_at = None if seconds is None else self.session.clock() + seconds
+        self._still_may = still_may
+
+    def ask_again(self) -> None:
+        """End the stream if its token is no longer good for it."""
+        if self._still_may is not None and not self._still_may():
+            self.end("token_expired")
+
+    def leave(self) -> None:
+        """The transport is done with this reader. Always called, once."""
+        self._write_timeout = None
+        self.session._forget(self)
+
+    def sweep(self, now: float, beat: bytes) -> None:
+        """Look after this reader; ``now`` is on the session's clock, ``beat`` the heartbeat of this moment."""
+        if self.peer.is_gone():
+            self.gone = True
+            self.wake()
+            return
+        if self._expires_at is not None and now >= self._expires_at:
+            self.end("token_expired")
+        unsent = self.peer.unsent_bytes()
+        if unsent:
+            taken = self.peer.handed_bytes() - unsent
+            if taken != self._taken:
+                self._taken, self._stuck_since = taken, now
+            elif now - self._stuck_since >= self.session.limits.stalled_seconds:
+                self.end("slow")
+        else:
+            self._taken = None
+            if now - self._sent_at >= self.session.limits.heartbeat_seconds:
+                self.heartbeat = beat
+                self.session.viewers.touch()
+
+    @staticmethod
+    def _interrupt_write(write: asyncio.Timeout) -> None:
+        try:
+            write.reschedule(asyncio.get_running_loop().time())
+        except RuntimeError:
+            # The context was left already: no write is under way.
+            return
+
+
+class Session:
+    """One conversation or agent run that people may watch.
+
+    ``clock`` gives seconds, monotonic; ``request_left_at`` is when the last request of the one before it left the
+    screens of people. Everything here runs on one event loop and never waits, so that what one
+    call does is seen whole or not at all.
+    """
+
+    def __init__(
+        self,
+        session_id: str,
+        *,
+        limits: Limits | None = None,
+        counters: Counters | None = None,
+        clock: Any = time.monotonic,
+        epoch: str | None = None,
+        delivery: Delivery | None = None,
+        seats: Shares | None = None,
+        pending_places: PendingPlaces | None = None,
+        request_left_at: float | None = None,
+        instance: str | None = None,
+        large_parameters: LargeParameters | None = None,
+    ) -> None:
+        self.session_id = check_session_id(session_id)
+        self.limits = limits = Limits() if limits is None else limits
+        self.counters = Counters() if counters is None else counters
+        self.clock = clock
+        self.created_at: datetime = utc_now()
+        #: Whose session it is, of the many that may be open.
+        self.opened_by: str | None = None
+        #: Set by who keeps something for this session beside its log.
+        self.has_more = False
+        self.log = EventLog(
+            capacity=limits.log_events,
+            capacity_bytes=limits.log_bytes,
+            max_event_bytes=limits.max_event_bytes,
+            epoch=epoch,
+        )
+        self.desk = PermissionDesk(
+            session_id,
+            limits=limits,
+            publish=self._append_asked,
+            judge=lambda tool, _parameters, risk: self.judge(tool, risk),
+            count_viewers=lambda: self.viewer_count,
+            count=self._count_request,
+            places=pending_places,
+            large_parameters=large_parameters,
+            clock=clock,
+            left_at=request_left_at,
+            instance=instance,
+        )
+        self._ratings = Ratings()
+        #: The places of readers, here and in the whole process.
+        self._seats = Shares(
+            "max_connections_per_session",
+            limits.max_connections_per_session,
+            "This session has {} readers; no more are taken.",
+            refused=self.counters.limits_reached,
+        )
+        self._all_seats = connection_seats(limits, self.counters) if seats is None else seats
+        #: Live readers.
+        self.viewers: Audience[Viewer] = Audience(self.log, Delivery() if delivery is None else delivery)
+        self._holding: Counter[str] = Counter()
+        self._working = 0
+        #: Streams of this session that ended, by reason.
+        self.disconnects: Counter[str] = Counter()
+        self.tool_status: ToolStatus | None = None
+        self.tool_result: ToolResult | None = None
+        self._running: OrderedDict[str, tuple[RunningCall, int]] = OrderedDict()
+        self._running_bytes = 0
+        self._active_at: float = clock()
+
+    # What happens
+
+    def publish(
+        self, event_type: str, data: EventData | Mapping[str, Any] | None = None, *, data_json: bytes | None = None
+    ) -> Event:
+        """Append an event and bring the present state up to date. Never waits, whoever reads.
+
+        ``data_json`` is ``data`` if that is encoded already.
+
+        Raises ``SessionClosed``, ``TooLarge`` or ``InvalidInput``; nothing has happened then.
+        """
+        event = self._append(event_type, data, data_json=data_json)
+        if type(data) is not dict:  # such data leaves no state, and to ask a model's class whose it is takes long
+            self._follow(data)
+        return event
+
+    def clear_result(self) -> None:
+        """Forget the last result and tell the readers; without effect when there is none."""
+        self.touch()
+        if self.tool_result is not None:
+            cleared = ResultCleared(tool_name=self.tool_result.tool_name)
+            self.tool_result = None
+            self._append("result_cleared", cleared)
+
+    # What is asked
+
+    def judge(self, tool: AskedTool, risk_level: RiskLevel, *, rated_by: RatedBy = "service") -> Verdict:
+        """Ask the policy about a call in this session: what people decided about its tool, then its risk.
+
+        A producer's word that a tool is harmless counts, but not after the tool was asked about at a higher risk.
+        """
+        granted = self.desk.grants.judge(tool, risk_level)
+        if granted is not None:
+            return granted
+        verdict = judge(risk_level, ask_from_risk=self.limits.ask_from_risk)
+        if verdict.effect == "allow" and rated_by == "producer":
+            before = self._ratings.highest(tool)
+            if not is_riskier(self.limits.ask_from_risk, before):
+                why = f"who asks rates it {risk_level} now, and it was asked about at risk {before} before"
+                return Verdict("ask", (why,))
+        return verdict
+
+    def admits(self, tool: AskedTool, risk_level: RiskLevel, *, rated_by: RatedBy = "service") -> bool:
+        """Whether the policy lets such a call run unasked, which is counted as the use of a rule."""
+        verdict = self.judge(tool, risk_level, rated_by=rated_by)
+        if verdict.effect == "allow":
+            self.desk.grants.use(verdict.rule_id)
+        return verdict.effect == "allow"
+
+    def ask(
+        self,
+        *,
+        tool_name: str,
+        parameters: Mapping[str, Any],
+        risk_level: RiskLevel = "high",
+        risk_reasons: Sequence[str] = (),
+        tool_call_id: str | None = None,
+        timeout_seconds: float | None = None,
+        description: str | None = None,
+        server: str | None = None,
+        definition_sha256: str | None = None,
+        asked_by: str | None = None,
+        agent: str | None = None,
+        rated_by: RatedBy = "service",
+        allowed_decisions: Collection[DecisionKind] = ALL_DECISIONS,
+        scopes: Sequence[Scope] = ALL_SCOPES,
+        announce_status: bool = False,
+        by_policy: bool = True,
+    ) -> PermissionRequest:
+        """Ask whether a call may run; the request comes back settled if the policy answers.
+
+        ``server`` is the MCP server that has the tool, ``definition_sha256`` a hash of how that server defines it.
+        ``announce_status`` also publishes ``tool_status`` ``waiting_permission`` before the request;
+        ``by_policy=False`` asks a person whatever the risk is, but what one decided for the session holds. ``asked_by``
+        and ``agent`` say who asks, ``rated_by`` whose word the risk is. Raises what ``PermissionDesk.register`` does.
+        """
+        if risk_level not in ("low", "medium", "high"):
+            raise InvalidInput("risk_level must be low, medium or high")
+        tool = AskedTool(tool_name, server, definition_sha256, asked_by, agent)
+        verdict = None
+        if by_policy:
+            verdict = self.judge(tool, risk_level, rated_by=rated_by)
+        elif "session" in scopes:
+            verdict = self.desk.grants.judge(tool, risk_level)
+        settles = verdict is not None and verdict.effect != "ask"
+        try:
+            request = self.desk.register(
+                tool_name=tool_name,
+                parameters=parameters,
+                risk_level=risk_level,
+                risk_reasons=(*risk_reasons, *(verdict.reasons if verdict is not None else ())),
+                tool_call_id=tool_call_id,
+                timeout_seconds=timeout_seconds,
+                description=description,
+                server=server,
+                definition_sha256=definition_sha256,
+                asked_by=asked_by,
+                agent=agent,
+                rated_by=rated_by,
+                allowed_decisions=allowed_decisions,
+                scopes=scopes,
+                settled_by_policy=verdict if settles else None,
+            )
+        except LimitReached as error:
+            self.counters.limits_reached[error.limit] += 1
+            raise
+        self._ratings.note(tool, risk_level)
+        self.touch()
+        if request.pending:
+            if announce_status:
+                record = request.shown
+                cut: dict[str, Any] = {}
+                if record.parameters_truncated:
+                    cut = {"parameters_truncated": True, "parameters_bytes": record.parameters_bytes}
+                self.publish(
+                    "tool_status",
+                    ToolStatus(
+                        status="waiting_permission",
+                        tool_name=tool_name,
+                        tool_call_id=tool_call_id,
+                        details={
+                            "parameters": record.parameters,
+                            **cut,
+                            "risk_level": risk_level,
+                            "request_id": record.request_id,
+                        },
+                    ),
+                )
+            self.desk.announce(request)
+        return request
+
+    def decide(self, decision: Decision, *, decided_by: str, via: str = "program") -> PermissionRecord:
+        """Settle a request as ``PermissionDesk.decide`` does."""
+        self.touch()
+        return self.desk.decide(decision, decided_by=decided_by, via=via)
+
+    # Who reads
+
+    def join(self, transport: str, peer: Peer, *, account: str | None = None, may_approve: bool = True) -> Viewer:
+        """Let a live reader in, or raise ``LimitReached`` or ``SessionClosed``. It counts against ``account``."""
+        if self.log.closed:
+            raise SessionClosed("This session has ended.")
+        self._all_seats.check(account, may_approve=may_approve)
+        self._seats.check(account, may_approve=may_approve)
+        self._all_seats.take(account)
+        self._seats.take(account)
+        viewer = Viewer(self, transport, peer, self.clock(), account)
+        self.viewers.add(viewer)
+        self.counters.connections_opened += 1
+        self.counters.connections += 1
+        return viewer
+
+    def open_at(self, cursor: str | None) -> Opening:
+        """Say where a reader with this cursor begins; None is a first connect. Never fails (contract section 3)."""
+        pending = [request.shown for request in self.desk.pending]
+        if cursor is None:
+            return Opening("none", self.log.last_seq, None, pending)
+        try:
+            seq = self.log.locate(cursor)
+        except CursorLost as lost:
+            # All of a log that began anew is newer than its reader. Of any other nobody can tell what was seen.
+            seq = self.log.first_seq - 1 if lost.reason == "epoch" else self.log.last_seq
+            return Opening("partial", seq, self.gap(lost), pending)
+        if cursor == "earliest":
+            # Such a reader knows nothing: what the log no longer tells is shown beside it.
+            return Opening("full", seq, None, pending if seq else (), self.trail())
+        return Opening("full", seq, None, ())
+
+    def trail(self) -> Sequence[Event]:
+        """The permission events of before the log, without the requests that wait: those are part of the state."""
+        waiting = {request.seq for request in self.desk.pending}
+        return tuple(event for event in self.log.trail if event.seq not in waiting)
+
+    def reopen(self, lost: CursorLost) -> Opening:
+        """Say where a live reader goes on that fell behind the log."""
+        return Opening("partial", self.log.last_seq, self.gap(lost), [request.shown for request in self.desk.pending])
+
+    def hello(self, opening: Opening) -> Hello:
+        return Hello(
+            session_id=self.session_id,
+            epoch=self.log.epoch,
+            last_event_id=self.log.last_event_id,
+            resumed=opening.resumed,
+            heartbeat_seconds=self.limits.heartbeat_seconds,
+            viewers=self.viewer_count,
+        )
+
+    def snapshot(self, behind: int | None = None) -> Snapshot:
+        """The present state, for a reader who goes on behind this place; without one, where the log ends.
+
+        Events between the two, told after it, lead to the same state again.
+        """
+        pending = [request.shown for request in self.desk.pending]
+        return Snapshot(
+            last_event_id=self.log.last_event_id if behind is None else self.log.id_of(behind),
+            tool_status=self.tool_status,
+            permission_request=pending[0] if pending else None,
+            permission_requests=tuple(pending),
+            tool_result=self.tool_result,
+            running=tuple(call for call, _ in self._running.values()),
+        )
+
+    @contextmanager
+    def holding(self, transport: str) -> Iterator[None]:
+        """Count a reader that waits for one answer: it sees what is asked, and no limit of this session binds it."""
+        self._holding[transport] += 1
+        try:
+            yield
+        finally:
+            self._holding[transport] -= 1
+            self.touch()
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Keep the session from expiring while something is done in it that may be silent for long."""
+        self._working += 1
+        try:
+            yield
+        finally:
+            self._working -= 1
+            self.touch()
+
+    @property
+    def connections_by_transport(self) -> dict[str, int]:
+        """Who reads right now, and how."""
+        return dict(Counter(viewer.transport for viewer in self.viewers) + self._holding)
+
+    @property
+    def viewer_count(self) -> int:
+        """How many readers would see what is asked now."""
+        return len(self.viewers) + self._holding.total()
+
+    @property
+    def outruns_readers(self) -> bool:
+        """Whether the log may soon drop what readers who keep up have not been sent yet."""
+        events, size = self.viewers.lag
+        return events > self.limits.log_events // 2 or size > self.limits.log_bytes // 2
+
+    # Life
+
+    def touch(self) -> None:
+        """Tell that somebody uses this session."""
+        self._active_at = self.clock()
+
+    @property
+    def idle_seconds(self) -> float:
+        """How long nobody has published, asked, decided, or left."""
+        return max(0.0, float(self.clock() - self._active_at))
+
+    @property
+    def expired(self) -> bool:
+        """Whether nobody needs this session any more."""
+        return not self._is_in_use and self.idle_seconds >= self.limits.session_idle_seconds
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing that anybody would miss: no event, nobody who reads, nothing that waits."""
+        return not self.log.last_seq and not self.has_more and not self._is_in_use
+
+    @property
+    def _is_in_use(self) -> bool:
+        return bool(self.viewer_count or self.desk.pending_count or self._working)
+
+    def close(self, code: Literal["shutdown", "session_closed"]) -> None:
+        """End the session: what is pending is cancelled, readers get the rest and ``bye``."""
+        if not self.log.closed:
+            reason = "the service is shutting down" if code == "shutdown" else "the session has ended"
+            self.desk.close(reason, cancelled_by="service", code=code)
+            self.log.close()
+            self.viewers.touch()
+            for viewer in self.viewers:
+                try:
+                    viewer.end(code)
+                except Exception:
+                    # One connection that fails must not keep the others from being ended.
+                    _log.exception("a %s reader cannot be told of the end", viewer.transport)
+
+    def _append_asked(self, event_type: str, data: EventData) -> Event:
+        """Append what the desk tells, as that of who asked; what the policy answers is apart from what people do."""
+        request_id = getattr(data, "request_id", "")
+        try:
+            owner = self.desk.find(request_id).asked_by or ""
+        except RequestNotFound:
+            owner = ""
+        if getattr(data, "decided_by", None) == "policy":
+            owner += " by policy"
+        return self._append(event_type, data, owner=owner)
+
+    def _append(
+        self,
+        event_type: str,
+        data: EventData | Mapping[str, Any] | None = None,
+        *,
+        data_json: bytes | None = None,
+        owner: str = "",
+    ) -> Event:
+        evicted = self.log.evicted
+        event = self.log.append(event_type, data, data_json=data_json, owner=owner)
+        self.viewers.touch()
+        self.counters.events_published += 1
+        self.counters.events_evicted += self.log.evicted - evicted
+        self._active_at = self.clock()
+        return event
+
+    def _count_request(self, status: str) -> None:
+        self.counters.permissions[status] += 1
+
+    def gap(self, lost: CursorLost) -> Gap:
+        """What a reader with a lost cursor is told; it is counted."""
+        self.counters.gaps[lost.reason] += 1
+        return Gap(requested=lost.requested, oldest=lost.oldest, newest=lost.newest, reason=lost.reason)
+
+    def _follow(self, data: object) -> None:
+        """Keep the present state up to date."""
+        if isinstance(data, ToolStatus):
+            self.tool_status = data
+            self._follow_call(data)
+        elif isinstance(data, ToolProgress):
+            self._advance(data)
+        elif isinstance(data, ToolResult):
+            self.tool_result = data
+
+    def _follow_call(self, status: ToolStatus) -> None:
+        """Keep the calls that run or wait; within the bounds of the log, the oldest is forgotten first."""
+        key = status.tool_call_id or f"\0{status.tool_name}"
+        before = self._running.pop(key, None)
+        if before is not None:
+            self._running_bytes -= before[1]
+        if status.status not in _OVER:
+            call = RunningCall.model_construct(
+                **{**status.__dict__, "progress": before[0].progress if before is not None else None}
+            )
+            self._keep_running(key, call)
+
+    def _advance(self, progress: ToolProgress) -> None:
+        before = self._running.pop(progress.tool_call_id, None)
+        if before is not None:
+            self._running_bytes -= before[1]
+            self._keep_running(progress.tool_call_id, before[0].model_copy(update={"progress": progress}))
+
+    def _keep_running(self, key: str, call: RunningCall) -> None:
+        size = len(dump(call))
+        self._running[key] = (call, size)
+        self._running_bytes += size
+        while len(self._running) > self.limits.log_events or self._running_bytes > self.limits.log_bytes:
+            self._running_bytes -= self._running.popitem(last=False)[1][1]
+
+    def _forget(self, viewer: Viewer) -> None:
+        if viewer in self.viewers:
+            self.viewers.discard(viewer)
+            self._seats.leave(viewer.account)
+            self._all_seats.leave(viewer.account)
+            self.counters.connections -= 1
+            reason = viewer.ending.code if viewer.ending is not None else "left"
+            self.disconnects[reason] += 1
+            self.counters.disconnects[reason] += 1
+            self.touch()
+
+
+def connection_seats(limits: Limits, counters: Counters) -> Shares:
+    """The places for all that is held open in a process."""
+    return Shares(
+        "max_connections",
+        limits.max_connections,
+        "{} streams are open; no more are taken.",
+        refused=counters.limits_reached,
+        each=limits.max_connections_per_subject,
+    )
+
+
+def heartbeat() -> bytes:
+    """The heartbeat event of this moment; its timestamp is epoch seconds (contract section 2)."""
+    return encode("heartbeat", timestamp=round(time.time(), 3))
+
+
+def retry_ms(limits: Limits) -> int:
+    """How long a reader waits before it comes back: longer than a restart takes, jittered per connection."""
+    lowest = max(3000, int(limits.shutdown_seconds * 1000) + 1000)
+    return lowest + secrets.randbelow(2000)

@@ -1,0 +1,1 @@
+"""Agents that call over hooks of their own."""

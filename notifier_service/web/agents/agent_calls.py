@@ -1,0 +1,356 @@
+"""One call that an agent asks about over several channels is one request.
+
+Claude Code asks about the same call in its hooks and through its permission-prompt tool, partly at the same time, and
+only some of them name it. A call is therefore recognised by its id where both sides know one, else by its tool and its
+exact parameters; and only across channels: two calls over one channel are two, however alike, and need two decisions.
+Calls of two callers are never one: who has another token, is another kind of agent, or another run of it, is another.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal, NamedTuple
+
+from aiohttp import web
+
+from ...calls.denials import denial_by_error
+from ...calls.results import shown_parameters
+from ...core.broker import Broker
+from ...core.errors import BrokerClosed, NotifierError
+from ...core.events import PermissionRecord, ToolStatus, dump, utc_now, utc_text
+from ...core.limits import Limits, RiskLevel
+from ...core.parameters import jsonable, parameters_sha256
+from ...core.permissions import PermissionRequest
+from ...core.policy import AskedTool
+from ...core.session import Session
+from ..long_body import too_large
+
+__all__ = ["JOINED_CALLS", "AskedBy", "AskedCall", "Channel", "JoinedCall", "JoinedCalls"]
+
+_log = logging.getLogger("notifier_service.calls")
+
+Channel = Literal["pre_tool_use", "permission_request", "prompt_tool"]
+
+#: How long an approval over one channel answers another one about the same call: they follow each other at once.
+_GRANT_SECONDS = 60.0
+
+#: Sessions whose calls are remembered before it is looked which of them have ended.
+_SESSIONS_A_LOOK = 64
+
+
+class AskedBy(NamedTuple):
+    """Whose call it is. Without tokens, which say who is who, all that one kind of agent tells is one caller's."""
+
+    name: str
+    token_sha256: str
+    agent: str
+
+
+class AskedCall(NamedTuple):
+    """A call as one channel tells it."""
+
+    tool_name: str
+    parameters: dict[str, Any]
+    sha256: str
+    size: int
+    risk_level: RiskLevel
+    asked_by: AskedBy
+    tool_call_id: str | None = None
+    agent_id: str | None = None
+    #: The agent's own id of its run, if the channel tells it.
+    run_id: str | None = None
+    server: str | None = None
+    #: Set where the body was too large, of which the beginnings of its texts are left: nobody can be asked then.
+    body_bytes: int | None = None
+
+    @property
+    def tool(self) -> AskedTool:
+        """Which tool it is, as a decision for the session is bound to it."""
+        return AskedTool(self.tool_name, self.server, None, self.asked_by.name, self.asked_by.agent)
+
+    @classmethod
+    def of(
+        cls,
+        tool_name: str,
+        parameters: Mapping[str, Any],
+        risk_level: RiskLevel,
+        asked_by: AskedBy,
+        *,
+        tool_call_id: str | None = None,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+        server: str | None = None,
+        body_bytes: int | None = None,
+    ) -> AskedCall:
+        """Copy and hash the parameters, or raise ``InvalidInput`` when they cannot be shown."""
+        frozen = jsonable(parameters)
+        size, sha256 = len(dump(frozen)), parameters_sha256(frozen)
+        return cls(
+            tool_name, frozen, sha256, size, risk_level, asked_by, tool_call_id, agent_id, run_id, server, body_bytes
+        )
+
+
+class JoinedCall:
+    """One call, the request that a person sees of it, and the channels that wait for the decision."""
+
+    def __init__(self, broker: Broker, session: Session, asked: AskedCall) -> None:
+        self.asked = asked
+        #: The agent's own id of it, if any channel gave one.
+        self.tool_call_id = asked.tool_call_id
+        self.request: PermissionRequest | None = None
+        #: Over which channels it was asked about.
+        self.channels: set[Channel] = set()
+        #: Whether another call of the same content was asked about while this one was not over.
+        self.has_twin = False
+        self.is_over = False
+        self.granted_at: float | None = None
+        self._broker = broker
+        self._session = session
+        self._waiting: set[object] = set()
+        self._told: str | None = None
+        #: The id in events: calls of one session run side by side.
+        self._event_id = asked.tool_call_id or "call_" + secrets.token_urlsafe(12)
+
+    @property
+    def is_announced(self) -> bool:
+        """Whether the agent told of it before it asked, and so will of its end: only then is its status told."""
+        return "pre_tool_use" in self.channels
+
+    @property
+    def is_waited_for(self) -> bool:
+        return bool(self._waiting)
+
+    @property
+    def event_id(self) -> str | None:
+        """Its id in events, if there is one."""
+        return self._event_id if self.is_announced else self.tool_call_id
+
+    @property
+    def record(self) -> PermissionRecord:
+        """The request as it stands; only for a call that was asked about. An approval in it has all that may run."""
+        assert self.request is not None
+        record = self.request.record
+        if record.approved and record.parameters_truncated:
+            late = {"approved": False, "status": "cancelled", "reason": "its parameters are no longer kept whole"}
+            return record.model_copy(update=late)
+        return record
+
+    def ask(self, **how: Any) -> PermissionRequest:
+        """Have a person asked, or the policy answer. Raises what ``Session.ask`` does, and the call is over then."""
+        try:
+            if self.asked.body_bytes is not None:
+                raise too_large(self.asked.body_bytes, self._broker.limits)
+            self.request = self._broker.ask(
+                self._session.session_id,
+                tool_name=self.asked.tool_name,
+                parameters=self.asked.parameters,
+                risk_level=self.asked.risk_level,
+                server=self.asked.server,
+                tool_call_id=self.event_id,
+                announce_status=self.is_announced,
+                asked_by=self.asked.asked_by.name,
+                agent=self.asked.asked_by.agent,
+                **how,
+            )
+        except NotifierError as error:
+            self.is_over = True
+            self._forget_parameters()
+            if not isinstance(error, BrokerClosed):
+                self.tell("denied", outcome=denial_by_error(self.asked.tool_name, error).outcome, reason=error.message)
+            raise
+        self._forget_parameters()
+        if self.request.pending and self.is_announced:
+            self._told = "waiting_permission"
+        return self.request
+
+    @contextmanager
+    def waiting(self) -> Iterator[object]:
+        """Wait as one channel; when the last one has left, nobody needs the decision any more."""
+        place = object()
+        self._waiting.add(place)
+        try:
+            yield place
+        finally:
+            self.leave(place)
+        self._settled()
+
+    def leave(self, place: object, reason: str = "the agent went away") -> None:
+        """One channel waits no more. Without effect when it left before."""
+        if place in self._waiting:
+            self._waiting.discard(place)
+            if not self._waiting and self.request is not None and self.request.pending:
+                self.request.cancel(reason)
+                self._settled()
+
+    def spend(self) -> None:
+        """The approval was used: no other channel gets it."""
+        self.granted_at = -math.inf
+
+    def tell(self, status: Any, **details: Any) -> None:
+        """Publish what the call does, once. Raises what publishing does."""
+        if self._told != status:
+            self._told = status
+            told = {"risk_level": self.asked.risk_level, **details}
+            event = ToolStatus(status=status, tool_name=self.asked.tool_name, tool_call_id=self.event_id, details=told)
+            self._broker.publish_to(self._session, "tool_status", event)
+
+    def tell_running(self, parameters: Mapping[str, Any]) -> None:
+        """Publish that it runs, with what."""
+        if self.asked.body_bytes is None:
+            shown = shown_parameters(parameters, max_bytes=self._broker.limits.max_event_bytes)
+        else:
+            shown = shown_parameters(parameters, max_bytes=0) | {"parameters_bytes": self.asked.body_bytes}
+        self.tell("executing", **shown, start_time=utc_text(utc_now()))
+        self._forget_parameters()
+
+    def _forget_parameters(self) -> None:
+        """What was asked or told has them; calls are told apart by their hash."""
+        self.asked = self.asked._replace(parameters={}, size=0 if self.request is None else self.request.size)
+
+    def _settled(self) -> None:
+        """Remember how the request ended, and tell it if the call was announced."""
+        request = self.request
+        if request is None or request.pending or self.granted_at is not None or self.is_over:
+            return
+        record = request.record
+        try:
+            if record.approved:
+                # Whoever asks about it next asks about what runs: the person's edit, if there is one.
+                self.granted_at = self._session.clock()
+                self.asked = self.asked._replace(sha256=record.parameters_sha256)
+                if self.is_announced:
+                    self.tell_running(record.parameters)
+            else:
+                self.is_over = True
+                if self.is_announced:
+                    status = "cancelled" if record.status == "cancelled" else "denied"
+                    self.tell(status, request_id=record.request_id, reason=record.reason)
+        except NotifierError as error:
+            # The decision stands; that nobody can be told of it any more changes nothing.
+            _log.debug("the status of %s was not published: %s", record.request_id, error)
+
+
+class JoinedCalls:
+    """The calls of every session that hooks and the permission-prompt tool told of."""
+
+    def __init__(self) -> None:
+        self._calls: dict[Session, list[JoinedCall]] = {}
+        self._look_at = _SESSIONS_A_LOOK
+
+    def join(self, broker: Broker, session: Session, channel: Channel, asked: AskedCall) -> JoinedCall:
+        """Return the call that another channel told of, or a new one.
+
+        It comes back with a request if somebody was asked already; that one may be settled.
+        """
+        calls = self._of(session)
+        now = session.clock()
+        known = None
+        if channel != "pre_tool_use":  # an agent tells of a call there first
+            matching = [call for call in calls if _is_same(call, channel, asked, now)]
+            by_id = [call for call in matching if call.tool_call_id is not None and asked.tool_call_id is not None]
+            known = next(iter(by_id or matching), None)
+        if known is None:
+            known = JoinedCall(broker, session, asked)
+            for call in calls:
+                # Whichever agent's: not every channel tells which one asks.
+                if _is_live(call, now) and _has_same_content(call, asked):
+                    call.has_twin = known.has_twin = True
+            calls.append(known)
+            _forget_oldest(calls, session.limits)
+        if known.tool_call_id is None:
+            known.tool_call_id = asked.tool_call_id
+        if known.asked.run_id is None:
+            known.asked = known.asked._replace(run_id=asked.run_id)
+        known.channels.add(channel)
+        return known
+
+    def finish(self, session: Session, asked: AskedCall) -> JoinedCall | None:
+        """Return the call that has run; None if nobody told of it."""
+        calls = self._calls.get(session, [])
+        if asked.tool_call_id is not None:
+            same = [call for call in calls if call.tool_call_id == asked.tool_call_id and _is_of_one_run(call, asked)]
+        else:
+            same = [call for call in calls if not call.is_over and _is_like(call, asked)]
+        # Ids repeat: some agents count anew in every sub-agent.
+        return next((call for call in same if not call.is_over), next(iter(same), None))
+
+    def open_calls(self, session: Session, asked_by: AskedBy, run_id: str, agent_id: str | None) -> list[JoinedCall]:
+        """The calls that an agent announced and told no end of, and for which nobody waits."""
+        return [
+            call
+            for call in self._calls.get(session, [])
+            if call.is_announced
+            and not call.is_over
+            and not call.is_waited_for
+            and (call.asked.asked_by, call.asked.run_id, call.asked.agent_id) == (asked_by, run_id, agent_id)
+        ]
+
+    def _of(self, session: Session) -> list[JoinedCall]:
+        """The calls of a session. One that begins anew knows nothing of those of the one before."""
+        calls = self._calls.get(session)
+        if calls is None:
+            if len(self._calls) >= self._look_at:
+                self._calls = {open_one: its for open_one, its in self._calls.items() if not open_one.log.closed}
+                self._look_at = max(_SESSIONS_A_LOOK, 2 * len(self._calls))
+            calls = self._calls[session] = []
+        return calls
+
+
+def _forget_oldest(calls: list[JoinedCall], limits: Limits) -> None:
+    """Keep within the bounds of the log: first without calls that are over, then without those that came first."""
+    size = sum(call.asked.size for call in calls)
+    while len(calls) > 1 and (len(calls) > limits.log_events or size > limits.log_bytes):
+        oldest = next((call for call in calls if call.is_over), calls[0])
+        calls.remove(oldest)
+        size -= oldest.asked.size
+
+
+def _is_same(call: JoinedCall, channel: Channel, asked: AskedCall, now: float) -> bool:
+    """Whether the channel, which did not ask about this call yet, means it."""
+    if channel in call.channels or not _is_like(call, asked):
+        return False
+    by_id = call.tool_call_id is not None and asked.tool_call_id is not None
+    if by_id and call.tool_call_id != asked.tool_call_id:
+        return False
+    if call.request is None:
+        return not call.is_over
+    if call.request.pending:
+        return True
+    if call.granted_at is None:
+        return by_id  # denied: so is the same call over another channel
+    # An approval is for one call. Who does not name it may have it only after its own first hook, which was approved.
+    follows = by_id or (channel == "permission_request" and "pre_tool_use" in call.channels)
+    return follows and _is_live(call, now)
+
+
+def _is_live(call: JoinedCall, now: float) -> bool:
+    return not call.is_over and (call.granted_at is None or now - call.granted_at <= _GRANT_SECONDS)
+
+
+def _is_like(call: JoinedCall, asked: AskedCall) -> bool:
+    return _has_same_content(call, asked) and _is_of_one_run(call, asked)
+
+
+def _is_of_one_run(call: JoinedCall, asked: AskedCall) -> bool:
+    """Whether one agent of one run of one caller may have told both, as far as they say."""
+    agents, runs = (call.asked.agent_id, asked.agent_id), (call.asked.run_id, asked.run_id)
+    return (
+        call.asked.asked_by == asked.asked_by
+        and (None in agents or agents[0] == agents[1])
+        and (None in runs or runs[0] == runs[1])
+    )
+
+
+def _has_same_content(call: JoinedCall, asked: AskedCall) -> bool:
+    return (
+        call.asked.asked_by == asked.asked_by
+        and call.asked.tool_name == asked.tool_name
+        and call.asked.sha256 == asked.sha256
+    )
+
+
+JOINED_CALLS = web.AppKey("joined_calls", JoinedCalls)

@@ -1,0 +1,393 @@
+"""Claude Code's HTTP hooks: its tool calls are told, and asked about, without a line of code.
+
+Whatever cannot be asked is denied in the answer itself: to Claude Code an error status is no verdict.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import math
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from typing import Annotated, Any
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from ...calls.denials import denial_by_error, denial_by_record
+from ...calls.results import shown_result
+from ...core.errors import BrokerClosed, InvalidInput, NotifierError, TooLarge
+from ...core.events import DecisionKind, PermissionRecord, ToolCallId, ToolName, ToolResult, dump
+from ...core.limits import MAX_TIMEOUT_SECONDS, RiskLevel
+from ...core.parameters import beginning
+from ...core.permissions import ALL_DECISIONS
+from ...core.session import Session, check_session_id
+from ..auth import Right
+from ..boundary import LOOK_SECONDS, Call, Query, json_answer, still_allowed
+from ..idempotency import idempotency_key
+from ..long_body import BODY_BYTES
+from ..slow_answer import SlowAnswer
+from .agent_calls import JOINED_CALLS, AskedBy, AskedCall, Channel, JoinedCall, JoinedCalls
+from .held_hooks import HELD_HOOKS
+
+__all__ = [
+    "CLAUDE_CODE",
+    "HookBody",
+    "HookQuery",
+    "TimeoutSeconds",
+    "asked_by_agent",
+    "claude_code",
+    "denial_text",
+    "rated",
+    "unreadable",
+]
+
+#: The kind of agent that asks, if nothing else is said.
+CLAUDE_CODE = "claude-code"
+
+TimeoutSeconds = Annotated[float, Field(ge=0, le=MAX_TIMEOUT_SECONDS)]
+
+_PRODUCE = frozenset[Right]({"produce"})
+
+#: Tools of the agents themselves that change nothing and reach nobody. Whatever is not named here may do anything.
+_READING = frozenset(
+    {
+        # Claude Code; what a sub-agent does is told like everything else
+        "Agent", "AskUserQuestion", "BashOutput", "EnterPlanMode", "ExitPlanMode", "Glob", "Grep", "LS",
+        "NotebookRead", "Read", "Task", "TaskCreate", "TaskGet", "TaskList", "TaskOutput", "TaskUpdate", "TodoRead",
+        "TodoWrite", "ToolSearch",
+        # Gemini CLI
+        "ask_user", "get_internal_docs", "glob", "grep_search", "list_directory", "read_file", "read_many_files",
+        "search_file_content", "write_todos",
+        # Copilot CLI
+        "grep", "view",
+        # Codex
+        "update_plan",
+    }
+)  # fmt: skip
+
+#: Tools that change files under version control, or read the web.
+_EDITING = frozenset(
+    {
+        "Edit", "MultiEdit", "NotebookEdit", "WebFetch", "WebSearch", "Write",
+        "google_web_search", "replace", "web_fetch", "write_file",
+        "create", "edit",
+        "apply_patch",
+    }
+)  # fmt: skip
+
+
+#: Agents that have no form for an edit in their hook PermissionRequest.
+_RUNNING_NO_EDIT_THERE = frozenset({"codex"})
+_WITHOUT_EDIT: tuple[DecisionKind, ...] = ("approve", "reject", "respond")
+#: Agents that lay an edit over what they asked: what it leaves out stays.
+_LAYING_EDITS_OVER = frozenset({"gemini"})
+
+
+class HookQuery(Query):
+    """``session_id`` names the session in the place of the agent's own id; ``timeout_seconds`` as when asking.
+
+    ``agent`` says which agent asks, where it is another than Claude Code. ``wait`` holds the answer for at most so many
+    seconds; who waits so comes back with the same ``Idempotency-Key``.
+    """
+
+    session_id: str | None = None
+    timeout_seconds: TimeoutSeconds | None = None
+    agent: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")] = CLAUDE_CODE
+    wait: Annotated[float, Field(ge=0, le=3600)] | None = None
+
+
+class HookBody(BaseModel):
+    """What Claude Code tells of a tool call. It tells more, and tomorrow more than that: it is passed over."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
+
+    session_id: str
+    hook_event_name: str
+    tool_name: ToolName | None = None
+    tool_input: dict[str, JsonValue] = {}
+    tool_use_id: ToolCallId | None = None
+    agent_id: Annotated[str, Field(max_length=256)] | None = None
+    #: There for the tools of MCP servers, which may have any name.
+    mcp_server: JsonValue = None
+    tool_response: JsonValue = None
+    duration_ms: float | None = None
+    error: str | None = None
+    is_interrupt: bool | None = None
+
+    def asked(self, asked_by: AskedBy) -> AskedCall:
+        """The call it is about. Raises ``InvalidInput`` when it names no tool or its parameters cannot be shown."""
+        if self.tool_name is None:
+            raise InvalidInput(f"tool_name: Field required for {self.hook_event_name[:64]}")
+        return AskedCall.of(
+            self.tool_name,
+            self.tool_input,
+            rated(self.tool_name) if self.mcp_server is None else "high",
+            asked_by,
+            tool_call_id=self.tool_use_id,
+            agent_id=self.agent_id,
+            run_id=self.session_id,
+            server=self._server,
+        )
+
+    @property
+    def _server(self) -> str | None:
+        """The MCP server that has the tool, in the words of whichever agent tells."""
+        told = self.mcp_server if isinstance(self.mcp_server, dict) else {"name": self.mcp_server}
+        names = (told.get("name"), told.get("server_name"))
+        return next((name for name in names if isinstance(name, str) and 1 <= len(name) <= 256), None)
+
+
+_HookCall = Call[HookQuery, HookBody]
+
+
+def rated(tool_name: str) -> RiskLevel:
+    """How risky an agent's own tool of this name is."""
+    return "low" if tool_name in _READING else "medium" if tool_name in _EDITING else "high"
+
+
+class _ServiceStops(Exception):
+    """Nobody was asked to the end: who waits with a key asks the service that comes next."""
+
+
+def unreadable(error: TooLarge) -> web.Response:
+    """A call that is too large to be told which one it is, and whether it has run already: if not, it does not."""
+    return json_answer(dump(_before(denied=f"The call did not run: {error.message}")))
+
+
+async def claude_code(call: Call[HookQuery, HookBody]) -> web.StreamResponse:
+    """Tell of a tool call, or ask about it and hold the answer until it is decided; other hooks get no opinion."""
+    body = call.body
+    session_id = check_session_id(body.session_id if call.query.session_id is None else call.query.session_id)
+    call.caller.require(_PRODUCE, session_id)
+    handler = _EVENTS.get(body.hook_event_name)
+    if handler is None:
+        return json_answer(b"{}")
+    # The call itself must be one before anything is denied or told.
+    asked = body.asked(_asked_by(call)) if body.hook_event_name in _TOOL_EVENTS else None
+    if asked is not None:
+        asked = asked._replace(body_bytes=call.request.get(BODY_BYTES))
+    call = call._replace(session_id=session_id)
+    key = idempotency_key(call.request)
+    if call.query.wait is not None:
+        if key is None:
+            raise InvalidInput("wait needs an Idempotency-Key, with which to come back")
+        if call.broker.closed:
+            raise BrokerClosed("The service is shutting down.")
+    scope = None if key is None else (call.caller.name, session_id, call.query.agent, key)
+    fingerprint = hashlib.sha256(dump(body)).digest()
+    hooks = call.request.config_dict[HELD_HOOKS]
+    async with hooks.joined(scope, fingerprint, lambda: handler(call, asked)) as answering:
+        try:
+            return await _held(call, answering)
+        except _ServiceStops:
+            raise BrokerClosed("The service is shutting down.") from None
+
+
+async def _held(call: _HookCall, answering: asyncio.Task[dict[str, Any]]) -> web.StreamResponse:
+    """The answer when it is there. Raises ``ConnectionResetError`` when the agent has left."""
+    loop = asyncio.get_running_loop()
+    waits = call.query.wait is not None
+    until = loop.time() + (math.inf if call.query.wait is None else call.query.wait)
+    slow = SlowAnswer(call.request)
+    while True:
+        await asyncio.wait({answering}, timeout=max(0.0, min(LOOK_SECONDS, until - loop.time())))
+        if answering.done():
+            return await slow.end(dump(answering.result()))
+        if call.request.transport is None or call.request.transport.is_closing():
+            raise ConnectionResetError("the agent has left")
+        try:
+            still_allowed(call.request)
+        except NotifierError as error:
+            return await slow.end(dump(_refusal(call.body, error)))
+        if loop.time() >= until:
+            return json_answer(dump({"success": True, "data": {"status": "pending"}}), 202)
+        if not waits and slow.due_seconds == 0:
+            await slow.beat()
+
+
+def _refusal(body: HookBody, error: NotifierError) -> dict[str, Any]:
+    """A denial in the words of the hook; nothing where nothing was asked."""
+    text = str(denial_by_error(body.tool_name or "The call", error))
+    if body.hook_event_name == "PreToolUse":
+        return _before(denied=text)
+    if body.hook_event_name == "PermissionRequest":
+        return _permission({"behavior": "deny", "message": text})
+    return {}
+
+
+async def _pre_tool_use(call: _HookCall, asked: AskedCall | None) -> dict[str, Any]:
+    """Before every call: what the policy lets run gets no opinion, for everything else the answer is a person's."""
+    assert asked is not None
+    try:
+        session = call.broker.open(call.session_id, opened_by=call.caller.name)
+        joined = _calls(call).join(call.broker, session, "pre_tool_use", asked)
+        verdict = session.judge(asked.tool, asked.risk_level)
+        if verdict.effect == "allow" and verdict.rule_id is None:
+            # It is not ours to allow what the agent's own rules may want a person for.
+            joined.tell_running(asked.parameters)
+            return {}
+        joined.ask(timeout_seconds=call.query.timeout_seconds).keeps_names = call.query.agent in _LAYING_EDITS_OVER
+        record = await _decided(call, joined)
+    except NotifierError as error:
+        return _refusal(call.body, error)
+    if not record.approved:
+        return _before(denied=denial_text(record))
+    return _before(approved=record)
+
+
+async def _permission_request(call: _HookCall, asked: AskedCall | None) -> dict[str, Any]:
+    """Where the agent itself would ask: a person answers, whatever the risk."""
+    assert asked is not None
+    try:
+        decisions = _WITHOUT_EDIT if call.query.agent in _RUNNING_NO_EDIT_THERE else ALL_DECISIONS
+        joined = asked_by_agent(call, "permission_request", asked, call.query.timeout_seconds, decisions)
+        record = await _decided(call, joined)
+    except NotifierError as error:
+        return _refusal(call.body, error)
+    if not record.approved:
+        return _permission({"behavior": "deny", "message": denial_text(record)})
+    if joined.has_twin:
+        # Of two calls just alike this hook cannot say which one it asks about, and may have been joined with the other.
+        if "prompt_tool" in joined.channels:
+            return {}  # it can say, and it answers
+        joined.spend()
+    return _permission({"behavior": "allow", "updatedInput": record.parameters})
+
+
+async def _post_tool_use(call: _HookCall, asked: AskedCall | None) -> dict[str, Any]:
+    _ended(call, asked, success=True)
+    return {}
+
+
+async def _post_tool_use_failure(call: _HookCall, asked: AskedCall | None) -> dict[str, Any]:
+    _ended(call, asked, success=False)
+    return {}
+
+
+async def _stop(call: _HookCall, asked: AskedCall | None) -> dict[str, Any]:
+    """The agent's turn is over: what it announced and told no end of (its own rules denied it) does not run."""
+    session = call.broker.open(call.session_id, opened_by=call.caller.name)
+    for open_call in _calls(call).open_calls(session, _asked_by(call), call.body.session_id, call.body.agent_id):
+        open_call.is_over = True
+        open_call.tell("cancelled", reason="the agent's turn ended without a result")
+    return {}
+
+
+_EVENTS: Mapping[str, Callable[[_HookCall, AskedCall | None], Coroutine[Any, Any, dict[str, Any]]]] = {
+    "PreToolUse": _pre_tool_use,
+    "PermissionRequest": _permission_request,
+    "PostToolUse": _post_tool_use,
+    "PostToolUseFailure": _post_tool_use_failure,
+    "Stop": _stop,
+    "SubagentStop": _stop,
+}
+_TOOL_EVENTS = _EVENTS.keys() - {"Stop", "SubagentStop"}
+
+
+def asked_by_agent(
+    call: Call[Any, Any],
+    channel: Channel,
+    asked: AskedCall,
+    timeout_seconds: float | None,
+    allowed_decisions: Collection[DecisionKind] = ALL_DECISIONS,
+) -> JoinedCall:
+    """Ask about a call for which the agent's own rules want a person; joined with what another channel asked.
+
+    A low risk does not answer it: the agent knows why it asks. What a person allowed for the session does.
+    Raises what ``Session.ask`` does.
+    """
+    session = call.broker.open(call.session_id, opened_by=call.caller.name)
+    joined = _calls(call).join(call.broker, session, channel, asked)
+    if joined.request is None:
+        joined.ask(
+            by_policy=False,
+            risk_reasons=("the agent's own rules want a person for this call",),
+            timeout_seconds=timeout_seconds,
+            allowed_decisions=allowed_decisions,
+        )
+    return joined
+
+
+def denial_text(record: PermissionRecord) -> str:
+    """What the agent is told of a call that did not run."""
+    if record.decision == "respond":
+        return f"{record.tool_name} did not run; {record.decided_by} answered in its place: {record.response}"
+    return str(denial_by_record(record))
+
+
+async def _decided(call: _HookCall, joined: JoinedCall) -> PermissionRecord:
+    assert joined.request is not None
+    with joined.waiting(), call.holding():
+        await joined.request.decision()
+        call.caller.require(_PRODUCE, call.session_id)
+    if call.query.wait is not None and joined.record.code == "shutdown":
+        raise _ServiceStops
+    return joined.record
+
+
+def _before(*, denied: str | None = None, approved: PermissionRecord | None = None) -> dict[str, Any]:
+    output: dict[str, Any] = {"hookEventName": "PreToolUse"}
+    if approved is not None:
+        who = f"approved by {approved.decided_by}" + (f": {approved.reason}" if approved.reason else "")
+        output |= {
+            "permissionDecision": "allow",
+            "permissionDecisionReason": who,
+            "updatedInput": approved.parameters,
+        }
+    else:
+        output |= {"permissionDecision": "deny", "permissionDecisionReason": denied}
+    return {"hookSpecificOutput": output}
+
+
+def _permission(decision: dict[str, Any]) -> dict[str, Any]:
+    return {"hookSpecificOutput": {"hookEventName": "PermissionRequest", "decision": decision}}
+
+
+def _ended(call: _HookCall, asked: AskedCall | None, *, success: bool) -> None:
+    """Tell what a call gave."""
+    assert asked is not None
+    body = call.body
+    session = call.broker.open(call.session_id, opened_by=call.caller.name)
+    joined = _calls(call).finish(session, asked)
+    if joined is None:
+        joined = JoinedCall(call.broker, session, asked)
+    elif joined.is_over:
+        return  # told before
+    if joined.request is not None and joined.request.pending:
+        joined.request.cancel("the call has run without it")
+    joined.is_over = True
+    _tell_result(call, session, joined, success=success)
+    duration = {} if body.duration_ms is None else {"duration_ms": body.duration_ms}
+    if success:
+        joined.tell("completed", **duration)
+    elif body.is_interrupt:
+        joined.tell("cancelled", **duration)
+    else:
+        joined.tell("failed", **duration)
+
+
+def _tell_result(call: _HookCall, session: Session, joined: JoinedCall, *, success: bool) -> None:
+    body = call.body
+    shown = shown_result(body.tool_response, max_bytes=call.broker.limits.max_event_bytes)
+    if (size := call.request.get(BODY_BYTES)) is not None and "truncated" not in shown:
+        # Its texts were cut when they came: this is not all of it, however short.
+        cut = beginning(dump(body.tool_response), max_bytes=call.broker.limits.max_event_bytes // 4)
+        shown = {"result": cut, "truncated": True, "result_bytes": size}
+    result = ToolResult(
+        tool_name=joined.asked.tool_name,
+        success=success,
+        error=None if success else (body.error or "it failed")[:4096],
+        duration_ms=None if body.duration_ms is None else max(0.0, body.duration_ms),
+        tool_call_id=joined.event_id,
+        **shown,
+    )
+    call.broker.publish_to(session, "tool_result", result)
+
+
+def _asked_by(call: _HookCall) -> AskedBy:
+    return AskedBy(call.caller.name, call.caller.token_sha256, call.query.agent)
+
+
+def _calls(call: Call[Any, Any]) -> JoinedCalls:
+    return call.request.config_dict[JOINED_CALLS]

@@ -1,0 +1,1 @@
+"""MCP over HTTP: the gateway before servers that listen, and the tools that ask."""

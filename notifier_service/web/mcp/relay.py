@@ -1,0 +1,938 @@
+"""Between MCP clients and a server over streamable HTTP: only tools/call is held, everything else passes.
+
+Both eras of the protocol: the one with handshake and sessions (to 2025-11-25), and the stateless one (2026-07-28).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import logging
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
+from multidict import CIMultiDict
+from pydantic_core import from_json
+from yarl import URL
+
+from ...calls.asker import Asker
+from ...calls.catalog import Catalog, Definitions
+from ...mcp.gate import Answer, Gate, Run
+from ...mcp.message import (
+    INTERNAL_ERROR,
+    INVALID_REQUEST,
+    Message,
+    MessageRefused,
+    ToolCall,
+    denial_answer,
+    error_answer,
+    may_be_same,
+    name_of,
+    unpacked,
+    written,
+)
+from ...mcp.readings import Skim, is_harmless
+from ...mcp.sse_messages import SseEvent, SseMessages, sse_event
+
+__all__ = ["HttpRelay"]
+
+_log = logging.getLogger("notifier_service.mcp")
+
+#: What the stateless era answers when a header says something else than the message.
+_HEADER_MISMATCH = -32020
+
+_SESSION = "Mcp-Session-Id"
+_VERSION = "MCP-Protocol-Version"
+_METHOD = "Mcp-Method"
+_NAME = "Mcp-Name"
+_OF_ONE_CALL = ("mcp-name", "mcp-param-", "last-event-id")
+#: For the server, where ``Authorization`` is for whoever runs the relay.
+_UPSTREAM_AUTHORIZATION = "Upstream-Authorization"
+
+#: What belongs to one connection, or to a body that is written anew, or would lead a client past the gate.
+_NOT_RELAYED = frozenset(
+    {
+        "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
+        "transfer-encoding", "upgrade", "expect", "host", "content-length", "content-encoding", "accept-encoding",
+        "alt-svc",
+    }
+)  # fmt: skip
+_CREDENTIAL_WORDS = ("auth", "cookie", "key", "secret", "token")
+
+_STREAM_HEADERS = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-store, no-transform",
+    "X-Accel-Buffering": "no",
+}
+
+#: Silence before an answer is opened as a stream, and then between signs of life: clients wait 60 s for a first byte.
+#: Not sooner, because what is opened has status 200, and the server may have another one.
+_PATIENCE_SECONDS = 10.0
+_LOOK_SECONDS = 0.5
+_BODY_SECONDS = 60.0
+_CONNECT_SECONDS = 10.0
+
+_MAX_REDIRECTS = 3
+#: What is kept of an answer where it cannot be passed on piece by piece; and what is read to be shown of it.
+_MAX_ANSWER_BYTES = 64 * 1024 * 1024
+_MAX_SHOWN_BYTES = 8 * 1024 * 1024
+
+_MAX_PARTIES = 1000
+_MAX_RUNNING = 1000
+#: Nobody tells who has no session that the tools have changed.
+_CATALOG_SECONDS = 60.0
+
+SessionOf = Callable[[str | None], str]
+
+
+class HttpRelay:
+    """The gate before the server at ``upstream``, which people know as ``server``; an async context manager.
+
+    ``asker`` gives who is asked in a session of the service. ``private_headers``, in lower case, are meant for this
+    side and not for the server, nor is any header with one of the ``secrets`` in it. A message of more than
+    ``max_message_bytes`` is not taken of a client.
+
+    It checks neither ``Host`` nor ``Origin`` nor who calls: whoever brings it requests does.
+    """
+
+    def __init__(
+        self,
+        upstream: str,
+        asker: Callable[[str], Asker],
+        *,
+        server: str | None = None,
+        approval_seconds: float | None = None,
+        heartbeat_seconds: float = _PATIENCE_SECONDS,
+        private_headers: Iterable[str] = (),
+        secrets: Iterable[str] = (),
+        max_message_bytes: int = 64 * 1024 * 1024,
+    ) -> None:
+        self.server = server
+        self.heartbeat_seconds = heartbeat_seconds
+        self._max_message_bytes = max_message_bytes
+        self._upstream = URL(upstream)
+        self._asker = asker
+        self._approval_seconds = approval_seconds
+        self._private_headers = frozenset(private_headers)
+        self._secrets = tuple(filter(None, secrets))
+        self._parties: OrderedDict[_PartyKey, _Party] = OrderedDict()
+        self._definitions: OrderedDict[str, Definitions] = OrderedDict()
+        self._client_names: OrderedDict[_ClientKey, str | None] = OrderedDict()
+        self._http: ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._http = ClientSession(
+            # Common servers close a silent connection after 5 s, and what is sent to a closing one is lost.
+            connector=TCPConnector(limit=0, keepalive_timeout=4),
+            cookie_jar=DummyCookieJar(),
+            skip_auto_headers=(hdrs.USER_AGENT, hdrs.ACCEPT, hdrs.CONTENT_TYPE),
+            timeout=ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for party in self._parties.values():
+            party.withdraw()
+        assert self._http is not None  # entered
+        await self._http.close()
+
+    async def answer(
+        self,
+        request: web.Request,
+        session_of: SessionOf,
+        *,
+        approval_seconds: float | None = None,
+        still_may: Callable[[str], bool] = lambda session_id: True,
+    ) -> web.StreamResponse:
+        """Answer a client's GET, POST or DELETE.
+
+        ``session_of`` names the service's session that belongs to an MCP session, or to none. ``approval_seconds``
+        counts before that of all; ``still_may`` is asked before a call that was held runs. Raises
+        ``ConnectionResetError`` when the client has left.
+        """
+        client = self._client_of(request)
+        seconds = self._approval_seconds if approval_seconds is None else approval_seconds
+        key = _PartyKey(session_of(client.mcp_session), seconds, client)
+        with _noticing_departure(request):
+            try:
+                message = None
+                if request.method == hdrs.METH_POST:
+                    message = Message.parse(await self._body(request))
+                    _check_headers(request, message)
+                if message is not None and message.is_tool_call:
+                    if "id" not in message.body:
+                        _log.warning("a tools/call without an id was dropped: nobody could ask about it or answer it")
+                        return web.Response(status=202)
+                    return await self._call(request, ToolCall(message), self._party(key), still_may)
+                return await self._pass(request, message, key)
+            except MessageRefused as refused:
+                return _json(refused.answer, 413 if isinstance(refused, _TooLong) else 400)
+
+    async def _pass(self, request: web.Request, message: Message | None, key: _PartyKey) -> web.StreamResponse:
+        """Send on what is no tool call, and what the server answers."""
+        body, message_id = None, None
+        if message is not None:
+            body = message.text
+            if message.method is not None:
+                message_id = message.message_id
+            if message.method == "notifications/cancelled" and self._cancelled(key, message.params.get("requestId")):
+                return web.Response(status=202)
+        reply = _Reply(self, request, message_id)
+        try:
+            async with self.sent(request.method, self._headers(request), body) as upstream:
+                if upstream.status < 300:
+                    if message is not None and message.method == "initialize":
+                        self._remember_name(key.client, upstream, name_of(message.params.get("clientInfo")))
+                    elif request.method == hdrs.METH_DELETE:
+                        self._end_session(key.client.mcp_session)
+                return await reply.relayed(upstream, _Watch(self, key))
+        except _UpstreamAway as error:
+            return await reply.failure(str(error))
+
+    async def _call(
+        self, request: web.Request, call: ToolCall, party: _Party, still_may: Callable[[str], bool]
+    ) -> web.StreamResponse:
+        """Ask about a call, and send it on if it may run."""
+        reply = _Reply(self, request, call.message_id)
+        headers = party.headers = self._headers(request)
+        run = party.gate.admit_nowait(call)
+        if run is None:
+            admitted = await self._held(reply, call, party)
+            if admitted is None:
+                return await reply.nothing()
+            if isinstance(admitted, Answer):
+                return await reply.message(admitted.text)
+            run = admitted
+            if request.transport is None or request.transport.is_closing():
+                run.cancelled()
+                raise ConnectionResetError("the client has left")
+            if not still_may(party.key.session_id):
+                run.cancelled()
+                text = f"{call.name} did not run: the token of who called it is no longer good for it."
+                return await reply.message(denial_answer(call, text))
+            headers = party.headers_of(run, headers)
+        watch = _Watch(self, party.key, run)
+        party.starts(run)
+        run.begins()
+        try:
+            async with self.sent("POST", headers, run.text) as upstream:
+                return await reply.relayed(upstream, watch)
+        except _UpstreamAway as error:
+            run.ends({"error": {"message": str(error)}})
+            return await reply.failure(str(error))
+        finally:
+            # A client that left may come back for the rest of a stream whose events have ids.
+            if not watch.is_resumable:
+                party.ended(run)
+                run.cancelled()
+
+    async def _held(self, reply: _Reply, call: ToolCall, party: _Party) -> Run | Answer | None:
+        """Wait for what becomes of a call; None when its client has cancelled it."""
+        beats: list[bytes] = []
+        woken = asyncio.Event()
+
+        def beat(text: bytes) -> None:
+            beats[:] = [text]
+            woken.set()
+
+        admission = asyncio.create_task(party.gate.admit(call, beat))
+        admission.add_done_callback(lambda _: woken.set())
+        with party.holding(call, admission):
+            try:
+                while not admission.done():
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(self.heartbeat_seconds):
+                            await woken.wait()
+                    woken.clear()
+                    if not admission.done():
+                        await reply.sign_of_life(beats)
+            finally:
+                if not admission.done():
+                    admission.cancel()
+                    await asyncio.wait({admission})
+        if admission.cancelled():
+            return None
+        if (error := admission.exception()) is not None:
+            _log.error("a call could not be judged, and was not run", exc_info=error)
+            return Answer(error_answer(call.message_id, INTERNAL_ERROR, "The gateway failed; nothing ran."))
+        return admission.result()
+
+    def definitions(self, session_id: str) -> Definitions:
+        """What is known of the server's tools in a session of the service, whichever client has had them listed."""
+        definitions = self._definitions.setdefault(session_id, Definitions())
+        self._definitions.move_to_end(session_id)
+        if len(self._definitions) > _MAX_PARTIES:
+            self._definitions.popitem(last=False)
+        return definitions
+
+    def party(self, key: _PartyKey) -> _Party | None:
+        """Whoever has called a tool under this key."""
+        return self._parties.get(key)
+
+    @asynccontextmanager
+    async def sent(self, method: str, headers: CIMultiDict[str], body: bytes | None) -> AsyncIterator[ClientResponse]:
+        """Send a request to the server. Raises ``_UpstreamAway`` for whatever keeps it from answering."""
+        assert self._http is not None  # entered
+        url = self._upstream
+        for _ in range(_MAX_REDIRECTS + 1):
+            try:
+                upstream = await self._http.request(method, url, headers=headers, data=body, allow_redirects=False)
+            except (ClientError, OSError, ValueError) as error:
+                _log.warning("the server at %s does not answer: %s", self._upstream.origin(), type(error).__name__)
+                raise _UpstreamAway("The MCP server cannot be reached.") from None
+            async with upstream:
+                if not 300 <= upstream.status < 400 or upstream.status == 304:
+                    yield upstream
+                    return
+                # A client that followed it would go past the gate.
+                url = _redirected(url, upstream)
+        raise _UpstreamAway("The MCP server redirects without end.")
+
+    def _party(self, key: _PartyKey) -> _Party:
+        party = self._parties.get(key)
+        if party is None:
+            party = _Party(self, key, self._asker(key.session_id))
+            party.gate.client_name = self._client_names.get(key.client)
+            self._parties[key] = party
+            if len(self._parties) > _MAX_PARTIES:
+                idle = next((old for old, party in self._parties.items() if not party.is_waiting), None)
+                if idle is not None:
+                    self._parties.pop(idle).withdraw()
+        self._parties.move_to_end(key)
+        party.refresh()
+        return party
+
+    def _cancelled(self, key: _PartyKey, message_id: Any) -> bool:
+        party = self._parties.get(key)
+        return party is not None and party.cancel(message_id)
+
+    def _end_session(self, mcp_session: str | None) -> None:
+        if mcp_session is not None:
+            for key in [key for key in self._parties if key.client.mcp_session == mcp_session]:
+                self._parties.pop(key).withdraw()
+
+    def _remember_name(self, client: _ClientKey, upstream: ClientResponse, name: str | None) -> None:
+        """Keep what a client called itself for the calls that it makes in the session which begins."""
+        self._client_names[client._replace(mcp_session=upstream.headers.get(_SESSION))] = name
+        if len(self._client_names) > _MAX_PARTIES:
+            self._client_names.popitem(last=False)
+
+    @staticmethod
+    def _client_of(request: web.Request) -> _ClientKey:
+        named = (
+            (name.lower(), value)
+            for name, value in request.headers.items()
+            if name.lower() == "user-agent" or any(word in name.lower() for word in _CREDENTIAL_WORDS)
+        )
+        return _ClientKey(request.headers.get(_SESSION), tuple(sorted(named)))
+
+    def _headers(self, request: web.Request) -> CIMultiDict[str]:
+        """What the server is sent of a client's headers."""
+        ours = {name.lower() for name, value in request.headers.items() if any(key in value for key in self._secrets)}
+        headers = _relayed(request.headers, self._private_headers | ours)
+        upstream_authorization = headers.popall(_UPSTREAM_AUTHORIZATION, None)
+        if upstream_authorization is not None and "authorization" in self._private_headers:
+            headers["Authorization"] = upstream_authorization[-1]
+        if hdrs.CONTENT_TYPE in headers:
+            # Without a charset: one that the server obeys would have it read something else than was judged.
+            headers[hdrs.CONTENT_TYPE] = request.content_type
+        headers[hdrs.ACCEPT_ENCODING] = "identity"
+        return headers
+
+    def response_headers(self, upstream: ClientResponse) -> CIMultiDict[str]:
+        """What a client is sent of the server's headers. Which pages may read it is not the server's to say."""
+        headers = _relayed(upstream.headers, {"set-cookie"} if "cookie" in self._private_headers else ())
+        for name in [name for name in headers if name.lower().startswith("access-control-")]:
+            headers.popall(name, None)
+        if upstream.charset not in (None, "utf-8"):
+            headers[hdrs.CONTENT_TYPE] = upstream.content_type  # one by which it would be another message
+        return headers
+
+    async def _body(self, request: web.Request) -> bytes:
+        limit = self._max_message_bytes
+        body = bytearray()
+        try:
+            if (request.content_length or 0) <= limit:
+                async with asyncio.timeout(_BODY_SECONDS):
+                    async for piece in request.content.iter_any():
+                        body += piece
+                        if len(body) > limit:
+                            break
+                    else:
+                        return bytes(body)
+        except (TimeoutError, web.RequestPayloadError, HttpProcessingError):
+            raise MessageRefused(INVALID_REQUEST, "The message did not arrive whole.") from None
+        raise _TooLong(INVALID_REQUEST, f"The message is longer than {limit} bytes.")
+
+
+class _ClientKey(NamedTuple):
+    """What tells one client of a server from another."""
+
+    mcp_session: str | None
+    credentials: tuple[tuple[str, str], ...]
+
+
+class _PartyKey(NamedTuple):
+    session_id: str
+    approval_seconds: float | None
+    client: _ClientKey
+
+
+class _Party:
+    """One client before the gate: its calls, and the tools as the server lists them for it."""
+
+    def __init__(self, relay: HttpRelay, key: _PartyKey, asker: Asker) -> None:
+        self.key = key
+        self.gate = Gate(
+            asker,
+            Catalog(self._request, definitions=relay.definitions(key.session_id)),
+            server=relay.server,
+            approval_seconds=key.approval_seconds,
+            heartbeat_seconds=relay.heartbeat_seconds,
+        )
+        #: Those of its newest call: the gateway's own requests are made in its name.
+        self.headers: CIMultiDict[str] = CIMultiDict()
+        self._relay = relay
+        self._held: list[tuple[ToolCall, asyncio.Task[Run | Answer]]] = []
+        self._running: list[Run] = []
+        self._repeated: dict[str, dict[str, tuple[str, ...]]] = {}
+        self._own_ids = f"notifier-service-{secrets.token_hex(8)}-"
+        self._own_count = 0
+        self._refreshed_at = time.monotonic()
+
+    @property
+    def is_waiting(self) -> bool:
+        return bool(self._held)
+
+    def refresh(self) -> None:
+        """Forget a list of tools whose changes would not be told."""
+        now = time.monotonic()
+        if self.key.client.mcp_session is None and now - self._refreshed_at > _CATALOG_SECONDS:
+            self._refreshed_at = now
+            self.gate.catalog.drop()
+
+    @contextmanager
+    def holding(self, call: ToolCall, admission: asyncio.Task[Run | Answer]) -> Iterator[None]:
+        held = call, admission
+        self._held.append(held)
+        try:
+            yield
+        finally:
+            self._held.remove(held)
+
+    def headers_of(self, run: Run, headers: CIMultiDict[str]) -> CIMultiDict[str]:
+        """The headers of a call, which repeat its arguments as a person edited them."""
+        arguments = from_json(run.text)["params"].get("arguments")
+        if arguments == run.call.arguments:
+            return headers
+        headers = headers.copy()
+        for header, path in self._repeated.get(run.call.name, {}).items():
+            value = arguments
+            for key in path:
+                value = value.get(key) if isinstance(value, dict) else None
+            headers.popall(header, None)
+            if isinstance(value, str | int):
+                headers[header] = _encoded(str(value).lower() if isinstance(value, bool) else str(value))
+        return headers
+
+    def starts(self, run: Run) -> None:
+        self._running.append(run)
+        if len(self._running) > _MAX_RUNNING:
+            del self._running[0]
+
+    def ended(self, run: Run) -> None:
+        with suppress(ValueError):
+            self._running.remove(run)
+
+    def running(self, message_id: Any) -> Run | None:
+        """The newest call with this id that the server has not answered."""
+        return next((run for run in reversed(self._running) if _same(run.call.message_id, message_id)), None)
+
+    def cancel(self, message_id: Any) -> bool:
+        """Withdraw the call that waits under this id; whether there was just one that can be meant.
+
+        Without a session, two clients may have chosen the same id.
+        """
+        held = [admission for call, admission in self._held if _same(call.message_id, message_id)]
+        run = self.running(message_id)
+        if len(held) == 1 and run is None:
+            held[0].cancel()
+            return True
+        if run is not None and not held:
+            run.cancelled()
+            self.ended(run)
+        return False
+
+    def holds(self, message_id: Any) -> bool:
+        """Whether a call waits that some reader knows by this id."""
+        return any(may_be_same(call.message_id, message_id) for call, _ in self._held)
+
+    def withdraw(self) -> None:
+        """The client is gone."""
+        for _, admission in self._held:
+            admission.cancel()
+        for run in self._running:
+            run.cancelled()
+        self._running.clear()
+
+    async def _request(self, method: str, params: dict[str, Any]) -> Mapping[str, Any]:
+        """Ask the server something of the gateway's own; the client never sees it."""
+        self._own_count += 1
+        message_id = f"{self._own_ids}{self._own_count}"
+        body = written({"jsonrpc": "2.0", "id": message_id, "method": method, "params": params})
+        headers = self.headers.copy()
+        for name in [name for name in headers if name.lower().startswith(_OF_ONE_CALL)]:
+            headers.popall(name, None)
+        if _METHOD in headers:
+            headers[_METHOD] = method
+        async with self._relay.sent("POST", headers, body) as upstream:
+            messages = _messages(upstream)
+            async for message in messages:
+                if message.get("id") == message_id and "method" not in message:
+                    self._note_repeated(message.get("result"))
+                    return message
+        raise _UpstreamAway("The MCP server did not answer.")
+
+    def _note_repeated(self, page: Any) -> None:
+        """Remember of the tools on a page of the list which arguments the headers of a call repeat."""
+        tools = page.get("tools") if isinstance(page, dict) else None
+        for tool in tools if isinstance(tools, list) else ():
+            if isinstance(tool, dict) and isinstance(tool.get("name"), str):
+                self._repeated[tool["name"]] = dict(_repeated(tool.get("inputSchema"), ()))
+
+
+class _Reply:
+    """What a client gets for one request: an answer, or a stream that was opened while a person thought."""
+
+    def __init__(self, relay: HttpRelay, request: web.Request, message_id: Any) -> None:
+        self._relay = relay
+        self._request = request
+        self._message_id = message_id if isinstance(message_id, str) or type(message_id) is int else None
+        self._stream: web.StreamResponse | None = None
+        accepted = request.headers.get("Accept", "")
+        self._takes_stream = "text/event-stream" in accepted
+        self._takes_json = not self._takes_stream or "application/json" in accepted or "*/*" in accepted
+
+    async def sign_of_life(self, beats: list[bytes]) -> None:
+        """Tell a client that can hear it that its call still waits."""
+        if self._takes_stream:
+            stream = await self._opened()
+            await stream.write(b"".join(map(sse_event, beats)) or b": a person has not answered yet\n")
+            beats.clear()
+
+    async def message(self, text: bytes, status: int = 200) -> web.StreamResponse:
+        """Answer with one message."""
+        if self._stream is None and (self._takes_json or status != 200):
+            return _json(text, status)
+        stream = await self._opened()
+        await stream.write(sse_event(text))
+        await stream.write_eof()
+        return stream
+
+    async def failure(self, text: str) -> web.StreamResponse:
+        return await self.message(error_answer(self._message_id, INTERNAL_ERROR, text), 502)
+
+    async def nothing(self) -> web.StreamResponse:
+        """End without an answer, which a client that cancelled its request does not want."""
+        if not self._takes_stream:
+            return await self.message(error_answer(self._message_id, INVALID_REQUEST, "The call was cancelled."))
+        stream = await self._opened()
+        await stream.write_eof()
+        return stream
+
+    async def relayed(self, upstream: ClientResponse, watch: _Watch) -> web.StreamResponse:
+        """Answer with what the server answers, as it comes and as far as it may pass."""
+        watch.begin(upstream)
+        if not _is_stream(upstream):
+            return await self._whole(upstream, watch)
+        stream = self._stream
+        if stream is None:
+            stream = await self._begun(upstream)
+        try:
+            async for piece in _pieces(upstream):
+                await stream.write(watch.passed(piece))
+            await stream.write(watch.rest())
+        except _UpstreamAway as error:
+            raise self._broken_off(watch, error) from None
+        watch.end()
+        await stream.write_eof()
+        return stream
+
+    async def _whole(self, upstream: ClientResponse, watch: _Watch) -> web.StreamResponse:
+        """Answer with a body that is one message, or none; only one that is too long to be kept passes in pieces."""
+        body = bytearray()
+        pieces = _pieces(upstream)
+        async for piece in pieces:
+            body += piece
+            if len(body) > _MAX_SHOWN_BYTES and (self._stream is None or len(body) > _MAX_ANSWER_BYTES):
+                return await self._long(upstream, bytes(body), pieces, watch)
+        text = bytes(body)
+        watch.read_whole(text)
+        if self._stream is None and not _may_be_message(upstream, text):
+            watch.end()
+            return await self._sent(upstream, text)
+        try:
+            passed = watch.judged(text)
+        except MessageRefused as refused:
+            watch.end()
+            is_answer = refused.is_response and _same(refused.message_id, self._message_id)
+            return await (self.message(refused.answer, 502) if is_answer else self.failure(str(refused)))
+        watch.end()
+        if self._stream is None:
+            return await self._sent(upstream, passed)
+        # Say in the open stream what the server says in a plain answer.
+        if _object(passed) is not None and b"jsonrpc" in passed:
+            return await self.message(passed)
+        return await self.failure(f"The MCP server answered with status {upstream.status} and no message.")
+
+    async def _long(
+        self, upstream: ClientResponse, begun: bytes, pieces: AsyncIterator[bytes], watch: _Watch
+    ) -> web.StreamResponse:
+        watch.miss()
+        if self._stream is not None:
+            watch.end()
+            return await self.failure("The MCP server's answer is too long.")
+        stream = await self._begun(upstream)
+        skim = Skim()
+        try:
+            await stream.write(_skimmed(skim, begun))
+            async for piece in pieces:
+                await stream.write(_skimmed(skim, piece))
+        except _UpstreamAway as error:
+            raise self._broken_off(watch, error) from None
+        watch.end()
+        await stream.write_eof()
+        return stream
+
+    async def _begun(self, upstream: ClientResponse) -> web.StreamResponse:
+        stream = web.StreamResponse(
+            status=upstream.status, reason=upstream.reason, headers=self._relay.response_headers(upstream)
+        )
+        await stream.prepare(self._request)
+        return stream
+
+    async def _sent(self, upstream: ClientResponse, body: bytes) -> web.StreamResponse:
+        headers = self._relay.response_headers(upstream)
+        return web.Response(status=upstream.status, reason=upstream.reason, headers=headers, body=body)
+
+    def _broken_off(self, watch: _Watch, error: _UpstreamAway) -> ConnectionResetError:
+        """A client must not take what came for all there is."""
+        watch.end()
+        if self._request.transport is not None:
+            self._request.transport.abort()
+        return ConnectionResetError(str(error))
+
+    async def _opened(self) -> web.StreamResponse:
+        if self._stream is None:
+            self._stream = web.StreamResponse(headers=_STREAM_HEADERS)
+            await self._stream.prepare(self._request)
+        return self._stream
+
+
+class _Watch:
+    """Reads along in an answer of the server's: what becomes of the calls that run, and whether its tools change."""
+
+    def __init__(self, relay: HttpRelay, key: _PartyKey, run: Run | None = None) -> None:
+        self._relay = relay
+        self._key = key
+        self._run = run
+        self._events: SseMessages | None = None
+        self._skim: Skim | None = None
+        self._missed = False
+        self._status = 0
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether the answer that is missing may come over another stream."""
+        return self._run is not None and self._events is not None and self._events.has_ids
+
+    def begin(self, upstream: ClientResponse) -> None:
+        self._status = upstream.status
+        if _is_stream(upstream):
+            self._events = SseMessages(_MAX_SHOWN_BYTES)
+
+    def passed(self, piece: bytes) -> bytes:
+        """What the client gets of this piece of a stream. Raises ``_UpstreamAway`` where it must not get the rest."""
+        assert self._events is not None  # begun with a stream
+        return b"".join([self._passed(event) for event in self._events.events(piece)])
+
+    def rest(self) -> bytes:
+        """What the client gets of what stands behind the last event."""
+        assert self._events is not None  # begun with a stream
+        return self._passed(self._events.rest())
+
+    def judged(self, text: bytes) -> bytes:
+        """A body as it may pass. Raises ``MessageRefused``."""
+        if text.lstrip()[:1] == b"[":
+            with suppress(ValueError):
+                return b"[%b]" % b",".join(self._message(item).text for item in unpacked(text))
+        try:
+            return self._message(text).text
+        except (ValueError, RecursionError):
+            if is_harmless(text):
+                return text
+            raise MessageRefused(INTERNAL_ERROR, "The MCP server's answer is no message, and could be one.") from None
+
+    def read_whole(self, text: bytes) -> None:
+        """Read the body of an answer that is none of events."""
+        if self._run is not None:
+            self._read(text)
+
+    def miss(self) -> None:
+        """The answer is too long to be read."""
+        self._missed = True
+
+    def end(self) -> None:
+        """The answer is over."""
+        run = self._run
+        if run is None or self.is_resumable:
+            return
+        if self._missed or (self._events is not None and self._events.missed):
+            said = "the server's answer was passed on; it is too long to be shown"
+            run.ends({"result": {"content": [{"type": "text", "text": said}]}})
+        else:
+            run.ends({"error": {"message": f"the server answered with status {self._status} and no result"}})
+
+    def _passed(self, event: SseEvent) -> bytes:
+        if event.is_part:
+            if self._skim is None:
+                self._skim = Skim()
+            return _skimmed(self._skim, event.raw)
+        others_are_harmless = all(map(is_harmless, event.others))
+        if not event.data:
+            return event.raw if others_are_harmless else b""
+        # Whatever a reader puts between two lines is white space here, and to nobody a message of its own.
+        text = b" ".join(event.data)
+        is_plain = others_are_harmless and not any(line.lstrip()[:1] in (b"{", b"[") for line in event.data[1:])
+        try:
+            passed = self.judged(text)
+        except MessageRefused as refused:
+            _log.warning("a message of the server did not pass: %s", refused)
+            if refused.is_response and self._run is not None and _same(refused.message_id, self._run.call.message_id):
+                self._read(refused.answer)
+                return sse_event(refused.answer)
+            return b""
+        self._read(passed)
+        if is_plain and passed == text:
+            return event.raw
+        kept = [line for line in event.others if others_are_harmless and line.startswith((b"id:", b"event:"))]
+        return b"".join(line + b"\n" for line in kept) + b"data: " + passed + b"\n\n"
+
+    def _message(self, text: bytes) -> Message:
+        message = Message.of_server(text)
+        party = self._relay.party(self._key)
+        if (
+            message.is_response
+            and party is not None
+            and party.holds(message.message_id)
+            and self._run_of(message.message_id) is None
+        ):
+            raise MessageRefused(INTERNAL_ERROR, "It answers a call that the server has not been sent.")
+        return message
+
+    def _run_of(self, message_id: Any) -> Run | None:
+        if self._run is not None:
+            return self._run if _same(self._run.call.message_id, message_id) else None
+        party = self._relay.party(self._key)
+        return None if party is None else party.running(message_id)
+
+    def _read(self, data: bytes) -> None:
+        """Learn from a message what becomes of a call."""
+        message = _object(data)
+        if message is None:
+            return
+        method, party = message.get("method"), self._relay.party(self._key)
+        if method == "notifications/tools/list_changed":
+            if party is not None:
+                party.gate.catalog.drop()
+        elif method == "notifications/progress":
+            self._progress(message.get("params"))
+        elif method is None and "id" in message:
+            run = self._run_of(message["id"])
+            if run is not None:
+                run.ends(message)
+                if party is not None:
+                    party.ended(run)
+
+    def _progress(self, params: Any) -> None:
+        run = self._run
+        if run is not None and isinstance(params, dict) and _same(run.call.progress_token, params.get("progressToken")):
+            run.progress(params)
+
+
+class _UpstreamAway(ConnectionError):
+    """The server does not answer, or not to the end."""
+
+
+class _TooLong(MessageRefused):
+    pass
+
+
+@contextmanager
+def _noticing_departure(request: web.Request) -> Iterator[None]:
+    """Raise ``ConnectionResetError`` in here when the client leaves, also where handlers are not cancelled then."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None  # a handler is run by one
+    has_left = False
+    timer = loop.call_later(_LOOK_SECONDS, lambda: look())
+
+    def look() -> None:
+        nonlocal has_left, timer
+        if request.transport is None or request.transport.is_closing():
+            has_left = True
+            task.cancel()
+        else:
+            timer = loop.call_later(_LOOK_SECONDS, look)
+
+    try:
+        yield
+    except asyncio.CancelledError:
+        if has_left and task.uncancel() == 0:
+            raise ConnectionResetError("the client has left") from None
+        raise
+    finally:
+        timer.cancel()
+
+
+def _check_headers(request: web.Request, message: Message) -> None:
+    """Refuse a message whose headers tell of another one: what judges by the headers must judge the same."""
+    told = request.headers.getall(_METHOD, [])
+    wanted: list[tuple[str, list[str], Any]] = []
+    if told:
+        wanted.append((_METHOD, told, message.method))
+    if message.is_tool_call:
+        names = [_decoded(name) for name in request.headers.getall(_NAME, [])]
+        call = ToolCall(message) if "id" in message.body else None
+        if call is not None and call.is_stateless:
+            version = call.meta["io.modelcontextprotocol/protocolVersion"]
+            wanted.append((_METHOD, told, message.method))
+            wanted.append((_VERSION, request.headers.getall(_VERSION, []), version))
+            wanted.append((_NAME, names, call.name))
+        elif names:
+            wanted.append((_NAME, names, message.params.get("name")))
+    for header, values, value in wanted:
+        if values != [value]:
+            message_id = message.message_id
+            raise MessageRefused(
+                _HEADER_MISMATCH,
+                f"The header {header} does not say what the message says.",
+                message_id if isinstance(message_id, str) or type(message_id) is int else None,
+            )
+
+
+def _decoded(value: str) -> str:
+    """What a header says whose value is no plain ASCII."""
+    value = value.strip()
+    if value.startswith("=?base64?") and value.endswith("?="):
+        with suppress(binascii.Error, UnicodeDecodeError):
+            return str(base64.b64decode(value[9:-2], validate=True), "utf-8")
+    return value
+
+
+def _encoded(value: str) -> str:
+    """A header's value, whatever it says."""
+    if value.isascii() and value.isprintable() and value == value.strip() and not value.startswith("=?"):
+        return value
+    return f"=?base64?{base64.b64encode(value.encode()).decode()}?="
+
+
+def _repeated(schema: Any, path: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The headers that repeat arguments of this schema, and where each of those stands."""
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    for name, described in properties.items() if isinstance(properties, dict) else ():
+        if isinstance(described, dict):
+            header = described.get("x-mcp-header")
+            if isinstance(header, str) and header:
+                yield f"Mcp-Param-{header}", (*path, name)
+            yield from _repeated(described, (*path, name))
+
+
+def _relayed(headers: Mapping[str, str], more: Iterable[str]) -> CIMultiDict[str]:
+    """A copy of headers without those that belong to one connection, and without ``more``."""
+    dropped = _NOT_RELAYED.union(more)
+    for name, value in headers.items():
+        if name.lower() == "connection":
+            dropped = dropped.union(word.strip().lower() for word in value.split(","))
+    return CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in dropped)
+
+
+def _redirected(url: URL, upstream: ClientResponse) -> URL:
+    """Where the same request goes instead: elsewhere at the same server, such as to a path with a slash."""
+    with suppress(KeyError, ValueError):
+        target = url.join(URL(upstream.headers["Location"]))
+        if upstream.status in (307, 308) and target.origin() == url.origin():
+            return target
+    raise _UpstreamAway(f"The MCP server at {url.origin()} redirects elsewhere: name that address as the upstream.")
+
+
+def _is_stream(upstream: ClientResponse) -> bool:
+    """Whether anybody may take an answer for events: some only look whether the type has that word."""
+    return "event-stream" in upstream.headers.get(hdrs.CONTENT_TYPE, "").lower()
+
+
+def _may_be_message(upstream: ClientResponse, body: bytes) -> bool:
+    """Whether anybody may take a body for a message: one that is called so, or begins like one."""
+    return bool(body) and (
+        "json" in upstream.headers.get(hdrs.CONTENT_TYPE, "").lower()
+        or body.lstrip(b"\xef\xbb\xbf\xfe\xff\x00 \t\r\n\f\v")[:1] in (b"{", b"[")
+    )
+
+
+def _skimmed(skim: Skim, piece: bytes) -> bytes:
+    if not skim.is_harmless(piece):
+        raise _UpstreamAway("the server sends what could be read as a call of a tool")
+    return piece
+
+
+async def _pieces(upstream: ClientResponse) -> AsyncIterator[bytes]:
+    """A server's answer as it comes. Raises ``_UpstreamAway`` when it breaks off."""
+    try:
+        async for piece in upstream.content.iter_any():
+            yield piece
+    except (ClientError, OSError, ValueError):
+        raise _UpstreamAway("The MCP server broke off its answer.") from None
+
+
+async def _messages(upstream: ClientResponse) -> AsyncIterator[Mapping[str, Any]]:
+    """The messages of an answer, whichever of its two forms it has."""
+    events = SseMessages(_MAX_ANSWER_BYTES) if _is_stream(upstream) else None
+    body = bytearray()
+    async for piece in _pieces(upstream):
+        if events is not None:
+            for data in events.take(piece):
+                if (message := _object(data)) is not None:
+                    yield message
+        else:
+            body += piece
+            if len(body) > _MAX_ANSWER_BYTES:
+                return
+    if (message := _object(bytes(body))) is not None:
+        yield message
+
+
+def _object(data: bytes) -> Mapping[str, Any] | None:
+    try:
+        message = from_json(data)
+    except ValueError:
+        return None
+    return message if isinstance(message, dict) else None
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two ids or tokens are the same; 1 and "1" and true are not, 1 and 1.0 are."""
+    kinds = {type(one), type(other)}
+    return (len(kinds) == 1 or kinds == {int, float}) and one == other and one is not None
+
+
+def _json(text: bytes, status: int) -> web.Response:
+    return web.Response(body=text, status=status, headers={"Content-Type": "application/json"})

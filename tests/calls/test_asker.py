@@ -1,0 +1,331 @@
+"""A running service is asked about every call; while it is away, and whatever else goes wrong, nothing may run."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from notifier_service import Broker, Client, Decision, Settings, ToolDenied, serve
+from notifier_service.calls.asker import Permission, Question, ServiceAsker
+from notifier_service.core.errors import NotifierError
+from notifier_service.core.events import ToolStatus
+from notifier_service.core.permissions import PermissionRequest
+from notifier_service.web import Site
+from tests.cli.processes import free_port
+from tests.losing_proxy import Fate, LosingProxy
+from tests.service_process import service_process
+
+HASTE = {"answer_seconds": 0.5, "hold_seconds": 0.3, "ask_seconds": 0.6, "wait_seconds": 0.6}
+
+
+def question(tool_name: str = "write", **more: Any) -> Question:
+    told: dict[str, Any] = {
+        "tool_name": tool_name,
+        "parameters": {"path": "a"},
+        "risk_level": "high",
+        "risk_reasons": (),
+        "tool_call_id": f"call_{time.monotonic_ns()}",
+        "timeout_seconds": None,
+    }
+    return Question(**(told | more))
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    async with serve(settings=Settings(port=0)) as site:
+        yield site
+
+
+@asynccontextmanager
+async def asker_of(url: str, *, token: str | None = None, **options: Any) -> AsyncIterator[ServiceAsker]:
+    async with Client(url, token=token) as client, ServiceAsker(client, "s", **(HASTE | options)) as asker:
+        yield asker
+
+
+def url_of(site: Site) -> str:
+    return f"{site.url}{site.settings.prefix}"
+
+
+async def until(state: Callable[[], object]) -> None:
+    async with asyncio.timeout(15):
+        while not state():  # noqa: ASYNC110  # the state may be a service's
+            await asyncio.sleep(0.01)
+
+
+async def asked(broker: Broker) -> PermissionRequest:
+    await until(lambda: broker.open("s").desk.pending)
+    return broker.open("s").desk.pending[0]
+
+
+def events(broker: Broker, event_type: str) -> list[dict[str, Any]]:
+    told = [json.loads(event.json) for event in broker.open("s").log.read_after(0)]
+    return [event["data"] for event in told if event["type"] == event_type]
+
+
+@pytest.mark.parametrize(
+    ("decision", "permission"),
+    [
+        ({"approved": True}, Permission(decided_by="ada")),
+        ({"approved": True, "parameters": {"path": "b"}}, Permission(edited={"path": "b"}, decided_by="ada")),
+        ({"approved": False, "response": "done"}, Permission(response="done", decided_by="ada")),
+    ],
+)
+async def test_answer_of_a_person_comes_through(site: Site, decision: dict[str, Any], permission: Permission) -> None:
+    async with asker_of(url_of(site)) as asker:
+        asking = asyncio.create_task(asker.ask(question()))
+        request = await asked(site.broker)
+        await asyncio.sleep(0.5)  # longer than one answer is held
+        site.broker.decide("s", Decision(**decision), decided_by="ada")
+
+        assert await asking == permission
+        assert request.record.parameters in ({"path": "a"}, {"path": "b"})
+        await until(lambda: events(site.broker, "tool_status"))
+        assert events(site.broker, "tool_status")[0]["status"] == "waiting_permission"
+
+
+async def test_rejection_says_who_and_why(site: Site) -> None:
+    async with asker_of(url_of(site)) as asker:
+        asking = asyncio.create_task(asker.ask(question()))
+        await asked(site.broker)
+        site.broker.decide("s", Decision(approved=False, reason="not now"), decided_by="ada")
+
+        with pytest.raises(ToolDenied, match=r"^write did not run: rejected by ada: not now$"):
+            await asking
+
+
+async def test_policy_of_the_service_decides_what_runs_unasked(site: Site) -> None:
+    async with asker_of(url_of(site)) as asker:
+        assert asker.allows("read", "low") is False
+        assert await asker.ask(question("read", risk_level="low")) == Permission(decided_by="policy")
+
+
+async def test_call_that_is_cancelled_withdraws_its_request(site: Site) -> None:
+    async with asker_of(url_of(site)) as asker:
+        asking = asyncio.create_task(asker.ask(question()))
+        request = await asked(site.broker)
+
+        asking.cancel()
+
+        await until(lambda: request.record.status == "cancelled")
+
+
+async def test_call_that_is_cancelled_before_the_service_answers_withdraws_its_request_too(site: Site) -> None:
+    async with asker_of(url_of(site)) as asker:
+        asking = asyncio.create_task(asker.ask(question()))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+
+    assert events(site.broker, "permission_request") == events(site.broker, "permission_cleared") == [] or (
+        events(site.broker, "permission_cleared")[0]["status"] == "cancelled"
+    )
+
+
+async def test_gateway_that_ends_withdraws_what_waits(site: Site) -> None:
+    async with asker_of(url_of(site)) as asker:
+        asking = asyncio.create_task(asker.ask(question()))
+        request = await asked(site.broker)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+
+    assert request.record.status == "cancelled"
+
+
+async def test_nobody_answers_in_time(site: Site) -> None:
+    async with asker_of(url_of(site)) as asker:
+        with pytest.raises(ToolDenied, match=r"within 0\.2 s") as denied:
+            await asker.ask(question(timeout_seconds=0.2))
+
+    assert denied.value.outcome == "expired"
+
+
+async def test_service_that_is_away_denies_and_is_asked_again_when_it_is_back() -> None:
+    port = free_port()
+    async with asker_of(f"http://127.0.0.1:{port}/agent_backend") as asker:
+        with pytest.raises(ToolDenied, match="does not answer") as denied:
+            await asker.ask(question())
+        assert denied.value.outcome == "unavailable"
+
+        async with serve(settings=Settings(port=port)):
+            assert await asker.ask(question("read", risk_level="low")) == Permission(decided_by="policy")
+
+
+async def test_service_that_is_known_to_be_away_is_not_waited_for_at_every_call() -> None:
+    async with asker_of(f"http://127.0.0.1:{free_port()}/agent_backend", ask_seconds=1.5) as asker:
+        with pytest.raises(ToolDenied):
+            await asker.ask(question())
+        began = time.monotonic()
+        with pytest.raises(ToolDenied):
+            await asker.ask(question())
+
+    assert time.monotonic() - began < 1
+
+
+async def test_service_that_is_back_in_a_moment_denies_nothing() -> None:
+    port = free_port()
+    async with asker_of(f"http://127.0.0.1:{port}/agent_backend", ask_seconds=10) as asker:
+        asking = asyncio.create_task(asker.ask(question("read", risk_level="low")))
+        await asyncio.sleep(0.1)
+        async with serve(settings=Settings(port=port)):
+            assert await asking == Permission(decided_by="policy")
+
+
+async def test_service_that_never_answers_denies() -> None:
+    async with silent_service() as url, asker_of(url) as asker:
+        with pytest.raises(ToolDenied, match="does not answer in time"):
+            await asker.ask(question())
+
+
+async def test_service_that_stops_answering_while_a_call_waits_denies() -> None:
+    async with service_process() as (process, port), asker_of(f"http://127.0.0.1:{port}/agent_backend") as asker:
+        asking = asyncio.create_task(asker.ask(question()))
+        async with Client(f"http://127.0.0.1:{port}/agent_backend") as client:
+            while not await client.pending("s"):  # noqa: ASYNC110  # the service is another process
+                await asyncio.sleep(0.01)
+        process.send_signal(signal.SIGSTOP)
+
+        with pytest.raises(ToolDenied, match="does not answer in time"):
+            await asking
+        process.send_signal(signal.SIGCONT)
+
+
+async def test_service_that_refuses_the_token_denies(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens.json"
+    tokens.write_text(json.dumps([{"token": "t1", "subject": "a", "rights": ["produce"], "sessions": ["s"]}]))
+    async with serve(settings=Settings(port=0, auth="tokens", tokens_file=tokens)) as site:
+        async with asker_of(url_of(site), token="wrong") as asker:
+            with pytest.raises(ToolDenied, match=r"^write did not run: "):
+                await asker.ask(question())
+        async with asker_of(url_of(site), token="t1") as asker:
+            assert await asker.ask(question(risk_level="low")) == Permission(decided_by="policy")
+
+
+async def test_answer_that_is_no_decision_denies() -> None:
+    body = json.dumps({"success": True, "data": {"status": "approved", "approved": 1, "decision": "approve"}})
+    async with silent_service(body) as url, asker_of(url) as asker:
+        with pytest.raises(ToolDenied):
+            await asker.ask(question())
+
+
+async def test_answer_of_another_service_denies() -> None:
+    async with silent_service("<html>") as url, asker_of(url) as asker:
+        with pytest.raises(ToolDenied, match="comes from no notifier_service"):
+            await asker.ask(question())
+
+
+async def test_events_are_published_beside_the_calls_and_in_order(site: Site) -> None:
+    async with asker_of(url_of(site)) as asker:
+        for number in range(120):
+            asker.tell(
+                "tool_status", ToolStatus(status="executing", tool_name="t", tool_call_id="c", details={"n": number})
+            )
+
+    assert [event["details"]["n"] for event in events(site.broker, "tool_status")] == list(range(120))
+
+
+async def test_events_for_a_service_that_is_away_hold_nothing_up() -> None:
+    began = time.monotonic()
+    async with asker_of(f"http://127.0.0.1:{free_port()}/agent_backend") as asker:
+        for _ in range(2000):
+            asker.tell("tool_status", ToolStatus(status="executing", tool_name="t"))
+
+    assert time.monotonic() - began < 5
+
+
+@asynccontextmanager
+async def silent_service(body: str | None = None) -> AsyncIterator[str]:
+    """Something that listens, and answers every request with this body, or never."""
+    left = asyncio.Event()
+
+    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        if body is not None:
+            head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            writer.write((head + body).encode())
+            await writer.drain()
+        await left.wait()
+        writer.close()
+
+    server = await asyncio.start_server(serve_one, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/agent_backend"
+    finally:
+        left.set()
+        server.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_call_that_waits_is_asked_again_when_the_service_was_restarted(number: signal.Signals) -> None:
+    port = free_port()
+    async with (
+        Client(f"http://127.0.0.1:{port}/agent_backend") as client,
+        ServiceAsker(client, "s", answer_seconds=2, hold_seconds=1) as asker,
+    ):
+        async with service_process("--port", str(port)) as (process, _):
+            asking = asyncio.create_task(asker.ask(question()))
+            first = await pending(client)
+            process.send_signal(number)
+            await process.wait()
+        async with service_process("--port", str(port)):
+            second = await pending(client)
+            assert (second["parameters"], second["request_id"] != first["request_id"]) == ({"path": "a"}, True)
+            await client.decide("s", {"approved": True, "request_id": second["request_id"]})
+
+            assert (await asking).edited is None
+
+
+async def test_agent_whose_time_is_over_is_told_that_the_service_was_restarted() -> None:
+    port = free_port()
+    async with (
+        Client(f"http://127.0.0.1:{port}/agent_backend") as client,
+        ServiceAsker(client, "s", answer_seconds=2, hold_seconds=1) as asker,
+    ):
+        async with service_process("--port", str(port)) as (process, _):
+            asking = asyncio.create_task(asker.ask(question(timeout_seconds=1.5)))
+            await pending(client)
+            await asyncio.sleep(0.7)
+            process.kill()
+            await process.wait()
+            await asyncio.sleep(0.6)
+        async with service_process("--port", str(port)):
+            with pytest.raises(ToolDenied, match="restarted while a person thought"):
+                await asking
+
+
+@pytest.mark.parametrize(
+    "fates",
+    [["502"], ["lose"], ["half"], ["pass", "504"], ["pass", "lose", "502"], ["pass", "reset", "504", "half"]],
+    ids=" ".join,
+)
+async def test_proxy_that_cuts_and_loses_changes_nothing(site: Site, fates: list[Fate]) -> None:
+    async with (
+        LosingProxy(site.port).running() as proxy,
+        Client(proxy.url) as client,
+        ServiceAsker(client, "s", hold_seconds=0.3) as asker,
+    ):
+        proxy.fates = fates
+        asking = asyncio.create_task(asker.ask(question(announce_status=False)))
+        await until(lambda: not proxy.fates)
+        request = await asked(site.broker)
+        site.broker.decide("s", Decision(approved=True, request_id=request.request_id), decided_by="ada")
+
+        assert await asking == Permission(decided_by="ada")
+    assert len(events(site.broker, "permission_request")) == 1
+
+
+async def pending(client: Client) -> dict[str, Any]:
+    async with asyncio.timeout(20):
+        while True:
+            with suppress(NotifierError):
+                if records := await client.pending("s"):
+                    return records[0]
+            await asyncio.sleep(0.05)

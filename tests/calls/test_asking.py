@@ -1,0 +1,200 @@
+"""Whoever makes a call itself can ask first, in this process or at a running service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any
+
+import pytest
+
+from notifier_service import Broker, Client, Decision, Limits, Settings, ToolDenied, ask, serve
+from notifier_service.core.broker import set_process_broker
+from notifier_service.core.events import PermissionRecord
+from notifier_service.core.permissions import PermissionRequest
+
+Service = Broker | Client | None
+
+
+@pytest.fixture(params=["process", "broker", "client"])
+async def service(request: pytest.FixtureRequest, broker: Broker) -> AsyncIterator[Service]:
+    if request.param == "process":
+        set_process_broker(broker)
+        yield None
+    elif request.param == "broker":
+        yield broker
+    else:
+        async with serve(broker, Settings(port=0)) as site, Client(f"{site.url}{site.settings.prefix}") as client:
+            yield client
+
+
+async def asked(broker: Broker) -> PermissionRequest:
+    session = broker.open("s")
+    async with asyncio.timeout(5):
+        while not session.desk.pending:
+            await session.log.wait_after(session.log.last_seq)
+    return session.desk.pending[-1]
+
+
+async def answered(broker: Broker, call: Awaitable[Any], **decision: Any) -> Any:
+    task = asyncio.ensure_future(call)
+    request = await asked(broker)
+    broker.decide("s", Decision(request_id=request.request_id, **decision), decided_by="ada")
+    async with asyncio.timeout(5):
+        return await task
+
+
+async def test_approval_gives_the_parameters_that_were_shown(service: Service, broker: Broker) -> None:
+    parameters = {"path": ["a"]}
+    call = asyncio.create_task(ask("s", "rm", parameters, service=service))
+    request = await asked(broker)
+    parameters["path"].append("b")
+    broker.decide("s", Decision(approved=True), decided_by="ada")
+
+    assert await call == {"path": ["a"]}
+    assert request.record.parameters == {"path": ["a"]}
+
+
+async def test_edit_gives_the_parameters_of_the_person(service: Service, broker: Broker) -> None:
+    edit = {"path": "b"}
+
+    assert (
+        await answered(broker, ask("s", "rm", {"path": "a"}, service=service), approved=True, parameters=edit) == edit
+    )
+
+
+async def test_rejection_says_who_and_why(service: Service, broker: Broker) -> None:
+    with pytest.raises(ToolDenied, match=r"^rm did not run: rejected by ada: not now$") as denied:
+        await answered(broker, ask("s", "rm", {}, service=service), approved=False, reason="not now")
+
+    assert (denied.value.outcome, denied.value.reason) == ("rejected", "not now")
+
+
+async def test_request_carries_what_the_asker_knows(service: Service, broker: Broker) -> None:
+    call = ask(
+        "s",
+        "rm",
+        {},
+        service=service,
+        risk_level="medium",
+        risk_reasons=["it deletes"],
+        tool_call_id="c1",
+        description="clean up",
+        timeout_seconds=7,
+        server="files",
+        definition_sha256="0a" * 32,
+    )
+    task = asyncio.create_task(call)
+    record = (await asked(broker)).record
+    broker.decide("s", Decision(approved=True), decided_by="ada")
+    await task
+
+    assert (record.risk_level, record.tool_call_id) == ("medium", "c1")
+    word = "the asker says: it deletes" if isinstance(service, Client) else "it deletes"
+    assert record.risk_reasons == (word, "risk medium asks a person")
+    assert record.rated_by == ("producer" if isinstance(service, Client) else "service")
+    assert (record.description, record.timeout_seconds) == ("clean up", 7)
+    assert (record.server, record.definition_sha256) == ("files", "0a" * 32)
+    assert record.allowed_decisions == ("approve", "edit", "reject")
+
+
+async def test_edit_is_not_offered_where_it_could_not_be_carried_out(service: Service, broker: Broker) -> None:
+    call = asyncio.create_task(ask("s", "rm", {}, service=service, may_edit=False))
+    request = await asked(broker)
+    request.cancel("enough")
+
+    assert request.record.allowed_decisions == ("approve", "reject")
+    with pytest.raises(ToolDenied, match="the request was cancelled because enough"):
+        await call
+
+
+async def test_low_risk_asks_nobody(service: Service) -> None:
+    assert await ask("s", "ls", {"path": "a"}, service=service, risk_level="low") == {"path": "a"}
+
+
+async def test_calls_with_the_same_id_are_asked_one_by_one(service: Service, broker: Broker) -> None:
+    call = {"tool_name": "rm", "parameters": {}, "tool_call_id": "c1", "service": service}
+
+    assert await answered(broker, ask("s", **call), approved=True) == {}
+    with pytest.raises(ToolDenied):
+        await answered(broker, ask("s", **call), approved=False)
+
+
+async def test_cancelled_asker_withdraws_the_request(service: Service, broker: Broker) -> None:
+    call = asyncio.create_task(ask("s", "rm", {}, service=service))
+    request = await asked(broker)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+    async with asyncio.timeout(5):
+        assert (await request.decision()).status == "cancelled"
+
+
+async def test_nothing_is_left_running_in_the_session(service: Service, broker: Broker) -> None:
+    await answered(broker, ask("s", "rm", {}, service=service), approved=True)
+
+    assert broker.open("s").snapshot().running == ()
+
+
+async def test_parameters_that_cannot_be_shown_are_denied(service: Service) -> None:
+    with pytest.raises(ToolDenied, match="rm did not run: the parameters cannot be shown as JSON") as denied:
+        await ask("s", "rm", {"path": object()}, service=service)
+
+    assert denied.value.outcome == "invalid"
+
+
+async def test_what_keeps_people_from_being_asked_is_a_denial() -> None:
+    broker = Broker(Limits(max_pending_per_session=1))
+    first = asyncio.create_task(ask("s", "rm", {}, service=broker))
+    await asked(broker)
+
+    with pytest.raises(ToolDenied, match="more are denied") as denied:
+        await ask("s", "rm", {}, service=broker)
+
+    assert denied.value.outcome == "limit"
+    broker.close()
+    with pytest.raises(ToolDenied, match="the service is shutting down"):
+        await first
+
+
+class Elsewhere(Client):
+    """A service that gives an answer nobody offered."""
+
+    def __init__(self, **record: Any) -> None:
+        super().__init__()
+        self.record = record
+
+    async def ask(self, *call: Any, **more: Any) -> dict[str, Any]:
+        return {"tool_name": "rm", "request_id": "pr_1", "decided_by": "ada"} | self.record
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"status": "rejected", "approved": False, "decision": "respond", "response": "42"},
+        {"status": "approved", "approved": True, "decision": "edit", "parameters": {"path": "/"}},
+    ],
+)
+async def test_answer_that_was_not_offered_lets_nothing_run(record: dict[str, Any]) -> None:
+    async with Elsewhere(**record) as client:
+        with pytest.raises(ToolDenied, match="rm did not run: the service answered what was not offered") as denied:
+            await ask("s", "rm", {}, service=client, may_edit=False)
+
+    assert denied.value.outcome == "invalid"
+
+
+# What can be offered
+
+
+@pytest.mark.parametrize(
+    ("offered", "shown"),
+    [
+        (["reject", "approve"], ("approve", "reject")),
+        ({"respond", "reject", "approve"}, ("approve", "reject", "respond")),
+    ],
+)
+def test_decisions_are_offered_in_one_order(offered: Any, shown: tuple[str, ...], broker: Broker) -> None:
+    record: PermissionRecord = broker.ask("s", tool_name="rm", parameters={}, allowed_decisions=offered).record
+
+    assert record.allowed_decisions == shown

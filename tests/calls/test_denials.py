@@ -1,0 +1,79 @@
+"""A denial says who or what denied a call, whoever tells it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from notifier_service import Broker, Decision
+from notifier_service.calls.denials import denial_by_error, denial_by_record
+from notifier_service.core.errors import BrokerClosed, InvalidInput, LimitReached, NotifierError, SessionClosed
+from notifier_service.core.events import dump
+from notifier_service.core.permissions import PermissionRequest
+from tests.clock import Clock
+
+
+def reject(broker: Broker, request: PermissionRequest, clock: Clock) -> None:
+    broker.decide("s", Decision(approved=False, reason='not "now"\nlater'), decided_by="ada")
+
+
+def reject_silently(broker: Broker, request: PermissionRequest, clock: Clock) -> None:
+    broker.decide("s", Decision(approved=False), decided_by="ada")
+
+
+def expire(broker: Broker, request: PermissionRequest, clock: Clock) -> None:
+    clock.advance(31)
+    broker.sweep()
+
+
+def cancel(broker: Broker, request: PermissionRequest, clock: Clock) -> None:
+    request.cancel("the agent went away")
+
+
+ENDS = [
+    (reject, "rejected", 'rm did not run: rejected by ada: not "now"\nlater', 'not "now"\nlater'),
+    (reject_silently, "rejected", "rm did not run: rejected by ada.", None),
+    (expire, "expired", "rm did not run: nobody answered within 30 s (0 could see the request).", None),
+    (cancel, "cancelled", "rm did not run: the request was cancelled because the agent went away.", None),
+]
+
+
+@pytest.mark.parametrize(("end", "outcome", "text", "reason"), ENDS, ids=[end.__name__ for end, *_ in ENDS])
+@pytest.mark.parametrize("form", ["record", "json"])
+async def test_record_and_its_json_are_told_alike(
+    form: str, end: Any, outcome: str, text: str, reason: str | None, clock: Clock
+) -> None:
+    broker = Broker(clock=clock)
+    request = broker.ask("s", tool_name="rm", parameters={}, risk_level="high", timeout_seconds=30)
+    end(broker, request, clock)
+
+    denial = denial_by_record(request.record if form == "record" else json.loads(dump(request.record)))
+
+    assert (denial.outcome, str(denial), denial.reason) == (outcome, text, reason)
+    assert denial.request_id == request.request_id
+    broker.close()
+
+
+def test_denial_by_the_policy_names_the_rule() -> None:
+    denial = denial_by_record({"tool_name": "rm", "status": "rejected", "decided_by": "policy", "reason": "rule 3"})
+
+    assert (denial.outcome, str(denial)) == ("policy", "rm did not run: the policy denies it (rule 3).")
+    assert denial.reason is None
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (LimitReached("max_pending_per_session", "full"), "limit"),
+        (BrokerClosed("closed"), "unavailable"),
+        (SessionClosed("over"), "unavailable"),
+        (InvalidInput("what"), "invalid"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, NotifierError) else value,
+)
+def test_error_that_kept_anybody_from_being_asked_is_a_denial(error: NotifierError, outcome: str) -> None:
+    denial = denial_by_error("rm", error)
+
+    assert (denial.outcome, str(denial)) == (outcome, f"rm did not run: {error.message}")

@@ -1,0 +1,655 @@
+"""The broker: sessions by id, their limits, and the sweeper that looks after them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from notifier_service.core.broker import Broker, process_broker, set_process_broker
+from notifier_service.core.errors import (
+    BrokerClosed,
+    CursorLost,
+    InvalidSessionId,
+    LimitReached,
+    NoBroker,
+    RequestNotFound,
+    SessionClosed,
+    SessionNotFound,
+)
+from notifier_service.core.limits import Limits
+from notifier_service.core.permissions import Decision, PermissionRequest
+
+if TYPE_CHECKING:
+    from conftest import Clock
+
+ASK: dict[str, Any] = {"tool_name": "write", "parameters": {}, "risk_level": "high"}
+YES = Decision(approved=True)
+
+
+def peer(*, handed: int = 0, unsent: int = 0, gone: bool = False) -> Any:
+    return SimpleNamespace(handed_bytes=lambda: handed, unsent_bytes=lambda: unsent, is_gone=lambda: gone)
+
+
+def broken_peer(error: Exception) -> Any:
+    def is_gone() -> bool:
+        raise error
+
+    return SimpleNamespace(is_gone=is_gone)
+
+
+def still(clock: Clock, **limits: Any) -> Broker:
+    """A broker on a clock that stands still."""
+    return Broker(Limits(**limits), clock=clock)
+
+
+async def settled(request: PermissionRequest) -> str:
+    async with asyncio.timeout(10):
+        return (await request.decision()).status
+
+
+# Opening
+
+
+def test_session_is_made_on_first_use(clock: Clock) -> None:
+    broker = still(clock)
+    session = broker.open("s")
+
+    assert broker.open("s") is broker.get("s") is session
+    assert (broker.sessions, broker.counters.sessions_opened) == ((session,), 1)
+
+
+def test_session_has_the_limits_counters_and_clock_of_its_broker(clock: Clock) -> None:
+    broker = still(clock, log_events=5)
+    session = broker.open("s")
+
+    assert (session.limits, session.counters, session.clock) == (broker.limits, broker.counters, clock)
+
+
+def test_broker_without_limits_has_the_defaults() -> None:
+    assert Broker().limits == Limits()
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda broker: broker.open("a/b"),
+        lambda broker: broker.get("a/b"),
+        lambda broker: broker.publish_nowait("a/b", "note"),
+        lambda broker: broker.ask("a/b", **ASK),
+        lambda broker: broker.decide("a/b", YES, decided_by="ana"),
+        lambda broker: broker.join("a/b", "sse", peer()),
+        lambda broker: broker.end_session("a/b"),
+    ],
+    ids=["open", "get", "publish", "ask", "decide", "join", "end"],
+)
+def test_id_that_is_no_session_id_is_refused_everywhere(clock: Clock, use: Any) -> None:
+    broker = still(clock)
+    with pytest.raises(InvalidSessionId):
+        use(broker)
+
+    assert broker.sessions == ()
+
+
+def test_session_that_nobody_opened_is_not_found(clock: Clock) -> None:
+    broker = still(clock)
+    with pytest.raises(SessionNotFound):
+        broker.get("s")
+    with pytest.raises(SessionNotFound):
+        broker.end_session("s")
+    with pytest.raises(RequestNotFound):
+        broker.decide("s", YES, decided_by="ana")
+
+    assert broker.sessions == ()
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda broker: broker.open("b"),
+        lambda broker: broker.publish_nowait("b", "note"),
+        lambda broker: broker.ask("b", **ASK),
+        lambda broker: broker.join("b", "sse", peer()),
+    ],
+    ids=["open", "publish", "ask", "join"],
+)
+def test_more_sessions_than_the_limit_are_not_opened(clock: Clock, use: Any) -> None:
+    broker = still(clock, max_sessions=1)
+    broker.publish_nowait("a", "note")
+    with pytest.raises(LimitReached, match=r"^1 sessions are open; no more are taken\.$") as caught:
+        use(broker)
+
+    assert caught.value.limit == "max_sessions"
+    assert broker.counters.limits_reached == {"max_sessions": 1}
+    assert broker.open("a") is broker.get("a")
+
+
+# Publishing, asking, deciding
+
+
+async def test_published_event_is_in_the_log_of_its_session(broker: Broker) -> None:
+    event = await broker.publish("s", "note", {"n": 1})
+
+    assert list(broker.get("s").log.read_after(0)) == [event]
+    assert broker.get("s").log.last_event_id == event.id
+
+
+@pytest.mark.parametrize(
+    ("limits", "text"),
+    [
+        ({"log_events": 8}, ""),
+        ({"log_events": 3}, ""),
+        ({"log_events": 1}, ""),
+        ({}, ""),
+        ({"log_bytes": 16 * 1024, "max_event_bytes": 16 * 1024}, "x" * 3000),
+    ],
+    ids=["8 events", "3 events", "1 event", "default", "bytes"],
+)
+async def test_reader_that_keeps_up_loses_nothing_however_fast_one_publishes(
+    clock: Clock, limits: dict[str, int], text: str
+) -> None:
+    broker = still(clock, **limits)
+    log = broker.open("s").log
+    seen: list[int] = []
+
+    async def read() -> None:
+        while len(seen) < 200:
+            seen.extend(event.seq for event in await log.wait_after(seen[-1] if seen else 0))
+
+    reading = asyncio.create_task(read())
+    await asyncio.sleep(0)
+    for _ in range(200):
+        await broker.publish("s", "note", {"text": text})
+    async with asyncio.timeout(10):
+        await reading
+
+    assert seen == list(range(1, 201))
+    broker.close()
+
+
+async def test_publisher_yields_at_the_fiftieth_event_at_the_latest(broker: Broker) -> None:
+    turns: list[int] = []
+    asyncio.get_running_loop().call_soon(lambda: turns.append(broker.get("s").log.last_seq))
+    for _ in range(60):
+        await broker.publish("s", "note")
+
+    assert turns == [50]
+
+
+class Attendant:
+    """A reader that reads on each time it is called, and may do something else too."""
+
+    def __init__(self, broker: Broker, then: Callable[[], None] = lambda: None) -> None:
+        self.seen: list[int] = []
+        self.lost = 0
+        self._log = broker.open("s").log
+        self._then = then
+        broker.join("s", "sse", peer()).attend(self._read)
+
+    def _read(self) -> None:
+        place = self.seen[-1] if self.seen else 0
+        try:
+            self.seen += [event.seq for event in self._log.read_after(place)]
+        except CursorLost:
+            self.lost += 1
+            self.seen.append(self._log.last_seq)
+        self._then()
+
+
+@pytest.mark.parametrize("publishers", [1, 3])
+@pytest.mark.parametrize("log_events", [8, 16])
+async def test_publisher_waits_while_many_readers_would_be_outrun(
+    clock: Clock, log_events: int, publishers: int
+) -> None:
+    broker = still(clock, log_events=log_events, max_connections_per_session=1000)
+    readers = [Attendant(broker) for _ in range(700)]  # eleven turns of the loop, in which more than a log could come
+
+    async def publish() -> None:
+        for _ in range(60):
+            await broker.publish("s", "note")
+
+    async with asyncio.timeout(20):
+        await asyncio.gather(*(publish() for _ in range(publishers)))
+        while broker.get("s").viewers.is_due:  # noqa: ASYNC110  # each turn of the loop brings them further
+            await asyncio.sleep(0)
+
+    assert {reader.lost for reader in readers} == {0}
+    assert all(reader.seen == list(range(1, 60 * publishers + 1)) for reader in readers)
+    broker.close()
+
+
+async def test_publisher_does_not_wait_for_readers_that_fail_or_take_nothing(clock: Clock) -> None:
+    broker = still(clock, log_events=4)
+    calls: list[int] = []
+
+    def fail() -> None:
+        calls.append(1)
+        if len(calls) > 1:
+            raise RuntimeError("boom")
+
+    Attendant(broker, fail)
+    stuck = broker.join("s", "websocket", peer(handed=10, unsent=10))
+    waiting = asyncio.create_task(stuck.wait(lambda: False))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        for _ in range(100):
+            await broker.publish("s", "note")
+        await waiting
+
+    assert len(calls) > 1
+    broker.close()
+
+
+async def test_publisher_of_one_session_does_not_wait_for_the_readers_of_another(clock: Clock) -> None:
+    broker = still(clock, log_events=16)
+    Attendant(broker)
+    for _ in range(9):
+        broker.get("s").publish("note")
+    assert broker.get("s").outruns_readers
+    assert await broker.publish("other", "note")
+
+    assert broker.get("s").outruns_readers  # not a turn of the loop has gone by
+    broker.close()
+
+
+def test_publisher_in_a_second_loop_does_not_wait_for_what_the_first_one_left(clock: Clock) -> None:
+    broker = still(clock, log_events=4)
+    reader = Attendant(broker)
+    for _ in range(3):
+        broker.publish_nowait("s", "note")
+
+    async def publish() -> None:
+        async with asyncio.timeout(10):
+            await broker.publish("s", "note")
+
+    asyncio.run(publish())
+
+    assert reader.seen == [1, 2, 3, 4]
+    broker.close()
+
+
+async def test_request_is_decided_through_the_broker(broker: Broker) -> None:
+    request = broker.ask("s", **ASK)
+    record = broker.decide("s", YES, decided_by="ana")
+
+    assert (record.request_id, record.status, record.decided_by) == (request.request_id, "approved", "ana")
+
+
+def test_request_of_another_session_is_not_found(clock: Clock) -> None:
+    broker = still(clock)
+    request = broker.ask("a", **ASK)
+    broker.open("b")
+    with pytest.raises(RequestNotFound):
+        broker.decide("b", Decision(approved=True, request_id=request.request_id), decided_by="ana")
+
+    assert request.pending
+
+
+def test_tool_allowed_in_one_session_is_asked_in_another(clock: Clock) -> None:
+    broker = still(clock)
+    broker.ask("a", **ASK)
+    broker.decide("a", Decision(approved=True, scope="session"), decided_by="ana")
+
+    assert not broker.ask("a", **ASK).pending
+    assert broker.ask("b", **ASK).pending
+
+
+# Reading
+
+
+def test_readers_are_counted_over_all_sessions(clock: Clock) -> None:
+    broker = still(clock)
+    viewers = [broker.join("a", "sse", peer()), broker.join("b", "ws", peer())]
+    viewers[0].leave()
+
+    assert broker.connections == 1
+    assert broker.counters.connections_opened == 2
+
+
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [
+        ("max_connections", "1 streams are open; no more are taken."),
+        ("max_connections_per_session", "This session has 1 readers; no more are taken."),
+    ],
+)
+def test_more_readers_than_the_limit_are_refused_and_counted_once(clock: Clock, limit: str, message: str) -> None:
+    broker = still(clock, **{limit: 1})
+    broker.join("s", "sse", peer())
+    with pytest.raises(LimitReached) as caught:
+        broker.join("s", "sse", peer())
+
+    assert (caught.value.limit, caught.value.message) == (limit, message)
+    assert broker.counters.limits_reached == {limit: 1}
+    assert broker.connections == 1
+
+
+def test_refused_reader_opens_no_session(clock: Clock) -> None:
+    broker = still(clock, max_connections=1)
+    broker.join("a", "sse", peer())
+    with pytest.raises(LimitReached):
+        broker.join("b", "sse", peer())
+
+    assert [session.session_id for session in broker.sessions] == ["a"]
+
+
+# Ending
+
+
+def test_ended_session_says_bye_and_cancels(clock: Clock) -> None:
+    broker = still(clock)
+    viewer, request = broker.join("s", "sse", peer()), broker.ask("s", **ASK)
+    epoch = broker.get("s").log.epoch
+    broker.end_session("s")
+
+    assert viewer.ending is not None
+    assert viewer.ending.code == "session_closed"
+    assert request.record.status == "cancelled"
+    assert broker.sessions == ()
+    assert broker.open("s").log.epoch != epoch
+
+
+def test_closed_broker_cancels_all_and_opens_nothing(clock: Clock) -> None:
+    broker = still(clock)
+    viewers = [broker.join(name, "sse", peer()) for name in "ab"]
+    request = broker.ask("c", **ASK)
+    session = broker.get("c")
+    broker.close()
+    broker.close()
+
+    assert [viewer.ending.code for viewer in viewers if viewer.ending] == ["shutdown", "shutdown"]
+    assert (request.record.status, request.record.reason) == ("cancelled", "the service is shutting down")
+    assert (broker.closed, broker.sessions) == (True, ())
+    for use in (lambda: broker.open("a"), lambda: broker.ask("s", **ASK), lambda: broker.publish_nowait("a", "note")):
+        with pytest.raises(BrokerClosed, match=r"^The service is shutting down\.$"):
+            use()
+    with pytest.raises(SessionClosed):
+        session.publish("note")
+
+
+def test_statistics_are_the_broker_at_one_moment(clock: Clock) -> None:
+    broker = still(clock, one_request_at_a_time=True)
+    broker.join("a", "sse", peer())
+    broker.ask("a", **ASK)
+    broker.ask("a", **ASK)
+    broker.publish_nowait("b", "note")
+    before = broker.statistics()
+    broker.close()
+
+    assert (before.sessions, before.connections, before.pending_permissions, before.closed) == (2, 1, 2, False)
+    assert before.log_bytes > 0
+    assert before.counters is broker.counters
+    assert broker.statistics()[:4] == (0, 1, 0, 0)
+    assert broker.statistics().closed
+
+
+# The sweeper, on a clock that stands still
+
+
+def test_sweep_expires_what_nobody_answered(clock: Clock) -> None:
+    broker = still(clock)
+    request = broker.ask("s", **ASK, timeout_seconds=5)
+    clock.advance(5)
+    broker.sweep()
+
+    assert request.record.status == "expired"
+
+
+def test_sweep_drops_idle_sessions_only(clock: Clock) -> None:
+    broker = still(clock)
+    idle = broker.open("idle")
+    broker.join("watched", "sse", peer())
+    broker.ask("asked", **ASK, timeout_seconds=0)
+    clock.advance(600)
+    broker.open("new")
+    broker.sweep()
+
+    assert [session.session_id for session in broker.sessions] == ["watched", "asked", "new"]
+    assert idle.log.closed
+    assert broker.counters.sessions_expired == 1
+
+
+def test_sweep_beats_on_silent_streams(clock: Clock) -> None:
+    broker = still(clock)
+    viewer = broker.join("s", "sse", peer())
+    clock.advance(15)
+    broker.sweep()
+
+    assert viewer.heartbeat is not None
+    assert viewer.heartbeat.startswith(b'{"type":"heartbeat","timestamp":')
+
+
+def test_sweep_cuts_a_stalled_reader_and_says_so_once(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    broker = still(clock)
+    viewer = broker.join("s", "sse", peer(handed=100, unsent=60))
+    for _ in range(3):
+        broker.sweep()
+        clock.advance(10)
+
+    assert viewer.ending is not None
+    assert viewer.ending.code == "slow"
+    assert caplog.messages == ["a sse reader took nothing for 10 s and is cut"]
+
+
+def test_sweep_notices_a_peer_that_has_gone(clock: Clock) -> None:
+    broker = still(clock)
+    viewer = broker.join("s", "sse", peer(gone=True))
+    broker.sweep()
+
+    assert viewer.gone
+
+
+def test_sweep_of_nothing_need_not_come_again(clock: Clock) -> None:
+    broker = still(clock)
+    broker.open("s")
+    clock.advance(600)
+
+    assert broker.sweep() is None
+    assert broker.sessions == ()
+
+
+@pytest.mark.parametrize(
+    ("limits", "seconds"),
+    [
+        ({}, 0.5),
+        ({"heartbeat_seconds": 1}, 0.25),
+        ({"stalled_seconds": 0.4}, 0.1),
+        ({"session_idle_seconds": 0.2}, 0.05),
+        ({"heartbeat_seconds": 0.001}, 0.01),
+    ],
+)
+def test_sweeper_comes_often_enough_for_the_shortest_limit(
+    clock: Clock, limits: dict[str, float], seconds: float
+) -> None:
+    broker = still(clock, **limits)
+    broker.open("s")
+
+    assert broker.sweep() == seconds
+
+
+def test_sweeper_comes_when_the_next_request_expires(clock: Clock) -> None:
+    broker = still(clock)
+    for session_id, timeout in [("a", 100), ("b", 0.25), ("c", 0.375), ("d", 0)]:
+        broker.ask(session_id, **ASK, timeout_seconds=timeout)
+
+    assert broker.sweep() == 0.25
+    clock.advance(0.125)
+    assert broker.sweep() == 0.125
+
+
+# The sweeper, on its own timer
+
+
+async def test_request_expires_in_time_without_anybody_looking(broker: Broker) -> None:
+    request = broker.ask("s", **ASK, timeout_seconds=0.03)
+
+    assert await settled(request) == "expired"
+
+
+async def test_request_with_a_short_time_is_not_kept_waiting_by_a_long_sleep(clock: Clock) -> None:
+    broker = still(clock)
+    broker.ask("s", **ASK, timeout_seconds=100)
+    await settled_sweep(broker)
+    request = broker.ask("s", **ASK, timeout_seconds=0)
+    urgent = broker.ask("s", **ASK, timeout_seconds=0.02)
+    clock.advance(0.02)
+
+    assert await settled(urgent) == "expired"
+    assert request.pending
+    broker.close()
+
+
+async def settled_sweep(broker: Broker) -> None:
+    """Wait until the sweeper has run."""
+    swept = asyncio.Event()
+
+    def is_gone() -> bool:
+        swept.set()
+        return False
+
+    viewer = broker.join("s", "sse", SimpleNamespace(is_gone=is_gone, unsent_bytes=lambda: 0))
+    async with asyncio.timeout(10):
+        await swept.wait()
+    viewer.leave()
+
+
+async def test_idle_session_closes_and_the_sweeper_starts_again_with_the_next() -> None:
+    broker = Broker(Limits(session_idle_seconds=0.02))
+    for _ in range(2):
+        log = broker.open("s").log
+        async with asyncio.timeout(10):
+            assert await log.wait_after(0) == ()
+
+    assert broker.sessions == ()
+    assert broker.counters.sessions_expired == 2
+    broker.close()
+
+
+async def test_sweeper_goes_on_after_a_failure(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
+    failed = asyncio.Event()
+
+    class Told(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            failed.set()
+
+    logger, told = logging.getLogger("notifier_service.broker"), Told()
+    logger.addHandler(told)
+    try:
+        viewer = broker.join("s", "sse", broken_peer(RuntimeError("no such socket")))
+        async with asyncio.timeout(10):
+            await failed.wait()
+    finally:
+        logger.removeHandler(told)
+    viewer.leave()
+    request = broker.ask("s", **ASK, timeout_seconds=0.01)
+
+    assert caplog.messages[0] == "a sse reader cannot be looked after"
+    assert await settled(request) == "expired"
+
+
+def test_broken_reader_does_not_keep_the_requests_of_others_from_expiring(clock: Clock) -> None:
+    broker = still(clock)
+    broker.join("a", "sse", broken_peer(RuntimeError("no such socket")))
+    request = broker.ask("b", **ASK, timeout_seconds=1)
+    clock.advance(1)
+    broker.sweep()
+
+    assert request.record.status == "expired"
+
+
+async def test_broker_that_is_closed_while_it_sweeps_sweeps_no_more(clock: Clock) -> None:
+    broker = still(clock)
+    closed = asyncio.Event()
+    looks = 0
+
+    def is_gone() -> bool:
+        nonlocal looks
+        looks += 1
+        broker.close()
+        closed.set()
+        return True
+
+    broker.join("s", "sse", SimpleNamespace(is_gone=is_gone))
+    async with asyncio.timeout(10):
+        await closed.wait()
+    await asyncio.sleep(0)
+
+    assert (looks, broker.sessions) == (1, ())
+
+
+def test_broker_works_without_a_loop_and_follows_to_another_one() -> None:
+    broker = Broker()
+    requests = [broker.ask("s", **ASK, timeout_seconds=0.02)]
+
+    async def once() -> str:
+        requests.append(broker.ask("s", **ASK, timeout_seconds=0.02))
+        return await settled(requests[-1])
+
+    ends = [asyncio.run(once()) for _ in range(2)]
+
+    assert ends == ["expired", "expired"]
+    assert [request.record.status for request in requests] == ["expired"] * 3
+    broker.close()
+
+
+# The broker of the process
+
+
+def test_process_without_a_broker_says_what_to_call() -> None:
+    with pytest.raises(NoBroker, match=r"call serve\(\) or create_app\(broker\) first"):
+        process_broker()
+
+
+def test_broker_of_the_process_is_left_when_it_closes() -> None:
+    broker = Broker()
+    set_process_broker(broker)
+    found = process_broker()
+    broker.close()
+
+    assert found is broker
+    with pytest.raises(NoBroker):
+        process_broker()
+
+
+def test_closing_one_broker_leaves_the_other_in_its_place() -> None:
+    mine, other = Broker(), Broker()
+    set_process_broker(mine)
+    other.close()
+
+    assert process_broker() is mine
+
+
+async def test_sweeper_whose_clock_fails_once_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    fails = True
+
+    def clock() -> float:
+        nonlocal fails
+        if fails and broker.sessions:
+            fails = False
+            raise OSError("no clock")
+        return time.monotonic()
+
+    broker = Broker(clock=clock)
+    broker.open("s")
+    async with asyncio.timeout(10):
+        while fails:  # noqa: ASYNC110  # the broker's own timer brings it about
+            await asyncio.sleep(0)
+    request = broker.ask("s", **ASK, timeout_seconds=0.01)
+
+    assert await settled(request) == "expired"
+    assert caplog.messages == ["the sweeper failed"]
+    broker.close()
+
+
+def test_closed_broker_publishes_to_no_session_that_was_open_before() -> None:
+    broker = Broker()
+    session = broker.open("s")
+    broker.close()
+
+    with pytest.raises(BrokerClosed):
+        broker.publish_to(session, "x")

@@ -1,0 +1,177 @@
+"""What people decided for the rest of a session."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from notifier_service.core.errors import LimitReached, RuleNotFound
+from notifier_service.core.grants import Grants, described, quoted
+from notifier_service.core.limits import RiskLevel
+from notifier_service.core.policy import AskedTool
+
+READ = AskedTool("read", "mail", "0a" * 32, "ci", "claude-code")
+
+
+def effect(grants: Grants, tool: AskedTool = READ, risk: RiskLevel = "medium") -> str | None:
+    verdict = grants.judge(tool, risk)
+    return None if verdict is None else verdict.effect
+
+
+@pytest.mark.parametrize("given", ["allow", "deny"])
+def test_decision_holds_for_that_tool_from_now_on(given: Any) -> None:
+    grants = Grants()
+    before = grants.judge(READ, "medium")
+    rule = grants.add(given, READ, "medium", created_by="ana", reason="as you like")
+
+    verdict = grants.judge(READ, "medium")
+
+    assert before is None
+    assert verdict is not None
+    word = "allowed" if given == "allow" else "denied"
+    assert verdict.reasons == (f"ana {word} this tool for the rest of the session: as you like",)
+    assert (verdict.effect, verdict.rule_id) == (given, rule.rule_id)
+
+
+@pytest.mark.parametrize("given", ["allow", "deny"])
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"tool_name": "Read"},
+        {"tool_name": "read "},
+        {"tool_name": "rеad"},
+        {"tool_name": "re\u0301ad"},
+        {"tool_name": "read\u200b"},
+        {"tool_name": "read\0"},
+        {"tool_name": "*"},
+        {"server": "shell"},
+        {"server": None},
+        {"asked_by": "other"},
+        {"asked_by": None},
+        {"agent": "codex"},
+        {"agent": None},
+    ],
+    ids=ascii,
+)
+def test_decision_says_nothing_of_another_tool_or_another_asker(given: Any, other: dict[str, Any]) -> None:
+    grants = Grants()
+    grants.add(given, READ, "high", created_by="ana")
+
+    assert grants.judge(READ._replace(**other), "low") is None
+
+
+@pytest.mark.parametrize("definition", ["0b" * 32, None])
+@pytest.mark.parametrize("given", ["allow", "deny"])
+def test_tool_that_is_defined_anew_is_asked_at_every_risk(given: Any, definition: str | None) -> None:
+    grants = Grants()
+    grants.add(given, READ, "high", created_by="ana")
+    changed = READ._replace(definition_sha256=definition)
+
+    verdicts = [grants.judge(changed, risk) for risk in ("low", "medium", "high")]
+
+    assert [verdict and verdict.effect for verdict in verdicts] == ["ask"] * 3
+    assert verdicts[0] is not None
+    assert verdicts[0].reasons == ("the tool is not defined as it was when ana decided about it",)
+
+
+def test_definition_that_becomes_known_is_another_one() -> None:
+    grants = Grants()
+    grants.add("allow", READ._replace(definition_sha256=None), "high", created_by="ana")
+
+    assert effect(grants) == "ask"
+
+
+@pytest.mark.parametrize(
+    ("given", "at", "expected"),
+    [
+        ("allow", "low", ["allow", "ask", "ask"]),
+        ("allow", "medium", ["allow", "allow", "ask"]),
+        ("allow", "high", ["allow", "allow", "allow"]),
+        ("deny", "low", ["deny", "deny", "deny"]),
+    ],
+)
+def test_what_was_allowed_is_asked_at_a_higher_risk_and_what_was_denied_never(
+    given: Any, at: Any, expected: list[str]
+) -> None:
+    grants = Grants()
+    grants.add(given, READ, at, created_by="ana")
+
+    assert [effect(grants, risk=risk) for risk in ("low", "medium", "high")] == expected
+
+
+def test_rule_tells_all_that_it_is_bound_to() -> None:
+    grants = Grants()
+    rule = grants.add("allow", READ, "medium", created_by="ana")
+
+    assert grants.rules == (rule,)
+    assert (rule.tool, rule.server, rule.definition_sha256) == ("read", "mail", "0a" * 32)
+    assert (rule.asked_by, rule.agent, rule.risk, rule.effect) == ("ci", "claude-code", "medium", "allow")
+    assert (rule.created_by, rule.used, rule.last_used_at, rule.source) == ("ana", 0, None, "session")
+    assert rule.name == (
+        'allow every call of "read" of server "mail" as it is defined now, asked by "claude-code" as "ci", '
+        "at risk medium or less"
+    )
+
+
+@pytest.mark.parametrize(
+    ("tool", "risk", "words"),
+    [
+        (AskedTool("rm"), "high", 'every call of "rm", asked by this program, at risk high or less'),
+        (AskedTool("rm", asked_by="ci"), "low", 'every call of "rm", asked by "ci", at risk low'),
+        (AskedTool("rm", agent="codex"), None, 'every call of "rm", asked by "codex"'),
+        (AskedTool('a", asked by "b'), None, 'every call of "a\\", asked by \\"b", asked by this program'),
+    ],
+)
+def test_words_name_the_calls(tool: AskedTool, risk: Any, words: str) -> None:
+    assert described(tool, risk) == words
+
+
+def test_names_of_others_are_shown_byte_for_byte() -> None:
+    assert quoted("b\u0430sh\x1b[2J\x7f\u202e\n") == '"b\\u0430sh\\u001b[2J\\u007f\\u202e\\n"'
+
+
+def test_use_is_counted() -> None:
+    grants = Grants()
+    rule, other = (
+        grants.add("allow", READ, "high", created_by="a"),
+        grants.add("allow", AskedTool("b"), "high", created_by="a"),
+    )
+    for rule_id in (rule.rule_id, rule.rule_id, None, "rule_unknown"):
+        grants.use(rule_id)
+
+    used, unused = grants.rules
+    assert (used.used, used.last_used_at is not None) == (2, True)
+    assert unused == other
+
+
+def test_rule_that_was_taken_back_holds_no_more() -> None:
+    grants = Grants()
+    rule = grants.add("allow", READ, "high", created_by="ana")
+    grants.add("allow", AskedTool("b"), "high", created_by="ana")
+
+    assert grants.take_back(rule.rule_id) == rule
+    assert effect(grants) is None
+    assert [rule.tool for rule in grants.rules] == ["b"]
+    with pytest.raises(RuleNotFound):
+        grants.take_back(rule.rule_id)
+
+
+def test_later_decision_about_the_same_tool_takes_the_place_of_the_earlier() -> None:
+    grants = Grants()
+    grants.add("allow", READ, "low", created_by="ana")
+    grants.add("deny", READ, "high", created_by="ben")
+
+    assert [rule.created_by for rule in grants.rules] == ["ben"]
+    assert effect(grants, risk="low") == "deny"
+
+
+def test_rules_are_bounded() -> None:
+    grants = Grants(capacity=2)
+    for name in "ab":
+        grants.add("allow", AskedTool(name), "high", created_by="ana")
+
+    with pytest.raises(LimitReached, match="take one back"):
+        grants.add("allow", AskedTool("c"), "high", created_by="ana")
+    grants.add("deny", AskedTool("a"), "high", created_by="ana")
+    assert sorted((rule.tool, rule.effect) for rule in grants.rules) == [("a", "deny"), ("b", "allow")]

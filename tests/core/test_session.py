@@ -1,0 +1,1078 @@
+"""One session: its present state, its readers, and what ends them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+
+from notifier_service.core.errors import (
+    CursorLost,
+    InvalidInput,
+    InvalidSessionId,
+    LimitReached,
+    RequestNotFound,
+    SessionClosed,
+    TooLarge,
+)
+from notifier_service.core.events import Bye, ToolProgress, ToolResult, ToolStatus, encode
+from notifier_service.core.limits import Limits
+from notifier_service.core.permissions import Decision, PermissionRequest
+from notifier_service.core.policy import AskedTool
+from notifier_service.core.session import Opening, Session, Viewer, check_session_id, heartbeat, retry_ms
+
+if TYPE_CHECKING:
+    from conftest import Clock
+
+BEAT = b'{"type":"heartbeat"}'
+
+
+@dataclass
+class Peer:
+    """A connection that takes what the test says."""
+
+    handed: int = 0
+    unsent: int = 0
+    gone: bool = False
+
+    def handed_bytes(self) -> int:
+        return self.handed
+
+    def unsent_bytes(self) -> int:
+        return self.unsent
+
+    def is_gone(self) -> bool:
+        return self.gone
+
+
+@pytest.fixture
+def session(clock: Clock) -> Session:
+    return Session("s", clock=clock, epoch="e")
+
+
+@pytest.fixture
+def peer() -> Peer:
+    return Peer()
+
+
+@pytest.fixture
+def viewer(session: Session, peer: Peer) -> Viewer:
+    return session.join("sse", peer)
+
+
+def limited(clock: Clock, **limits: Any) -> Session:
+    return Session("s", limits=Limits(**limits), clock=clock, epoch="e")
+
+
+def ask(session: Session, tool_name: str = "write", **call: Any) -> PermissionRequest:
+    return session.ask(**{"tool_name": tool_name, "parameters": {}, "risk_level": "high", **call})
+
+
+def status(state: Any, call: str | None = None, tool: str = "rm", **details: Any) -> ToolStatus:
+    return ToolStatus(status=state, tool_name=tool, tool_call_id=call, details=details)
+
+
+def nested(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def types(session: Session) -> list[str]:
+    return [event.type for event in session.log.read_after(session.log.first_seq - 1)]
+
+
+def running(session: Session) -> list[tuple[str, str | None, float | None]]:
+    return [
+        (call.status, call.tool_call_id, call.progress.progress if call.progress else None)
+        for call in session.snapshot().running
+    ]
+
+
+async def turns() -> None:
+    """Let every task run that can."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+# Ids
+
+
+@pytest.mark.parametrize("session_id", ["a", "A-z.0_9:~", "." * 128, "...", "-"])
+def test_session_id_of_the_contract_is_taken(session_id: str) -> None:
+    assert check_session_id(session_id) == Session(session_id).session_id == session_id
+
+
+@pytest.mark.parametrize("session_id", [".", ".."])
+def test_step_in_a_path_is_no_session_id(session_id: str) -> None:
+    with pytest.raises(InvalidSessionId):
+        check_session_id(session_id)
+
+
+@pytest.mark.parametrize(
+    "session_id",
+    ["", "a" * 129, "a b", "a/b", "a\n", "\na", "a%2F", "é", "\u0663", "a?b", "a#b", "a\0", "*", None, 5, b"a", ["a"]],
+    ids=ascii,
+)
+def test_other_session_id_is_refused_without_being_repeated(session_id: Any) -> None:
+    with pytest.raises(InvalidSessionId) as caught:
+        check_session_id(session_id)
+
+    assert caught.value.message == "A session id matches [A-Za-z0-9._:~-]{1,128}."
+    with pytest.raises(InvalidSessionId):
+        Session(session_id)
+
+
+def test_session_that_is_new_holds_nothing() -> None:
+    before = datetime.now(UTC)
+    session = Session("s")
+
+    assert session.snapshot().model_dump() == {
+        "last_event_id": f"{session.log.epoch}-0",
+        "tool_status": None,
+        "permission_request": None,
+        "permission_requests": (),
+        "tool_result": None,
+        "running": (),
+    }
+    assert abs((session.created_at - before).total_seconds()) < 5
+    assert 0 <= session.idle_seconds < 5
+    assert Session("s").log.epoch != session.log.epoch
+
+
+def test_bounds_of_the_log_are_those_of_the_limits(clock: Clock) -> None:
+    log = limited(clock, log_events=7, log_bytes=20_000, max_event_bytes=17_000).log
+
+    assert (log.capacity, log.capacity_bytes, log.max_event_bytes) == (7, 20_000, 17_000)
+
+
+# What happens
+
+
+def test_published_event_is_appended_and_counted(clock: Clock) -> None:
+    session = limited(clock, log_events=2)
+    events = [session.publish("note", {"n": n}) for n in range(3)]
+
+    assert [event.id for event in events] == ["e-1", "e-2", "e-3"]
+    assert (session.counters.events_published, session.counters.events_evicted) == (3, 1)
+
+
+def test_state_is_the_newest_status_and_result(session: Session) -> None:
+    first, newest = status("executing", "c1"), status("executing", "c2")
+    result = ToolResult(tool_name="rm", success=True, result=[1])
+    for data in (first, newest):
+        session.publish("tool_status", data)
+    session.publish("tool_result", result)
+
+    assert (session.snapshot().tool_status, session.snapshot().tool_result) == (newest, result)
+    assert session.snapshot().last_event_id == "e-3"
+
+
+def test_own_event_changes_no_state(session: Session) -> None:
+    session.publish("note", {"status": "executing"})
+    session.publish("note")
+
+    assert (session.snapshot().tool_status, running(session)) == (None, [])
+
+
+@pytest.mark.parametrize(
+    ("result", "error"), [("x" * 300_000, TooLarge), (object(), InvalidInput)], ids=["too large", "no text"]
+)
+def test_event_that_is_refused_has_not_happened(session: Session, result: Any, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        session.publish("tool_result", ToolResult(tool_name="rm", success=True, result=result))
+
+    assert (session.tool_result, session.log.last_seq, session.counters.events_published) == (None, 0, 0)
+
+
+def test_calls_side_by_side_are_told_in_the_order_of_their_last_status(session: Session) -> None:
+    for state, call in [("executing", "c1"), ("waiting_permission", "c2"), ("executing", "c3"), ("executing", "c1")]:
+        session.publish("tool_status", status(state, call))
+
+    assert running(session) == [
+        ("waiting_permission", "c2", None),
+        ("executing", "c3", None),
+        ("executing", "c1", None),
+    ]
+
+
+@pytest.mark.parametrize("state", ["completed", "failed", "denied", "cancelled"])
+def test_call_that_is_over_does_not_run(session: Session, state: str) -> None:
+    session.publish("tool_status", status("executing", "c1"))
+    session.publish("tool_status", status(state, "c1"))
+    session.publish("tool_status", status(state, "never began"))
+
+    assert running(session) == []
+
+
+def test_call_without_an_id_goes_by_the_name_of_its_tool(session: Session) -> None:
+    session.publish("tool_status", status("executing", tool="rm"))
+    session.publish("tool_status", status("executing", tool="ls"))
+    session.publish("tool_status", status("completed", tool="rm"))
+
+    assert [call.tool_name for call in session.snapshot().running] == ["ls"]
+
+
+def test_progress_stays_with_its_call(session: Session) -> None:
+    session.publish("tool_status", status("executing", "c1"))
+    for call, progress in [("c1", 0.25), ("c1", 0.5), ("unknown", 1)]:
+        session.publish("tool_progress", ToolProgress(tool_name="rm", tool_call_id=call, progress=progress))
+    session.publish("tool_status", status("executing", "c1", note="again"))
+
+    assert running(session) == [("executing", "c1", 0.5)]
+    assert session.snapshot().running[0].details == {"note": "again"}
+
+
+def test_number_of_running_calls_is_bounded_like_the_log(clock: Clock) -> None:
+    session = limited(clock, log_events=2)
+    for call in ("c1", "c2", "c3"):
+        session.publish("tool_status", status("executing", call))
+
+    assert [call for _, call, _ in running(session)] == ["c2", "c3"]
+
+
+def test_bytes_of_running_calls_are_bounded_like_the_log(clock: Clock) -> None:
+    session = limited(clock, log_bytes=32 * 1024, max_event_bytes=16 * 1024)
+    for number in range(9):
+        session.publish("tool_status", status("executing", f"c{number % 4}", text="x" * 9_000))
+
+    assert [call for _, call, _ in running(session)] == ["c2", "c3", "c0"]
+
+
+def test_cleared_result_is_forgotten_and_told_once(session: Session) -> None:
+    session.publish("tool_result", ToolResult(tool_name="rm", success=True))
+    session.clear_result()
+    session.clear_result()
+
+    assert session.tool_result is None
+    assert types(session) == ["tool_result", "result_cleared"]
+    assert json.loads(session.log.read_after(1)[0].json)["data"]["tool_name"] == "rm"
+
+
+# What is asked
+
+
+def test_request_is_announced_with_the_reasons_of_the_policy(session: Session) -> None:
+    request = ask(session)
+    told = json.loads(session.log.read_after(0)[0].json)["data"]
+
+    assert types(session) == ["permission_request"]
+    assert (told["request_id"], told["risk_reasons"]) == (request.request_id, ["risk high asks a person"])
+
+
+def test_own_reasons_stand_before_those_of_the_policy(session: Session) -> None:
+    assert ask(session, risk_reasons=["it deletes"]).record.risk_reasons == ("it deletes", "risk high asks a person")
+
+
+def test_risk_is_high_unless_it_is_told(session: Session) -> None:
+    assert session.ask(tool_name="t", parameters={}).record.risk_level == "high"
+
+
+def test_low_risk_is_settled_by_the_policy(session: Session) -> None:
+    request = ask(session, risk_level="low", announce_status=True)
+
+    assert (request.record.status, request.record.decided_by) == ("approved", "policy")
+    assert types(session) == ["permission_response_result"]
+
+
+def test_person_may_be_asked_whatever_the_policy_says(session: Session) -> None:
+    request = ask(session, risk_level="low", by_policy=False)
+
+    assert request.pending
+    assert request.record.risk_reasons == ()
+
+
+def test_status_that_a_call_waits_comes_before_the_request(session: Session) -> None:
+    request = ask(session, parameters={"a": 1}, tool_call_id="c1", announce_status=True)
+    told = json.loads(session.log.read_after(0)[0].json)["data"]
+
+    assert types(session) == ["tool_status", "permission_request"]
+    assert (told["status"], told["tool_call_id"]) == ("waiting_permission", "c1")
+    assert told["details"] == {"parameters": {"a": 1}, "risk_level": "high", "request_id": request.request_id}
+    assert running(session) == [("waiting_permission", "c1", None)]
+
+
+def test_tool_allowed_for_the_session_is_asked_no_more(session: Session) -> None:
+    ask(session, "write")
+    session.decide(Decision(approved=True, scope="session"), decided_by="ana")
+
+    assert ask(session, "write").record.decided_by == "policy"
+    assert ask(session, "Write").pending
+    assert session.admits(AskedTool("write"), "high")
+    assert [rule.used for rule in session.desk.grants.rules] == [2]
+    assert not Session("other").admits(AskedTool("write"), "high")
+
+
+def test_tool_denied_for_the_session_is_asked_no_more(session: Session) -> None:
+    ask(session, "write")
+    session.decide(Decision(approved=False, scope="session", reason="not here"), decided_by="ana")
+    again = ask(session, "write", risk_level="low").record
+
+    assert (again.status, again.decided_by) == ("rejected", "policy")
+    assert again.reason == "ana denied this tool for the rest of the session: not here"
+
+
+def test_tool_that_was_asked_about_is_not_talked_down_by_who_asks(session: Session) -> None:
+    def rated(risk: Any, **more: Any) -> PermissionRequest:
+        return ask(session, "write", risk_level=risk, rated_by="producer", **more)
+
+    first, asked, other = rated("low"), rated("high"), rated("low", server="files")
+    again, changed = rated("low"), rated("low", definition_sha256="0a" * 32)
+
+    assert [request.pending for request in (first, asked, other, again, changed)] == [False, True, False, True, True]
+    assert again.record.risk_reasons == ("who asks rates it low now, and it was asked about at risk high before",)
+    assert ask(session, "write", risk_level="low").record.decided_by == "policy"  # the service's own word
+
+
+def test_tool_that_a_person_allowed_at_a_high_risk_runs_at_a_low_one(session: Session) -> None:
+    ask(session, "write", rated_by="producer")
+    session.decide(Decision(approved=True, scope="session"), decided_by="ana")
+
+    assert not ask(session, "write", risk_level="low", rated_by="producer").pending
+
+
+def test_decision_for_the_session_holds_for_who_wants_a_person_whatever_the_risk(session: Session) -> None:
+    question = ask(session, "write", by_policy=False, risk_level="low")
+    session.decide(Decision(approved=True, scope="session"), decided_by="ana")
+
+    assert question.record.approved
+    assert not ask(session, "write", by_policy=False, risk_level="low").pending
+    assert ask(session, "write", by_policy=False, risk_level="high").pending
+    assert ask(session, "write", by_policy=False, risk_level="low", scopes=("once",)).pending
+
+
+def test_edit_is_judged_by_the_policy_of_the_session(session: Session) -> None:
+    ask(session)
+
+    assert session.decide(Decision(approved=True, parameters={"a": 1}), decided_by="ana").decision == "edit"
+
+
+def test_refused_request_is_counted(clock: Clock) -> None:
+    session = limited(clock, max_pending_per_session=1)
+    ask(session)
+    with pytest.raises(LimitReached):
+        ask(session)
+
+    assert session.counters.limits_reached == {"max_pending_per_session": 1}
+
+
+def test_requests_are_counted_by_how_they_ended(session: Session, clock: Clock) -> None:
+    for approved in (True, True, False):
+        ask(session)
+        session.decide(Decision(approved=approved), decided_by="ana")
+        clock.advance(1.5)
+    ask(session).cancel()
+    ask(session)
+    clock.advance(300)
+    session.desk.expire_due()
+
+    assert session.counters.permissions == {"approved": 2, "rejected": 1, "cancelled": 1, "expired": 1}
+
+
+def test_requests_are_in_the_state_of_whoever_comes(session: Session) -> None:
+    first, second = ask(session, "one"), ask(session, "two")
+    snapshot = session.snapshot()
+
+    assert snapshot.permission_request == first.record
+    assert list(snapshot.permission_requests) == [first.record, second.record]
+
+
+@pytest.mark.parametrize("depth", [100, *range(196, 204), *range(246, 256)])
+def test_request_of_any_depth_is_shown_whole_to_everybody_or_refused(session: Session, depth: int) -> None:
+    try:
+        request = ask(session, parameters={"a": nested(depth)}, announce_status=True)
+    except InvalidInput:
+        assert (session.desk.pending_count, session.log.last_seq) == (0, 0)
+        return
+    snapshot = json.loads(encode("snapshot", session.snapshot()))
+
+    assert snapshot["data"]["permission_requests"][0]["parameters"] == {"a": nested(depth)}
+    assert session.decide(Decision(approved=True, request_id=request.request_id), decided_by="ana").approved
+
+
+@pytest.mark.parametrize(
+    "depth",
+    [
+        *range(196, 204),
+        *range(246, 253),
+        253,
+        254,
+    ],
+)
+def test_edit_of_any_depth_is_told_to_everybody_or_refused(session: Session, depth: int) -> None:
+    request = ask(session)
+    try:
+        session.decide(Decision(approved=True, parameters={"a": nested(depth)}), decided_by="ana")
+    except InvalidInput:
+        assert request.pending
+        return
+
+    assert types(session) == ["permission_request", "permission_response_result", "permission_cleared"]
+
+
+@pytest.mark.parametrize(
+    "length",
+    [
+        1_000,
+        300_000,
+    ],
+)
+def test_readers_are_told_of_a_cancelled_request_however_long_its_reason(session: Session, length: int) -> None:
+    ask(session).cancel("x" * length)
+
+    assert types(session) == ["permission_request", "permission_cleared"]
+
+
+# Who reads
+
+
+def test_reader_is_counted_while_it_is_here(session: Session) -> None:
+    first, second = session.join("sse", Peer()), session.join("ws", Peer())
+    during = (len(session.viewers), session.counters.connections, session.counters.connections_opened)
+    first.leave()
+    first.leave()
+
+    assert during == (2, 2, 2)
+    assert (set(session.viewers), session.counters.connections, session.counters.connections_opened) == ({second}, 1, 2)
+    assert session.disconnects == session.counters.disconnects == {"left": 1}
+    assert (second.transport, second.session) == ("ws", session)
+
+
+def test_more_readers_than_the_limit_are_not_taken(clock: Clock) -> None:
+    session = limited(clock, max_connections_per_session=1)
+    session.join("sse", Peer())
+    with pytest.raises(LimitReached, match=r"^This session has 1 readers; no more are taken\.$") as caught:
+        session.join("sse", Peer())
+
+    assert caught.value.limit == "max_connections_per_session"
+    assert session.counters.connections == 1
+
+
+def test_request_tells_how_many_could_see_it(session: Session) -> None:
+    session.join("sse", Peer())
+    session.join("ws", Peer())
+
+    assert ask(session).record.viewers == 2
+
+
+def test_reader_on_its_first_connect_begins_at_the_end_and_is_shown_what_is_pending(session: Session) -> None:
+    session.publish("note")
+    request = ask(session)
+
+    assert session.open_at(None) == Opening("none", 2, None, [request.record])
+
+
+def test_reader_that_resumes_goes_on_behind_its_cursor(session: Session) -> None:
+    session.publish("note")
+    ask(session)
+
+    assert session.open_at("e-1") == Opening("full", 1, None, ())
+    assert session.counters.gaps == {}
+
+
+@pytest.mark.parametrize(
+    ("cursor", "reason"), [("e-0", "evicted"), ("d-1", "epoch"), ("garbage", "unknown"), ("e-zz", "unknown")]
+)
+def test_reader_with_a_lost_cursor_gets_the_gap_and_the_state(clock: Clock, cursor: str, reason: str) -> None:
+    session = limited(clock, log_events=2)
+    request = ask(session)
+    session.publish("note")
+    session.publish("note")
+    opening = session.open_at(cursor)
+
+    # All that a log holds that began anew is newer than who comes from the one before.
+    assert (opening.resumed, opening.seq, opening.replay) == (
+        "partial",
+        1 if reason == "epoch" else 3,
+        [request.record],
+    )
+    assert opening.gap is not None
+    assert opening.gap.model_dump() == {"requested": cursor, "oldest": "e-2", "newest": "e-3", "reason": reason}
+    assert session.counters.gaps == {reason: 1}
+
+
+def test_earliest_replays_all_that_the_log_holds(session: Session) -> None:
+    ask(session)
+    session.publish("note")
+
+    assert session.open_at("earliest") == Opening("full", 0, None, ())
+
+
+def test_earliest_shows_pending_requests_that_the_log_no_longer_tells(clock: Clock) -> None:
+    session = limited(clock, log_events=2)
+    request = ask(session)
+    session.publish("note")
+    session.publish("note")
+
+    assert session.open_at("earliest") == Opening("full", 1, None, [request.record])
+
+
+def test_reader_that_fell_behind_goes_on_from_the_end(clock: Clock) -> None:
+    session = limited(clock, log_events=2)
+    request = ask(session)
+    for _ in range(3):
+        session.publish("note")
+    with pytest.raises(CursorLost) as caught:
+        session.log.read_after(0)
+    opening = session.reopen(caught.value)
+
+    assert (opening.resumed, opening.seq, opening.replay) == ("partial", 4, [request.record])
+    assert opening.gap is not None
+    assert opening.gap.reason == "slow"
+    assert session.counters.gaps == {"slow": 1}
+
+
+def test_hello_tells_where_the_session_is(session: Session) -> None:
+    session.join("sse", Peer())
+    session.publish("note")
+
+    assert session.hello(session.open_at("e-0")).model_dump() == {
+        "session_id": "s",
+        "epoch": "e",
+        "last_event_id": "e-1",
+        "resumed": "full",
+        "heartbeat_seconds": 15.0,
+        "viewers": 1,
+    }
+
+
+# The viewer waits
+
+
+async def test_waiting_viewer_is_woken_by_an_event(session: Session, viewer: Viewer) -> None:
+    waiting = asyncio.create_task(viewer.wait())
+    await turns()
+    assert not waiting.done()
+    session.publish("note")
+
+    assert await waiting is None
+
+
+async def test_wake_before_the_wait_is_not_lost(viewer: Viewer) -> None:
+    viewer.wake()
+    viewer.wake()
+    await viewer.wait()
+    waiting = asyncio.create_task(viewer.wait())
+    await turns()
+
+    assert not waiting.done()
+    waiting.cancel()
+
+
+async def test_two_wakes_at_once_are_one(viewer: Viewer) -> None:
+    waiting = asyncio.create_task(viewer.wait())
+    await turns()
+    viewer.wake()
+    viewer.wake()
+    await waiting
+    again = asyncio.create_task(viewer.wait())
+    await turns()
+
+    assert not again.done()
+    again.cancel()
+
+
+async def test_viewer_whose_wait_was_cancelled_can_wait_again(viewer: Viewer) -> None:
+    waiting = asyncio.create_task(viewer.wait())
+    await turns()
+    waiting.cancel()
+    await turns()
+    viewer.wake()
+
+    assert await viewer.wait() is None
+
+
+async def test_viewer_that_left_is_woken_no_more(session: Session, viewer: Viewer) -> None:
+    viewer.leave()
+    session.publish("note")
+    waiting = asyncio.create_task(viewer.wait())
+    await turns()
+
+    assert not waiting.done()
+    waiting.cancel()
+
+
+async def test_viewer_that_pushes_goes_on_waiting_while_it_can(session: Session, viewer: Viewer) -> None:
+    pushed: list[int] = []
+
+    def push() -> bool:
+        pushed.append(session.log.last_seq)
+        return session.log.last_seq < 3
+
+    waiting = asyncio.create_task(viewer.wait(push))
+    await turns()
+    for _ in range(2):
+        session.publish("note")
+        await turns()
+    assert (pushed, waiting.done()) == ([1, 2], False)
+    session.publish("note")
+    async with asyncio.timeout(10):
+        await waiting
+    session.publish("note")
+    await turns()
+
+    assert pushed == [1, 2, 3]
+    assert await viewer.wait(push) is None  # what came in between is not lost
+
+
+async def test_viewer_whose_wait_with_a_push_was_cancelled_pushes_no_more(session: Session, viewer: Viewer) -> None:
+    pushed: list[int] = []
+    waiting = asyncio.create_task(viewer.wait(lambda: bool(pushed.append(1)) or True))
+    await turns()
+    waiting.cancel()
+    await turns()
+    session.publish("note")
+    await turns()
+
+    assert pushed == []
+
+
+async def test_viewer_that_is_ended_is_woken_and_pushes_no_more(session: Session, viewer: Viewer) -> None:
+    pushed: list[int] = []
+    waiting = asyncio.create_task(viewer.wait(lambda: bool(pushed.append(1)) or True))
+    await turns()
+    session.publish("note")
+    session.close("session_closed")
+    async with asyncio.timeout(10):
+        await waiting
+    await turns()
+
+    assert pushed == []
+
+
+async def test_transport_that_attends_is_called_at_once_for_each_event_and_for_the_end(
+    session: Session, viewer: Viewer
+) -> None:
+    called: list[tuple[int, bool]] = []
+    viewer.attend(lambda: called.append((session.log.last_seq, viewer.ending is not None)))
+    assert called == [(0, False)]
+    session.publish("note")
+    session.publish("note")
+    assert called == [(0, False)]
+    await turns()
+    assert called == [(0, False), (2, False)]
+    viewer.end("token_expired")
+
+    assert called == [(0, False), (2, False), (2, True)]
+
+
+async def test_transport_that_attends_and_has_left_is_called_no_more(session: Session, viewer: Viewer) -> None:
+    called: list[int] = []
+    viewer.attend(lambda: called.append(1))
+    viewer.leave()
+    session.publish("note")
+    await turns()
+
+    assert called == [1]
+
+
+@pytest.mark.parametrize(
+    ("limits", "events"),
+    [({"log_events": 8}, 5), ({"log_bytes": 16384, "max_event_bytes": 16384}, 9), ({"log_events": 1}, 1)],
+)
+async def test_session_outruns_its_readers_when_half_a_log_was_published_without_them(
+    clock: Clock, peer: Peer, limits: dict[str, int], events: int
+) -> None:
+    session = limited(clock, **limits)
+    session.publish("note", {"text": "x" * 1000})
+    assert not session.outruns_readers  # nobody reads
+    session.join("sse", peer)
+    published = 0
+    while not session.outruns_readers:
+        session.publish("note", {"text": "x" * 1000})
+        published += 1
+    assert published == events
+    await turns()
+
+    assert not session.outruns_readers
+
+
+# The viewer is ended
+
+
+@pytest.mark.parametrize(
+    ("code", "reconnect"), [("shutdown", True), ("token_expired", True), ("slow", True), ("session_closed", False)]
+)
+async def test_ended_viewer_is_woken_and_told_why(
+    session: Session,
+    viewer: Viewer,
+    code: Literal["shutdown", "token_expired", "slow", "session_closed"],
+    reconnect: bool,
+) -> None:
+    waiting = asyncio.create_task(viewer.wait())
+    await turns()
+    viewer.end(code)
+    await waiting
+    viewer.leave()
+
+    assert isinstance(viewer.ending, Bye)
+    assert (viewer.ending.code, viewer.ending.reconnect) == (code, reconnect)
+    assert 3000 <= viewer.ending.retry_ms < 5000
+    assert session.disconnects == session.counters.disconnects == {code: 1}
+
+
+def test_first_reason_to_end_wins(viewer: Viewer) -> None:
+    viewer.end("token_expired")
+    first = viewer.ending
+    viewer.end("shutdown")
+
+    assert viewer.ending is first
+
+
+async def test_end_interrupts_a_write_that_the_peer_does_not_take(viewer: Viewer) -> None:
+    async def write() -> None:
+        async with viewer.writing():
+            await asyncio.Event().wait()
+
+    writing = asyncio.create_task(write())
+    await turns()
+    assert not writing.done()
+    viewer.end("shutdown")
+    with pytest.raises(TimeoutError):
+        await writing
+
+
+async def test_write_that_nobody_ends_takes_its_time(viewer: Viewer) -> None:
+    taken = asyncio.Event()
+
+    async def write() -> str:
+        async with viewer.writing():
+            await taken.wait()
+        return "written"
+
+    writing = asyncio.create_task(write())
+    await turns()
+    taken.set()
+
+    assert await writing == "written"
+
+
+async def test_last_write_of_an_ended_viewer_goes_out_if_it_need_not_wait(viewer: Viewer) -> None:
+    viewer.end("shutdown")
+    written = False
+    async with viewer.writing():
+        written = True
+
+    assert written
+
+
+async def test_last_write_of_an_ended_viewer_does_not_wait(viewer: Viewer) -> None:
+    viewer.end("shutdown")
+    with pytest.raises(TimeoutError):
+        async with viewer.writing():
+            await asyncio.Event().wait()
+
+
+async def test_end_after_a_write_leaves_the_task_alone(viewer: Viewer) -> None:
+    async with viewer.writing():
+        pass
+    viewer.end("slow")
+    await turns()
+
+    assert viewer.ending is not None
+    assert viewer.ending.code == "slow"
+
+
+# The viewer is looked after
+
+
+def test_silent_stream_gets_a_heartbeat(viewer: Viewer, clock: Clock) -> None:
+    clock.advance(14.9)
+    viewer.sweep(clock(), BEAT)
+    before = viewer.heartbeat
+    clock.advance(0.1)
+    viewer.sweep(clock(), BEAT)
+
+    assert (before, viewer.heartbeat) == (None, BEAT)
+    assert viewer.ending is None
+
+
+async def test_viewer_is_woken_for_its_heartbeat(viewer: Viewer, clock: Clock) -> None:
+    waiting = asyncio.create_task(viewer.wait())
+    await turns()
+    clock.advance(15)
+    viewer.sweep(clock(), BEAT)
+
+    assert await waiting is None
+
+
+async def test_heartbeat_is_pushed_and_the_silence_begins_anew_with_it(
+    session: Session, viewer: Viewer, clock: Clock
+) -> None:
+    pushed: list[bytes | None] = []
+
+    def push() -> None:
+        pushed.append(viewer.heartbeat)
+        viewer.sent()
+
+    viewer.attend(push)
+    clock.advance(15)
+    viewer.sweep(clock(), BEAT)
+    await turns()
+    assert (pushed, viewer.heartbeat) == ([None, BEAT], None)
+    clock.advance(14.9)
+    viewer.sweep(clock(), BEAT)
+    await turns()
+    assert pushed == [None, BEAT]
+    clock.advance(0.1)
+    viewer.sweep(clock(), BEAT)
+    await turns()
+
+    assert pushed == [None, BEAT, BEAT]
+
+
+async def test_write_takes_the_heartbeat_with_it_and_the_silence_begins_anew(viewer: Viewer, clock: Clock) -> None:
+    clock.advance(15)
+    viewer.sweep(clock(), BEAT)
+    async with viewer.writing():
+        pass
+    assert viewer.heartbeat is None
+    clock.advance(14.9)
+    viewer.sweep(clock(), BEAT)
+    assert viewer.heartbeat is None
+    clock.advance(0.1)
+    viewer.sweep(clock(), BEAT)
+
+    assert viewer.heartbeat == BEAT
+
+
+def test_peer_that_takes_nothing_is_cut(viewer: Viewer, peer: Peer, clock: Clock) -> None:
+    peer.handed, peer.unsent = 100, 60
+    viewer.sweep(clock(), BEAT)
+    clock.advance(9.9)
+    viewer.sweep(clock(), BEAT)
+    before = viewer.ending
+    clock.advance(0.1)
+    viewer.sweep(clock(), BEAT)
+
+    assert before is None
+    assert viewer.ending is not None
+    assert viewer.ending.code == "slow"
+
+
+def test_peer_that_is_handed_more_and_takes_nothing_is_cut_too(viewer: Viewer, peer: Peer, clock: Clock) -> None:
+    for _ in range(11):
+        peer.handed, peer.unsent = peer.handed + 100, peer.unsent + 100
+        viewer.sweep(clock(), BEAT)
+        clock.advance(1)
+
+    assert viewer.ending is not None
+    assert viewer.ending.code == "slow"
+
+
+def test_peer_that_takes_a_byte_now_and_then_is_not_cut(viewer: Viewer, peer: Peer, clock: Clock) -> None:
+    peer.handed, peer.unsent = 100, 60
+    for _ in range(10):
+        viewer.sweep(clock(), BEAT)
+        peer.unsent -= 1
+        clock.advance(9.9)
+
+    assert (viewer.ending, viewer.heartbeat) == (None, None)
+
+
+def test_peer_that_had_taken_all_in_between_begins_anew(viewer: Viewer, peer: Peer, clock: Clock) -> None:
+    for unsent in (10, 0, 10):
+        peer.handed, peer.unsent = 10 - unsent, unsent
+        viewer.sweep(clock(), BEAT)
+        clock.advance(9)
+
+    assert viewer.ending is None
+
+
+async def test_peer_that_has_gone_is_noticed(viewer: Viewer, peer: Peer, clock: Clock) -> None:
+    waiting = asyncio.create_task(viewer.wait())
+    await turns()
+    peer.gone = True
+    clock.advance(100)
+    viewer.sweep(clock(), BEAT)
+    await waiting
+
+    assert (viewer.gone, viewer.ending, viewer.heartbeat) == (True, None, None)
+
+
+# Life
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda session: session.publish("note"),
+        lambda session: session.clear_result(),
+        lambda session: session.touch(),
+        lambda session: ask(session, risk_level="low"),
+        lambda session: session.join("sse", Peer()).leave(),
+    ],
+    ids=["publish", "clear", "touch", "ask", "leave"],
+)
+def test_use_of_a_session_keeps_it(session: Session, clock: Clock, use: Any) -> None:
+    clock.advance(599)
+    use(session)
+    clock.advance(599)
+    assert (session.idle_seconds, session.expired) == (599, False)
+    clock.advance(1)
+
+    assert (session.idle_seconds, session.expired) == (600, True)
+
+
+def test_decision_keeps_the_session_even_if_it_finds_nothing(session: Session, clock: Clock) -> None:
+    clock.advance(600)
+    with pytest.raises(RequestNotFound):
+        session.decide(Decision(approved=True), decided_by="ana")
+
+    assert session.idle_seconds == 0
+
+
+def test_session_with_a_viewer_never_expires(session: Session, viewer: Viewer, clock: Clock) -> None:
+    clock.advance(10**6)
+    watched = session.expired
+    viewer.leave()
+
+    assert (watched, session.expired) == (False, False)
+    clock.advance(600)
+    assert session.expired
+
+
+def test_session_in_which_a_poll_is_held_does_not_expire(session: Session, clock: Clock) -> None:
+    with session.holding("long-poll"):
+        clock.advance(10**6)
+        assert not session.expired
+    just_after = session.expired
+    clock.advance(600)
+
+    assert (just_after, session.expired) == (False, True)
+
+
+def test_session_with_a_pending_request_never_expires(session: Session, clock: Clock) -> None:
+    request = ask(session, timeout_seconds=0)
+    clock.advance(10**6)
+    asked = session.expired
+    request.cancel()
+    clock.advance(600)
+
+    assert (asked, session.expired) == (False, True)
+
+
+def test_clock_that_steps_back_gives_no_negative_idle_time(session: Session, clock: Clock) -> None:
+    clock.advance(-5)
+
+    assert session.idle_seconds == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [("shutdown", "the service is shutting down"), ("session_closed", "the session has ended")],
+)
+def test_closed_session_cancels_what_is_pending_and_ends_its_readers(
+    session: Session, viewer: Viewer, code: Literal["shutdown", "session_closed"], reason: str
+) -> None:
+    request = ask(session)
+    session.close(code)
+
+    assert viewer.ending is not None
+    assert viewer.ending.code == code
+    assert (request.record.status, request.record.reason) == ("cancelled", reason)
+    assert request.record.decided_by == "service"
+    assert types(session) == ["permission_request", "permission_cleared"]
+    for use in (lambda: session.publish("note"), lambda: ask(session), lambda: session.join("sse", Peer())):
+        with pytest.raises(SessionClosed):
+            use()
+
+
+def test_reader_that_fails_at_the_end_does_not_keep_the_others_from_being_ended(
+    session: Session, viewer: Viewer, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        if viewer.ending is not None:
+            raise RuntimeError("boom")
+
+    viewer.attend(fail)
+    other = session.join("sse", Peer())
+    session.close("shutdown")
+
+    assert other.ending is not None
+    assert [record.getMessage() for record in caplog.records] == ["a sse reader cannot be told of the end"]
+
+
+def test_closing_twice_is_closing_once(session: Session, viewer: Viewer) -> None:
+    session.close("session_closed")
+    first = viewer.ending
+    session.close("shutdown")
+
+    assert viewer.ending is first
+    assert session.log.closed
+
+
+def test_heartbeat_tells_the_time_in_seconds() -> None:
+    before = time.time()
+    beat = json.loads(heartbeat())
+
+    assert set(beat) == {"type", "timestamp"}
+    assert beat["type"] == "heartbeat"
+    assert before - 0.001 <= beat["timestamp"] <= time.time() + 0.001
+
+
+@pytest.mark.parametrize(("shutdown_seconds", "lowest"), [(0.1, 3000), (2, 3000), (2.5, 3500), (10, 11_000)])
+def test_reader_comes_back_later_than_a_restart_takes(shutdown_seconds: float, lowest: int) -> None:
+    limits = Limits(shutdown_seconds=shutdown_seconds)
+    waits = {retry_ms(limits) for _ in range(200)}
+
+    assert lowest <= min(waits) <= max(waits) < lowest + 2000
+    assert len(waits) > 50
+
+
+def test_risk_that_is_none_of_the_three_is_refused_and_nothing_is_asked() -> None:
+    session = Session("s")
+
+    with pytest.raises(InvalidInput, match="risk_level must be low, medium or high"):
+        session.ask(tool_name="t", parameters={}, risk_level="extreme")  # type: ignore[arg-type]
+    assert session.log.last_seq == 0
+
+
+def test_reader_that_is_held_for_one_answer_counts_as_a_viewer_while_it_waits() -> None:
+    session = Session("s")
+
+    with session.holding("long-poll"):
+        assert (session.viewer_count, session.connections_by_transport) == (1, {"long-poll": 1})
+    assert (session.viewer_count, session.connections_by_transport) == (0, {})
+
+
+def test_session_in_which_something_is_done_never_expires_and_its_idle_time_begins_after_that(
+    session: Session, clock: Clock
+) -> None:
+    with session.working(), session.working():
+        clock.now += 10_000
+        busy = session.expired
+    just_after = session.expired, session.idle_seconds
+    clock.now += session.limits.session_idle_seconds
+
+    assert (busy, just_after, session.expired) == (False, (False, 0), True)
+
+
+def test_reader_whose_token_expires_is_ended_then_and_not_before(
+    session: Session, viewer: Viewer, clock: Clock
+) -> None:
+    viewer.permit(5)
+    clock.now += 4.9
+    viewer.sweep(clock(), b"")
+    before = viewer.ending
+    clock.now += 0.1
+    viewer.sweep(clock(), b"")
+
+    assert before is None
+    assert viewer.ending is not None
+    assert (viewer.ending.code, viewer.ending.reconnect) == ("token_expired", True)
+
+
+def test_reader_with_a_newer_token_that_never_expires_stays(viewer: Viewer, clock: Clock) -> None:
+    viewer.permit(5)
+    viewer.permit(None)
+    clock.now += 10
+    viewer.sweep(clock(), b"")
+
+    assert viewer.ending is None
