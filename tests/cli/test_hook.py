@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -469,7 +470,8 @@ async def test_command_whose_interpreter_cannot_be_run_denies(
 async def test_command_runs_without_a_path_and_is_answered(agent: str, commands: Commands, site: Site) -> None:
     (command, *_) = await printed(commands, agent, "--session", "s1")
     command = command.replace("http://10.0.0.1/x", f"{site.url}/agent_backend")
-    running = asyncio.ensure_future(asyncio.to_thread(in_shell, command, EVERY[agent], env={"PATH": "/nowhere"}))
+    environment = {"PATH": "/nowhere", "XDG_CONFIG_HOME": os.environ["XDG_CONFIG_HOME"]}
+    running = asyncio.ensure_future(asyncio.to_thread(in_shell, command, EVERY[agent], env=environment))
     desk = site.broker.open("s1").desk
     async with asyncio.timeout(20):
         while not desk.pending:  # noqa: ASYNC110  # the command is another process
