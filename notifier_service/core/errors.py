@@ -36,7 +36,7 @@
         └── ServiceRestarted      (as the service says) it was restarted while a person thought
 
 ``code`` is the stable word that travels on the wire (contract section 9); a class may be renamed,
-a code may not. The core raises; only ``web/boundary.py`` knows which HTTP status a class becomes.
+a code may not. The core raises; only ``web/answers.py`` knows which HTTP status a class becomes.
 """
 
 from __future__ import annotations

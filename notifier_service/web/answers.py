@@ -1,77 +1,174 @@
-"""What the service answers beside events: the ``data`` of health, polls and lists."""
+"""Where errors become answers: the one place that knows which HTTP status a state of the world has."""
 
 from __future__ import annotations
 
-from ..core.events import (
-    EventData,
-    Gap,
-    Many,
-    PermissionRecord,
-    RunningCall,
-    Snapshot,
-    Timestamp,
-    ToolResult,
-    ToolStatus,
-)
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
-__all__ = ["PresentState", "SessionHealth", "SessionRow", "StateAndEvents", "present_state"]
+from aiohttp import HttpVersion11, web
+from aiohttp.http_exceptions import ContentEncodingError, LineTooLong
+from aiohttp.typedefs import Middleware
 
+from ..core import errors
+from ..core.events import dump
+from .request import BROKEN_PACK, packed_otherwise
 
-class SessionHealth(EventData):
-    """How a session and its readers are."""
+__all__ = [
+    "ANSWER_HEADERS",
+    "answer_errors",
+    "as_error",
+    "error_body",
+    "expect",
+    "json_answer",
+    "reply",
+    "unreadable",
+]
 
-    status: str
-    session_id: str
-    connections: int
-    connections_by_transport: dict[str, int]
-    queue_size: int
-    queue_capacity: int
-    pending_permissions: int
-    last_event_id: str
-    created_at: Timestamp
-    idle_seconds: float
-    disconnects: dict[str, int]
+_log = logging.getLogger("notifier_service.web")
 
+_STATUS: Mapping[type[errors.NotifierError], int] = {
+    errors.InvalidInput: 422,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    errors.MethodNotAllowed: 405,
+    errors.Conflict: 409,
+    errors.Gone: 410,
+    errors.TooLarge: 413,
+    errors.UnsupportedMediaType: 415,
+    errors.LimitReached: 429,
+    errors.BrokerClosed: 503,
+}
 
-class SessionRow(EventData):
-    """A session, in the list of those that are open."""
-
-    session_id: str
-    connections: int
-    pending_permissions: int
-    last_event_id: str
-    idle_seconds: float
-
-
-class _State(EventData):
-    tool_status: ToolStatus | None
-    permission_request: PermissionRecord | None
-    permission_requests: Many[PermissionRecord]
-    tool_result: ToolResult | None
-    running: Many[RunningCall]
-    last_event_id: str
+ANSWER_HEADERS = {
+    "Content-Type": "application/json; charset=utf-8",
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
 
 
-class PresentState(_State):
-    """The whole present state, as a poll gives it."""
-
-    viewers: int
-
-
-class StateAndEvents(_State):
-    """A long poll: the events behind the cursor, or the gap, and the state after them."""
-
-    events: Many[object]
-    gap: Gap | None
+def reply(data: Any, *, status: int = 200) -> web.Response:
+    """``{"success": true, "data": …}``"""
+    return _json({"success": True, "data": data}, status)
 
 
-def present_state(snapshot: Snapshot) -> dict[str, object]:
-    """The fields that every poll tells of the state; not validated again, they come from the session."""
+def error_body(error: errors.NotifierError) -> dict[str, Any]:
+    """The one error shape (contract section 9)."""
     return {
-        "last_event_id": snapshot.last_event_id,
-        "tool_status": snapshot.tool_status,
-        "permission_request": snapshot.permission_request,
-        "permission_requests": snapshot.permission_requests,
-        "tool_result": snapshot.tool_result,
-        "running": snapshot.running,
+        "success": False,
+        "error": {"code": error.code, "message": error.message, **error.details},
+        "message": error.message,
     }
+
+
+def answer_errors(guard: Callable[[web.Request], web.Response | None]) -> Middleware:
+    """The middleware that gives every failure the one error shape; ``guard`` may refuse, or answer, before all else."""
+
+    @web.middleware
+    async def answer(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        try:
+            answer = guard(request)
+            return await handler(request) if answer is None else answer
+        except Exception as error:
+            return _answer_to(request, error)
+
+    return answer
+
+
+def _answer_to(request: web.Request, error: Exception) -> web.Response:
+    if isinstance(error, errors.NotifierError):
+        return _error_response(error)
+    if isinstance(error, web.HTTPException):
+        if error.status < 400:
+            raise error
+        return _error_response(_from_http(error), status=error.status, allow=error.headers.get("Allow"))
+    if isinstance(error, ConnectionError) and (request.transport is None or request.transport.is_closing()):
+        # The peer has left: nobody reads this, and it is no failure of ours that aiohttp should log.
+        return web.Response(status=499, reason="Client Closed Request")
+    # The path may hold what a person typed, the query a token: the route's own form says enough.
+    resource = request.match_info.route.resource
+    _log.exception("%s %s failed", request.method, resource.canonical if resource is not None else "?")
+    return _json(_internal(), 500)
+
+
+def _internal() -> dict[str, Any]:
+    body = {"code": "internal", "message": "Something failed here; the log of the service says what."}
+    return {"success": False, "error": body, "message": body["message"]}
+
+
+def _from_http(error: web.HTTPException) -> errors.NotifierError:
+    """What aiohttp itself, or a route that an embedding program adds, raises."""
+    if error.status == 404:
+        return errors.NotFound("There is no such path.")
+    if error.status == 405:
+        return errors.MethodNotAllowed("This path does not take that method.")
+    kind = next((kind for kind, status in _STATUS.items() if status == error.status), errors.NotifierError)
+    return errors.LimitReached("requests", error.reason) if kind is errors.LimitReached else kind(error.reason)
+
+
+def _error_response(
+    error: errors.NotifierError, *, status: int | None = None, allow: str | None = None
+) -> web.Response:
+    if status is None:
+        status = next((_STATUS[base] for base in type(error).__mro__ if base in _STATUS), 500)
+    response = _json(error_body(error), status)
+    if isinstance(error, errors.LimitReached):
+        response.headers["Retry-After"] = str(max(1, round(error.retry_after_seconds)))
+    elif isinstance(error, errors.BrokerClosed) and status == 503:
+        response.headers["Retry-After"] = "5"
+    elif status == 415:
+        response.headers["Accept-Encoding"] = "gzip, deflate"
+    elif status == 401:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="notifier_service"'
+    if allow is not None:
+        response.headers["Allow"] = allow
+    return response
+
+
+def unreadable(status: int, error: BaseException | None) -> web.Response:
+    """The answer to what the server itself could not read; what came is never repeated."""
+    answer: web.Response
+    if status >= 500:
+        answer = _json(_internal(), status)
+    elif isinstance(error, ContentEncodingError):
+        known = "install" not in str(error)  # what is to be installed for it is told of encodings that are not taken
+        answer = _error_response(errors.InvalidInput(BROKEN_PACK) if known else packed_otherwise())
+    elif isinstance(error, LineTooLong) or "Too many headers" in str(error):
+        text = "The path and each header, cookies too, may have 8190 bytes; of headers there may be 128."
+        answer = _error_response(errors.InvalidInput(text), status=400)
+    elif "HTTPS" in str(error):
+        text = "This port speaks HTTP, and this is TLS: use http://."
+        answer = _error_response(errors.InvalidInput(text), status=400)
+    else:
+        answer = _error_response(errors.InvalidInput("This is no HTTP request that can be read."), status=400)
+    answer.force_close()
+    return answer
+
+
+async def expect(request: web.Request) -> web.Response | None:
+    """Say ``100 Continue`` to who asks for it; anything else that is expected is refused in the one error shape."""
+    if request.version >= HttpVersion11:
+        if request.headers.get("Expect", "").lower() != "100-continue":
+            refused = errors.InvalidInput("Expect: only 100-continue is understood.")
+            return _error_response(refused, status=417)
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # it is no part of the answer
+    return None
+
+
+def as_error(error: errors.NotifierError) -> bytes:
+    """An error as the event of a stream or a socket (contract section 9)."""
+    return dump({"type": "error", **error_body(error), "code": error.code})
+
+
+def json_answer(body: bytes, status: int = 200) -> web.Response:
+    """An answer whose JSON is encoded already."""
+    return web.Response(body=body, status=status, headers=ANSWER_HEADERS)
+
+
+def _json(value: Any, status: int) -> web.Response:
+    return json_answer(dump(value), status)

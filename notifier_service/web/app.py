@@ -15,8 +15,8 @@ from ..demo_agent import DemoChat
 from ..settings import Settings
 from .agents.agent_calls import JOINED_CALLS, JoinedCalls
 from .agents.held_hooks import HELD_HOOKS, HeldHooks
-from .auth import Authenticator, NoAuth, TokenAuth
-from .boundary import AUTH, BROKER, SETTINGS, answer_errors
+from .answers import answer_errors
+from .auth import AUTH, Authenticator, NoAuth, TokenAuth, UseTicket
 from .chat import CHAT
 from .connection import CONNECTIONS, Connections
 from .guesses import GUESSES, Guesses
@@ -28,6 +28,7 @@ from .mcp.prompt_tool import RUNNING_CALLS, RunningCalls
 from .ops import DRAINING
 from .origin import cors_headers, origin_guard
 from .pages import add_pages
+from .request import BROKER, SETTINGS
 from .revocation import ending_revoked
 from .routes import add_routes
 from .sockets import SOCKETS, Sockets
@@ -55,7 +56,7 @@ def create_app(
     app[BROKER] = broker
     app[SETTINGS] = settings
     app[TICKETS] = Tickets()
-    app[AUTH] = _authenticator(settings, app[TICKETS])
+    app[AUTH] = _authenticator(settings, app[TICKETS].use)
     app[DRAINING] = asyncio.Event()
     app[GUESSES] = Guesses(broker.counters.limits_reached)
     app[SOCKETS] = Sockets()
@@ -135,10 +136,10 @@ async def _close_broker(app: web.Application) -> None:
     app[SOCKETS].end_in(app[SETTINGS].shutdown_seconds / 16)
 
 
-def _authenticator(settings: Settings, tickets: Tickets) -> Authenticator:
+def _authenticator(settings: Settings, use_ticket: UseTicket) -> Authenticator:
     """The way of authentication that the settings name."""
     if settings.auth == "tokens" and settings.tokens_file is not None:
-        return TokenAuth(settings.tokens_file, tickets)
+        return TokenAuth(settings.tokens_file, use_ticket)
     if settings.auth == "jwt":
-        return JwtAuth(settings, tickets)
-    return NoAuth(tickets)
+        return JwtAuth(settings, use_ticket)
+    return NoAuth(use_ticket)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, Literal, Self, TypeVar
+from typing import Generic, Literal, Self, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
@@ -22,16 +22,15 @@ from ..core.errors import Forbidden, InvalidInput, Unauthenticated
 from ..settings import is_loopback
 from .loopback import require_own_program
 
-if TYPE_CHECKING:
-    from .tickets import Tickets
-
 __all__ = [
+    "AUTH",
     "TICKET_PREFIX",
     "Authenticator",
     "Caller",
     "NoAuth",
     "Right",
     "TokenAuth",
+    "UseTicket",
     "WatchedFile",
     "digest_of",
     "still_may_view",
@@ -122,11 +121,15 @@ class Caller:
         return True
 
 
+#: Returns whom a ticket stands for, once; None for one that is not good.
+UseTicket = Callable[[str], Caller | None]
+
+
 class Authenticator(ABC):
     """Says who sent a request, or raises ``Unauthenticated``."""
 
-    def __init__(self, tickets: Tickets) -> None:
-        self._tickets = tickets
+    def __init__(self, use_ticket: UseTicket) -> None:
+        self._use_ticket = use_ticket
 
     def caller_of(self, request: web.Request, *, token_in_query: bool) -> Caller:
         """``token_in_query`` is set for streams, whose clients cannot set headers."""
@@ -149,7 +152,7 @@ class Authenticator(ABC):
     def caller_with(self, token: str) -> Caller:
         """Say who holds this token or ticket, which is used up by that."""
         if token.startswith(TICKET_PREFIX):
-            caller = self._tickets.use(token)
+            caller = self._use_ticket(token)
             if caller is None:
                 raise Unauthenticated("This ticket was used, is too old, or was never issued.")
             return caller.now()
@@ -163,6 +166,9 @@ class Authenticator(ABC):
     @abstractmethod
     def _holder(self, token: str) -> Caller:
         """Whose token this is; raises ``Unauthenticated`` if nobody's."""
+
+
+AUTH: web.AppKey[Authenticator] = web.AppKey("auth", Authenticator)
 
 
 class NoAuth(Authenticator):
@@ -276,8 +282,8 @@ _ENTRIES = TypeAdapter(list[_TokenEntry])
 class TokenAuth(Authenticator):
     """``auth=tokens``: static tokens from a file. Raises ``InvalidInput`` when it cannot be used at the start."""
 
-    def __init__(self, path: Path, tickets: Tickets) -> None:
-        super().__init__(tickets)
+    def __init__(self, path: Path, use_ticket: UseTicket) -> None:
+        super().__init__(use_ticket)
         self._callers = WatchedFile("tokens_file", path, lambda content: _callers(content, self._known))
 
     @property

@@ -28,9 +28,10 @@ from ..core.errors import (
 from ..core.event_log import Event
 from ..core.events import EventData, dump
 from ..core.session import check_session_id
+from .answers import as_error
 from .auth import Caller
-from .boundary import Call, Query, as_error, checked
 from .peer import ConnectionPeer, Stalled, written
+from .request import Call, Query, checked
 from .sockets import Socket, on_socket
 from .sse import STREAM_HEADERS, cursor_of
 

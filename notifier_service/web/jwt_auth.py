@@ -14,8 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..core.errors import InvalidInput, Unauthenticated
 from ..settings import JwtAlgorithm, Settings
-from .auth import Authenticator, Caller, Right, WatchedFile, digest_of, with_included
-from .tickets import Tickets
+from .auth import Authenticator, Caller, Right, UseTicket, WatchedFile, digest_of, with_included
 
 __all__ = ["JwtAuth", "mint"]
 
@@ -45,8 +44,8 @@ class JwtAuth(Authenticator):
     ``InvalidInput``, which names the setting, when PyJWT is missing or the key cannot be used.
     """
 
-    def __init__(self, settings: Settings, tickets: Tickets) -> None:
-        super().__init__(tickets)
+    def __init__(self, settings: Settings, use_ticket: UseTicket) -> None:
+        super().__init__(use_ticket)
         self._jwt = jwt = _pyjwt()
         self._algorithms = algorithms = list(settings.jwt_algorithms)
         self._audience, self._issuer = settings.jwt_audience, settings.jwt_issuer

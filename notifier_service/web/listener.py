@@ -11,9 +11,10 @@ from typing import Any
 from aiohttp import web
 
 from ..settings import Settings
-from .boundary import BROKER, unreadable
+from .answers import unreadable
 from .door import Door
 from .logs import AccessLog, server_log
+from .request import BROKER
 
 __all__ = ["listening", "url_of"]
 

@@ -14,7 +14,7 @@ from ..core.errors import InvalidInput, TooLarge
 from ..core.events import parse_json
 from ..core.limits import Limits
 from ..settings import Settings
-from .boundary import check_body, read_json, why_unread
+from .request import check_body, read_json, why_unread
 
 __all__ = ["BODY_BYTES", "longest_body", "read_long_json", "too_large"]
 

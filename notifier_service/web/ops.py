@@ -13,8 +13,9 @@ from pydantic import Field
 from ..core.errors import BrokerClosed, InvalidInput
 from ..core.session import Session
 from ..service_address import CHALLENGE, KeyUnusable, address_of, own_key, proof
-from .answers import SessionRow
-from .boundary import Call, Query, reply
+from .answers import reply
+from .models import SessionRow
+from .request import Call, Query
 
 __all__ = ["BEHIND_PREFIX", "DRAINING", "SessionsQuery", "list_sessions", "live", "ready"]
 

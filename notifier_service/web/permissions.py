@@ -13,10 +13,12 @@ from ..core.errors import NotifierError, RequestNotFound, TooLarge
 from ..core.events import DecisionKind, EventData, Many, ServerName, Sha256, ToolCallId, ToolName, ToolStatus, dump
 from ..core.limits import MAX_TIMEOUT_SECONDS, RiskLevel
 from ..core.permissions import ALL_DECISIONS, Decision, PermissionRequest
-from .boundary import Call, Query, error_body, held, reply
+from .answers import error_body, reply
+from .departure import held
 from .idempotency import IDEMPOTENCY, idempotency_key
 from .long_body import BODY_BYTES, too_large
 from .peer import written_out
+from .request import Call, Query
 from .slow_answer import SlowAnswer
 
 __all__ = ["AskBody", "WaitQuery", "ask", "cancel", "decide", "list_pending", "read"]

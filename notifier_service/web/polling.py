@@ -14,9 +14,11 @@ from ..core.errors import CursorLost
 from ..core.event_log import Event, EventLog
 from ..core.events import Gap, dump
 from ..core.session import Session
-from .answers import present_state
-from .boundary import LOOK_SECONDS, Call, Query, json_answer, reply, still_allowed
+from .answers import json_answer, reply
+from .departure import LOOK_SECONDS
+from .models import present_state
 from .peer import written_out
+from .request import Call, Query, still_allowed
 
 __all__ = [
     "LongPollQuery",

@@ -18,9 +18,10 @@ from ..core.errors import BrokerClosed, Forbidden, InvalidInput, LimitReached, N
 from ..core.events import EventData, checked_event, dump, parse_json
 from ..core.parameters import has_more_values
 from ..core.session import Session, check_session_id
+from .answers import json_answer, reply
 from .auth import Right
-from .boundary import Call, Query, check_body, invalid, json_answer, read_json, reply, still_allowed, why_unread
 from .idempotency import IDEMPOTENCY, idempotency_key
+from .request import Call, Query, check_body, invalid, read_json, still_allowed, why_unread
 
 __all__ = ["end_session", "publish"]
 

@@ -8,8 +8,8 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from .auth import NoAuth
-from .boundary import AUTH, BROKER
+from .auth import AUTH, NoAuth
+from .request import BROKER
 from .sockets import SOCKETS
 
 __all__ = ["ending_revoked"]

@@ -15,13 +15,14 @@ from ..core.session import check_session_id
 from ..settings import Settings
 from . import chat, ops, permissions, polling, produce, rules, sse, tickets, websocket
 from .agents import hooks
-from .auth import Caller, Right
-from .boundary import AUTH, BROKER, SETTINGS, STANDING, Call, Query, checked, expect, read_json, read_query
+from .answers import expect
+from .auth import AUTH, Caller, Right
 from .guesses import GUESSES
 from .long_body import BODY_BYTES, read_long_json, too_large
 from .mcp import gateway as mcp_gateway
 from .mcp import prompt_tool
 from .origin import require_origin
+from .request import BROKER, SETTINGS, STANDING, Call, Query, checked, read_json, read_query
 
 __all__ = ["ROUTES", "Route", "add_routes"]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from .boundary import Call, Query, reply
+from .answers import reply
+from .request import Call, Query
 
 __all__ = ["list_rules", "take_back"]
 

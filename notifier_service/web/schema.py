@@ -24,7 +24,7 @@ from ..core.events import (
     ToolStatus,
 )
 from ..core.permissions import Decision
-from .answers import PresentState, SessionHealth, SessionRow, StateAndEvents
+from .models import PresentState, SessionHealth, SessionRow, StateAndEvents
 
 __all__ = ["EVENT_DATA", "wire_schema"]
 

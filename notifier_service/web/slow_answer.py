@@ -6,7 +6,7 @@ import asyncio
 
 from aiohttp import web
 
-from .boundary import ANSWER_HEADERS, json_answer
+from .answers import ANSWER_HEADERS, json_answer
 
 __all__ = ["BEAT_SECONDS", "SlowAnswer"]
 

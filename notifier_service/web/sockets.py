@@ -15,11 +15,12 @@ from pydantic import JsonValue
 from ..core.errors import BrokerClosed, Forbidden, InvalidInput, NotifierError, Unauthenticated
 from ..core.events import EventData, parse_json
 from ..core.session import check_session_id
-from .auth import Caller, Right
-from .boundary import AUTH, Call, as_error, checked
+from .answers import as_error
+from .auth import AUTH, Caller, Right
 from .guesses import GUESSES
 from .origin import require_origin
 from .peer import ConnectionPeer
+from .request import Call, checked
 
 __all__ = ["SOCKETS", "Authenticate", "Socket", "Sockets", "on_socket"]
 

@@ -15,11 +15,12 @@ from ..core.events import Bye, encode
 from ..core.reader import Reading
 from ..core.session import retry_ms
 from ..settings import Settings
-from .answers import SessionHealth
+from .answers import as_error, reply
 from .auth import still_may_view
-from .boundary import Call, Query, as_error, reply
 from .connection import Form, StreamConnection
+from .models import SessionHealth
 from .peer import ConnectionPeer
+from .request import Call, Query
 
 __all__ = ["STREAM_HEADERS", "StreamQuery", "cursor_of", "health", "stream"]
 

@@ -12,8 +12,9 @@ from aiohttp import web
 
 from ..core.errors import LimitReached
 from ..core.events import utc_now, utc_text
+from .answers import reply
 from .auth import TICKET_PREFIX, Caller
-from .boundary import Call, Query, reply
+from .request import Call, Query
 
 __all__ = ["TICKETS", "Tickets", "issue"]
 

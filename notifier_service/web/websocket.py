@@ -15,8 +15,9 @@ from ..core.events import Bye, EventData, dump, encode
 from ..core.permissions import Decision
 from ..core.reader import Reading
 from ..core.session import retry_ms
+from .answers import as_error
 from .auth import Caller, still_may_view
-from .boundary import Call, Query, as_error, checked
+from .request import Call, Query, checked
 from .sockets import Socket, on_socket
 
 __all__ = ["SocketQuery", "socket"]

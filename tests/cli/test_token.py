@@ -69,7 +69,7 @@ async def test_a_secret_or_a_private_key_signs(commands: Commands, tmp_path: Pat
     minted = await commands.run_here("token", "ann", "--algorithm", algorithm, "--key-file", str(tmp_path / "sign"))
 
     assert (minted.exit_code, minted.err) == (0, "")
-    auth = JwtAuth(Settings(auth="jwt", jwt_algorithms=(algorithm,), jwt_key_file=tmp_path / "verify"), Tickets())
+    auth = JwtAuth(Settings(auth="jwt", jwt_algorithms=(algorithm,), jwt_key_file=tmp_path / "verify"), Tickets().use)
     caller = auth.caller_with(minted.out.strip())
     assert caller == Caller("ann", frozenset({"view", "approve"}), ("*",), caller.expires_at)
     assert caller.expires_at == pytest.approx(time.time() + 3600, abs=30)

@@ -47,7 +47,7 @@ def make_auth(keys: Path) -> MakeAuth:
     def make(content: bytes, algorithms: str = "HS256", *, jwks: bool = False) -> Authenticator:
         replace(keys, content)
         files: Mapping[str, Any] = {"jwt_jwks_file" if jwks else "jwt_key_file": keys}
-        return JwtAuth(Settings(auth="jwt", jwt_algorithms=algorithms, **files), Tickets())
+        return JwtAuth(Settings(auth="jwt", jwt_algorithms=algorithms, **files), Tickets().use)
 
     return make
 
@@ -663,7 +663,8 @@ def test_an_audience_and_an_issuer_are_asked_for_if_the_settings_do(
 ) -> None:
     keys.write_bytes(signer.verifying)
     auth = JwtAuth(
-        Settings(auth="jwt", jwt_algorithms="HS256", jwt_key_file=keys, jwt_audience="us", jwt_issuer="them"), Tickets()
+        Settings(auth="jwt", jwt_algorithms="HS256", jwt_key_file=keys, jwt_audience="us", jwt_issuer="them"),
+        Tickets().use,
     )
 
     token = signer.token(**claims)

@@ -22,10 +22,12 @@ from ...core.limits import MAX_TIMEOUT_SECONDS, RiskLevel
 from ...core.parameters import beginning
 from ...core.permissions import ALL_DECISIONS
 from ...core.session import Session, check_session_id
+from ..answers import json_answer
 from ..auth import Right
-from ..boundary import LOOK_SECONDS, Call, Query, json_answer, still_allowed
+from ..departure import LOOK_SECONDS
 from ..idempotency import idempotency_key
 from ..long_body import BODY_BYTES
+from ..request import Call, Query, still_allowed
 from ..slow_answer import SlowAnswer
 from .agent_calls import JOINED_CALLS, AskedBy, AskedCall, Channel, JoinedCall, JoinedCalls
 from .held_hooks import HELD_HOOKS

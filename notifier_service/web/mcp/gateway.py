@@ -16,10 +16,11 @@ from ...core.errors import NotFound
 from ...core.limits import MAX_TIMEOUT_SECONDS
 from ...core.session import check_session_id
 from ...settings import Settings
+from ..answers import answer_errors, expect
 from ..auth import Right
-from ..boundary import Call, Query, answer_errors, expect
 from ..long_body import longest_body
 from ..origin import cors_headers, origin_guard, require_origin
+from ..request import Call, Query
 from .relay import HttpRelay
 
 __all__ = ["GATEWAYS", "GatewayQuery", "Gateways", "create_gateway_app", "gateway"]

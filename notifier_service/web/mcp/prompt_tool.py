@@ -19,8 +19,10 @@ from ...mcp.message import envelope_problem
 from ...version import __version__
 from ..agents.agent_calls import AskedBy, AskedCall, JoinedCall
 from ..agents.hooks import CLAUDE_CODE, TimeoutSeconds, asked_by_agent, denial_text, rated
-from ..boundary import Call, Query, held, invalid, json_answer
+from ..answers import json_answer
+from ..departure import held
 from ..long_body import BODY_BYTES, read_long_json
+from ..request import Call, Query, invalid
 from ..slow_answer import SlowAnswer
 from ..sse import STREAM_HEADERS
 

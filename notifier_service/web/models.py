@@ -1,0 +1,77 @@
+"""What the service answers beside events: the ``data`` of health, polls and lists."""
+
+from __future__ import annotations
+
+from ..core.events import (
+    EventData,
+    Gap,
+    Many,
+    PermissionRecord,
+    RunningCall,
+    Snapshot,
+    Timestamp,
+    ToolResult,
+    ToolStatus,
+)
+
+__all__ = ["PresentState", "SessionHealth", "SessionRow", "StateAndEvents", "present_state"]
+
+
+class SessionHealth(EventData):
+    """How a session and its readers are."""
+
+    status: str
+    session_id: str
+    connections: int
+    connections_by_transport: dict[str, int]
+    queue_size: int
+    queue_capacity: int
+    pending_permissions: int
+    last_event_id: str
+    created_at: Timestamp
+    idle_seconds: float
+    disconnects: dict[str, int]
+
+
+class SessionRow(EventData):
+    """A session, in the list of those that are open."""
+
+    session_id: str
+    connections: int
+    pending_permissions: int
+    last_event_id: str
+    idle_seconds: float
+
+
+class _State(EventData):
+    tool_status: ToolStatus | None
+    permission_request: PermissionRecord | None
+    permission_requests: Many[PermissionRecord]
+    tool_result: ToolResult | None
+    running: Many[RunningCall]
+    last_event_id: str
+
+
+class PresentState(_State):
+    """The whole present state, as a poll gives it."""
+
+    viewers: int
+
+
+class StateAndEvents(_State):
+    """A long poll: the events behind the cursor, or the gap, and the state after them."""
+
+    events: Many[object]
+    gap: Gap | None
+
+
+def present_state(snapshot: Snapshot) -> dict[str, object]:
+    """The fields that every poll tells of the state; not validated again, they come from the session."""
+    return {
+        "last_event_id": snapshot.last_event_id,
+        "tool_status": snapshot.tool_status,
+        "permission_request": snapshot.permission_request,
+        "permission_requests": snapshot.permission_requests,
+        "tool_result": snapshot.tool_result,
+        "running": snapshot.running,
+    }
