@@ -4,6 +4,7 @@ import { parseExact } from "./exact.js";
 import { Feed, idOf, isWireEvent, type OwnEvent, type SessionEvent } from "./feed.js";
 import { Http, type HttpOptions } from "./http.js";
 import { Reader } from "./reader.js";
+import type { Rule } from "./rules.js";
 import type { SessionState } from "./state.js";
 import { canShare, Tabs, type Told } from "./tabs.js";
 import { catchUp, sleep, type Reading, type Transport } from "./transports.js";
@@ -49,6 +50,8 @@ type EventOf<Type extends string> = Extract<WireEvent, { type: Type }> extends n
   ? OwnEvent
   : Extract<WireEvent, { type: Type }>;
 
+/** Some megabytes over a slow line. */
+const WHOLE_TIMEOUT_MS = 120_000;
 /** How much longer than its heartbeat another tab may be silent before it is not relied on. */
 const LOOK_MS = 5_000;
 const UNKNOWN_HEARTBEAT_SECONDS = 15;
@@ -185,6 +188,26 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
     }
   }
 
+  /**
+   * The request with all of its parameters, where `parameters_truncated` says that events carry their beginning only.
+   * Whoever approves such a request, or edits it, must have read it whole.
+   */
+  async whole(request: PermissionRecord): Promise<PermissionRecord> {
+    const whole = await this.#http.call<PermissionRecord>("GET", this.#pathOf(request), { timeoutMs: WHOLE_TIMEOUT_MS });
+    if (whole.parameters_sha256 === request.parameters_sha256) return whole;
+    throw new NotifierError("parameters_changed", "These are not the parameters that were asked.");
+  }
+
+  /** What people decided for the rest of this session, oldest first. */
+  rules(): Promise<Rule[]> {
+    return this.#http.call("GET", this.#path("/api/rules"));
+  }
+
+  /** Take a rule back: the next call that it would have settled is asked again. */
+  revoke(rule: Rule): Promise<Rule> {
+    return this.#http.call("DELETE", `${this.#path("/api/rules")}/${encodeURIComponent(rule.rule_id)}`);
+  }
+
   /** Let a call run as it was shown. Throws `NotifierError`, as every answer does. */
   approve(request: PermissionRecord, options: { reason?: string; scope?: Scope } = {}): Promise<PermissionRecord> {
     return this.#answer(request, { approved: true, ...options });
@@ -200,21 +223,13 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
   }
 
   /** Do not let a call run; the agent is given the reason word for word. */
-  reject(request: PermissionRecord, reason?: string): Promise<PermissionRecord> {
-    return this.#answer(request, { approved: false, ...(reason === undefined ? {} : { reason }) });
+  reject(request: PermissionRecord, reason?: string, options: { scope?: Scope } = {}): Promise<PermissionRecord> {
+    return this.#answer(request, { approved: false, ...(reason === undefined ? {} : { reason }), ...options });
   }
 
   /** Answer in the tool's place; it does not run. */
   respond(request: PermissionRecord, response: string, reason?: string): Promise<PermissionRecord> {
     return this.#answer(request, { approved: false, response, ...(reason === undefined ? {} : { reason }) });
-  }
-
-  /**
-   * The request with all its parameters. Where `parameters_truncated` says that an event holds the beginning only, an
-   * approval counts after this.
-   */
-  whole(request: PermissionRecord): Promise<PermissionRecord> {
-    return this.#http.call("GET", this.#pathOf(request));
   }
 
   /** Send a decision as it is. Without `request_id` it decides the one request that is pending, if it is one. */
@@ -565,8 +580,8 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
   }
 
   #answer(request: PermissionRecord, decision: Decision): Promise<PermissionRecord> {
-    const { request_id, parameters_sha256 } = request;
-    return this.decide({ ...decision, request_id, parameters_sha256 });
+    const { request_id, parameters_sha256, action_sha256 } = request;
+    return this.decide({ ...decision, request_id, parameters_sha256, action_sha256 });
   }
 
   #missed(dropped: SessionEvent, oldest: SessionEvent | undefined): SessionEvent {

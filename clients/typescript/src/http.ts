@@ -57,7 +57,7 @@ export class Http {
   }
 
   /** Return the `data` of the answer. */
-  async call<Data>(method: "GET" | "POST", path: string, call: Call = {}): Promise<Data> {
+  async call<Data>(method: "GET" | "POST" | "DELETE", path: string, call: Call = {}): Promise<Data> {
     const headers: Record<string, string> = { Accept: "application/json" };
     const token = call.token ?? (await this.token());
     if (token !== "") headers["Authorization"] = `Bearer ${token}`;

@@ -40,6 +40,7 @@ export type ErrorCode =
   | "request_not_found"
   | "rule_not_found"
   | "service_unavailable"
+  | "service_unproven"
   | "session_closed"
   | "session_not_found"
   | "shutting_down"

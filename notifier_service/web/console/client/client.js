@@ -6,6 +6,8 @@ import { Http } from "./http.js";
 import { Reader } from "./reader.js";
 import { canShare, Tabs } from "./tabs.js";
 import { catchUp, sleep } from "./transports.js";
+/** Some megabytes over a slow line. */
+const WHOLE_TIMEOUT_MS = 120_000;
 /** How much longer than its heartbeat another tab may be silent before it is not relied on. */
 const LOOK_MS = 5_000;
 const UNKNOWN_HEARTBEAT_SECONDS = 15;
@@ -129,6 +131,24 @@ export class SessionClient {
                 off();
         }
     }
+    /**
+     * The request with all of its parameters, where `parameters_truncated` says that events carry their beginning only.
+     * Whoever approves such a request, or edits it, must have read it whole.
+     */
+    async whole(request) {
+        const whole = await this.#http.call("GET", this.#pathOf(request), { timeoutMs: WHOLE_TIMEOUT_MS });
+        if (whole.parameters_sha256 === request.parameters_sha256)
+            return whole;
+        throw new NotifierError("parameters_changed", "These are not the parameters that were asked.");
+    }
+    /** What people decided for the rest of this session, oldest first. */
+    rules() {
+        return this.#http.call("GET", this.#path("/api/rules"));
+    }
+    /** Take a rule back: the next call that it would have settled is asked again. */
+    revoke(rule) {
+        return this.#http.call("DELETE", `${this.#path("/api/rules")}/${encodeURIComponent(rule.rule_id)}`);
+    }
     /** Let a call run as it was shown. Throws `NotifierError`, as every answer does. */
     approve(request, options = {}) {
         return this.#answer(request, { approved: true, ...options });
@@ -138,19 +158,12 @@ export class SessionClient {
         return this.#answer(request, { approved: true, parameters, ...options });
     }
     /** Do not let a call run; the agent is given the reason word for word. */
-    reject(request, reason) {
-        return this.#answer(request, { approved: false, ...(reason === undefined ? {} : { reason }) });
+    reject(request, reason, options = {}) {
+        return this.#answer(request, { approved: false, ...(reason === undefined ? {} : { reason }), ...options });
     }
     /** Answer in the tool's place; it does not run. */
     respond(request, response, reason) {
         return this.#answer(request, { approved: false, response, ...(reason === undefined ? {} : { reason }) });
-    }
-    /**
-     * The request with all its parameters. Where `parameters_truncated` says that an event holds the beginning only, an
-     * approval counts after this.
-     */
-    whole(request) {
-        return this.#http.call("GET", this.#pathOf(request));
     }
     /** Send a decision as it is. Without `request_id` it decides the one request that is pending, if it is one. */
     decide(decision) {
@@ -501,8 +514,8 @@ export class SessionClient {
         this.#emit({ type: "permission_cleared", data: cleared });
     }
     #answer(request, decision) {
-        const { request_id, parameters_sha256 } = request;
-        return this.decide({ ...decision, request_id, parameters_sha256 });
+        const { request_id, parameters_sha256, action_sha256 } = request;
+        return this.decide({ ...decision, request_id, parameters_sha256, action_sha256 });
     }
     #missed(dropped, oldest) {
         const newest = this.#feed.cursor ?? "";
