@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 from pathlib import Path
@@ -28,6 +29,7 @@ async def guarded(serving: Serving, tmp_path: Path) -> Site:
         json.dumps(
             [
                 {"token": TOKEN, "subject": "anna", "rights": ["approve"], "sessions": ["team-*"]},
+                {"token": "agent-secret", "subject": "agent", "rights": ["produce"], "sessions": ["team-*"]},
                 {"token": "view-secret", "subject": "vera", "rights": ["view"], "sessions": ["team-*"]},
             ]
         )
@@ -111,3 +113,67 @@ async def test_token_is_not_shared_with_another_person(sit_down: SitDown, guarde
     page = await ben.open(f"{guarded.url}/agent_backend/#/s/team-1")
 
     await expect(page.locator("#token-form")).to_be_visible()
+
+
+async def test_link_with_another_token_asks_before_it_takes_the_place_of_the_kept_one(
+    person: Person, guarded: Site
+) -> None:
+    person.may_say(REFUSED)
+    request = guarded.broker.ask("team-1", tool_name="deploy", parameters={}, risk_level="medium")
+    page = await person.open(f"{guarded.url}/agent_backend/#token={TOKEN}&/s/team-1")
+    console = Console(person, page)
+    await console.is_live()
+
+    await page.evaluate("location.hash = '#token=view-secret&/s/team-1'")
+    question = page.locator("#token-question")
+    await expect(question).to_contain_text("another token")
+    assert "view-secret" not in page.url
+    await question.locator("[data-action=keep-token]").click()
+    await console.press(console.card(request), "approve")
+    assert (await request.decision()).decided_by == "anna"
+
+    await page.goto(f"{guarded.url}/agent_backend/?again#token=view-secret&/s/team-1")
+    await expect(question).to_be_visible()
+    assert "view-secret" not in page.url
+    await question.locator("[data-action=take-token]").click()
+    await console.is_live()
+    assert await page.evaluate("sessionStorage.getItem('notifier.token')") == "view-secret"
+
+
+async def test_link_with_a_signed_token_says_whose_it_is(person: Person, guarded: Site) -> None:
+    person.may_say(REFUSED)
+    signed = f"e30.{base64.urlsafe_b64encode(json.dumps({'sub': 'mallory 王'}).encode()).decode().rstrip('=')}.x"
+    page = await person.open(f"{guarded.url}/agent_backend/#token={TOKEN}&/s/team-1")
+    await Console(person, page).is_live()
+
+    await page.evaluate(f"location.hash = '#token={signed}'")
+
+    await expect(page.locator("#token-question")).to_contain_text("mallory 王")
+
+
+async def test_reviewer_of_the_readme_sees_the_sessions_of_the_team(person: Person, guarded: Site) -> None:
+    person.may_say(REFUSED)
+    for session_id in ("team-1", "team-2", "private"):
+        guarded.broker.ask(session_id, tool_name="deploy", parameters={}, risk_level="medium")
+    page = await person.open(f"{guarded.url}/agent_backend/")
+    await page.locator("#token-form [data-field=token]").fill(TOKEN)
+    await page.locator("[data-action=use-token]").click()
+
+    rows = page.locator("#sessions li a")
+    await expect(rows).to_have_count(2)
+    await rows.filter(has_text="team-2").click()
+
+    console = Console(person, page)
+    await console.is_live()
+    await expect(console.cards).to_have_count(1)
+
+
+async def test_who_may_list_nothing_is_told_and_opens_a_session_by_its_id(person: Person, guarded: Site) -> None:
+    person.may_say(REFUSED)
+    page = await person.open(f"{guarded.url}/agent_backend/#token=agent-secret")
+
+    await expect(page.locator("#sessions")).to_contain_text("may not list sessions")
+    await page.locator("[data-field=session-id]").fill("team-1")
+    await page.locator("[data-action=open]").click()
+
+    await expect(page).to_have_url(f"{guarded.url}/agent_backend/#/s/team-1")

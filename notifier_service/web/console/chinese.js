@@ -36,6 +36,11 @@ export const chinese = {
   "token.label": "令牌",
   "token.use": "继续",
   "token.forget": "清除令牌",
+  "token.other": "此链接带有另一个令牌",
+  "token.otherWhy": "使用它后，您将以它的权限和名义查看和作决定。链接中的令牌自称属于（未经核实）：{0}；本标签页保存的令牌：{1}。",
+  "token.unnamed": "未注明",
+  "token.keep": "保留我的令牌",
+  "token.take": "使用链接中的令牌",
 
   "connection.idle": "未连接",
   "connection.connecting": "正在连接…",

@@ -36,6 +36,12 @@ export const english = {
   "token.label": "Token",
   "token.use": "Go on",
   "token.forget": "Forget token",
+  "token.other": "The link brings another token",
+  "token.otherWhy":
+    "With it you would look and decide with its rights and in its name. Whose it says it is, which nobody has verified: {0}. The one that this tab keeps: {1}.",
+  "token.unnamed": "it does not say",
+  "token.keep": "Keep mine",
+  "token.take": "Use the link's",
 
   "connection.idle": "Not connected",
   "connection.connecting": "Connecting…",

@@ -9,6 +9,7 @@ import { addressOf, isSessionId, Sessions } from "./sessions.js";
 import { nextTheme, theme } from "./theme.js";
 import { forgetToken, takeTokenFromAddress, token, useToken } from "./token.js";
 import { tokenForm } from "./token_form.js";
+import { askWhichToken } from "./token_question.js";
 
 const connection = {
   // The page stands at the prefix, wherever that is mounted.
@@ -20,7 +21,8 @@ let session = null;
 let pending = [];
 let isAsking = false;
 
-takeTokenFromAddress();
+const linked = takeTokenFromAddress();
+if (linked !== null && token() === null) useToken(linked);
 
 const announcer = element("div", { class: "unseen", role: "status", "aria-live": "polite" });
 const content = element("div", { class: "content" });
@@ -98,8 +100,14 @@ fill(
 );
 listenToKeys(() => session?.cards ?? null, help);
 addEventListener("hashchange", () => {
-  if (takeTokenFromAddress()) startAgain();
-  else showAddress();
+  const given = takeTokenFromAddress();
+  if (given !== null && token() === null) {
+    useToken(given);
+    startAgain();
+  } else {
+    showAddress();
+    offer(given);
+  }
 });
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) sessions.refresh();
@@ -109,6 +117,16 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && document.body.classList.contains("drawer")) openDrawer(false);
 });
 startAgain();
+offer(linked);
+
+// A link brings a token, and there is one already: whose rights are used is a person's choice.
+function offer(given) {
+  if (given === null || given === token() || isAsking) return;
+  askWhichToken(token(), given, () => {
+    useToken(given);
+    startAgain();
+  });
+}
 
 function startAgain() {
   isAsking = false;

@@ -20,10 +20,10 @@ export function forgetToken() {
   useToken(null);
 }
 
-// "#token=…" or "#token=…&/s/<session>": taken once, and gone from the address before anything else is done.
+// "#token=…" or "#token=…&/s/<session>": gone from the address before anything else is done. The token, or null.
 export function takeTokenFromAddress() {
   const match = /^#token=([^&]*)(?:&(.*))?$/s.exec(location.hash);
-  if (match === null) return false;
+  if (match === null) return null;
   history.replaceState(history.state, "", location.pathname + location.search + (match[2] ? `#${match[2]}` : ""));
   let given = match[1];
   try {
@@ -31,6 +31,5 @@ export function takeTokenFromAddress() {
   } catch {
     // It was not encoded.
   }
-  if (given) useToken(given);
-  return given !== "";
+  return given.trim() || null;
 }
