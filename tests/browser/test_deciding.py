@@ -17,7 +17,7 @@ from notifier_service import Broker
 from notifier_service.core.permissions import Decision, PermissionRequest
 from notifier_service.demo_agent import DemoAgent, Workspace
 from notifier_service.web import Site
-from tests.browser.conftest import SitDown
+from tests.browser.conftest import Serving, SitDown
 from tests.browser.console import Console
 from tests.browser.person import Person
 from tests.cli.processes import Commands, line_of
@@ -288,3 +288,23 @@ async def test_help_lists_the_keys(person: Person, site: Site) -> None:
 
     for key in ("J", "K", "A", "R", "E"):
         await expect(console.page.locator("#help").get_by_text(key, exact=True)).to_be_visible()
+
+
+async def test_proxy_that_changes_the_host_is_named_as_the_cause(person: Person, serving: Serving) -> None:
+    site = await serving()
+    person.may_say("403")
+    request = site.broker.ask("s1", tool_name="deploy", parameters={}, risk_level="medium")
+
+    async def change_host(route: Route) -> None:
+        answer = await route.fetch(headers={**route.request.headers, "origin": "http://desk.example"})
+        await route.fulfill(response=answer)
+
+    await person.context.route("**/permission-response/**", change_host)
+    console = await Console.at(person, site.url)
+
+    await console.press(console.card(request), "approve")
+
+    failure = console.card(request).locator("[data-role=failure]")
+    await expect(failure).to_contain_text("http://desk.example")
+    await expect(failure).to_contain_text("proxy_set_header Host $http_host;")
+    assert request.pending

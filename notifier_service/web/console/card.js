@@ -8,6 +8,7 @@ import { exactText, exactValue, flagsOf, plainText, readableJson } from "./exact
 import { clockTime, count, countdown, fullTime } from "./format.js";
 import { known, t } from "./language.js";
 import { deciderOf, outcomeText } from "./outcome.js";
+import { causeOf } from "./refusal.js";
 
 // A card that has just appeared takes nothing for so long: the click was meant for what stood there before.
 const DEAF_MS = 400;
@@ -475,7 +476,7 @@ export class Card {
       error.code === "already_decided"
         ? t("failure.already_decided", deciderOf(record), record?.decision ? t(`outcome.${record.decision}`) : "?")
         : error.code === "forbidden"
-          ? t("failure.forbidden")
+          ? (causeOf(error) ?? t("failure.forbidden"))
           : error.code === "unauthenticated"
             ? t("failure.unauthenticated")
             : error.code === "parameters_changed"

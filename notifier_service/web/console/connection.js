@@ -2,6 +2,7 @@
 
 import { button, element, fill } from "./element.js";
 import { known, t } from "./language.js";
+import { causeOf } from "./refusal.js";
 
 const RESTARTED_MS = 20_000;
 
@@ -83,6 +84,8 @@ export class ConnectionLine {
       return seconds > 0 ? t("connection.waiting", seconds) : t("connection.trying");
     }
     if (phase === "ended") {
+      const cause = causeOf(error);
+      if (cause !== null) return cause;
       const code = error?.code ?? "";
       const text = known("connection.ended", code);
       return text === code ? [t("connection.ended"), error?.message].filter(Boolean).join(": ") : text;

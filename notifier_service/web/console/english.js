@@ -137,6 +137,10 @@ export const english = {
   "failure.already_decided": "Too late: {0} decided otherwise before ({1})",
   "failure.network": "The service was not reached. Nothing may have been decided; you can send it again.",
   "failure.forbidden": "Your token may watch this session, but not decide.",
+  "failure.origin":
+    "Not your token, but a proxy is the cause: this page is of {0}, and the service was asked as {1}. The proxy must pass Host on unchanged. nginx: proxy_set_header Host $http_host; Apache: ProxyPreserveHost On – Vite: changeOrigin: false – or start the service with --allowed-origins {0}",
+  "failure.host":
+    "Not your token, but the address is the cause: the service was asked as {0}, which it does not serve. Set allowed_hosts to that name.",
   "failure.unauthenticated": "The token was refused.",
   "failure.parameters_changed": "What waits is not what is shown here. Reload the page.",
   "failure.other": "The service refused: {0}",
