@@ -269,6 +269,157 @@ async def test_one_key_does_not_approve_what_is_of_high_risk(person: Person, sit
     assert (await request.decision()).approved is True
 
 
+@pytest.mark.parametrize("action", ["approve", "approve-session"])
+async def test_one_click_does_not_approve_what_is_of_high_risk_nor_does_a_double_click(
+    person: Person, site: Site, action: str
+) -> None:
+    request = site.broker.ask("s1", tool_name="deploy", parameters={}, risk_level="high")
+    console = await Console.at(person, site.url)
+    button = console.card(request).locator(f"[data-action={action}]")
+    await console.listens(console.card(request))
+    place = await button.bounding_box()
+
+    await button.dblclick()
+    await expect(button).to_contain_text("Press again")
+    assert request.pending
+    assert await button.bounding_box() == place  # nothing moves under the second press
+    await button.click()
+
+    assert (await request.decision()).scope == ("session" if action == "approve-session" else "once")
+
+
+async def test_press_that_was_not_followed_by_another_is_forgotten(person: Person, site: Site) -> None:
+    await person.context.add_init_script(
+        "const now = performance.now; performance.now = () => 20 * now.call(performance)"
+    )
+    request = site.broker.ask("s1", tool_name="deploy", parameters={}, risk_level="high")
+    console = await Console.at(person, site.url)
+    await console.listens(console.card(request))
+    button = console.card(request).locator("[data-action=approve]")
+
+    await button.click()
+    await expect(button).to_contain_text("Press again")
+    await expect(button).not_to_contain_text("Press again")
+
+    assert request.pending
+
+
+@pytest.mark.parametrize("viewport", [{"width": 1280, "height": 800}, {"width": 390, "height": 700}])
+@pytest.mark.parametrize("key", ["a", "Shift+A", "Enter"])
+async def test_key_shows_a_card_that_is_out_of_sight_and_does_not_answer_it(
+    sit_down: SitDown, site: Site, viewport: dict[str, int], key: str
+) -> None:
+    person = await sit_down(viewport=viewport)
+    requests = [
+        site.broker.ask("s1", tool_name=f"tool{number}", parameters={"n": number}, risk_level="medium")
+        for number in range(12)
+    ]
+    console = await Console.at(person, site.url)
+    await console.shows(*requests)
+    first = console.card(requests[0])
+    await console.listens(first)
+    if key == "Enter":
+        await first.locator("[data-action=approve]").focus()
+    await console.card(requests[-1]).scroll_into_view_if_needed()
+    await expect(first).not_to_be_in_viewport()
+
+    await console.page.keyboard.press(key)
+    await expect(first).to_be_in_viewport(ratio=0.9)
+    assert [request.pending for request in requests] == [True] * 12
+    await console.listens(first)
+    await console.page.keyboard.press(key)
+
+    assert (await requests[0].decision()).approved is True
+    assert [request.pending for request in requests[1:]] == [True] * 11
+
+
+async def test_key_turns_the_pages_of_a_card_that_is_higher_than_the_screen(person: Person, site: Site) -> None:
+    lines = {f"line {number}": number for number in range(55)}
+    request = site.broker.ask("s1", tool_name="write", parameters=lines, risk_level="medium")
+    console = await Console.at(person, site.url)
+    card = console.card(request)
+    await expect(card.locator("[data-role=hidden]")).to_be_hidden()
+    presses = 0
+
+    while request.pending:
+        await console.listens(card)
+        await console.page.keyboard.press("a")
+        presses += 1
+        await expect(card.locator("[data-action=approve]")).to_be_visible() if presses < 2 else None
+
+    assert presses > 2
+    assert (await request.decision()).approved is True
+
+
+async def test_approving_what_is_not_shown_in_full_shows_it_first(person: Person, site: Site) -> None:
+    requests = [
+        site.broker.ask("s1", tool_name=f"write{number}", parameters={"text": "x" * 6000}, risk_level="medium")
+        for number in range(3)
+    ]
+    console = await Console.at(person, site.url)
+    await console.shows(*requests)
+
+    await console.press(console.card(requests[0]), "approve")
+    await expect(console.card(requests[0]).locator("[data-role=hidden]")).to_be_hidden()
+    await console.press(console.card(requests[1]), "approve-session")
+    await expect(console.card(requests[1]).locator("[data-role=hidden]")).to_be_hidden()
+    await console.listens(console.card(requests[0]))
+    await console.page.keyboard.press("j")
+    await console.page.keyboard.press("x")
+    await expect(console.page.locator("article[data-selected] [data-role=hidden]")).to_be_hidden()
+    assert [request.pending for request in requests] == [True] * 3
+    await console.press(console.card(requests[0]), "approve")
+
+    assert (await requests[0].decision()).approved is True
+
+
+async def test_what_somebody_writes_outlives_whatever_happens_meanwhile(person: Person, site: Site) -> None:
+    request = site.broker.ask("s1", tool_name="write", parameters={"text": "a"}, risk_level="medium")
+    console = await Console.at(person, site.url)
+    card = console.card(request)
+    await console.press(card, "edit")
+    field = card.locator("[data-field=parameters]")
+    await field.fill('{"text": "what I thought of for long"}')
+
+    for number in range(3):
+        site.broker.ask("s1", tool_name=f"other{number}", parameters={}, risk_level="medium")
+        site.broker.publish_nowait("s1", "agent_message", {"text": f"still here {number}"})
+    await expect(console.cards).to_have_count(4)
+    await expect(field).to_be_focused()
+    await expect(field).to_have_value('{"text": "what I thought of for long"}')
+    site.broker.decide("s1", Decision(approved=False, request_id=request.request_id), decided_by="somebody")
+
+    await expect(card.locator("[data-role=outcome]")).to_contain_text("somebody")
+    await expect(field).to_have_value('{"text": "what I thought of for long"}')
+    await expect(card.locator("[data-action=send-edit]")).to_be_disabled()
+    await expect(card).to_contain_text("nothing of it was sent")
+    await card.locator("[data-action=close-form]").click()
+    await expect(card).to_have_count(0)
+
+
+async def test_card_that_moves_takes_no_click_for_a_moment(person: Person, site: Site) -> None:
+    first, second = (site.broker.ask("s1", tool_name=name, parameters={}, risk_level="medium") for name in ("a", "b"))
+    console = await Console.at(person, site.url)
+    await console.shows(first, second)
+    await console.listens(console.card(second))
+
+    # What is above it grows, as when the service was restarted, and a click is on its way.
+    await console.run(
+        """() => new Promise((done) => {
+            document.querySelector(".head").style.paddingBottom = "80px";
+            requestAnimationFrame(() => requestAnimationFrame(() => {
+                for (const button of document.querySelectorAll("[data-action=approve]")) button.click();
+                done();
+            }));
+        })"""
+    )
+
+    assert person.sent("permission-response") == 0
+    await console.press(console.card(second), "approve")
+    assert (await second.decision()).approved is True
+    assert first.pending
+
+
 async def test_letters_that_are_typed_into_a_field_are_no_commands(person: Person, site: Site) -> None:
     request = site.broker.ask("s1", tool_name="deploy", parameters={}, risk_level="medium")
     console = await Console.at(person, site.url)
@@ -286,8 +437,51 @@ async def test_help_lists_the_keys(person: Person, site: Site) -> None:
 
     await console.page.keyboard.press("?")
 
-    for key in ("J", "K", "A", "R", "E"):
+    for key in ("J", "K", "A", "R", "E", "P", "X"):
         await expect(console.page.locator("#help").get_by_text(key, exact=True)).to_be_visible()
+
+
+async def test_parameters_that_no_event_holds_are_read_whole_before_they_can_be_approved(
+    person: Person, site: Site
+) -> None:
+    parameters = {"path": "/srv/large.txt", "text": "begin\n" + "x" * 900_000 + "\nrm -rf /srv/production"}
+    request = site.broker.ask("s1", tool_name="write", parameters=parameters, risk_level="medium")
+    held = Held()
+    await person.context.route("**/api/permissions/**", held)
+    console = await Console.at(person, site.url)
+    card = console.card(request)
+
+    await expect(card).to_contain_text("being read")
+    await console.listens(card)
+    for action in ("approve", "approve-session", "edit"):
+        await expect(card.locator(f"[data-action={action}]")).to_have_count(0)
+    await console.page.keyboard.press("a")
+    await expect(card.locator("[data-action=reject]")).to_be_enabled()
+    held.let_go()
+    await expect(card.locator("[data-action=approve]")).to_be_visible()
+
+    await console.press(card, "approve")
+    await expect(card.locator("[data-role=parameters]")).to_contain_text("rm -rf /srv/production")
+    await expect(card.locator("[data-role=hidden]")).to_be_hidden()
+    await console.press(card, "approve")
+    assert (await request.decision()).parameters == parameters
+
+
+async def test_parameters_that_cannot_be_read_whole_cannot_be_approved_and_it_is_said(
+    person: Person, site: Site
+) -> None:
+    person.may_say("503|Failed to load")
+    request = site.broker.ask("s1", tool_name="write", parameters={"text": "x" * 900_000}, risk_level="medium")
+    await person.context.route("**/api/permissions/**", lambda route: route.fulfill(status=503, body="busy"))
+    console = await Console.at(person, site.url)
+    card = console.card(request)
+
+    await expect(card).to_contain_text("could not be read")
+    await expect(card.locator("[data-action=approve]")).to_have_count(0)
+    await person.context.unroute("**/api/permissions/**")
+    await card.locator("[data-action=read-whole]").click()
+
+    await expect(card.locator("[data-action=approve]")).to_be_visible()
 
 
 async def test_proxy_that_changes_the_host_is_named_as_the_cause(person: Person, serving: Serving) -> None:
@@ -308,3 +502,17 @@ async def test_proxy_that_changes_the_host_is_named_as_the_cause(person: Person,
     await expect(failure).to_contain_text("http://desk.example")
     await expect(failure).to_contain_text("proxy_set_header Host $http_host;")
     assert request.pending
+
+
+class Held:
+    """Holds requests back until it is told to let go."""
+
+    def __init__(self) -> None:
+        self._open = asyncio.Event()
+
+    async def __call__(self, route: Route) -> None:
+        await self._open.wait()
+        await route.continue_()
+
+    def let_go(self) -> None:
+        self._open.set()

@@ -2,21 +2,23 @@
 
 import { exactJson, keepsEveryNumber } from "./client/index.js";
 import { now } from "./clock.js";
+import { draftOf, keepDraft } from "./drafts.js";
 import { Editor } from "./editor.js";
 import { button, element, fill } from "./element.js";
-import { exactText, exactValue, flagsOf, plainText, readableJson } from "./exact.js";
+import { exactText, exactValue, flagsOf, plainText, readableJson, wholeText } from "./exact.js";
 import { clockTime, count, countdown, fullTime } from "./format.js";
 import { known, t } from "./language.js";
 import { deciderOf, outcomeText } from "./outcome.js";
 import { causeOf } from "./refusal.js";
 
-// A card that has just appeared takes nothing for so long: the click was meant for what stood there before.
-const DEAF_MS = 400;
+// A card that has just appeared or moved takes nothing for so long: the click was meant for what stood there before.
+const DEAF_MS = 500;
 const CONFIRM_MS = 4000;
 const URGENT_MS = 30_000;
 
 export class Card {
-  // `host` decides: {client, isDeafToClicks(), isDeafToKeys(), onSettled(card), onUnauthenticated(), announce(text)}.
+  // `host` decides: {client, isDeafToClicks(), isDeafToKeys(), bringIntoSight(card, answers), onSettled(card),
+  // onUnauthenticated(), announce(text)}.
   constructor(record, host) {
     this.record = record;
     this.state = "open";
@@ -25,19 +27,22 @@ export class Card {
     this.#shownAt = performance.now();
     this.#isHigh = record.risk_level === "high";
     this.element = this.#build();
-    if (record.parameters_truncated) this.#readWhole();
     this.tick();
+    if (record.parameters_truncated) this.#readWhole();
   }
 
   #host;
   #shownAt;
   #isHigh;
   #isUnshowable = false;
+  #isExact = false;
+  #confirmed = null; // the action whose next press counts
   #confirmUntil = 0;
   #isUrgent = false;
   #parts = {};
   #acts = new Map(); // what each key's button does
   #view = null;
+  #place = null;
 
   get id() {
     return this.record.request_id;
@@ -52,23 +57,22 @@ export class Card {
   select({ isShown = true } = {}) {
     if (this.state === "open" && this.#isHigh && !this.hasForm) this.#parts.reject?.focus({ preventScroll: true });
     else this.element.focus({ preventScroll: true });
-    if (isShown) this.element.scrollIntoView({ block: "nearest" });
+    if (isShown) this.#bringIntoSight();
   }
 
-  // A key's action: what its button does, but a high risk is confirmed with a second press.
+  // A key's action: what its button does, on what the person sees.
   press(action, { isSure = false } = {}) {
-    if (this.hasForm || this.#isFresh() || this.#host.isDeafToKeys()) return;
-    const act = this.#acts.get(action);
-    if (this.state !== "open" || act === undefined) return;
-    if (action === "approve" && this.#isHigh && !isSure && performance.now() > this.#confirmUntil) {
-      this.#confirmUntil = performance.now() + CONFIRM_MS;
-      const target = this.element.querySelector('[data-action="approve"]');
-      target.classList.add("confirming");
-      target.firstChild.textContent = t("card.approveAgain");
-      this.#host.announce(t("card.approveAgain"));
-      return;
-    }
-    act();
+    if (this.state !== "open" || this.hasForm) return;
+    if (action === "exact") this.#turnExact();
+    else if (this.#isFresh() || this.#host.isDeafToKeys()) return;
+    else if (this.#acts.has(action) && !this.#bringIntoSight()) this.#acts.get(action)({ isSure });
+  }
+
+  // Where it stands in the list has changed, or where its buttons are: what is on its way was meant for something else.
+  lookAgain() {
+    const place = `${this.element.offsetTop} ${this.#parts.buttons.offsetTop}`;
+    if (this.#place !== null && this.#place !== place) this.#startAfresh();
+    this.#place = place;
   }
 
   // Say in the page whether clicks and keys are taken now.
@@ -78,12 +82,7 @@ export class Card {
 
   tick() {
     this.showReady();
-    if (this.#confirmUntil > 0 && performance.now() > this.#confirmUntil) {
-      this.#confirmUntil = 0;
-      const approve = this.element.querySelector('[data-action="approve"]');
-      approve?.classList.remove("confirming");
-      if (approve) approve.firstChild.textContent = t("card.approve");
-    }
+    if (this.#confirmed !== null && performance.now() > this.#confirmUntil) this.#disarm();
     if (this.state === "settled" || this.record.expires_at === null) return;
     const left = Date.parse(this.record.expires_at) - now();
     this.#parts.countdown.textContent = left > 0 ? countdown(left) : t("card.over");
@@ -104,9 +103,11 @@ export class Card {
     this.element.dataset.state = "settled";
     this.element.dataset.outcome = outcome?.status ?? "gone";
     this.element.classList.remove("urgent");
+    this.#disarm();
     for (const each of this.element.querySelectorAll("button, textarea")) each.disabled = true;
-    fill(this.#parts.form);
     fill(this.#parts.failure);
+    const isKept = !isMine && this.#keepWritten();
+    if (!isKept) fill(this.#parts.form);
     const text = outcomeText(outcome, isMine);
     fill(
       this.#parts.outcome,
@@ -116,8 +117,19 @@ export class Card {
         : null,
     );
     if (!isMine) this.#host.announce(`${plainText(this.record.tool_name)}: ${text}`);
-    if (hadFocus) this.element.focus({ preventScroll: true });
+    if (hadFocus && !isKept) this.element.focus({ preventScroll: true });
     this.#host.onSettled(this);
+  }
+
+  // What somebody has written is theirs, also when there is nobody to send it to any more.
+  #keepWritten() {
+    const { field, written } = this.#parts;
+    if (!this.hasForm || field.value === written) return false;
+    field.disabled = false;
+    field.readOnly = true;
+    this.#buttonOf("close-form").disabled = false;
+    this.#parts.form.append(element("p", { class: "warning", role: "status" }, t("form.kept")));
+    return true;
   }
 
   #isFresh() {
@@ -128,10 +140,87 @@ export class Card {
     return this.state !== "open" || this.#isFresh() || this.#host.isDeafToClicks();
   }
 
+  #startAfresh() {
+    this.#shownAt = performance.now();
+    this.showReady();
+  }
+
+  // True when it had to be moved: what was pressed was not meant for what is in sight now.
+  #bringIntoSight() {
+    if (!this.#host.bringIntoSight(this.element, this.#parts.buttons)) return false;
+    this.#disarm();
+    this.#startAfresh();
+    return true;
+  }
+
+  // All of the parameters, with an escape for every character that is not of ASCII; and back.
+  #turnExact() {
+    if (this.#view === null) return;
+    this.#isExact = !this.#isExact;
+    const before = this.#view.element;
+    this.#view = this.#valueOf(this.record.parameters);
+    before.replaceWith(this.#view.element);
+    this.#tellHidden();
+    this.#showAll();
+  }
+
+  #valueOf(parameters) {
+    return exactValue(parameters, { isAscii: this.#isExact, onChange: () => this.#tellHidden() });
+  }
+
+  #showAll() {
+    const hidden = [...this.element.querySelectorAll('[data-action="show-all"]')];
+    for (const more of hidden) more.click();
+    if (hidden.length > 0) this.#startAfresh();
+  }
+
   #guarded(act) {
-    return () => {
-      if (!this.#isDeaf()) act();
+    return (event) => {
+      // Enter on a button that has the focus is a click without a pointer, wherever the button is.
+      if (this.#isDeaf() || (event.detail === 0 && this.#bringIntoSight())) return;
+      act({ isDouble: event.detail > 1 });
     };
+  }
+
+  // What lets a call run is done when all of the call is shown, and at a high risk with a second press.
+  #deliberate(action, act) {
+    return ({ isSure = false, isDouble = false } = {}) => {
+      if (this.#parts.hidden.hidden === false) {
+        this.#showAll();
+        this.#host.announce(t("card.nowAll"));
+      } else if (!this.#isHigh || isSure || (this.#confirmed === action && !isDouble)) act();
+      else if (this.#confirmed !== action) this.#arm(action);
+    };
+  }
+
+  #arm(action) {
+    this.#disarm();
+    this.#confirmed = action;
+    this.#confirmUntil = performance.now() + CONFIRM_MS;
+    const target = this.#buttonOf(action);
+    // It keeps its size, so that nothing moves under the second press.
+    const { width, height } = target.getBoundingClientRect();
+    target.style.minInlineSize = `${width}px`;
+    target.style.minBlockSize = `${height}px`;
+    target.classList.add("confirming");
+    const label = target.firstChild;
+    this.#parts.unarmed = [...label.childNodes];
+    fill(label, t("card.approveAgain"));
+    this.#host.announce(t("card.approveAgain"));
+  }
+
+  #disarm() {
+    if (this.#confirmed === null) return;
+    const target = this.#buttonOf(this.#confirmed);
+    this.#confirmed = null;
+    target.style.minInlineSize = "";
+    target.style.minBlockSize = "";
+    target.classList.remove("confirming");
+    fill(target.firstChild, this.#parts.unarmed);
+  }
+
+  #buttonOf(action) {
+    return this.element.querySelector(`[data-action="${action}"]`);
   }
 
   #build() {
@@ -146,14 +235,15 @@ export class Card {
       buttons: element("div", { class: "buttons" }),
       form: element("div", { class: "form" }),
       hidden: element("p", { class: "warning", data: { role: "hidden" }, hidden: true }),
+      parameters: element("div", { class: "what" }),
       outcome: element("div", { class: "outcome", data: { role: "outcome" } }),
       failure: element("div", { class: "failure", role: "alert", data: { role: "failure" } }),
     };
-    const parameters = record.parameters_truncated ? element("div", { class: "whole" }) : this.#parameters();
-    this.#parts.parameters = parameters;
+    if (!record.parameters_truncated) fill(this.#parts.parameters, this.#parameters());
     fill(this.#parts.buttons, this.#buttons());
     const foreign = [...new Set(record.tool_name.match(/[^\x20-\x7e]/gu) ?? [])];
     const reasons = record.risk_reasons ?? [];
+    const isProducers = record.rated_by === "producer";
     return element(
       "article",
       {
@@ -165,8 +255,20 @@ export class Card {
       element(
         "header",
         {},
-        element("span", { class: `risk ${record.risk_level}` }, known("risk", record.risk_level)),
+        element(
+          "span",
+          { class: `risk ${record.risk_level}` },
+          known("risk", record.risk_level),
+          isProducers && ` ${t("risk.byProducer")}`,
+        ),
         title,
+        record.server &&
+          element(
+            "span",
+            { class: "server", data: { role: "server" } },
+            `${t("card.server")} `,
+            exactText(record.server, { headLength: 300 }).element,
+          ),
         element(
           "span",
           { class: "expiry" },
@@ -177,7 +279,7 @@ export class Card {
         "p",
         { class: "facts" },
         reasons.length > 0 &&
-          element("span", {}, `${t("card.why")}: `, exactText(reasons.join("; "), { headLength: 500 }).element),
+          element("span", {}, `${t(isProducers ? "card.whyProducer" : "card.why")}: `, exactText(reasons.join("; "), { headLength: 500 }).element),
         element(
           "span",
           { title: fullTime(Date.parse(record.timestamp)) },
@@ -191,7 +293,7 @@ export class Card {
           { class: "warning", data: { role: "foreign-name" } },
           t("card.foreignName", foreign.slice(0, 12).map(codePoint).join(", ")),
         ),
-      parameters,
+      this.#parts.parameters,
       record.description
         ? element(
             "div",
@@ -208,13 +310,38 @@ export class Card {
     );
   }
 
+  // What an event cannot hold is read from the service; until all of it is here, nothing lets it run.
+  async #readWhole() {
+    const { parameters } = this.#parts;
+    const size = count(this.record.parameters_bytes ?? 0);
+    const say = (...what) => fill(parameters, element("p", { class: "warning", role: "status" }, ...what));
+    say(t("card.wholeLoading", size));
+    try {
+      const whole = await this.#host.client.whole(this.record);
+      if (this.state === "settled" || whole.parameters_truncated || whole.status !== "pending") return; // its event says so
+      this.record = whole;
+      const hadFocus = this.#parts.buttons.contains(document.activeElement);
+      fill(parameters, this.#parameters());
+      fill(this.#parts.buttons, this.#buttons());
+      if (this.state === "sending") this.#setSending(true);
+      if (hadFocus) this.select({ isShown: false });
+      this.#startAfresh();
+      this.#host.announce(t("card.wholeHere", plainText(whole.tool_name)));
+    } catch (error) {
+      if (this.state === "settled") return;
+      say(causeOf(error) ?? exactText(t("card.wholeFailed", size, error.message)).element, " ");
+      parameters.append(button("read-whole", t("card.wholeAgain"), () => this.#readWhole()));
+      if (error.code === "unauthenticated") this.#host.onUnauthenticated();
+    }
+  }
+
   #parameters() {
     const { parameters } = this.record;
     if (Object.keys(parameters).length === 0)
       return element("p", { class: "none", data: { role: "parameters" } }, t("card.noParameters"));
     let found = [];
     try {
-      this.#view = exactValue(parameters, { onChange: () => this.#tellHidden() });
+      this.#view = this.#valueOf(parameters);
       found = flagsOf(parameters);
     } catch {
       // Deeper, or longer, than this browser can write. What cannot be shown is not approved.
@@ -245,28 +372,6 @@ export class Card {
     ];
   }
 
-  // An event holds only the beginning of large parameters: what is shown, and can be approved, is the whole.
-  async #readWhole() {
-    const size = count(this.record.parameters_bytes);
-    const say = (...content) =>
-      fill(this.#parts.parameters, element("p", { class: "warning", data: { role: "parameters" } }, ...content));
-    say(t("card.reading", size));
-    try {
-      const whole = await this.#host.client.whole(this.record);
-      if (this.state === "settled" || whole.status !== "pending") return; // its own event says so
-      this.record = whole;
-    } catch (error) {
-      say(t("card.unread", size), " ", button("read-whole", t("card.readAgain"), () => this.#readWhole()));
-      if (error.code === "unauthenticated") this.#host.onUnauthenticated();
-      return;
-    }
-    this.#shownAt = performance.now(); // buttons have come under the pointer
-    fill(this.#parts.parameters, this.#parameters());
-    fill(this.#parts.buttons, this.#buttons());
-    if (this.state === "sending") this.#setSending(true);
-    this.showReady();
-  }
-
   #tellHidden() {
     const hidden = this.#view?.hidden ?? 0;
     this.#parts.hidden.hidden = hidden === 0;
@@ -274,59 +379,64 @@ export class Card {
   }
 
   #buttons() {
-    const { allowed_decisions: allowed, scopes, tool_name: tool, suggested_rule: rule } = this.record;
-    const isShown = !this.#isUnshowable && !this.record.parameters_truncated;
-    const mayApprove = allowed.includes("approve") && isShown;
-    const withKey = (key, text) => [element("span", {}, text), element("kbd", { "aria-hidden": "true" }, key)];
+    const { allowed_decisions: allowed, scopes } = this.record;
+    if (allowed.length === 0) return t("card.noDecision");
+    const isWhole = !this.#isUnshowable && !this.record.parameters_truncated;
+    const mayApprove = allowed.includes("approve") && isWhole;
+    this.#acts.clear();
     const choice = (action, key, text, act, properties = {}) => {
-      const made = element(
-        "button",
-        { type: "button", ...properties, data: { action }, on: { click: this.#guarded(act) } },
-        key ? withKey(key, text) : text,
-      );
       this.#acts.set(action, act);
-      if (action === "reject") this.#parts.reject = made;
-      return made;
+      return element(
+        "button",
+        {
+          type: "button",
+          "aria-keyshortcuts": key,
+          ...properties,
+          data: { action },
+          on: { click: this.#guarded(act) },
+        },
+        text instanceof Node ? text : element("span", {}, text),
+        key && element("kbd", { "aria-hidden": "true" }, key),
+      );
     };
-    const isOffered = (scope) => mayApprove && scopes.includes(scope);
-    const approving = [
-      mayApprove &&
-        choice("approve", "A", t("card.approve"), () => this.#approve("once"), {
-          class: this.#isHigh ? "risky" : "primary",
-          "aria-keyshortcuts": "A",
-        }),
-      isOffered("session") &&
-        choice(
-          "approve-session",
-          null,
-          wide(t("card.approveSession", rule ?? t("card.everyCall", tool))),
-          () => this.#approve("session"),
-          { class: this.#isHigh ? "risky wide" : "wide" },
-        ),
-      isOffered("always") &&
-        choice(
-          "approve-always",
-          null,
-          wide(t("card.approveAlways", rule ?? t("card.everyCall", tool))),
-          () => this.#approve("always"),
-          { class: this.#isHigh ? "risky wide" : "wide" },
-        ),
-    ];
+    const approving = (action, key, text, scope) =>
+      choice(
+        action,
+        key,
+        element("span", { data: this.#isHigh ? { again: t("card.approveAgain") } : {} }, text),
+        this.#deliberate(action, () => this.#approve(scope)),
+        { class: [this.#isHigh ? "risky" : scope === "once" && "primary", scope !== "once" && "wide"].filter(Boolean).join(" ") },
+      );
+    const lasting = (scope, key, name) =>
+      mayApprove && scopes.includes(scope) && approving(`approve-${scope}`, key, this.#ruleText(name), scope);
+    const approve = mayApprove && approving("approve", "A", t("card.approve"), "once");
     const changing = [
       allowed.includes("edit") &&
-        isShown &&
-        choice("edit", "E", t("card.edit"), () => this.#edit(), { "aria-keyshortcuts": "E" }),
-      allowed.includes("respond") &&
-        choice("respond", "P", t("card.respond"), () => this.#respond(), { "aria-keyshortcuts": "P" }),
+        isWhole &&
+        choice("edit", "E", t("card.edit"), () => this.#edit()),
+      allowed.includes("respond") && choice("respond", "P", t("card.respond"), () => this.#respond()),
     ];
-    const rejecting =
+    const reject =
       allowed.includes("reject") &&
-      choice("reject", "R", t("card.reject"), () => this.#reject(), {
-        class: this.#isHigh ? "primary" : "",
-        "aria-keyshortcuts": "R",
-      });
-    if (allowed.length === 0) return t("card.noDecision");
-    return this.#isHigh ? [rejecting, changing, approving] : [approving[0], changing, rejecting, approving.slice(1)];
+      choice("reject", "R", t("card.reject"), () => this.#reject(), { class: this.#isHigh ? "primary" : "" });
+    this.#parts.reject = reject || undefined;
+    const more = [
+      lasting("session", "S", "card.approveSession"),
+      lasting("always", "W", "card.approveAlways"),
+      reject &&
+        scopes.includes("session") &&
+        this.record.suggested_rule &&
+        choice("reject-session", null, this.#ruleText("card.rejectSession"), () => this.#reject("session"), {
+          class: "wide",
+        }),
+    ];
+    return this.#isHigh ? [reject, changing, approve, more] : [approve, changing, reject, more];
+  }
+
+  // What a scope lets run, all of it: what is not read is not agreed to.
+  #ruleText(name) {
+    const { tool_name: tool, suggested_rule: rule } = this.record;
+    return wholeText(t(name, rule ?? t("card.everyCall", tool)));
   }
 
   #approve(scope) {
@@ -334,7 +444,7 @@ export class Card {
     return this.#send(() => this.#host.client.approve(this.record, options));
   }
 
-  #reject() {
+  #reject(scope = "once") {
     const reason = element("textarea", {
       rows: "2",
       maxlength: "10000",
@@ -351,15 +461,19 @@ export class Card {
           on: {
             click: () => {
               reason.value = t(`reject.${name}`);
+              reason.dispatchEvent(new Event("input"));
               reason.focus();
             },
           },
         },
         t(`reject.${name}`).replace(/[:：]\s*$/, "…"),
       );
-    const send = () => this.#send(() => this.#host.client.reject(this.record, reason.value.trim() || undefined));
+    const options = scope === "once" ? {} : { scope };
+    const send = () =>
+      this.#send(() => this.#host.client.reject(this.record, reason.value.trim() || undefined, options));
     this.#open(
       [
+        scope !== "once" && element("p", { class: "warning" }, this.#ruleText("card.rejectSession")),
         element("label", { for: reason.id }, t("reject.label")),
         reason,
         element(
@@ -386,7 +500,7 @@ export class Card {
   #edit() {
     const editor = new Editor(this.record.parameters, {
       id: this.id,
-      onCheck: (isSendable) => (submit.disabled = !isSendable),
+      onCheck: (isSendable) => (submit.disabled = !isSendable || this.state === "settled"),
     });
     const send = () => {
       const parameters = editor.read();
@@ -404,16 +518,19 @@ export class Card {
   // Show a form in the place of the buttons, and return its button that sends.
   #open(content, { field, action, text, send }) {
     // The second click of a double click was not meant for what has appeared under it.
-    this.#shownAt = performance.now();
-    this.showReady();
+    this.#startAfresh();
     const guarded = this.#guarded(send);
-    const submit = button(action, text, guarded, { class: "primary" });
+    // What lets a call of high risk run is never what stands out.
+    const submit = button(action, text, guarded, { class: action === "send-edit" && this.#isHigh ? "risky" : "primary" });
     const close = () => {
       fill(this.#parts.form);
       fill(this.#parts.failure);
       this.#parts.buttons.hidden = false;
-      this.select();
+      this.select({ isShown: this.state === "open" });
     };
+    Object.assign(this.#parts, { field, written: field.value });
+    field.value = draftOf(this.id, action) ?? field.value;
+    field.addEventListener("input", () => keepDraft(this.id, action, field.value));
     field.addEventListener("keydown", (event) => {
       if (event.isComposing) return;
       if (event.key === "Escape") {
@@ -438,6 +555,7 @@ export class Card {
     this.#parts.buttons.hidden = true;
     field.focus();
     this.element.scrollIntoView({ block: "nearest" });
+    this.#parts.form.scrollIntoView({ block: "nearest" });
     return submit;
   }
 
@@ -502,8 +620,4 @@ function codePoint(character) {
   const number = character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0");
   const isSeen = plainText(character) === character && /[\p{L}\p{N}\p{P}\p{S}]/u.test(character);
   return isSeen ? `${character} (U+${number})` : `U+${number}`;
-}
-
-function wide(text) {
-  return exactText(text, { headLength: 400 }).element;
 }

@@ -1,13 +1,14 @@
 // The requests that wait in a session, oldest first, and which of them the keys are about.
 
 import { Card } from "./card.js";
+import { bringIntoSight } from "./client/sight.js";
 import { button, element, fill, isTyping } from "./element.js";
 import { plainText } from "./exact.js";
 import { known, t } from "./language.js";
 
 // A settled card keeps its place for so long, and nothing is taken for a moment after one has gone.
 const LINGER_MS = 1500;
-const DEAF_MS = 400;
+const DEAF_MS = 500;
 const REST_MS = 1000;
 const MAX_OUTCOMES = 500;
 
@@ -19,6 +20,7 @@ export class Cards {
       announce,
       isDeafToClicks: () => performance.now() < this.#movedUntil,
       isDeafToKeys: () => performance.now() < this.#passedUntil,
+      bringIntoSight: (card, answers) => this.#bringIntoSight(card, answers),
       onSettled: (card) => this.#settled(card),
     };
     this.#announce = announce;
@@ -38,6 +40,10 @@ export class Cards {
       this.#retitle();
     });
     this.#sight.observe(this.#list);
+    this.#sizes = new ResizeObserver(() => {
+      for (const card of this.#cards.values()) card.lookAgain();
+    });
+    this.#sizes.observe(this.#list, { box: "border-box" });
     this.element.addEventListener("focusin", (event) => {
       const card = this.#cards.get(event.target.closest?.("[data-request-id]")?.dataset.requestId);
       if (card !== undefined) this.#mark(card);
@@ -53,6 +59,7 @@ export class Cards {
   #timer;
   #pill;
   #sight;
+  #sizes;
   #isInSight = true;
   #cards = new Map();
   #outcomes = new Map();
@@ -64,6 +71,7 @@ export class Cards {
   close() {
     clearInterval(this.#timer);
     this.#sight.disconnect();
+    this.#sizes.disconnect();
   }
 
   // How a request ended is told by an event, before the state forgets it.
@@ -104,6 +112,20 @@ export class Cards {
     const next = open[Math.min(open.length - 1, Math.max(0, at === -1 ? 0 : at + step))];
     this.#mark(next);
     next.select();
+  }
+
+  // Whatever stands above the cards and changes its height moves them.
+  watch(above) {
+    this.#sizes.observe(above, { box: "border-box" });
+  }
+
+  // On a phone the page scrolls as a whole, below its header.
+  #bringIntoSight(card, answers) {
+    const isPage = getComputedStyle(this.element).overflowY === "visible";
+    const cover = isPage ? document.querySelector(".top") : this.#title;
+    const top = Math.max(0, cover.getBoundingClientRect().bottom);
+    const bottom = isPage ? innerHeight : Math.min(innerHeight, this.element.getBoundingClientRect().bottom);
+    return bringIntoSight(card, answers, { top, bottom }, isPage ? document.scrollingElement : this.element);
   }
 
   #open() {
@@ -161,7 +183,8 @@ export class Cards {
   #tick() {
     for (const card of this.#cards.values()) card.tick();
     const now = performance.now();
-    const due = [...this.#cards.values()].filter((card) => card.settledAt !== null && now - card.settledAt > LINGER_MS);
+    const isDue = (card) => card.settledAt !== null && now - card.settledAt > LINGER_MS && !card.hasForm;
+    const due = [...this.#cards.values()].filter(isDue);
     if (due.length === 0) return;
     // Nothing moves under a pointer that is on its way, or rests on a button.
     if (now - this.#movedAt < REST_MS || this.#list.querySelector('[data-state="open"] button:hover') !== null) return;

@@ -33,7 +33,13 @@ export class Editor {
       data: { role: "problem" },
       "aria-live": "polite",
     });
-    this.#difference = element("div", { class: "changes", data: { role: "changes" } });
+    this.#difference = element("div", {
+      class: "changes",
+      role: "group",
+      tabindex: "0",
+      "aria-label": t("edit.changes"),
+      data: { role: "changes" },
+    });
     this.elements = [
       element("label", { for: this.field.id }, t("edit.label")),
       this.field,
@@ -82,7 +88,7 @@ export class Editor {
       fill(
         this.#difference,
         lines.map(({ kind, text }) =>
-          element(tags[kind], { class: `line ${kind}` }, marks[kind], exactText(text, { headLength: 2000 }).element),
+          element(tags[kind], { class: `change ${kind}` }, marks[kind], exactText(text, { headLength: 2000 }).element),
         ),
       );
     }

@@ -53,8 +53,10 @@ export function flagsOf(value) {
 }
 
 // An element with the value, and how much of it is not shown yet. `onChange` hears when that changes.
-export function exactValue(value, { onChange = () => {} } = {}) {
-  return excerpt(readableJson(value), { show: showJson, onChange });
+// `isAscii` makes an escape of every character that only looks like one of ASCII, and of all others that are none.
+export function exactValue(value, { onChange = () => {}, isAscii = false } = {}) {
+  const text = readableJson(value);
+  return excerpt(isAscii ? text.replace(/[^\n\x20-\x7e]/g, unitEscape) : text, { show: showJson, onChange });
 }
 
 // The same for text that is no JSON: what an agent or a person wrote.
@@ -64,6 +66,13 @@ export function exactText(text, { headLength = 1200, onChange = () => {} } = {})
     onChange,
     limits: { lineEnd: headLength, headLines: 24, tailLines: 8, headLength, tailLength: 1024 },
   });
+}
+
+// The same with nothing left out, in one line: for what a person agrees to by a click on it.
+export function wholeText(text) {
+  const line = element("span", { class: "exact" });
+  showText(line, text.replace(/\s+/g, " "));
+  return line;
 }
 
 // The same where there is only text: in a title, a notification, what a screen reader says.
@@ -273,8 +282,12 @@ function jsonEscape(shown) {
   if (code === null) return shown;
   return String.fromCodePoint(parseInt(code[1], 16))
     .split("")
-    .map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`)
+    .map(unitEscape)
     .join("");
+}
+
+function unitEscape(unit) {
+  return `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }
 
 function depthOf(value) {

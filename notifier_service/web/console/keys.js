@@ -7,14 +7,25 @@ const KEYS = [
   ["J", "next"],
   ["K", "previous"],
   ["A", "approve"],
+  ["S", "session"],
+  ["W", "always"],
   ["R", "reject"],
   ["E", "edit"],
   ["P", "respond"],
+  ["X", "exact"],
   ["?", "help"],
   ["Esc", "close"],
 ];
 
-const ACTIONS = { a: "approve", r: "reject", e: "edit", p: "respond" };
+const ACTIONS = {
+  a: "approve",
+  s: "approve-session",
+  w: "approve-always",
+  r: "reject",
+  e: "edit",
+  p: "respond",
+  x: "exact",
+};
 
 export function helpDialog() {
   const dialog = element(

@@ -9,9 +9,9 @@ export function outcomeText(outcome, isMine) {
   if (outcome?.status === "cancelled") return t("outcome.cancelled");
   if (!outcome?.decision) return t("outcome.gone");
   if (!isMine) return t(`outcome.elsewhere.${outcome.decision}`, deciderOf(outcome));
-  return outcome.decision === "approve" && outcome.scope !== "once"
-    ? t("outcome.session")
-    : t(`outcome.${outcome.decision}`);
+  const isLasting = outcome.scope !== null && outcome.scope !== "once";
+  if (isLasting && outcome.decision === "reject") return t("outcome.rejectSession");
+  return isLasting && outcome.decision === "approve" ? t("outcome.session") : t(`outcome.${outcome.decision}`);
 }
 
 export function deciderOf(record) {
@@ -22,7 +22,8 @@ export function deciderOf(record) {
 // For the history.
 export function decisionText(decision) {
   if (decision.kind === null) return known("decision", decision.status);
-  const name =
-    decision.kind === "approve" && decision.scope && decision.scope !== "once" ? decision.scope : decision.kind;
+  const isLasting = Boolean(decision.scope) && decision.scope !== "once";
+  const lasting = { approve: decision.scope, reject: "rejectSession" }[decision.kind];
+  const name = (isLasting && lasting) || decision.kind;
   return t(`decision.${name}`, deciderOf(decision));
 }

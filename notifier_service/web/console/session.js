@@ -25,10 +25,12 @@ export class Session {
       announce: host.announce,
       onUnauthenticated: host.onUnauthenticated,
     });
+    const head = element("div", { class: "head" }, element("h1", {}, sessionId), this.#connection.element);
+    this.cards.watch(head);
     this.element = element(
       "main",
       { id: "session" },
-      element("div", { class: "head" }, element("h1", {}, sessionId), this.#connection.element),
+      head,
       this.cards.element,
       this.#timeline.element,
     );

@@ -1,0 +1,36 @@
+/** Whether a person sees what a key would answer: what is out of sight is shown first, and the key does not count. */
+/** What may be out of sight: a border and some of a margin. */
+const SLACK = 12;
+/** Of a page that is turned, so much stays, for the eye to find its place. */
+const OVERLAP = 0.15;
+/**
+ * How far to scroll until `card` is in sight, 0 when it is. One that is higher than the sight is turned page by page, until
+ * its `answers` are reached: whoever answers has passed by all of it.
+ */
+function scrollToSee(card, answers, { top, bottom }) {
+    const all = card.getBoundingClientRect();
+    const height = Math.max(0, bottom - top);
+    if (all.height <= height + SLACK) {
+        if (all.top < top - SLACK)
+            return all.top - top;
+        return all.bottom > bottom + SLACK ? all.bottom - bottom : 0;
+    }
+    const end = answers.getBoundingClientRect();
+    const isEndSeen = end.bottom <= bottom + SLACK && (end.top >= top - SLACK || end.height > height);
+    if (isEndSeen)
+        return 0;
+    if (all.top > top + SLACK || all.bottom < top + SLACK)
+        return all.top - top;
+    if (end.top < top)
+        return end.bottom - bottom;
+    return Math.min(height * (1 - OVERLAP), end.bottom - bottom);
+}
+/** Scroll on towards `card`; false when it was in sight already, or can be brought no nearer. */
+export function bringIntoSight(card, answers, sight, scroller) {
+    const distance = scrollToSee(card, answers, sight);
+    if (distance === 0)
+        return false;
+    const before = scroller.scrollTop;
+    scroller.scrollBy({ top: distance, behavior: "instant" });
+    return Math.abs(scroller.scrollTop - before) >= 1;
+}
