@@ -484,6 +484,30 @@ async def test_parameters_that_cannot_be_read_whole_cannot_be_approved_and_it_is
     await expect(card.locator("[data-action=approve]")).to_be_visible()
 
 
+async def test_rules_in_force_are_listed_and_can_be_taken_back(person: Person, site: Site) -> None:
+    allowed, denied = (
+        site.broker.ask("s1", tool_name=name, server="mail", parameters={}, risk_level="medium")
+        for name in ("search", "send")
+    )
+    console = await Console.at(person, site.url)
+    await console.shows(allowed, denied)
+    await expect(console.card(allowed).locator("[data-role=server]")).to_contain_text("mail")
+
+    await console.press(console.card(allowed), "approve-session")
+    await console.press(console.card(denied), "reject-session")
+    await console.press(console.card(denied), "send-reject")
+    assert (await denied.decision()).scope == "session"
+    rules = console.page.locator("#rules")
+    await rules.locator("summary").click()
+    await expect(rules.locator("li")).to_have_count(2)
+    assert await rules.locator("li").evaluate_all("(all) => all.map((one) => one.dataset.effect)") == ["allow", "deny"]
+    await rules.locator("li").filter(has_text="search").locator("[data-action=revoke]").click()
+
+    await expect(rules.locator("li")).to_have_count(1)
+    assert site.broker.ask("s1", tool_name="search", server="mail", parameters={}, risk_level="medium").pending
+    assert not site.broker.ask("s1", tool_name="send", server="mail", parameters={}, risk_level="medium").pending
+
+
 async def test_proxy_that_changes_the_host_is_named_as_the_cause(person: Person, serving: Serving) -> None:
     site = await serving()
     person.may_say("403")

@@ -150,6 +150,15 @@ export const chinese = {
   "failure.parameters_changed": "等待中的请求与此处显示的不一致，请刷新页面。",
   "failure.other": "服务拒绝了此操作：{0}",
 
+  "rules.title": "生效中的规则：{0}",
+  "rules.allow": "不询问即运行",
+  "rules.deny": "一律拒绝",
+  "rules.ask": "询问",
+  "rules.by": "{0}，{1}",
+  "rules.used": "已使用：{0}",
+  "rules.revoke": "撤回",
+  "rules.failed": "暂时无法读取规则：{0}",
+
   "timeline.title": "动态",
   "timeline.running": "正在进行",
   "timeline.none": "还没有任何动态。智能体使用工具时会显示在这里。",

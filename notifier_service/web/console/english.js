@@ -153,6 +153,15 @@ export const english = {
   "failure.parameters_changed": "What waits is not what is shown here. Reload the page.",
   "failure.other": "The service refused: {0}",
 
+  "rules.title": "Rules in force: {0}",
+  "rules.allow": "runs unasked",
+  "rules.deny": "is rejected",
+  "rules.ask": "asks",
+  "rules.by": "by {0}, {1}",
+  "rules.used": "used: {0}",
+  "rules.revoke": "Take back",
+  "rules.failed": "The rules cannot be read now: {0}",
+
   "timeline.title": "What happens",
   "timeline.running": "Now",
   "timeline.none": "Nothing happened yet. When the agent uses a tool, you see it here.",

@@ -6,6 +6,7 @@ import { heard } from "./clock.js";
 import { ConnectionLine } from "./connection.js";
 import { element } from "./element.js";
 import { History } from "./history.js";
+import { Rules } from "./rules.js";
 import { Timeline } from "./timeline.js";
 
 // A hidden page has no frames.
@@ -26,11 +27,14 @@ export class Session {
       onUnauthenticated: host.onUnauthenticated,
     });
     const head = element("div", { class: "head" }, element("h1", {}, sessionId), this.#connection.element);
+    this.#rules = new Rules(this.#client);
     this.cards.watch(head);
+    this.cards.watch(this.#rules.element);
     this.element = element(
       "main",
       { id: "session" },
       head,
+      this.#rules.element,
       this.cards.element,
       this.#timeline.element,
     );
@@ -44,6 +48,7 @@ export class Session {
   #history;
   #timeline;
   #connection;
+  #rules;
   #isDue = false;
   #isClosed = false;
   #hasEnded = false;
@@ -62,6 +67,7 @@ export class Session {
     this.#history.hear(event);
     this.cards.hear(event);
     this.#connection.hear(event);
+    this.#rules.hear(event);
     this.#changed();
   }
 
