@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 from asyncio.subprocess import DEVNULL, PIPE
@@ -14,9 +15,11 @@ from playwright.async_api import Locator, Page, expect
 from pytest_asyncio import fixture
 
 from notifier_service import Broker
+from notifier_service.core.permissions import Decision
 from notifier_service.demo_agent import DemoAgent, Workspace
 from notifier_service.web import Site
 from tests.browser.person import Person
+from tests.browser.test_layout import STICKS_OUT, UNBROKEN, filling
 from tests.cli.processes import free_port, line_of
 
 EXAMPLE = Path(__file__).parents[2] / "clients" / "typescript" / "example"
@@ -103,3 +106,45 @@ async def test_focus_goes_back_to_where_somebody_wrote(page: Page, broker: Broke
 
     await expect(page.locator("body > textarea")).to_be_focused()
     assert (await request.decision()).approved
+
+
+@pytest.mark.parametrize("width", [390, 1280, 1440])
+async def test_text_that_does_not_break_stays_in_the_dialog(page: Page, broker: Broker, width: int) -> None:
+    await page.set_viewport_size({"width": width, "height": 800})
+    for text in UNBROKEN:
+        request = broker.ask(
+            "demo", tool_name=f"tool_{text[:200]}", server=text[:100], parameters={text[:400]: text}, risk_level="high",
+            risk_reasons=[text[:600]], description=text,
+        )  # fmt: skip
+        card = page.locator(f"article[data-request-id='{request.request_id}'][data-ready]")
+        await expect(card).to_be_visible()
+        assert await card.evaluate(STICKS_OUT) == []
+        reject, approve = (card.locator(f"[data-action={action}]") for action in ("reject", "approve"))
+        assert await filling(reject) != await filling(approve) == await filling(card.locator("[data-action=respond]"))
+        await card.locator("[data-action=edit]").click()
+        await card.locator("[data-field=edit]").fill(json.dumps({"text": text}, ensure_ascii=False))
+        assert await card.evaluate(STICKS_OUT) == []
+        await card.locator("[data-action=approve-edited]").scroll_into_view_if_needed()
+        await card.locator("[data-action=approve-edited]").click(trial=True)
+        broker.decide("demo", Decision(approved=False, request_id=request.request_id), decided_by="somebody")
+        await page.locator("[data-action=next]").click()
+
+
+async def test_key_turns_the_pages_of_a_dialog_that_is_higher_than_the_screen(page: Page, broker: Broker) -> None:
+    await page.set_viewport_size({"width": 390, "height": 600})
+    request = broker.ask(
+        "demo", tool_name="write", parameters={"path": "a"}, risk_level="high", description="word " * 700
+    )
+    card = page.locator(f"article[data-request-id='{request.request_id}']")
+    for _ in range(2):
+        await expect(card).to_have_attribute("data-ready", "true")
+        await page.keyboard.press("a")
+    assert request.pending
+    await expect(card.locator("[data-armed]")).to_have_count(0)  # no press counted yet
+
+    listens_or_is_gone = page.locator("dialog[open] article[data-ready], dialog:not([open])")
+    while await page.locator("dialog[open]").count():
+        await page.keyboard.press("a")
+        await expect(listens_or_is_gone).to_be_attached()
+
+    assert (await request.decision()).approved is True

@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState, type ReactNode } from "react";
+import { useEffect, useMemo, useRef, useState, type KeyboardEvent, type ReactNode } from "react";
 
 import type { SessionClient } from "../client.js";
 import { NotifierError } from "../errors.js";
@@ -6,9 +6,22 @@ import { exactJson, parseExact } from "../exact.js";
 import { jsonPieces } from "../text.js";
 import type { PermissionRecord } from "../wire.js";
 import { Countdown } from "./countdown.js";
+import { useEnding } from "./ending.js";
+import type { KeyAction } from "./keys.js";
 import type { PermissionLabels } from "./labels.js";
-import { Parameters } from "./parameters.js";
+import { hiddenOf, Parameters } from "./parameters.js";
+import { usePresses } from "./press.js";
 import { editable, Text } from "./text.js";
+import { useWhole } from "./whole.js";
+
+type Form = "edit" | "respond";
+
+/** What a person has begun to write for a request. */
+export interface Draft {
+  form: Form | null;
+  texts: Partial<Record<Form, string>>;
+  reason: string;
+}
 
 interface CardProps {
   request: PermissionRecord;
@@ -20,20 +33,37 @@ interface CardProps {
   position: number;
   total: number;
   isConnected: boolean;
+  /** What was written before, and where it is kept. */
+  draft: Draft;
   onLater: () => void;
+  /** Another one that waits is wanted: the next (1), or the one before (-1). */
+  onMove: (step: 1 | -1) => void;
   /** It is answered, and was seen to be. */
   onOver: () => void;
 }
 
-interface Ending {
-  readonly status: PermissionRecord["status"];
-  readonly by: string | null;
+interface Press {
+  /** Shift was held: what is done with two presses is done with one. */
+  isSure?: boolean;
+  /** The second half of a double click. */
+  isDouble?: boolean;
 }
 
-/** A click that was already on its way when the card came was meant for something else. */
-const READY_MS = 400;
+interface Choice {
+  readonly action: string;
+  readonly text: ReactNode;
+  readonly act: (press: Press) => void;
+  readonly key?: string;
+  /** It has the focus when the card comes. */
+  readonly isFirst?: boolean;
+  /** It lets the call run. */
+  readonly isApproving?: boolean;
+}
+
 /** How long it is said that somebody else has answered. */
 const ENDING_MS = 4_000;
+/** How long the first press of what is done with two is remembered. */
+const CONFIRM_MS = 4_000;
 
 /** Codes that say that there is nothing to answer any more. */
 const OVER: ReadonlyMap<string, PermissionRecord["status"]> = new Map([
@@ -45,32 +75,50 @@ const OVER: ReadonlyMap<string, PermissionRecord["status"]> = new Map([
 /** One request, and the ways to answer it. */
 export function Card(props: CardProps): ReactNode {
   const { client, labels, position, total, onOver } = props;
-  const [isReady, setIsReady] = useState(false);
+  const { request, isWhole, problem, readAgain } = useWhole(client, props.request);
   const [isSending, setIsSending] = useState(false);
   const [error, setError] = useState<string | null>(null);
-  const request = useWhole(client, props.request, setError);
   const [ending, setEnding] = useEnding(client, request.request_id);
-  const [form, setForm] = useState<"edit" | "respond" | null>(null);
-  const [draft, setDraft] = useState("");
-  const [reason, setReason] = useState("");
+  const [form, setForm] = useState(props.draft.form);
+  const [texts, setTexts] = useState(props.draft.texts);
+  const [reason, setReason] = useState(props.draft.reason);
+  const [armed, setArmed] = useState<string | null>(null);
+  const [showsAll, setShowsAll] = useState(false);
+  const [isAscii, setIsAscii] = useState(false);
+  const [showsKeys, setShowsKeys] = useState(false);
   const title = useRef<HTMLHeadingElement>(null);
+  const card = useRef<HTMLElement>(null);
+  const answers = useRef<HTMLDivElement>(null);
+  const { isReady, isInSight, isStray } = usePresses(card, answers, pressed);
   const isOver = !isSending && (ending !== null || position === 0);
   const mayAct = isReady && !isSending && !isOver;
+  const draft = form === null ? "" : texts[form] ?? "";
 
   useEffect(() => {
-    const timer = setTimeout(() => setIsReady(true), READY_MS);
+    if (armed === null) return;
+    const timer = setTimeout(() => setArmed(null), CONFIRM_MS);
     return () => clearTimeout(timer);
-  }, []);
+  }, [armed]);
+  useEffect(() => {
+    Object.assign(props.draft, { form, texts, reason });
+  }, [props.draft, form, texts, reason]);
+
+  // What sends is in sight when somebody begins to write.
+  useEffect(() => {
+    if (form !== null) answers.current?.scrollIntoView?.({ block: "nearest" });
+  }, [form]);
 
   const over = useRef(onOver);
   useEffect(() => {
     over.current = onOver;
   });
+  // What somebody has written stays until they have done with it.
+  const isWritten = form !== null || reason !== "";
   useEffect(() => {
-    if (!isOver) return;
+    if (!isOver || isWritten) return;
     const timer = setTimeout(() => over.current(), ENDING_MS);
     return () => clearTimeout(timer);
-  }, [isOver]);
+  }, [isOver, isWritten]);
 
   async function send(answer: () => Promise<PermissionRecord>): Promise<void> {
     if (!mayAct) return;
@@ -83,7 +131,7 @@ export function Card(props: CardProps): ReactNode {
       const failure = thrown instanceof NotifierError ? thrown : new NotifierError("unexpected", String(thrown));
       const record = failure.code === "already_decided" ? (failure.details["record"] as PermissionRecord) : null;
       const status = record?.status ?? OVER.get(failure.code);
-      if (status === undefined) setError(labels.errors[failure.code] ?? failure.message);
+      if (status === undefined) setError(inWords(failure, labels));
       else setEnding({ status, by: record?.decided_by ?? null });
       setIsSending(false);
     }
@@ -93,8 +141,8 @@ export function Card(props: CardProps): ReactNode {
   const options = why === undefined ? {} : { reason: why };
   const may = (decision: PermissionRecord["allowed_decisions"][number]): boolean =>
     request.allowed_decisions.includes(decision) &&
-    // Nobody approves what he was given the beginning of.
-    (request.parameters_truncated !== true || (decision !== "approve" && decision !== "edit"));
+    // Nobody approves what they were given the beginning of.
+    (isWhole || (decision !== "approve" && decision !== "edit"));
   // Whoever approves more than once must see what: a rule, or for the session every call of the tool.
   const lasting = request.scopes.filter(
     (scope) => may("approve") && scope !== "once" && (scope === "session" || request.suggested_rule !== undefined),
@@ -106,16 +154,19 @@ export function Card(props: CardProps): ReactNode {
     </>
   );
   const isHigh = request.risk_level === "high";
+  const json = useMemo(() => exactJson(request.parameters), [request.parameters]);
+  const isHidden = useMemo(() => hiddenOf(json) > 0, [json]) && !showsAll;
 
-  function sendEdited(): void {
-    const parameters = objectIn(draft);
-    if (parameters === null) setError(labels.notAnObject);
-    else void send(() => client.edit(request, parameters, options));
-  }
+  /** What lets a call run is done when all of the call is shown, and at a high risk with a second press. */
+  const deliberately = (action: string, answer: () => Promise<PermissionRecord>) => (press: Press): void => {
+    if (isHidden) setShowsAll(true);
+    else if (!isHigh || press.isSure || (armed === action && !press.isDouble)) void send(answer);
+    else setArmed(action);
+  };
 
-  function open(next: "edit" | "respond" | null, text = ""): void {
+  function open(next: Form | null, text = ""): void {
     setForm(next);
-    setDraft(text);
+    if (next !== null) setTexts((before) => ({ [next]: text, ...before }));
     setError(null);
   }
 
@@ -125,21 +176,119 @@ export function Card(props: CardProps): ReactNode {
     title.current?.focus();
   }
 
-  const button = (action: string, text: ReactNode, act: () => void, isFirst = false): ReactNode => (
-    <button
-      key={action}
-      type="button"
-      data-action={action}
-      data-focus={isFirst || undefined}
-      aria-disabled={!mayAct || undefined}
-      onClick={() => mayAct && act()}
-    >
-      {text}
-    </button>
-  );
+  function sendEdited(): void {
+    const parameters = objectIn(draft);
+    if (parameters === null) setError(labels.notAnObject);
+    else void send(() => client.edit(request, parameters, options));
+  }
+  const sendWritten = (): void =>
+    form === "edit" ? sendEdited() : void send(() => client.respond(request, draft, why));
+
+  const approve: Choice | false = may("approve") && {
+    action: "approve",
+    text: labels.approve,
+    key: "A",
+    isApproving: true,
+    act: deliberately("approve", () => client.approve(request, options)),
+  };
+  const reject: Choice | false = may("reject") && {
+    action: "reject",
+    text: labels.reject,
+    key: "R",
+    isFirst: isHigh,
+    act: () => void send(() => client.reject(request, why)),
+  };
+  const offered: (Choice | false)[] = [
+    ...(isHigh ? [reject, approve] : [approve, reject]),
+    may("edit") && {
+      action: "edit",
+      text: labels.edit,
+      key: "E",
+      act: () => open("edit", editable(jsonPieces(json))),
+    },
+    may("respond") && { action: "respond", text: labels.respond, key: "P", act: () => open("respond") },
+    ...lasting.map((scope) => ({
+      action: `approve-${scope}`,
+      key: scope === "session" ? "S" : "W",
+      text: <>{labels.approveFor[scope]} {rule}</>,
+      isApproving: true,
+      act: deliberately(`approve-${scope}`, () => client.approve(request, { ...options, scope })),
+    })),
+    // Only a service that says what it would mean knows it.
+    may("reject") &&
+      request.scopes.includes("session") &&
+      request.suggested_rule !== undefined && {
+        action: "reject-session",
+        text: <>{labels.rejectForSession} {rule}</>,
+        act: () => void send(() => client.reject(request, why, { scope: "session" })),
+      },
+  ];
+  const choices: Choice[] =
+    form === null
+      ? offered.filter((choice) => choice !== false)
+      : [
+          form === "edit"
+            ? { action: "approve-edited", text: labels.approveEdited, act: sendWritten }
+            : { action: "send-response", text: labels.sendResponse, act: sendWritten },
+          { action: "back", text: labels.back, act: back },
+        ];
+
+  function pressed(key: KeyAction, isSure: boolean): void {
+    switch (key) {
+      case "help":
+        return setShowsKeys(!showsKeys);
+      case "exact":
+        setShowsAll(true);
+        return setIsAscii(!isAscii);
+      case "next":
+      case "previous":
+        return props.onMove(key === "next" ? 1 : -1);
+      default:
+        if (mayAct && isInSight()) choices.find(({ action }) => action === key)?.act({ isSure });
+        else setArmed(null);
+    }
+  }
+
+  function pressedInForm(event: KeyboardEvent): void {
+    if (event.nativeEvent.isComposing) return;
+    if (event.key === "Escape") {
+      event.preventDefault();
+      event.stopPropagation();
+      back();
+    } else if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+      event.preventDefault();
+      sendWritten();
+    }
+  }
+
+  const button = ({ action, text, act, key, isFirst, isApproving }: Choice): ReactNode => {
+    const isArmed = armed === action;
+    return (
+      <button
+        key={action}
+        type="button"
+        data-action={action}
+        data-key={key}
+        data-armed={isArmed || undefined}
+        data-focus={isFirst || undefined}
+        aria-keyshortcuts={key}
+        aria-disabled={!mayAct || undefined}
+        onClick={({ detail }) => {
+          // A click that a key made may be of a button that nobody sees, or of a text that somebody writes.
+          if (mayAct && (detail > 0 || (!isStray() && isInSight()))) act({ isDouble: detail > 1 });
+        }}
+      >
+        <span className="notifier-label" data-again={(isHigh && isApproving && labels.again) || undefined}>
+          <span data-replaced={isArmed || undefined}>{text}</span>
+          {isArmed && <span role="status">{labels.again}</span>}
+        </span>
+      </button>
+    );
+  };
 
   return (
     <article
+      ref={card}
       className="notifier-card"
       data-request-id={request.request_id}
       data-risk={request.risk_level}
@@ -148,6 +297,7 @@ export function Card(props: CardProps): ReactNode {
     >
       <h2 ref={title} id={props.titleId} tabIndex={-1} data-focus={!(isHigh && may("reject")) || undefined}>
         {labels.title} <code><Text>{request.tool_name}</Text></code>
+        {request.server != null && <> {labels.server} <code data-role="server"><Text>{request.server}</Text></code></>}
       </h2>
       <p className="notifier-facts">
         <strong className="notifier-risk">{labels.risk[request.risk_level]}</strong>
@@ -167,7 +317,7 @@ export function Card(props: CardProps): ReactNode {
 
       {request.risk_reasons.length > 0 && (
         <section>
-          <h3>{labels.riskReasons}</h3>
+          <h3>{request.rated_by === "producer" ? labels.producersReasons : labels.riskReasons}</h3>
           <ul>
             {request.risk_reasons.map((text, index) => (
               <li key={index}><Text>{text}</Text></li>
@@ -181,10 +331,29 @@ export function Card(props: CardProps): ReactNode {
           <blockquote data-role="description"><Text>{request.description}</Text></blockquote>
         </section>
       )}
-      {request.parameters_truncated && <p className="notifier-warning" data-role="reading">{labels.reading}</p>}
-      <Parameters labels={labels} value={request.parameters} />
+      {!isWhole && (
+        <p className="notifier-warning" role="status" data-role="whole">
+          {problem === null ? (
+            labels.reading(request.parameters_bytes ?? 0)
+          ) : (
+            <>
+              <Text>{labels.unread(request.parameters_bytes ?? 0, inWords(problem, labels))}</Text>{" "}
+              <button type="button" data-action="read-whole" onClick={readAgain}>
+                {labels.readAgain}
+              </button>
+            </>
+          )}
+        </p>
+      )}
+      <Parameters
+        labels={labels}
+        json={json}
+        showsAll={showsAll}
+        isAscii={isAscii}
+        onShowAll={() => setShowsAll(true)}
+      />
 
-      <div className="notifier-answer">
+      <div ref={answers} className="notifier-answer">
         {form !== null && (
           <label>
             {form === "edit" ? labels.edited : labels.response}
@@ -194,8 +363,10 @@ export function Card(props: CardProps): ReactNode {
               data-field={form}
               rows={form === "edit" ? 8 : 3}
               spellCheck={form === "respond"}
+              readOnly={isOver}
               value={draft}
-              onChange={(event) => setDraft(event.target.value)}
+              onKeyDown={pressedInForm}
+              onChange={({ target }) => setTexts((before) => ({ ...before, [form]: target.value }))}
             />
           </label>
         )}
@@ -207,28 +378,7 @@ export function Card(props: CardProps): ReactNode {
           {error !== null && <Text>{error}</Text>}
         </p>
         <p className="notifier-buttons">
-          {form === null && (
-            <>
-              {may("approve") &&
-                button("approve", labels.approve, () => void send(() => client.approve(request, options)))}
-              {may("reject") &&
-                button("reject", labels.reject, () => void send(() => client.reject(request, why)), isHigh)}
-              {may("edit") &&
-                button("edit", labels.edit, () => open("edit", editable(jsonPieces(exactJson(request.parameters)))))}
-              {may("respond") && button("respond", labels.respond, () => open("respond"))}
-              {lasting.map((scope) =>
-                button(
-                  `approve-${scope}`,
-                  <>{labels.approveFor[scope]} {rule}</>,
-                  () => void send(() => client.approve(request, { ...options, scope })),
-                ),
-              )}
-            </>
-          )}
-          {form === "edit" && button("approve-edited", labels.approveEdited, sendEdited)}
-          {form === "respond" &&
-            button("send-response", labels.sendResponse, () => void send(() => client.respond(request, draft, why)))}
-          {form !== null && button("back", labels.back, back)}
+          {choices.map(button)}
           {!isOver && (
             <button type="button" className="notifier-later" data-action="later" onClick={props.onLater}>
               {labels.later}
@@ -236,52 +386,17 @@ export function Card(props: CardProps): ReactNode {
           )}
         </p>
         <p role="status">{isSending && labels.sending}</p>
+        {showsKeys && <p data-role="keys">{labels.keys}</p>}
       </div>
     </article>
   );
 }
 
-/** How a request ended, as soon as somebody says so. */
-/** The request, and instead of one with the beginning of its parameters, as soon as it is there, the whole. */
-function useWhole(
-  client: SessionClient,
-  shown: PermissionRecord,
-  onError: (message: string) => void,
-): PermissionRecord {
-  const [whole, setWhole] = useState<PermissionRecord | null>(null);
-  const fail = useRef(onError);
-  useEffect(() => {
-    let isWanted = shown.parameters_truncated === true;
-    if (isWanted)
-      client.whole(shown).then(
-        (record) => isWanted && setWhole(record),
-        (error: unknown) => isWanted && fail.current(error instanceof NotifierError ? error.message : String(error)),
-      );
-    return () => {
-      isWanted = false;
-    };
-  }, [client, shown.request_id, shown.parameters_truncated]);
-  return whole ?? shown;
-}
-
-function useEnding(
-  client: SessionClient,
-  requestId: string,
-): [Ending | null, (ending: Ending) => void] {
-  const [ending, setEnding] = useState<Ending | null>(null);
-  useEffect(() => {
-    const offs = [
-      client.on("permission_response_result", ({ data }) => {
-        if (data.request_id === requestId) setEnding({ status: data.status, by: data.decided_by });
-      }),
-      // It says less, and comes after the other if there is one.
-      client.on("permission_cleared", ({ data }) => {
-        if (data.request_id === requestId) setEnding((known) => known ?? { status: data.status, by: null });
-      }),
-    ];
-    return () => offs.forEach((off) => off());
-  }, [client, requestId]);
-  return [ending, setEnding];
+/** What a refusal says: of a proxy that changed the page's origin, what mends it; else the words for its code. */
+function inWords({ code, message, details }: NotifierError, labels: PermissionLabels): string {
+  const { cause, origin, host } = details;
+  if (code === "forbidden" && cause === "origin") return labels.originChanged(String(origin), String(host));
+  return labels.errors[code] ?? message;
 }
 
 function objectIn(text: string): Record<string, unknown> | null {

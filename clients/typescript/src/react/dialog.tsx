@@ -1,7 +1,7 @@
 import { useEffect, useId, useLayoutEffect, useRef, useState, type ReactNode } from "react";
 
 import type { PermissionRecord } from "../wire.js";
-import { Card } from "./card.js";
+import { Card, type Draft } from "./card.js";
 import { ENGLISH, type PermissionLabels } from "./labels.js";
 import type { Session } from "./session.js";
 
@@ -38,11 +38,13 @@ export function PermissionDialog({ session, labels = ENGLISH, className }: Permi
   const [owner, setOwner] = useState(client);
   const titleId = useId();
   const dialog = useRef<HTMLDialogElement>(null);
+  const drafts = useRef(new Map<string, Draft>());
 
   if (owner !== client) {
     setOwner(client);
     setPutAway(NOTHING);
     setShown(null);
+    drafts.current.clear();
   }
   const next = pending.find((request) => request.request_id !== shown?.request_id && !putAway.has(request.request_id));
   const isOpen = shown !== null;
@@ -58,7 +60,8 @@ export function PermissionDialog({ session, labels = ENGLISH, className }: Permi
     if (element === null || requestId === undefined) return;
     if (!element.open) element.showModal();
     // Not the first button, as the browser would: who types on must not answer by it.
-    element.querySelector<HTMLElement>("[data-focus]")?.focus();
+    element.querySelector<HTMLElement>("[data-focus]")?.focus({ preventScroll: true });
+    element.scrollTop = 0;
   }, [requestId]);
   useBrowserLayoutEffect(() => {
     if (!isOpen) return;
@@ -81,6 +84,7 @@ export function PermissionDialog({ session, labels = ENGLISH, className }: Permi
   };
   const over = (request: PermissionRecord): void => {
     put([request], "answered");
+    drafts.current.delete(request.request_id);
     setShown((current) => (current?.request_id === request.request_id ? next ?? null : current));
   };
   const lookAgain = (): void => {
@@ -88,6 +92,11 @@ export function PermissionDialog({ session, labels = ENGLISH, className }: Permi
     setShown(waiting[0] ?? null);
   };
 
+  const draftOf = (id: string): Draft => {
+    const draft = drafts.current.get(id) ?? { form: null, texts: {}, reason: "" };
+    drafts.current.set(id, draft);
+    return draft;
+  };
   const position = waiting.findIndex(({ request_id }) => request_id === requestId) + 1;
   return (
     <>
@@ -114,7 +123,9 @@ export function PermissionDialog({ session, labels = ENGLISH, className }: Permi
             position={position}
             total={waiting.length}
             isConnected={session.isConnected}
+            draft={draftOf(shown.request_id)}
             onLater={later}
+            onMove={(step) => setShown(waiting[position - 1 + step] ?? shown)}
             onOver={() => over(shown)}
           />
         )}

@@ -6,9 +6,13 @@ type Status = PermissionRecord["status"];
 export interface PermissionLabels {
   /** Before the name of the tool. */
   title: string;
+  /** Between the name of the tool and that of the MCP server that has it. */
+  server: string;
   position: (position: number, total: number) => string;
   risk: Record<PermissionRecord["risk_level"], string>;
   riskReasons: string;
+  /** The same where whoever asks rates its own call. */
+  producersReasons: string;
   description: string;
   parameters: string;
   hidden: (characters: number) => string;
@@ -16,16 +20,21 @@ export interface PermissionLabels {
   /** Characters that are shown as escapes, by their English names. */
   unseen: (names: readonly string[]) => string;
   inexact: string;
-  /** The parameters are large, and their beginning is shown until they are there. */
-  reading: string;
+  /** Parameters that no event can hold are on their way. */
+  reading: (bytes: number) => string;
+  unread: (bytes: number, problem: string) => string;
+  readAgain: string;
   expiresIn: (minutesAndSeconds: string) => string;
   reason: string;
   approve: string;
+  /** What approving says after its first press, when the risk is high. */
+  again: string;
   /** Before the rule that is allowed from then on. */
   approveFor: Record<"session" | "always", string>;
   /** Before the name of the tool, where no rule is suggested. */
   everyCall: string;
   reject: string;
+  rejectForSession: string;
   edit: string;
   edited: string;
   approveEdited: string;
@@ -42,6 +51,10 @@ export interface PermissionLabels {
   over: (status: Status, by: string | null) => string;
   next: string;
   close: string;
+  /** What the keys do. */
+  keys: string;
+  /** A proxy changed what the service is asked as: why it refuses, and the line that mends it. */
+  originChanged: (origin: string, host: string) => string;
   /** What to say for an error instead of the service's own English words, by its code. */
   errors: Readonly<Record<string, string>>;
 }
@@ -56,22 +69,30 @@ const STATUS_IN_ENGLISH: Record<Status, string> = {
 
 export const ENGLISH: PermissionLabels = {
   title: "The agent asks to run",
+  server: "of the MCP server",
   position: (position, total) => `${position} of ${total}`,
   risk: { low: "Low risk", medium: "Medium risk", high: "High risk" },
   riskReasons: "Why",
+  producersReasons: "Why (words of who asks, not verified)",
   description: "The agent says (not verified)",
   parameters: "Parameters",
   hidden: (characters) => `${characters.toLocaleString("en")} more characters are hidden.`,
   showAll: (characters) => `Show all ${characters.toLocaleString("en")} characters`,
   unseen: (names) => `Contains characters that cannot be seen, shown as escapes: ${names.join(", ")}.`,
   inexact: "This browser cannot show numbers of so many digits exactly.",
-  reading: "The parameters are large. Only their beginning is shown until all of them are there.",
+  reading: (bytes) => `These parameters have ${bytes.toLocaleString("en")} bytes; all of them are being read…`,
+  unread: (bytes, problem) =>
+    `These parameters have ${bytes.toLocaleString("en")} bytes, and could not be read: ${problem} Without them nobody can ` +
+    "approve here.",
+  readAgain: "Read them again",
   expiresIn: (time) => `Denied in ${time} unless somebody answers`,
   reason: "Reason, told to the agent (optional)",
   approve: "Approve",
+  again: "Press again to approve",
   approveFor: { session: "Approve in this session:", always: "Always approve:" },
   everyCall: "every call of",
   reject: "Reject",
+  rejectForSession: "Reject in this session:",
   edit: "Edit…",
   edited: "Parameters to run with, as JSON",
   approveEdited: "Approve as edited",
@@ -87,6 +108,11 @@ export const ENGLISH: PermissionLabels = {
   over: (status, by) => `${STATUS_IN_ENGLISH[status]}${by === null ? "" : ` by ${by}`}.`,
   next: "Next",
   close: "Close",
+  keys: "A approve · S for the session · R reject · E edit · P respond · J next · K previous · X exactly · ? keys · Esc later",
+  originChanged: (origin, host) =>
+    `A proxy is the cause: this page is of ${origin}, and the service was asked as ${host}. The proxy must pass Host on ` +
+    "unchanged. nginx: proxy_set_header Host $http_host; Apache: ProxyPreserveHost On – Vite: changeOrigin: false – " +
+    `or start the service with --allowed-origins ${origin}`,
   errors: {},
 };
 
@@ -100,22 +126,29 @@ const STATUS_IN_CHINESE: Record<Status, string> = {
 
 export const CHINESE: PermissionLabels = {
   title: "智能体请求运行",
+  server: "，所属 MCP 服务器：",
   position: (position, total) => `第 ${position} 项，共 ${total} 项`,
   risk: { low: "低风险", medium: "中风险", high: "高风险" },
   riskReasons: "原因",
+  producersReasons: "原因（请求方的说法，未经核实）",
   description: "智能体的说明（未经核实）",
   parameters: "参数",
   hidden: (characters) => `另有 ${characters.toLocaleString("zh")} 个字符未显示。`,
   showAll: (characters) => `显示全部 ${characters.toLocaleString("zh")} 个字符`,
   unseen: (names) => `包含不可见字符，已显示为转义：${names.join("、")}。`,
   inexact: "此浏览器无法精确显示位数这么多的数字。",
-  reading: "参数很大，完整内容读取完之前只显示开头。",
+  reading: (bytes) => `参数共 ${bytes.toLocaleString("zh")} 字节，正在读取全部内容…`,
+  unread: (bytes, problem) =>
+    `参数共 ${bytes.toLocaleString("zh")} 字节，读取失败：${problem}未读取全部参数前无法在此批准。`,
+  readAgain: "重新读取",
   expiresIn: (time) => `若无人答复，将在 ${time} 后拒绝`,
   reason: "理由，将告知智能体（可选）",
   approve: "批准",
+  again: "再按一次确认批准",
   approveFor: { session: "在此会话中批准：", always: "始终批准：" },
   everyCall: "所有调用",
   reject: "拒绝",
+  rejectForSession: "在本会话中拒绝：",
   edit: "编辑…",
   edited: "运行所用的参数（JSON）",
   approveEdited: "按修改批准",
@@ -131,6 +164,11 @@ export const CHINESE: PermissionLabels = {
   over: (status, by) => `${STATUS_IN_CHINESE[status]}${by === null ? "" : `（${by}）`}。`,
   next: "下一项",
   close: "关闭",
+  keys: "A 批准 · S 在本会话中批准 · R 拒绝 · E 编辑 · P 代答 · J 下一项 · K 上一项 · X 精确显示 · ? 按键 · Esc 稍后",
+  originChanged: (origin, host) =>
+    `原因在代理：本页面来自 ${origin}，而服务收到的主机名是 ${host}。代理必须原样传递 Host。` +
+    "nginx：proxy_set_header Host $http_host; Apache：ProxyPreserveHost On；Vite：changeOrigin: false；" +
+    `或以 --allowed-origins ${origin} 启动服务`,
   errors: {
     unreachable: "服务没有响应。",
     unauthenticated: "令牌缺失、无效或已过期。",

@@ -1,13 +1,16 @@
 // @vitest-environment jsdom
 /** The dialog, as a person meets it; what is answered, a real service takes. */
 
-import { act, fireEvent, render, screen, waitFor, within } from "@testing-library/react";
+import { act, configure, fireEvent, render, screen, waitFor, within } from "@testing-library/react";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 
 import { CHINESE, PermissionDialog, useSession, type PermissionLabels } from "../../src/react/index.js";
 import type { PermissionRecord } from "../../src/index.js";
 import { startService, type Service } from "../service.js";
 import { EventSource } from "./page.js";
+
+/** A card listens after half a second, and the machine may be busy. */
+configure({ asyncUtilTimeout: 5_000 });
 
 let service: Service;
 let sessions = 0;
@@ -54,9 +57,10 @@ async function sitDown(props: Omit<PageProps, "session"> = {}, ...asked: Paramet
     session,
     dialog,
     requests,
+    listens,
     /** Press a button, as soon as the card listens. */
     async press(action: string): Promise<void> {
-      await waitFor(() => expect(dialog.querySelector("[data-ready]")).not.toBeNull());
+      await listens();
       fireEvent.click(button(action));
     },
     fill: (field: string, value: string) =>
@@ -65,6 +69,10 @@ async function sitDown(props: Omit<PageProps, "session"> = {}, ...asked: Paramet
     button,
     actions: () => [...dialog.querySelectorAll<HTMLElement>("[data-action]")].map((one) => one.dataset["action"]),
   };
+
+  function listens(): Promise<void> {
+    return waitFor(() => expect(dialog.querySelector("[data-ready]")).not.toBeNull());
+  }
 
   function button(action: string): HTMLElement {
     return dialog.querySelector<HTMLElement>(`[data-action=${action}]`)!;
@@ -157,6 +165,15 @@ describe("an answer", () => {
     expect(await record(requests[0]!, session)).toMatchObject({ decision: "approve", scope: "session" });
   });
 
+  it("rejects for the session, and says what", async () => {
+    const { button, dialog, press, requests, session } = await sitDown({}, WRITE);
+    expect(button("reject-session").textContent).toMatch(/^Reject in this session: every call of "write_file"/);
+    await press("reject-session");
+
+    await waitFor(() => expect(dialog.open).toBe(false));
+    expect(await record(requests[0]!, session)).toMatchObject({ decision: "reject", scope: "session" });
+  });
+
   it("is offered only as the request allows it", async () => {
     const few: Change = (request) => ({ ...request, allowed_decisions: ["approve", "reject"], scopes: ["once"] });
     const { actions } = await sitDown({ change: few }, WRITE);
@@ -228,6 +245,23 @@ describe("an answer", () => {
   });
 });
 
+describe("a refusal", () => {
+  it.each([
+    ["origin", { origin: "http://desk:5173", host: "127.0.0.1:8000" }, /A proxy is the cause.*http:\/\/desk:5173.*Host/],
+    [undefined, {}, /may not do that/],
+  ])("for the cause %s says what mends it", async (cause, details, said) => {
+    const refusing: typeof fetch = async (url, init) => {
+      if (!String(url).includes("permission-response")) return fetch(url, init);
+      const error = { code: "forbidden", message: "You may not do that.", cause, ...details };
+      return Response.json({ success: false, error }, { status: 403 });
+    };
+    const { dialog, press } = await sitDown({ fetch: refusing }, WRITE);
+    await press("approve");
+
+    await waitFor(() => expect(within(dialog).getByRole("alert").textContent).toMatch(said));
+  });
+});
+
 describe("a request that ended otherwise", () => {
   it("stays, says so, and takes no answer", async () => {
     const { button, dialog, press, requests, session } = await sitDown({}, WRITE);
@@ -238,6 +272,24 @@ describe("a request that ended otherwise", () => {
     expect(button("approve").getAttribute("aria-disabled")).toBe("true");
     await press("next");
     await waitFor(() => expect(dialog.open).toBe(false));
+  });
+
+  it("leaves what somebody has written, also while another one is looked at", async () => {
+    const { dialog, fill, listens, press, requests, session } = await sitDown({}, WRITE, { tool_name: "second" });
+    await press("edit");
+    fill("edit", '{"path": "mine"}');
+    fill("reason", "as I said");
+    await listens();
+    fireEvent.keyDown(dialog.querySelector("h2")!, { key: "j" });
+    await screen.findByRole("heading", { name: /second/ });
+    await listens();
+    fireEvent.keyDown(dialog.querySelector("h2")!, { key: "k" });
+    await screen.findByRole("heading", { name: /write_file/ });
+    await decide(requests[0]!, session, false);
+    await waitFor(() => expect(within(dialog).getAllByRole("status")[0]!.textContent).toMatch(/^Already rejected/));
+
+    expect(dialog.querySelector<HTMLTextAreaElement>("[data-field=edit]")!.value).toBe('{"path": "mine"}');
+    expect(dialog.querySelector<HTMLInputElement>("[data-field=reason]")!.value).toBe("as I said");
   });
 
   it("says who won when two answer at once", async () => {
@@ -290,6 +342,15 @@ describe("what is shown", () => {
 
     expect(role("parameters")).toHaveLength(9_022);
     expect(role("hidden")).toBeNull();
+  });
+
+  it("names the MCP server beside the tool, and whose word the risk is", async () => {
+    const server = "mail\u202e";
+    const { dialog, role } = await sitDown({}, { ...WRITE, server, risk_reasons: ["trust me"] });
+
+    expect(role("server")).toBe("mail\\u202e");
+    expect(within(dialog).getByRole("heading", { level: 2 }).textContent).toMatch(/write_file of the MCP server mail/);
+    expect(dialog.textContent).toContain("words of who asks, not verified");
   });
 
   it("says risk, reasons, whose words the description is, and how long is left", async () => {
@@ -348,6 +409,49 @@ describe("the keyboard", () => {
     expect(dialog.contains(focused)).toBe(true);
     expect(focused.tagName).toBe(element);
     if (risk_level === "high") expect(focused.dataset["action"]).toBe("reject");
+  });
+
+  it("answers by the letters of the console and the terminal", async () => {
+    const { dialog, listens, requests, session } = await sitDown({}, WRITE, { tool_name: "second" }, { tool_name: "third" });
+    await listens();
+    fireEvent.keyDown(document.activeElement!, { key: "j" });
+    await screen.findByRole("heading", { name: /second/ });
+    await listens();
+    fireEvent.keyDown(document.activeElement!, { key: "a" });
+    await screen.findByRole("heading", { name: /write_file/ });
+    await listens();
+    fireEvent.keyDown(document.activeElement!, { key: "r" });
+    await screen.findByRole("heading", { name: /third/ });
+    await listens();
+    fireEvent.keyDown(document.activeElement!, { key: "p" });
+
+    expect(dialog.querySelector("[data-field=respond]")).toBe(document.activeElement);
+    const statuses = await Promise.all(requests.map(async (one) => (await record(one, session)).status));
+    expect(statuses).toEqual(["rejected", "approved", "pending"]);
+  });
+
+  it("answers nothing while somebody goes on with what they were writing when the card came", async () => {
+    const { dialog, listens, requests, session } = await sitDown({}, { ...WRITE, risk_level: "high" });
+    for (const key of ["d", "e", "a", "r"]) fireEvent.keyDown(document.activeElement!, { key });
+    await listens();
+    for (const key of ["a", "A", "r", "s"]) fireEvent.keyDown(document.activeElement!, { key, shiftKey: key === "A" });
+    fireEvent.click(document.activeElement!); // what Enter makes of it
+
+    expect(dialog.open).toBe(true);
+    expect((await record(requests[0]!, session)).status).toBe("pending");
+  });
+
+  it.each(["approve", "approve-session"])("and the pointer take two presses for %s at a high risk", async (action) => {
+    const { button, dialog, listens, press, requests, session } = await sitDown({}, { ...WRITE, risk_level: "high" });
+    await press(action);
+    fireEvent.click(button(action), { detail: 2 }); // a double click is one press
+    expect(button(action).textContent).toContain("Press again");
+    expect((await record(requests[0]!, session)).status).toBe("pending");
+    await listens();
+    fireEvent.click(button(action), { detail: 1 });
+
+    await waitFor(() => expect(dialog.open).toBe(false));
+    expect((await record(requests[0]!, session)).status).toBe("approved");
   });
 
   it("answers nothing by Escape: a button brings the dialog back", async () => {

@@ -1,0 +1,87 @@
+import { useEffect, useRef, useState, type RefObject } from "react";
+
+import { bringIntoSight } from "../sight.js";
+import { actionOf, isTyping, type KeyAction } from "./keys.js";
+
+/** A press that was already on its way when the card came, or moved, was meant for something else. */
+const READY_MS = 500;
+/** Who was writing elsewhere when the card came is not heard until they have paused for so long. */
+const PAUSE_MS = 1_000;
+
+interface Presses {
+  /** The card has stood where it is for long enough. */
+  readonly isReady: boolean;
+  /** Bring the card into sight; false when it was not: then a key, or a click that a key made, does not count. */
+  isInSight(): boolean;
+  /** Whether a key now belongs to what somebody writes. */
+  isStray(): boolean;
+}
+
+/** Which presses are meant for this card, and `onKey` for each key that is. */
+export function usePresses(
+  card: RefObject<HTMLElement | null>,
+  answers: RefObject<HTMLElement | null>,
+  onKey: (action: KeyAction, isSure: boolean) => void,
+): Presses {
+  const [isReady, setIsReady] = useState(false);
+  const [moves, setMoves] = useState(0);
+  const strayAt = useRef(Number.NEGATIVE_INFINITY);
+  const isStray = (): boolean => performance.now() - strayAt.current < PAUSE_MS;
+  const latest = useRef({ isReady, hasListened: false, onKey });
+  useEffect(() => {
+    latest.current = { isReady, hasListened: isReady || latest.current.hasListened, onKey };
+  });
+
+  useEffect(() => {
+    setIsReady(false);
+    const timer = setTimeout(() => setIsReady(true), READY_MS);
+    return () => clearTimeout(timer);
+  }, [moves]);
+
+  useEffect(() => {
+    if (card.current === null || typeof ResizeObserver === "undefined") return;
+    let isFirst = true;
+    const observer = new ResizeObserver(() => {
+      if (!isFirst) setMoves((before) => before + 1);
+      isFirst = false;
+    });
+    observer.observe(card.current);
+    return () => observer.disconnect();
+  }, [card]);
+
+  useEffect(() => {
+    const pressed = (event: KeyboardEvent): void => {
+      const { target, key } = event;
+      if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || isTyping(target)) return;
+      // Where the focus is nowhere, the dialog is all that can be meant.
+      const isHere = target === document.body || card.current?.closest("dialog")?.contains(target as Node);
+      if (!isHere) return;
+      const action = actionOf(key);
+      const isCommand = action !== undefined && latest.current.isReady && !isStray();
+      if (!isCommand) {
+        // A letter that means nothing, or that was typed when the card came, is of a text that somebody writes; one that
+        // means something is only too early when the card has moved.
+        const isOfText = action === undefined && key !== " ";
+        if (key.length === 1 && (isOfText || !latest.current.hasListened || isStray())) strayAt.current = performance.now();
+        return;
+      }
+      if (event.repeat) return;
+      event.preventDefault();
+      latest.current.onKey(action, event.shiftKey);
+    };
+    document.addEventListener("keydown", pressed);
+    return () => document.removeEventListener("keydown", pressed);
+  }, [card]);
+
+  function isInSight(): boolean {
+    const dialog = card.current?.closest("dialog");
+    if (card.current === null || answers.current === null || dialog == null) return true;
+    const { top, bottom } = dialog.getBoundingClientRect();
+    const sight = { top: Math.max(0, top), bottom: Math.min(window.innerHeight, bottom) };
+    if (!bringIntoSight(card.current, answers.current, sight, dialog)) return true;
+    setMoves((before) => before + 1);
+    return false;
+  }
+
+  return { isReady, isInSight, isStray };
+}
