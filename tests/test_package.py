@@ -25,14 +25,37 @@ def test_a_name_that_the_package_lacks_is_an_attribute_error() -> None:
     [
         "notifier_service",
         *(f"notifier_service.{name}" for name in ("core.broker", "calls.notifier", "calls.tool_wrapper")),
+        *(f"notifier_service.mcp.{name}" for name in ("gate", "stdio_relay")),
     ],
 )
-def test_the_core_loads_neither_aiohttp_nor_pydantic_settings(module: str) -> None:
+def test_the_core_and_what_stands_on_it_load_neither_aiohttp_nor_pydantic_settings(module: str) -> None:
     program = f"import sys, {module}; print(sorted({{'aiohttp', 'pydantic_settings'}} & set(sys.modules)))"
 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
 
     assert done.stdout == "[]\n"
+
+
+def test_asking_the_broker_of_this_process_loads_no_aiohttp_and_asking_a_service_does() -> None:
+    program = """
+import asyncio, sys
+from notifier_service import Broker, Limits, ask
+print("aiohttp" in sys.modules)
+asyncio.run(ask("s", "read", {}, service=Broker(), risk_level="low"))
+print("aiohttp" in sys.modules)
+from notifier_service import Client, ToolDenied
+async def ask_a_service():
+    async with Client("http://127.0.0.1:1") as client:
+        await ask("s", "read", {}, service=client)
+try:
+    asyncio.run(ask_a_service())
+except ToolDenied as denial:
+    print("aiohttp" in sys.modules, denial.outcome)
+"""
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+
+    assert done.stdout == "False\nFalse\nTrue unavailable\n"
 
 
 def test_a_star_import_brings_what_needs_aiohttp_too() -> None:

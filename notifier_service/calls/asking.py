@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..client import Client
 from ..core.broker import Broker, process_broker
 from ..core.errors import InvalidInput, ToolDenied
 from ..core.events import DecisionKind
 from ..core.limits import RiskLevel
 from ..core.parameters import jsonable
-from .asker import Asker, BrokerAsker, Question, ServiceAsker
+from .asker import Asker, BrokerAsker, Question
 from .denials import denial_by_error
+
+if TYPE_CHECKING:
+    from ..client import Client
 
 __all__ = ["ask"]
 
@@ -61,10 +63,12 @@ async def ask(
         server=server,
         definition_sha256=definition_sha256,
     )
-    if isinstance(service, Client):
-        async with ServiceAsker(service, session_id) as asker:
-            return await _parameters(asker, question)
-    return await _parameters(BrokerAsker(service or process_broker(), session_id, rated_by="service"), question)
+    if service is None or isinstance(service, Broker):
+        return await _parameters(BrokerAsker(service or process_broker(), session_id, rated_by="service"), question)
+    from .service_asker import ServiceAsker  # who has a Client has loaded what it needs
+
+    async with ServiceAsker(service, session_id) as asker:
+        return await _parameters(asker, question)
 
 
 async def _parameters(asker: Asker, question: Question) -> dict[str, Any]:

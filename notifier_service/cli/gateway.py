@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from ..calls.asker import Asker, BrokerAsker, ServiceAsker
+from ..calls.asker import Asker, BrokerAsker
+from ..calls.service_asker import ServiceAsker
 from ..client import Client
 from ..core.errors import InvalidInput
 from ..core.limits import MAX_TIMEOUT_SECONDS

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from notifier_service import Broker, Client, Decision, Settings, ToolDenied, serve
-from notifier_service.calls.asker import Permission, Question, ServiceAsker
+from notifier_service.calls.asker import Permission, Question
+from notifier_service.calls.service_asker import ServiceAsker
 from notifier_service.core.errors import NotifierError
 from notifier_service.core.events import ToolStatus
 from notifier_service.core.permissions import PermissionRequest
