@@ -8,19 +8,23 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from aiohttp import ClientSession
 
 from notifier_service import Settings
-from notifier_service.core import errors
+from notifier_service.core import errors, events
 from notifier_service.core.events import PRODUCED, RESERVED
 from notifier_service.web.routes import ROUTES
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = (ROOT / "docs" / "reference.md").read_text()
+CONTRACT = (ROOT / "docs" / "contract.md").read_text()
 README = (ROOT / "README.md").read_text()
+DOCUMENTS = (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))
 
 CODES = sorted({error.code for error in vars(errors).values() if isinstance(error, type) and hasattr(error, "code")})
 
@@ -51,6 +55,63 @@ def test_event_type_is_documented(event_type: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("model", "field"),
+    [
+        (events.ToolStatus, "status"),
+        (events.PermissionRecord, "status"),
+        (events.PermissionRecord, "rated_by"),
+        (events.Hello, "resumed"),
+        (events.Gap, "reason"),
+        (events.Bye, "code"),
+    ],
+    ids=lambda part: getattr(part, "__name__", part),
+)
+def test_words_that_a_field_may_be_are_documented(model: type[events.EventData], field: str) -> None:
+    for word in get_args(model.model_fields[field].annotation):
+        assert f"`{word}`" in REFERENCE or f'"{word}"`' in REFERENCE + CONTRACT
+
+
+def test_sections_of_the_contract_that_are_cited_exist() -> None:
+    sections = set(re.findall(r"^## (\w+)\. ", CONTRACT, re.M))
+
+    cited = {section for text in _sources() for section in _cited(text)}
+    assert cited
+    assert cited <= sections
+
+
+def _cited(text: str) -> Iterator[str]:
+    """The numbers after "contract section" or "sections", however many, also where the next line goes on with them."""
+    number = r"\d+[a-z]?\b"
+    for numbers in re.findall(
+        rf"contract[\s*#]+sections?[\s*#]+({number}(?:,\s*{number})*(?:\s+and\s+{number})?)", text, re.I
+    ):
+        yield from re.findall(number, numbers)
+
+
+def _sources() -> Iterator[str]:
+    ours = (
+        "notifier_service/**/*.py",
+        "tests/*.py",
+        "tests/*/*.py",
+        "tests/*/*/*.py",
+        "clients/typescript/[st]*/**/*.ts*",
+    )
+    for path in (path for pattern in ours for path in ROOT.glob(pattern)):
+        yield path.read_text()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_routes_and_codes_that_a_document_names_exist(document: Path) -> None:
+    text = document.read_text()
+    paths = {route.path for route in ROUTES} | {"/", "/console/{file}"}
+
+    for path in re.findall(r"`(?:GET|POST|DELETE) (/[^`?…]*)", text):
+        assert path in paths
+    for code in re.findall(r"\b[45]\d\d `([a-z_]+)`", text):
+        assert code in (*CODES, "internal")
+
+
+@pytest.mark.parametrize(
     ("document", "example"), [("README.md", "asyncio_program.py"), ("docs/chat.md", "chat_pydantic_ai.py")]
 )
 def test_document_shows_the_example_that_runs(document: str, example: str) -> None:
@@ -65,9 +126,18 @@ def test_json_in_the_documents_is_json() -> None:
 
 
 def test_links_of_the_documents_lead_somewhere() -> None:
-    for document in (ROOT / "README.md", *ROOT.glob("docs/*.md"), ROOT / "CONTRIBUTING.md"):
-        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text()):
-            assert (document.parent / target).exists(), f"{document.name}: {target}"
+    for document in DOCUMENTS:
+        for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^):]*))?\)", document.read_text()):
+            place = document.parent / target if target else document
+            assert place.exists(), f"{document.name}: {target}"
+            assert not anchor or anchor in _anchors(place.read_text()), f"{document.name}: {target}#{anchor}"
+
+
+def _anchors(markdown: str) -> set[str]:
+    """What a link may lead to: headings as GitHub names them, and anchors that were written."""
+    headings = re.findall(r"^#+ (.*)$", markdown, re.M)
+    named = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+    return named | set(re.findall(r'id="([^"]+)"', markdown))
 
 
 @pytest.mark.parametrize("approved", [True, False])
