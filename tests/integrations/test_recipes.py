@@ -51,4 +51,4 @@ def test_recipe_asks_before_its_framework_runs_a_tool(
 
 
 def test_sessions_of_the_first_sdk_are_known_as_those_of_the_second(python_with: Callable[..., Path]) -> None:
-    run_tests(python_with(*PYTHON["sdk 1.x"]), ROOT / "tests" / "test_mcp_session.py", fixtures_from=ROOT)
+    run_tests(python_with(*PYTHON["sdk 1.x"]), ROOT / "tests" / "calls" / "test_mcp_session.py", fixtures_from=ROOT)

@@ -324,7 +324,9 @@ async def test_inspector_calls_a_gated_tool(
         # A script, because the Inspector takes the options of what it starts for its own, and hands no variable on.
         started = tmp_path / "gateway"
         command = shlex.join(gateway_to(site, [*filesystem, str(folder)]))
-        started.write_text(f"#!/bin/sh\nPYTHONPATH={shlex.quote(str(ROOT))} exec {command}\n")
+        variables = {"PYTHONPATH": str(ROOT), "XDG_CONFIG_HOME": os.environ["XDG_CONFIG_HOME"]}
+        given = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
+        started.write_text(f"#!/bin/sh\n{given} exec {command}\n")
         started.chmod(0o755)
         process = await asyncio.create_subprocess_exec(
             str(bin_folder / "mcp-inspector"), "--cli", str(started),
