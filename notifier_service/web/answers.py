@@ -12,6 +12,7 @@ from aiohttp.typedefs import Middleware
 
 from ..core import errors
 from ..core.events import dump
+from .departure import has_left
 from .request import BROKEN_PACK, packed_otherwise
 
 __all__ = [
@@ -86,7 +87,7 @@ def _answer_to(request: web.Request, error: Exception) -> web.Response:
         if error.status < 400:
             raise error
         return _error_response(_from_http(error), status=error.status, allow=error.headers.get("Allow"))
-    if isinstance(error, ConnectionError) and (request.transport is None or request.transport.is_closing()):
+    if isinstance(error, ConnectionError) and has_left(request):
         # The peer has left: nobody reads this, and it is no failure of ours that aiohttp should log.
         return web.Response(status=499, reason="Client Closed Request")
     # The path may hold what a person typed, the query a token: the route's own form says enough.

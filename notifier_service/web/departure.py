@@ -1,37 +1,81 @@
-"""Noticing that a peer has left, or has lost the right to its answer, while the answer waits for something."""
+"""Notices that a peer has left, or has lost the right to its answer, while that answer waits.
+
+A server cancels the handler of a peer that leaves only if it was told to, and who embeds this application chooses
+its server: so it is looked.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
 
 from aiohttp import web
 
-from ..core.permissions import PermissionRequest
 from .request import still_allowed
 
-__all__ = ["LOOK_SECONDS", "held"]
+__all__ = ["has_left", "held", "noticing_departure"]
 
-#: How often a held request looks whether its peer is still there, where the server does not cancel handlers.
-LOOK_SECONDS = 0.5
+_LOOK_SECONDS = 0.5
+
+Outcome = TypeVar("Outcome")
 
 
-async def held(request: web.Request, waiting: PermissionRequest, seconds: float) -> bool:
-    """Hold an answer until the permission request is settled; False when the time is over.
+def has_left(request: web.Request) -> bool:
+    """Whether nobody is there any more to read the answer."""
+    return request.transport is None or request.transport.is_closing()
 
-    Raises ``ConnectionResetError`` when the peer has left, also under a server that does not cancel handlers, and
-    ``Unauthenticated`` or ``Forbidden`` when it has lost the right to the answer meanwhile.
+
+def _require_peer(request: web.Request) -> None:
+    if has_left(request):
+        raise ConnectionResetError("the peer has left")
+
+
+def _require_both(request: web.Request) -> None:
+    _require_peer(request)
+    still_allowed(request)
+
+
+@contextmanager
+def noticing_departure(request: web.Request, look: Callable[[web.Request], object] = _require_peer) -> Iterator[None]:
+    """Raise in here what ``look`` raises, which looks twice a second: ``ConnectionResetError`` for a peer that left."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None  # a handler is run by one
+    reason: Exception | None = None
+    timer = loop.call_later(_LOOK_SECONDS, lambda: again())
+
+    def again() -> None:
+        nonlocal reason, timer
+        try:
+            look(request)
+        except Exception as error:
+            reason = error
+            task.cancel()
+        else:
+            timer = loop.call_later(_LOOK_SECONDS, again)
+
+    try:
+        yield
+    except asyncio.CancelledError:
+        if reason is not None and task.uncancel() == 0:
+            raise reason from None
+        raise
+    finally:
+        timer.cancel()
+
+
+async def held(request: web.Request, outcome: Awaitable[Outcome], seconds: float | None = None) -> Outcome | None:
+    """Hold an answer until its outcome is there, and return that; None when the time is over before.
+
+    Raises ``ConnectionResetError`` when the peer has left, and ``Unauthenticated`` or ``Forbidden`` when it has lost
+    the right to the answer meanwhile.
     """
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + seconds
-    while waiting.pending:
-        left = deadline - loop.time()
-        if left <= 0:
-            return False
-        with suppress(TimeoutError):
-            async with asyncio.timeout(min(left, LOOK_SECONDS)):
-                await waiting.decision()
-        if request.transport is None or request.transport.is_closing():
-            raise ConnectionResetError("the peer has left")
-        still_allowed(request)
-    return True
+    try:
+        with noticing_departure(request, _require_both):
+            async with asyncio.timeout(seconds):
+                found = await outcome
+    except TimeoutError:
+        return None
+    _require_both(request)
+    return found

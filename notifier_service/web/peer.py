@@ -7,6 +7,8 @@ from collections.abc import Awaitable
 
 from aiohttp import web
 
+from .departure import has_left
+
 __all__ = ["ConnectionPeer", "Stalled", "written", "written_out"]
 
 #: How often it is looked whether a peer that had stalled has taken the rest.
@@ -35,8 +37,7 @@ class ConnectionPeer:
         return 0 if transport is None else transport.get_write_buffer_size()
 
     def is_gone(self) -> bool:
-        transport = self._request.transport
-        return transport is None or transport.is_closing()
+        return has_left(self._request)
 
     async def drained(self) -> None:
         """Wait until the peer has taken everything, or has left.

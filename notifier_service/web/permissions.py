@@ -71,7 +71,7 @@ async def _ask_and_wait(call: Call[WaitQuery, AskBody]) -> web.Response:
     if not request.pending:
         return reply(request.record)
     try:
-        settled = await held(call.request, request, call.query.wait)
+        await held(call.request, request.decision(), call.query.wait)
     except (asyncio.CancelledError, ConnectionError):
         if key is None:
             request.cancel("the connection of the asker dropped")
@@ -79,7 +79,7 @@ async def _ask_and_wait(call: Call[WaitQuery, AskBody]) -> web.Response:
     except NotifierError:
         request.cancel("the asker's token is no longer good for it")
         raise
-    return reply(request.record, status=200 if settled else 201)
+    return reply(request.record, status=201 if request.pending else 200)
 
 
 async def list_pending(call: Call[Query, None]) -> web.Response:
@@ -105,10 +105,10 @@ async def _read(call: Call[WaitQuery, None]) -> web.StreamResponse:
     loop = asyncio.get_running_loop()
     until = loop.time() + call.query.wait
     try:
-        while not await held(call.request, request, min(slow.due_seconds, until - loop.time())):
-            if loop.time() >= until:
-                break
-            await slow.beat()
+        while request.pending and (left := until - loop.time()) > 0:
+            await held(call.request, request.decision(), min(slow.due_seconds, left))
+            if request.pending and not slow.due_seconds:
+                await slow.beat()
     except NotifierError as error:
         if not slow.has_begun:
             raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -15,10 +14,10 @@ from ..core.event_log import Event, EventLog
 from ..core.events import Gap, dump
 from ..core.session import Session
 from .answers import json_answer, reply
-from .departure import LOOK_SECONDS
+from .departure import held
 from .models import present_state
 from .peer import written_out
-from .request import Call, Query, still_allowed
+from .request import Call, Query
 
 __all__ = [
     "LongPollQuery",
@@ -91,7 +90,8 @@ async def _long_poll(call: Call[LongPollQuery, None]) -> web.Response:
     try:
         seq = log.last_seq if call.query.after is None else log.locate(call.query.after)
         with session.holding("long-poll"):
-            events = await _held(call, log, seq)
+            coming = log.wait_after(seq, timeout_seconds=call.query.timeout, max_bytes=_PAGE_BYTES)
+            events = await held(call.request, coming) or ()
     except CursorLost as lost:
         # The cursor was lost before, or while a burst went through the log. All of one that began anew is news.
         seq, gap = log.last_seq, session.gap(lost)
@@ -103,20 +103,6 @@ async def _long_poll(call: Call[LongPollQuery, None]) -> web.Response:
     if log.closed:
         response.force_close()
     return response
-
-
-async def _held(call: Call[LongPollQuery, None], log: EventLog, seq: int) -> Sequence[Event]:
-    """Wait for an event. Raises ``ConnectionResetError`` when the peer has left, whoever runs the application."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + call.query.timeout
-    while True:
-        left = deadline - loop.time()
-        events = await log.wait_after(seq, timeout_seconds=min(max(left, 0), LOOK_SECONDS), max_bytes=_PAGE_BYTES)
-        still_allowed(call.request)
-        if events or log.closed or left <= LOOK_SECONDS:
-            return events
-        if call.request.transport is None or call.request.transport.is_closing():
-            raise ConnectionResetError("the peer has left")
 
 
 def _polled(call: Call[Any, None]) -> Session:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import math
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Annotated, Any
 
@@ -24,10 +23,10 @@ from ...core.permissions import ALL_DECISIONS
 from ...core.session import Session, check_session_id
 from ..answers import json_answer
 from ..auth import Right
-from ..departure import LOOK_SECONDS
+from ..departure import held
 from ..idempotency import idempotency_key
 from ..long_body import BODY_BYTES
-from ..request import Call, Query, still_allowed
+from ..request import Call, Query
 from ..slow_answer import SlowAnswer
 from .agent_calls import JOINED_CALLS, AskedBy, AskedCall, Channel, JoinedCall, JoinedCalls
 from .held_hooks import HELD_HOOKS
@@ -188,24 +187,18 @@ async def claude_code(call: Call[HookQuery, HookBody]) -> web.StreamResponse:
 
 async def _held(call: _HookCall, answering: asyncio.Task[dict[str, Any]]) -> web.StreamResponse:
     """The answer when it is there. Raises ``ConnectionResetError`` when the agent has left."""
-    loop = asyncio.get_running_loop()
-    waits = call.query.wait is not None
-    until = loop.time() + (math.inf if call.query.wait is None else call.query.wait)
     slow = SlowAnswer(call.request)
     while True:
-        await asyncio.wait({answering}, timeout=max(0.0, min(LOOK_SECONDS, until - loop.time())))
-        if answering.done():
-            return await slow.end(dump(answering.result()))
-        if call.request.transport is None or call.request.transport.is_closing():
-            raise ConnectionResetError("the agent has left")
+        seconds = slow.due_seconds if call.query.wait is None else call.query.wait
         try:
-            still_allowed(call.request)
+            await held(call.request, asyncio.wait({answering}), seconds)
         except NotifierError as error:
             return await slow.end(dump(_refusal(call.body, error)))
-        if loop.time() >= until:
+        if answering.done():
+            return await slow.end(dump(answering.result()))
+        if call.query.wait is not None:
             return json_answer(dump({"success": True, "data": {"status": "pending"}}), 202)
-        if not waits and slow.due_seconds == 0:
-            await slow.beat()
+        await slow.beat()
 
 
 def _refusal(body: HookBody, error: NotifierError) -> dict[str, Any]:

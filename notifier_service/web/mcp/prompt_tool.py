@@ -389,7 +389,7 @@ async def _when_settled(
 
         running.add(key, withdraw)
         try:
-            while not await held(call.request, joined.request, patience):
+            while await held(call.request, joined.request.decision(), patience) is None:
                 if takes_stream:
                     return await _streamed(call, message, joined, told, patience)
                 if slow.due_seconds < patience:
@@ -420,7 +420,7 @@ async def _streamed(
         beats += 1
         await response.write(_beat(token, beats))
         try:
-            if await held(call.request, joined.request, patience):
+            if await held(call.request, joined.request.decision(), patience) is not None:
                 last = message.result(told(joined.record))
                 break
         except NotifierError as refused:

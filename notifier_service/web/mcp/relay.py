@@ -41,6 +41,7 @@ from ...mcp.message import (
 )
 from ...mcp.readings import Skim, is_harmless
 from ...mcp.sse_messages import SseEvent, SseMessages, sse_event
+from ..departure import has_left, noticing_departure
 
 __all__ = ["HttpRelay"]
 
@@ -76,7 +77,6 @@ _STREAM_HEADERS = {
 #: Silence before an answer is opened as a stream, and then between signs of life: clients wait 60 s for a first byte.
 #: Not sooner, because what is opened has status 200, and the server may have another one.
 _PATIENCE_SECONDS = 10.0
-_LOOK_SECONDS = 0.5
 _BODY_SECONDS = 60.0
 _CONNECT_SECONDS = 10.0
 
@@ -163,7 +163,7 @@ class HttpRelay:
         client = self._client_of(request)
         seconds = self._approval_seconds if approval_seconds is None else approval_seconds
         key = _PartyKey(session_of(client.mcp_session), seconds, client)
-        with _noticing_departure(request):
+        with noticing_departure(request):
             try:
                 message = None
                 if request.method == hdrs.METH_POST:
@@ -213,7 +213,7 @@ class HttpRelay:
             if isinstance(admitted, Answer):
                 return await reply.message(admitted.text)
             run = admitted
-            if request.transport is None or request.transport.is_closing():
+            if has_left(request):
                 run.cancelled()
                 raise ConnectionResetError("the client has left")
             if not still_may(party.key.session_id):
@@ -776,32 +776,6 @@ class _UpstreamAway(ConnectionError):
 
 class _TooLong(MessageRefused):
     pass
-
-
-@contextmanager
-def _noticing_departure(request: web.Request) -> Iterator[None]:
-    """Raise ``ConnectionResetError`` in here when the client leaves, also where handlers are not cancelled then."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None  # a handler is run by one
-    has_left = False
-    timer = loop.call_later(_LOOK_SECONDS, lambda: look())
-
-    def look() -> None:
-        nonlocal has_left, timer
-        if request.transport is None or request.transport.is_closing():
-            has_left = True
-            task.cancel()
-        else:
-            timer = loop.call_later(_LOOK_SECONDS, look)
-
-    try:
-        yield
-    except asyncio.CancelledError:
-        if has_left and task.uncancel() == 0:
-            raise ConnectionResetError("the client has left") from None
-        raise
-    finally:
-        timer.cancel()
 
 
 def _check_headers(request: web.Request, message: Message) -> None:
