@@ -4,42 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, NamedTuple, Protocol
 
 from ..core.broker import Broker
 from ..core.errors import BrokerClosed, InvalidInput, LimitReached, NotifierError, TooLarge, ToolDenied
-from ..core.events import DecisionKind, EventData
-from ..core.limits import RiskLevel
-from ..core.permissions import ALL_DECISIONS
-from ..core.policy import AskedTool, RatedBy
+from ..core.events import EventData
+from ..core.permissions import Question
 from .denials import denial_by_error, denial_by_record
 
-__all__ = ["ASKED_BY", "Asker", "BrokerAsker", "Permission", "Question", "permission_by_record"]
+__all__ = ["ASKED_BY", "Asker", "BrokerAsker", "Permission", "permission_by_record"]
 
 _log = logging.getLogger("notifier_service.mcp")
 
 #: Who called, where a gateway of the service asks on behalf of its callers; None is this program.
 ASKED_BY: ContextVar[str | None] = ContextVar("notifier_service_asked_by", default=None)
-
-
-class Question(NamedTuple):
-    """May this call run?"""
-
-    tool_name: str
-    parameters: dict[str, Any]
-    risk_level: RiskLevel
-    risk_reasons: Sequence[str]
-    tool_call_id: str
-    timeout_seconds: float | None
-    description: str | None = None
-    allowed_decisions: tuple[DecisionKind, ...] = ALL_DECISIONS
-    #: Whether the session is told that the call waits; who tells it so tells how the call ends, too.
-    announce_status: bool = True
-    #: The MCP server that has the tool, and a hash of how it defines it.
-    server: str | None = None
-    definition_sha256: str | None = None
 
 
 class Permission(NamedTuple):
@@ -51,19 +31,12 @@ class Permission(NamedTuple):
 
 
 class Asker(Protocol):
-    """One session of a service, as the gateway sees it."""
+    """One session of a service, as who asks there sees it."""
 
     @property
     def max_event_bytes(self) -> int: ...
 
-    def allows(
-        self,
-        tool_name: str,
-        risk_level: RiskLevel,
-        *,
-        server: str | None = None,
-        definition_sha256: str | None = None,
-    ) -> bool:
+    def allows(self, question: Question) -> bool:
         """Whether the policy is known to let such a call run unasked. Never waits."""
 
     async def ask(self, question: Question) -> Permission:
@@ -74,63 +47,30 @@ class Asker(Protocol):
 
 
 class BrokerAsker:
-    """A session of the broker in this process; ``agent`` names the kind of agent that speaks through it.
+    """A session of the broker in this process; ``agent`` names the kind of agent that speaks through it."""
 
-    ``rated_by`` says whose word the risk of a question is: that of the MCP server behind a gateway, if nothing is said.
-    """
-
-    def __init__(
-        self, broker: Broker, session_id: str, *, agent: str | None = None, rated_by: RatedBy = "producer"
-    ) -> None:
+    def __init__(self, broker: Broker, session_id: str, *, agent: str | None = None) -> None:
         self._broker = broker
         self._session_id = session_id
         self._agent = agent
-        self._rated_by = rated_by
 
     @property
     def max_event_bytes(self) -> int:
         return self._broker.limits.max_event_bytes
 
-    def allows(
-        self,
-        tool_name: str,
-        risk_level: RiskLevel,
-        *,
-        server: str | None = None,
-        definition_sha256: str | None = None,
-    ) -> bool:
-        tool = AskedTool(tool_name, server, definition_sha256, ASKED_BY.get(), self._agent)
+    def allows(self, question: Question) -> bool:
+        asked = self._asked(question)
         try:
-            return self._broker.open(self._session_id).admits(tool, risk_level, rated_by=self._rated_by)
+            session = self._broker.open(self._session_id)
+            return session.admits(asked.tool, asked.risk_level, rated_by=asked.rated_by)
         except NotifierError:
             return False  # to ask will say why
 
     async def ask(self, question: Question) -> Permission:
-        if self.allows(
-            question.tool_name,
-            question.risk_level,
-            server=question.server,
-            definition_sha256=question.definition_sha256,
-        ):
+        if self.allows(question):
             return Permission()
         try:
-            request = self._broker.ask(
-                self._session_id,
-                tool_name=question.tool_name,
-                parameters=question.parameters,
-                risk_level=question.risk_level,
-                risk_reasons=question.risk_reasons,
-                rated_by=self._rated_by,
-                asked_by=ASKED_BY.get(),
-                agent=self._agent,
-                tool_call_id=question.tool_call_id,
-                timeout_seconds=question.timeout_seconds,
-                description=question.description,
-                allowed_decisions=question.allowed_decisions,
-                announce_status=question.announce_status,
-                server=question.server,
-                definition_sha256=question.definition_sha256,
-            )
+            request = self._broker.ask(self._session_id, self._asked(question))
         except (BrokerClosed, LimitReached, TooLarge, InvalidInput) as error:
             raise denial_by_error(question.tool_name, error) from error
         try:
@@ -139,6 +79,9 @@ class BrokerAsker:
             request.cancel("the call was cancelled")
             raise
         return permission_by_record(dict(record))
+
+    def _asked(self, question: Question) -> Question:
+        return question._replace(asked_by=ASKED_BY.get(), agent=self._agent)
 
     def tell(self, event_type: str, event: EventData) -> None:
         try:

@@ -11,7 +11,8 @@ from ..core.errors import InvalidInput, ToolDenied
 from ..core.events import DecisionKind
 from ..core.limits import RiskLevel
 from ..core.parameters import jsonable
-from .asker import Asker, BrokerAsker, Question
+from ..core.permissions import Question
+from .asker import Asker, BrokerAsker
 from .denials import denial_by_error
 
 if TYPE_CHECKING:
@@ -59,12 +60,11 @@ async def ask(
         timeout_seconds=timeout_seconds,
         description=description,
         allowed_decisions=decisions,
-        announce_status=False,
         server=server,
         definition_sha256=definition_sha256,
     )
     if service is None or isinstance(service, Broker):
-        return await _parameters(BrokerAsker(service or process_broker(), session_id, rated_by="service"), question)
+        return await _parameters(BrokerAsker(service or process_broker(), session_id), question)
     from .service_asker import ServiceAsker  # who has a Client has loaded what it needs
 
     async with ServiceAsker(service, session_id) as asker:
@@ -78,4 +78,4 @@ async def _parameters(asker: Asker, question: Question) -> dict[str, Any]:
         raise ToolDenied(
             f"{question.tool_name} did not run: the service answered what was not offered.", outcome="invalid"
         )
-    return question.parameters if permission.edited is None else permission.edited
+    return dict(question.parameters if permission.edited is None else permission.edited)

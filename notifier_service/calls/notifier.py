@@ -9,7 +9,7 @@ from ..core.broker import process_broker
 from ..core.errors import InvalidInput
 from ..core.events import DecisionKind, ToolResult, ToolStatus, utc_now, utc_text
 from ..core.limits import RiskLevel
-from ..core.permissions import PermissionRequest
+from ..core.permissions import PermissionRequest, Question
 from .results import shown_parameters, shown_result
 
 __all__ = ["SimpleNotifier"]
@@ -54,8 +54,7 @@ class SimpleNotifier:
         many requests are pending and ``TooLarge`` for parameters that no event holds: nothing was asked then.
         """
         info = _Info(tool_info)
-        return process_broker().ask(
-            session_id,
+        question = Question(
             tool_name=info.tool_name,
             parameters=info.parameters,
             risk_level=info.risk_level,
@@ -65,6 +64,7 @@ class SimpleNotifier:
             announce_status=True,
             by_policy=False,
         )
+        return process_broker().ask(session_id, question)
 
     @classmethod
     async def notify_tool_execution_complete(

@@ -16,8 +16,9 @@ from typing import Any, Self
 from ..client import Client
 from ..core.errors import NotifierError, ServiceRefused, ServiceRestarted, ServiceUnavailable, ToolDenied
 from ..core.events import EventData, ToolStatus, dump
-from ..core.limits import Limits, RiskLevel
-from .asker import Permission, Question, permission_by_record
+from ..core.limits import Limits
+from ..core.permissions import Question
+from .asker import Permission, permission_by_record
 from .denials import denial_by_error
 from .results import shown_parameters
 
@@ -85,14 +86,7 @@ class ServiceAsker:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def allows(
-        self,
-        tool_name: str,
-        risk_level: RiskLevel,
-        *,
-        server: str | None = None,
-        definition_sha256: str | None = None,
-    ) -> bool:
+    def allows(self, question: Question) -> bool:
         return False
 
     async def ask(self, question: Question) -> Permission:

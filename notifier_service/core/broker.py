@@ -17,7 +17,7 @@ from .fan_out import Delivery
 from .large_parameters import LargeParameters
 from .limits import Limits
 from .metrics import Counters
-from .permissions import AMBIGUOUS_SECONDS, Decision, PendingPlaces, PermissionRequest, new_instance
+from .permissions import AMBIGUOUS_SECONDS, Decision, PendingPlaces, PermissionRequest, Question, new_instance
 from .session import Peer, Session, Viewer, check_session_id, connection_seats, heartbeat
 from .shares import Shares
 
@@ -231,9 +231,10 @@ class Broker:
                 await asyncio.sleep(0)
             await asyncio.sleep(0)  # whom the last round has woken
 
-    def ask(self, session_id: str, **call: Any) -> PermissionRequest:
-        """Ask whether a call may run, with the arguments of ``Session.ask``."""
-        request = self.open(session_id, opened_by=call.get("asked_by")).ask(**call)
+    def ask(self, session_id: str, question: Question | None = None, /, **fields: Any) -> PermissionRequest:
+        """Ask whether a call may run, with a ``Question`` or the fields of one, as ``Session.ask`` does."""
+        question = Question(**fields) if question is None else question
+        request = self.open(session_id, opened_by=question.asked_by).ask(question)
         if request.deadline is not None:
             self._arm(request.deadline)
         return request

@@ -14,7 +14,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
@@ -59,6 +59,7 @@ __all__ = [
     "Decision",
     "PermissionDesk",
     "PermissionRequest",
+    "Question",
     "new_instance",
 ]
 
@@ -88,6 +89,40 @@ Judge = Callable[[AskedTool, Mapping[str, Any], RiskLevel], Verdict]
 def new_instance() -> str:
     """A name for this run of the service, with which the ids of its requests begin."""
     return secrets.token_hex(4)
+
+
+class Question(NamedTuple):
+    """May this call run?"""
+
+    tool_name: str
+    parameters: Mapping[str, Any]
+    risk_level: RiskLevel = "high"
+    risk_reasons: Sequence[str] = ()
+    tool_call_id: str | None = None
+    #: None for as long as the session's limits say, 0 for ever.
+    timeout_seconds: float | None = None
+    #: The words of who asks.
+    description: str | None = None
+    #: The MCP server that has the tool, and a hash of how it defines it.
+    server: str | None = None
+    definition_sha256: str | None = None
+    #: Who asks, as ``AskedTool`` says.
+    asked_by: str | None = None
+    agent: str | None = None
+    #: Whose word the risk is.
+    rated_by: RatedBy = "service"
+    #: Those that the asker can carry out; to approve and to reject are always among them.
+    allowed_decisions: Collection[DecisionKind] = ALL_DECISIONS
+    scopes: Sequence[Scope] = ALL_SCOPES
+    #: Whether the session is told that the call waits; who has it told tells how the call ends, too.
+    announce_status: bool = False
+    #: False asks a person whatever the risk is; what one decided for the session holds all the same.
+    by_policy: bool = True
+
+    @property
+    def tool(self) -> AskedTool:
+        """What a decision for the session is bound to."""
+        return AskedTool(self.tool_name, self.server, self.definition_sha256, self.asked_by, self.agent)
 
 
 class Decision(EventData):
@@ -326,28 +361,9 @@ class PermissionDesk:
                 return shelf[request_id]
         raise self._not_found(request_id)
 
-    def register(
-        self,
-        *,
-        tool_name: str,
-        parameters: Mapping[str, Any],
-        risk_level: RiskLevel,
-        risk_reasons: Sequence[str] = (),
-        tool_call_id: str | None = None,
-        timeout_seconds: float | None = None,
-        description: str | None = None,
-        server: str | None = None,
-        definition_sha256: str | None = None,
-        asked_by: str | None = None,
-        agent: str | None = None,
-        rated_by: RatedBy = "service",
-        allowed_decisions: Collection[DecisionKind] = ALL_DECISIONS,
-        scopes: Sequence[Scope] = ALL_SCOPES,
-        settled_by_policy: Verdict | None = None,
-    ) -> PermissionRequest:
+    def register(self, question: Question, *, settled_by_policy: Verdict | None = None) -> PermissionRequest:
         """Keep a request; nobody sees it before ``announce``. The parameters are copied and hashed here.
 
-        ``allowed_decisions`` are those that the asker can carry out; to approve and to reject are always among them.
         With ``settled_by_policy`` the request is answered by that verdict at once. Raises ``InvalidInput`` for
         parameters that cannot be shown, ``TooLarge`` for more of them than ``max_parameters_bytes``, ``LimitReached``
         when too many are pending or too many bytes of them are kept, ``SessionClosed`` after ``close``; nothing is kept
@@ -355,33 +371,36 @@ class PermissionDesk:
         """
         if self.closed:
             raise SessionClosed("This session has ended.")
-        timeout = self.limits.permission_timeout_seconds if timeout_seconds is None else timeout_seconds
+        timeout = question.timeout_seconds
+        if timeout is None:
+            timeout = self.limits.permission_timeout_seconds
         if not 0 <= timeout <= MAX_TIMEOUT_SECONDS:
             raise InvalidInput("timeout_seconds must be 0 (never) to 30 days")
-        if not {"approve", "reject"} <= set(allowed_decisions) <= set(ALL_DECISIONS):
+        offered = set(question.allowed_decisions)
+        if not {"approve", "reject"} <= offered <= set(ALL_DECISIONS):
             raise InvalidInput("allowed_decisions are approve, reject, and of edit and respond what can be carried out")
-        frozen = jsonable(parameters)
-        tool = AskedTool(tool_name, server, definition_sha256, asked_by, agent)
+        frozen = jsonable(question.parameters)
+        tool = question.tool
         parameters_bytes = self._size_of(frozen)
         record = _record(
             request_id=self._id_start + secrets.token_urlsafe(18),  # 144 bits
-            tool_name=tool_name,
+            tool_name=question.tool_name,
             parameters=frozen,
-            **self._hashes(tool_name, server, frozen),
-            risk_level=risk_level,
-            rated_by=rated_by,
-            risk_reasons=tuple(risk_reasons),
+            **self._hashes(question.tool_name, question.server, frozen),
+            risk_level=question.risk_level,
+            rated_by=question.rated_by,
+            risk_reasons=tuple(question.risk_reasons),
             timestamp=utc_now(),
             expires_at=None,
             timeout_seconds=timeout,
-            allowed_decisions=tuple(kind for kind in ALL_DECISIONS if kind in allowed_decisions),
-            scopes=tuple(scopes),
-            suggested_rule=described(tool, risk_level) if "session" in scopes else None,
-            description=description,
+            allowed_decisions=tuple(kind for kind in ALL_DECISIONS if kind in offered),
+            scopes=tuple(question.scopes),
+            suggested_rule=described(tool, question.risk_level) if "session" in question.scopes else None,
+            description=question.description,
             viewers=self._count_viewers(),
-            tool_call_id=tool_call_id,
-            server=server,
-            definition_sha256=definition_sha256,
+            tool_call_id=question.tool_call_id,
+            server=question.server,
+            definition_sha256=question.definition_sha256,
         )
         request = PermissionRequest(self, record, tool)
         # What is asked must leave room for the answer, or nobody could give one.
@@ -391,16 +410,16 @@ class PermissionDesk:
         if settled_by_policy is None:
             places = self._places_for(timeout)
             for place in places:
-                place.check(asked_by)
+                place.check(tool.asked_by)
         self._keep_whole(request, request.preview)
         if settled_by_policy is not None:
-            self._note_asker(asked_by)
+            self._note_asker(tool.asked_by)
             self._answer_by_policy(request, settled_by_policy)
             return request
         for place in places:
-            place.take(asked_by)
+            place.take(tool.asked_by)
         request.places = places
-        self._note_asker(asked_by)
+        self._note_asker(tool.asked_by)
         self._queued[request.request_id] = request
         return request
 

@@ -8,7 +8,7 @@ import re
 import secrets
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol
@@ -17,14 +17,12 @@ from .errors import CursorLost, InvalidInput, InvalidSessionId, LimitReached, Re
 from .event_log import Event, EventLog
 from .events import (
     Bye,
-    DecisionKind,
     EventData,
     Gap,
     Hello,
     PermissionRecord,
     ResultCleared,
     RunningCall,
-    Scope,
     Snapshot,
     ToolProgress,
     ToolResult,
@@ -37,7 +35,7 @@ from .fan_out import Audience, Delivery
 from .large_parameters import LargeParameters
 from .limits import Limits, RiskLevel
 from .metrics import Counters
-from .permissions import ALL_DECISIONS, ALL_SCOPES, Decision, PendingPlaces, PermissionDesk, PermissionRequest
+from .permissions import Decision, PendingPlaces, PermissionDesk, PermissionRequest, Question
 from .policy import AskedTool, RatedBy, Ratings, Verdict, is_riskier, judge
 from .shares import Shares
 
@@ -364,67 +362,32 @@ class Session:
             self.desk.grants.use(verdict.rule_id)
         return verdict.effect == "allow"
 
-    def ask(
-        self,
-        *,
-        tool_name: str,
-        parameters: Mapping[str, Any],
-        risk_level: RiskLevel = "high",
-        risk_reasons: Sequence[str] = (),
-        tool_call_id: str | None = None,
-        timeout_seconds: float | None = None,
-        description: str | None = None,
-        server: str | None = None,
-        definition_sha256: str | None = None,
-        asked_by: str | None = None,
-        agent: str | None = None,
-        rated_by: RatedBy = "service",
-        allowed_decisions: Collection[DecisionKind] = ALL_DECISIONS,
-        scopes: Sequence[Scope] = ALL_SCOPES,
-        announce_status: bool = False,
-        by_policy: bool = True,
-    ) -> PermissionRequest:
+    def ask(self, question: Question) -> PermissionRequest:
         """Ask whether a call may run; the request comes back settled if the policy answers.
 
-        ``server`` is the MCP server that has the tool, ``definition_sha256`` a hash of how that server defines it.
-        ``announce_status`` also publishes ``tool_status`` ``waiting_permission`` before the request;
-        ``by_policy=False`` asks a person whatever the risk is, but what one decided for the session holds. ``asked_by``
-        and ``agent`` say who asks, ``rated_by`` whose word the risk is. Raises what ``PermissionDesk.register`` does.
+        Before a request that is announced goes ``tool_status`` ``waiting_permission``, where the question wants it.
+        Raises what ``PermissionDesk.register`` does.
         """
-        if risk_level not in ("low", "medium", "high"):
+        if question.risk_level not in ("low", "medium", "high"):
             raise InvalidInput("risk_level must be low, medium or high")
-        tool = AskedTool(tool_name, server, definition_sha256, asked_by, agent)
+        tool = question.tool
         verdict = None
-        if by_policy:
-            verdict = self.judge(tool, risk_level, rated_by=rated_by)
-        elif "session" in scopes:
-            verdict = self.desk.grants.judge(tool, risk_level)
+        if question.by_policy:
+            verdict = self.judge(tool, question.risk_level, rated_by=question.rated_by)
+        elif "session" in question.scopes:
+            verdict = self.desk.grants.judge(tool, question.risk_level)
+        if verdict is not None:
+            question = question._replace(risk_reasons=(*question.risk_reasons, *verdict.reasons))
         settles = verdict is not None and verdict.effect != "ask"
         try:
-            request = self.desk.register(
-                tool_name=tool_name,
-                parameters=parameters,
-                risk_level=risk_level,
-                risk_reasons=(*risk_reasons, *(verdict.reasons if verdict is not None else ())),
-                tool_call_id=tool_call_id,
-                timeout_seconds=timeout_seconds,
-                description=description,
-                server=server,
-                definition_sha256=definition_sha256,
-                asked_by=asked_by,
-                agent=agent,
-                rated_by=rated_by,
-                allowed_decisions=allowed_decisions,
-                scopes=scopes,
-                settled_by_policy=verdict if settles else None,
-            )
+            request = self.desk.register(question, settled_by_policy=verdict if settles else None)
         except LimitReached as error:
             self.counters.limits_reached[error.limit] += 1
             raise
-        self._ratings.note(tool, risk_level)
+        self._ratings.note(tool, question.risk_level)
         self.touch()
         if request.pending:
-            if announce_status:
+            if question.announce_status:
                 record = request.shown
                 cut: dict[str, Any] = {}
                 if record.parameters_truncated:
@@ -433,12 +396,12 @@ class Session:
                     "tool_status",
                     ToolStatus(
                         status="waiting_permission",
-                        tool_name=tool_name,
-                        tool_call_id=tool_call_id,
+                        tool_name=record.tool_name,
+                        tool_call_id=record.tool_call_id,
                         details={
                             "parameters": record.parameters,
                             **cut,
-                            "risk_level": risk_level,
+                            "risk_level": record.risk_level,
                             "request_id": record.request_id,
                         },
                     ),

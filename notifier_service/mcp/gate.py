@@ -9,13 +9,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeGuard
 
-from ..calls.asker import Asker, Permission, Question
+from ..calls.asker import Asker, Permission
 from ..calls.catalog import Catalog, ListedTool
 from ..calls.results import shown_parameters, shown_result
 from ..core.errors import InvalidInput, ToolDenied
 from ..core.events import ToolProgress, ToolResult, ToolStatus, utc_now, utc_text
 from ..core.limits import RiskLevel
 from ..core.parameters import canonical_json, jsonable
+from ..core.permissions import Question
 from .message import ToolCall, denial_answer, heartbeat, replacement_answer
 
 __all__ = ["Answer", "Gate", "Run"]
@@ -105,7 +106,7 @@ class Gate:
         if expected is not None:
             return self._run(call, _Story(self._asker, call, expected.risk_level), expected.arguments)
         tool = self.catalog.look_up(call.name)
-        if tool is None or not self._allows(call, tool):
+        if tool is None or not self._asker.allows(self._question(call, tool)):
             return None
         return self._run(call, _Story(self._asker, call, tool.risk.level), None)
 
@@ -144,7 +145,8 @@ class Gate:
             async with asyncio.timeout(None if seconds is None else seconds + _GRACE_SECONDS):
                 tool = await self.catalog.find(call.name, call.era)
                 story.risk_level = tool.risk.level
-                if self._allows(call, tool):
+                question = self._question(call, tool)
+                if self._asker.allows(question):
                     return Permission()
                 left = None if seconds is None else max(0.05, seconds - (self._clock() - began))
                 try:
@@ -152,12 +154,12 @@ class Gate:
                 except InvalidInput as error:
                     raise ToolDenied(f"{call.name} did not run: {error.message}", outcome="invalid") from error
                 permission = await self._asker.ask(
-                    Question(
-                        call.name, parameters, tool.risk.level, tool.risk.reasons, story.tool_call_id,
-                        None if left is None else round(left, 3),
-                        server=self._server, definition_sha256=tool.risk.definition_sha256,
+                    question._replace(
+                        parameters=parameters,
+                        tool_call_id=story.tool_call_id,
+                        timeout_seconds=None if left is None else round(left, 3),
                     )
-                )  # fmt: skip
+                )
                 if permission.response is None and permission.decided_by not in (None, "policy"):
                     self.catalog.definitions.accept(call.name, tool.definition)
                 return permission
@@ -166,9 +168,18 @@ class Gate:
                 f"{call.name} did not run: nobody approved it within {seconds:g} s.", outcome="expired"
             ) from None
 
-    def _allows(self, call: ToolCall, tool: ListedTool) -> bool:
-        risk = tool.risk
-        return self._asker.allows(call.name, risk.level, server=self._server, definition_sha256=risk.definition_sha256)
+    def _question(self, call: ToolCall, tool: ListedTool) -> Question:
+        level, reasons, definition_sha256 = tool.risk
+        return Question(
+            call.name,
+            call.arguments,
+            level,
+            reasons,
+            server=self._server,
+            definition_sha256=definition_sha256,
+            rated_by="producer",
+            announce_status=True,
+        )
 
     def _seconds_for(self, call: ToolCall) -> float | None:
         if self._approval_seconds is not None:

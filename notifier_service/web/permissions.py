@@ -12,7 +12,7 @@ from pydantic import Field, JsonValue
 from ..core.errors import NotifierError, RequestNotFound, TooLarge
 from ..core.events import DecisionKind, EventData, Many, ServerName, Sha256, ToolCallId, ToolName, ToolStatus, dump
 from ..core.limits import MAX_TIMEOUT_SECONDS, RiskLevel
-from ..core.permissions import ALL_DECISIONS, Decision, PermissionRequest
+from ..core.permissions import ALL_DECISIONS, Decision, PermissionRequest, Question
 from .answers import error_body, reply
 from .departure import held
 from .idempotency import IDEMPOTENCY, idempotency_key
@@ -162,8 +162,7 @@ def _tell_denied(call: Call[WaitQuery, AskBody], error: TooLarge) -> None:
 
 def _ask_person(call: Call[WaitQuery, AskBody]) -> PermissionRequest:
     body = call.body
-    return call.broker.ask(
-        call.session_id,
+    question = Question(
         tool_name=body.tool_name,
         parameters=body.parameters,
         risk_level=body.risk_level,
@@ -178,6 +177,7 @@ def _ask_person(call: Call[WaitQuery, AskBody]) -> PermissionRequest:
         definition_sha256=body.definition_sha256,
         asked_by=call.caller.name,
     )
+    return call.broker.ask(call.session_id, question)
 
 
 def _found(call: Call[WaitQuery, None] | Call[Query, None], *, to_cancel: bool = False) -> PermissionRequest:

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from notifier_service import Broker, Client, Decision, Settings, ToolDenied, serve
-from notifier_service.calls.asker import Permission, Question
+from notifier_service.calls.asker import Permission
 from notifier_service.calls.service_asker import ServiceAsker
 from notifier_service.core.errors import NotifierError
 from notifier_service.core.events import ToolStatus
-from notifier_service.core.permissions import PermissionRequest
+from notifier_service.core.permissions import PermissionRequest, Question
 from notifier_service.web import Site
 from tests.cli.processes import free_port
 from tests.losing_proxy import Fate, LosingProxy
@@ -35,6 +35,7 @@ def question(tool_name: str = "write", **more: Any) -> Question:
         "risk_reasons": (),
         "tool_call_id": f"call_{time.monotonic_ns()}",
         "timeout_seconds": None,
+        "announce_status": True,
     }
     return Question(**(told | more))
 
@@ -104,7 +105,7 @@ async def test_rejection_says_who_and_why(site: Site) -> None:
 
 async def test_policy_of_the_service_decides_what_runs_unasked(site: Site) -> None:
     async with asker_of(url_of(site)) as asker:
-        assert asker.allows("read", "low") is False
+        assert asker.allows(question("read", risk_level="low")) is False
         assert await asker.ask(question("read", risk_level="low")) == Permission(decided_by="policy")
 
 

@@ -30,7 +30,7 @@ from notifier_service.core.errors import (
 from notifier_service.core.events import EventData, PermissionRecord, dump, utc_now, utc_text
 from notifier_service.core.limits import Limits, RiskLevel
 from notifier_service.core.parameters import parameters_sha256
-from notifier_service.core.permissions import ALL_DECISIONS, Decision, PermissionDesk, PermissionRequest
+from notifier_service.core.permissions import ALL_DECISIONS, Decision, PermissionDesk, PermissionRequest, Question
 from notifier_service.core.policy import AskedTool, Verdict
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Desk(PermissionDesk):
         return [event_type for event_type, _ in self.published]
 
     def ask(self, tool_name: str = "write", parameters: Any = ASKED, **call: Any) -> PermissionRequest:
-        request = self.register(tool_name=tool_name, parameters=parameters, risk_level="high", **call)
+        request = self.register(Question(tool_name, parameters, **call))
         self.announce(request)
         return request
 
@@ -211,7 +211,7 @@ def test_request_ids_never_repeat(desk: Desk) -> None:
 
 
 def test_request_is_kept_before_it_is_announced(desk: Desk) -> None:
-    request = desk.register(tool_name="write", parameters={}, risk_level="high")
+    request = desk.register(Question(tool_name="write", parameters={}, risk_level="high"))
 
     assert desk.find(request.request_id) is request
     assert (desk.pending, desk.pending_count, desk.published) == ((), 1, [])
@@ -220,7 +220,7 @@ def test_request_is_kept_before_it_is_announced(desk: Desk) -> None:
 
 
 def test_viewers_are_counted_when_the_request_is_announced(desk: Desk) -> None:
-    request = desk.register(tool_name="write", parameters={}, risk_level="high")
+    request = desk.register(Question(tool_name="write", parameters={}, risk_level="high"))
     desk.viewers = 5
     desk.announce(request)
 
@@ -230,7 +230,7 @@ def test_viewers_are_counted_when_the_request_is_announced(desk: Desk) -> None:
 def test_desk_without_a_counter_of_viewers_has_none() -> None:
     desk = PermissionDesk("s1", limits=Limits(), publish=lambda *_: None, judge=lambda *_: ALLOW)
 
-    assert desk.register(tool_name="t", parameters={}, risk_level="low").record.viewers == 0
+    assert desk.register(Question(tool_name="t", parameters={}, risk_level="low")).record.viewers == 0
 
 
 def test_pending_requests_stand_in_the_order_asked(desk: Desk) -> None:
@@ -328,7 +328,7 @@ def test_waiting_unannounced_requests_count_towards_the_limit(clock: Clock) -> N
 def test_policy_settles_a_request_before_anybody_sees_it(
     desk: Desk, verdict: Verdict, status: str, kind: str, approved: bool, reason: str
 ) -> None:
-    request = desk.register(tool_name="write", parameters=ASKED, risk_level="high", settled_by_policy=verdict)
+    request = desk.register(Question(tool_name="write", parameters=ASKED, risk_level="high"), settled_by_policy=verdict)
     record = request.record
 
     assert (record.status, record.decision, record.approved, record.reason) == (status, kind, approved, reason)
@@ -342,7 +342,7 @@ def test_policy_answers_even_if_too_many_are_pending(clock: Clock) -> None:
     desk = Desk(clock, max_pending_per_session=1)
     desk.ask()
 
-    assert not desk.register(tool_name="ls", parameters={}, risk_level="low", settled_by_policy=ALLOW).pending
+    assert not desk.register(Question(tool_name="ls", parameters={}, risk_level="low"), settled_by_policy=ALLOW).pending
 
 
 # Decided now
@@ -519,7 +519,7 @@ def test_decision_for_the_session_settles_nothing_else(clock: Clock, approved: b
 
 def test_approval_for_the_session_leaves_the_riskier_calls_that_wait(desk: Desk) -> None:
     riskier = desk.ask()
-    seen = desk.register(tool_name="write", parameters={}, risk_level="medium")
+    seen = desk.register(Question(tool_name="write", parameters={}, risk_level="medium"))
     desk.announce(seen)
     desk.answer(True, scope="session", request_id=seen.request_id)
 
@@ -650,7 +650,7 @@ def test_what_was_asked_is_no_longer_the_same_after_an_edit(desk: Desk) -> None:
 
 
 def test_person_who_agrees_with_the_policy_gets_its_record(desk: Desk) -> None:
-    request = desk.register(tool_name="ls", parameters={}, risk_level="low", settled_by_policy=ALLOW)
+    request = desk.register(Question(tool_name="ls", parameters={}, risk_level="low"), settled_by_policy=ALLOW)
 
     assert desk.answer(True, request_id=request.request_id) is request.record
     assert desk.refusal(False, request_id=request.request_id).code == "already_decided"
@@ -874,7 +874,7 @@ def test_decision_about_a_cancelled_request_is_told_so(desk: Desk) -> None:
 
 def test_closing_cancels_all_and_takes_nothing_more(desk: Desk) -> None:
     requests = [desk.ask(), desk.ask()]
-    unannounced = desk.register(tool_name="t", parameters={}, risk_level="high")
+    unannounced = desk.register(Question(tool_name="t", parameters={}, risk_level="high"))
     desk.close("the session has ended", cancelled_by="service")
 
     assert [(r.record.status, r.record.reason, r.record.decided_by) for r in [*requests, unannounced]] == [
@@ -999,7 +999,7 @@ def test_answer_without_an_id_does_not_count_right_after_another_request_was_the
 
 
 def test_request_that_nobody_saw_makes_no_answer_ambiguous(desk: Desk) -> None:
-    desk.register(tool_name="rm", parameters={}, risk_level="high").cancel()
+    desk.register(Question(tool_name="rm", parameters={}, risk_level="high")).cancel()
     request = desk.ask("read")
 
     assert desk.answer(True).request_id == request.request_id
@@ -1097,8 +1097,8 @@ def test_cancelled_request_that_nobody_saw_leaves_without_a_word(one_by_one: Des
 
 
 def test_request_announced_out_of_turn_waits_for_those_before_it(one_by_one: Desk) -> None:
-    first = one_by_one.register(tool_name="one", parameters={}, risk_level="high")
-    second = one_by_one.register(tool_name="two", parameters={}, risk_level="high")
+    first = one_by_one.register(Question(tool_name="one", parameters={}, risk_level="high"))
+    second = one_by_one.register(Question(tool_name="two", parameters={}, risk_level="high"))
     one_by_one.announce(second)
     assert one_by_one.pending == ()
     one_by_one.announce(first)

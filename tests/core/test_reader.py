@@ -10,6 +10,7 @@ import pytest
 
 from notifier_service.core.event_log import Event
 from notifier_service.core.limits import Limits
+from notifier_service.core.permissions import Question
 from notifier_service.core.reader import Reading
 from notifier_service.core.session import Session
 from tests.clock import Clock
@@ -43,7 +44,7 @@ def types(reading: Reading) -> list[str]:
 
 def test_first_reader_is_told_hello_and_the_state_then_the_log(session: Session) -> None:
     session.publish("before")
-    session.ask(tool_name="t", parameters={})
+    session.ask(Question(tool_name="t", parameters={}))
     reading = read(session)
     session.publish("after")
 
@@ -100,7 +101,7 @@ def test_reader_that_is_alone_leaves_no_frames_behind(session: Session) -> None:
 
 
 def test_only_hello_and_the_logs_own_events_have_an_id(session: Session) -> None:
-    session.ask(tool_name="t", parameters={})
+    session.ask(Question(tool_name="t", parameters={}))
     reading = read(session)
     session.publish("after")
 
@@ -152,7 +153,7 @@ def test_heartbeat_is_told_when_there_is_nothing_else(session: Session) -> None:
 def test_reader_whose_session_ends_is_told_the_rest(session: Session) -> None:
     reading = read(session)
     reading.next()
-    session.ask(tool_name="t", parameters={})
+    session.ask(Question(tool_name="t", parameters={}))
     session.close("shutdown")
 
     assert types(reading) == ["permission_request", "permission_cleared"]
@@ -180,7 +181,7 @@ def test_reader_that_resumes_is_told_what_is_behind_its_cursor_without_a_new_hel
 
 def test_reader_that_resumes_with_a_lost_cursor_is_told_of_the_gap_the_state_and_what_comes(session: Session) -> None:
     reading = read(session)
-    session.ask(tool_name="t", parameters={})
+    session.ask(Question(tool_name="t", parameters={}))
     reading.next()
     reading.resume("garbage")
     session.publish("after")
@@ -211,7 +212,7 @@ def test_reader_that_resumes_twice_is_told_of_the_later_cursor_only(session: Ses
 
 
 def test_reader_that_resumes_from_the_earliest_is_shown_requests_that_the_log_has_dropped(session: Session) -> None:
-    session.ask(tool_name="t", parameters={})
+    session.ask(Question(tool_name="t", parameters={}))
     for _ in range(3):
         session.publish("x")
     reading = read(session)

@@ -16,7 +16,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from notifier_service.core.errors import CursorLost
 from notifier_service.core.events import ToolResult, ToolStatus, encode
 from notifier_service.core.limits import Limits
-from notifier_service.core.permissions import Decision
+from notifier_service.core.permissions import Decision, Question
 from notifier_service.core.session import Opening, Session
 
 TOOLS = st.sampled_from(["read", "write", "run"])
@@ -141,7 +141,7 @@ class ReadingMachine(RuleBasedStateMachine):
 
     @rule(tool=TOOLS)
     def ask(self, tool: str) -> None:
-        self.session.ask(tool_name=tool, parameters={}, by_policy=False)
+        self.session.ask(Question(tool_name=tool, parameters={}, by_policy=False))
 
     @rule(which=st.integers(0, 5), approved=st.booleans())
     def decide(self, which: int, approved: bool) -> None:

@@ -22,7 +22,7 @@ from notifier_service.core.errors import (
 )
 from notifier_service.core.events import Bye, ToolProgress, ToolResult, ToolStatus, encode
 from notifier_service.core.limits import Limits
-from notifier_service.core.permissions import Decision, PermissionRequest
+from notifier_service.core.permissions import Decision, PermissionRequest, Question
 from notifier_service.core.policy import AskedTool
 from notifier_service.core.session import Opening, Session, Viewer, check_session_id, heartbeat, retry_ms
 
@@ -70,7 +70,7 @@ def limited(clock: Clock, **limits: Any) -> Session:
 
 
 def ask(session: Session, tool_name: str = "write", **call: Any) -> PermissionRequest:
-    return session.ask(**{"tool_name": tool_name, "parameters": {}, "risk_level": "high", **call})
+    return session.ask(Question(tool_name, **{"parameters": {}, **call}))
 
 
 def status(state: Any, call: str | None = None, tool: str = "rm", **details: Any) -> ToolStatus:
@@ -271,7 +271,7 @@ def test_own_reasons_stand_before_those_of_the_policy(session: Session) -> None:
 
 
 def test_risk_is_high_unless_it_is_told(session: Session) -> None:
-    assert session.ask(tool_name="t", parameters={}).record.risk_level == "high"
+    assert session.ask(Question(tool_name="t", parameters={})).record.risk_level == "high"
 
 
 def test_low_risk_is_settled_by_the_policy(session: Session) -> None:
@@ -1030,7 +1030,7 @@ def test_risk_that_is_none_of_the_three_is_refused_and_nothing_is_asked() -> Non
     session = Session("s")
 
     with pytest.raises(InvalidInput, match="risk_level must be low, medium or high"):
-        session.ask(tool_name="t", parameters={}, risk_level="extreme")  # type: ignore[arg-type]
+        session.ask(Question(tool_name="t", parameters={}, risk_level="extreme"))  # type: ignore[arg-type]
     assert session.log.last_seq == 0
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from notifier_service import Broker
+from notifier_service.core.permissions import Question
 
 from .conftest import API, Client, MakeClient, WriteTokens, answer, bearer, error_of, reading
 
@@ -37,7 +38,7 @@ async def test_the_list_tells_of_each_open_session(make_client: MakeClient, cloc
     broker = Broker(clock=clock)
     client = await make_client(broker)
     event = broker.publish_nowait("s1", "note")
-    broker.open("s2").ask(tool_name="rm", parameters={})
+    broker.open("s2").ask(Question("rm", {}))
     clock.advance(12.5)
 
     async with reading(client, "s1") as stream:

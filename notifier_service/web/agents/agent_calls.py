@@ -24,8 +24,7 @@ from ...core.errors import BrokerClosed, NotifierError
 from ...core.events import PermissionRecord, ToolStatus, dump, utc_now, utc_text
 from ...core.limits import Limits, RiskLevel
 from ...core.parameters import jsonable, parameters_sha256
-from ...core.permissions import PermissionRequest
-from ...core.policy import AskedTool
+from ...core.permissions import PermissionRequest, Question
 from ...core.session import Session
 from ..long_body import too_large
 
@@ -68,9 +67,16 @@ class AskedCall(NamedTuple):
     body_bytes: int | None = None
 
     @property
-    def tool(self) -> AskedTool:
-        """Which tool it is, as a decision for the session is bound to it."""
-        return AskedTool(self.tool_name, self.server, None, self.asked_by.name, self.asked_by.agent)
+    def question(self) -> Question:
+        """Whether it may run."""
+        return Question(
+            self.tool_name,
+            self.parameters,
+            self.risk_level,
+            server=self.server,
+            asked_by=self.asked_by.name,
+            agent=self.asked_by.agent,
+        )
 
     @classmethod
     def of(
@@ -140,22 +146,15 @@ class JoinedCall:
         return record
 
     def ask(self, **how: Any) -> PermissionRequest:
-        """Have a person asked, or the policy answer. Raises what ``Session.ask`` does, and the call is over then."""
+        """Have a person asked, or the policy answer; ``how`` are fields of the question.
+
+        Raises what ``Session.ask`` does, and the call is over then.
+        """
         try:
             if self.asked.body_bytes is not None:
                 raise too_large(self.asked.body_bytes, self._broker.limits)
-            self.request = self._broker.ask(
-                self._session.session_id,
-                tool_name=self.asked.tool_name,
-                parameters=self.asked.parameters,
-                risk_level=self.asked.risk_level,
-                server=self.asked.server,
-                tool_call_id=self.event_id,
-                announce_status=self.is_announced,
-                asked_by=self.asked.asked_by.name,
-                agent=self.asked.asked_by.agent,
-                **how,
-            )
+            how |= {"tool_call_id": self.event_id, "announce_status": self.is_announced}
+            self.request = self._broker.ask(self._session.session_id, self.asked.question._replace(**how))
         except NotifierError as error:
             self.is_over = True
             self._forget_parameters()

@@ -11,8 +11,9 @@ import aiohttp
 import pytest
 
 from notifier_service import Broker, Client, Settings, serve
-from notifier_service.calls.asker import BrokerAsker, Permission, Question
+from notifier_service.calls.asker import BrokerAsker, Permission
 from notifier_service.calls.service_asker import ServiceAsker
+from notifier_service.core.permissions import Question
 from tests.cli.processes import free_port
 from tests.mcp.http_stub import READS
 from tests.mcp.http_wiring import STATELESS, HttpWiring, call, stateless
