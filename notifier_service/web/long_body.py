@@ -10,11 +10,11 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from pydantic_core import from_json
 
-from ..core.errors import InvalidInput, TooLarge
+from ..core.errors import InvalidInput, NotifierError, TooLarge
 from ..core.events import parse_json
 from ..core.limits import Limits
 from ..settings import Settings
-from .request import check_body, read_json, why_unread
+from .request import UNREAD, check_body, read_json, why_unread
 
 __all__ = ["BODY_BYTES", "longest_body", "read_long_json", "too_large"]
 
@@ -52,37 +52,43 @@ async def read_long_json(request: web.Request, settings: Settings) -> tuple[Any,
     A large body is one of long texts: outside of them it may have ``max_body_bytes`` as any other, because values cost
     much more time than text. Raises ``TooLarge`` else, and what ``read_json`` raises.
     """
-    length, limit = request.content_length, longest_body(settings)
+    length = request.content_length
     if length is not None and length <= settings.max_body_bytes and not request.headers.get("Content-Encoding"):
         return await read_json(request, settings.max_body_bytes), None
     check_body(request, "application/json")
     pieces: list[bytes] = []
-    size = 0
-    cutter: _Cutter | None = None
+    cutter = _Cutter(settings.max_body_bytes)
+    try:
+        return await _read(request, settings, pieces, cutter)
+    except NotifierError:
+        request[UNREAD] = b"".join(pieces) or cutter.text()
+        raise
+
+
+async def _read(
+    request: web.Request, settings: Settings, pieces: list[bytes], cutter: _Cutter
+) -> tuple[Any, int | None]:
+    limit, size = longest_body(settings), 0
     try:
         async with asyncio.timeout(_ARRIVES_SECONDS):
             async for piece in request.content.iter_any():
                 size += len(piece)
-                if cutter is None:
+                if size <= limit:
                     pieces.append(piece)
-                    if size > limit:
-                        cutter = _Cutter(settings.max_body_bytes)
-                        for held in pieces:
-                            cutter.feed(held)
-                        pieces.clear()
-                else:
-                    cutter.feed(piece)
+                    continue
+                for held in (*pieces, piece):
+                    cutter.feed(held)
+                pieces.clear()
     except TimeoutError:
         raise InvalidInput(f"the body did not arrive within {_ARRIVES_SECONDS} s") from None
     except (web.RequestPayloadError, HttpProcessingError) as error:
         raise InvalidInput(why_unread(request)) from error
-    if cutter is not None:
+    if size > limit:
         return parse_json(cutter.text()), size  # two long keys may have the same beginning; nothing of it runs
-    body = b"".join(pieces)
-    pieces.clear()
+    pieces[:] = [b"".join(pieces)]
     if size > settings.max_body_bytes:
-        _Cutter(settings.max_body_bytes).feed(body)
-    return parse_json(body, unique_keys=True), None
+        cutter.feed(pieces[0])
+    return parse_json(pieces[0], unique_keys=True), None
 
 
 class _Cutter:

@@ -21,6 +21,7 @@ __all__ = [
     "BROKER",
     "SETTINGS",
     "STANDING",
+    "UNREAD",
     "Call",
     "Query",
     "check_body",
@@ -39,6 +40,9 @@ SETTINGS = web.AppKey("settings", Settings)
 
 #: Who sent a request, the rights of which one is needed for it, and the session that it is about.
 STANDING = web.RequestKey("standing", tuple[Caller, frozenset[Right], str | None])
+
+#: The text of a body in which something is wrong, or what is left of it.
+UNREAD = web.RequestKey("unread", bytes)
 
 Model = TypeVar("Model", bound=BaseModel)
 QueryT = TypeVar("QueryT")
@@ -161,7 +165,12 @@ async def read_json(request: web.Request, limit: int, *, unique_keys: bool = Tru
     ``unique_keys`` as for ``parse_json``.
     """
     check_body(request, "application/json")
-    return parse_json(await read_body(request, limit), unique_keys=unique_keys)
+    body = await read_body(request, limit)
+    try:
+        return parse_json(body, unique_keys=unique_keys)
+    except errors.NotifierError:
+        request[UNREAD] = body
+        raise
 
 
 def still_allowed(request: web.Request) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel
 
-from ..core.errors import InvalidInput, TooLarge, Unauthenticated
+from ..core.errors import Forbidden, InvalidInput, NotifierError, Unauthenticated
+from ..core.events import dump
 from ..core.permissions import Decision
 from ..core.session import check_session_id
 from ..settings import Settings
@@ -22,7 +23,7 @@ from .long_body import BODY_BYTES, read_long_json, too_large
 from .mcp import gateway as mcp_gateway
 from .mcp import prompt_tool
 from .origin import require_origin
-from .request import BROKER, SETTINGS, STANDING, Call, Query, checked, read_json, read_query
+from .request import BROKER, SETTINGS, STANDING, UNREAD, Call, Query, checked, read_json, read_query
 
 __all__ = ["ROUTES", "Route", "add_routes"]
 
@@ -44,8 +45,8 @@ class Route:
     body: type[BaseModel] | None = None
     #: The body holds the parameters of a call, and may be as large; ``BODY_BYTES`` of the request says that it was cut.
     asks_calls: bool = False
-    #: The answer to a body that cannot be read even so, where an error status would be none to who asks.
-    too_large: Callable[[TooLarge], web.Response] | None = None
+    #: The answer to what cannot be read, where an error status is none to who asks; but for rights.
+    failed: Callable[[Call[Any, Any], NotifierError], Awaitable[web.Response]] | None = None
     #: Behind the prefix, or at the root.
     prefixed: bool = True
     #: Where a handler has to know over which path it was reached.
@@ -163,12 +164,12 @@ ROUTES: Sequence[Route] = (
     ),
     Route(
         "POST", "/hooks/claude-code", hooks.claude_code, _rights("produce"), "Claude Code's HTTP hooks.",
-        query=hooks.HookQuery, body=hooks.HookBody, asks_calls=True, too_large=hooks.unreadable, prefixed=False,
+        query=hooks.HookQuery, body=hooks.HookBody, asks_calls=True, failed=hooks.unasked, prefixed=False,
     ),
     Route(
         "POST", "/hooks/claude-code", hooks.claude_code, _rights("produce"),
         "The same behind the prefix, where the command for other agents asks.",
-        query=hooks.HookQuery, body=hooks.HookBody, asks_calls=True, too_large=hooks.unreadable,
+        query=hooks.HookQuery, body=hooks.HookBody, asks_calls=True, failed=hooks.unasked,
     ),
     Route("DELETE", "/api/sessions/{session_id}", produce.end_session, _rights("produce"), "End a session."),
     Route(
@@ -213,6 +214,17 @@ def _endpoint(route: Route, app: web.Application) -> Callable[[web.Request], Awa
                 if auth.token_of(request, token_in_query=route.is_stream):
                     await app[GUESSES].slow_down(request.remote or "")
                 raise
+        try:
+            call = await understood(request, caller)
+        except (Unauthenticated, Forbidden):
+            raise
+        except NotifierError as error:
+            if route.failed is None:
+                raise
+            return await route.failed(Call(request, broker, settings, caller, "", None, None), error)
+        return await route.handler(call)
+
+    async def understood(request: web.Request, caller: Caller) -> Call[Any, Any]:
         session_id = request.match_info.get("session_id")
         if session_id is not None and not route.is_socket:
             check_session_id(session_id)
@@ -221,16 +233,11 @@ def _endpoint(route: Route, app: web.Application) -> Callable[[web.Request], Awa
             query = read_query(request, route.query, lenient=route.is_stream)
         body = None
         if route.body is not None:
-            try:
-                body = await _body(request, route, route.body, settings)
-            except TooLarge as error:
-                if route.too_large is None:
-                    raise
-                return route.too_large(error)
+            body = await _body(request, route, route.body, settings)
         if route.rights and not route.is_socket:
             caller = caller.require(route.rights, session_id)
             request[STANDING] = caller, route.rights, session_id
-        return await route.handler(Call(request, broker, settings, caller, session_id or "", query, body))
+        return Call(request, broker, settings, caller, session_id or "", query, body)
 
     return endpoint
 
@@ -239,10 +246,12 @@ async def _body(request: web.Request, route: Route, model: type[BaseModel], sett
     if not route.asks_calls:
         return checked(model, await read_json(request, settings.max_body_bytes))
     value, cut_bytes = await read_long_json(request, settings)
-    if cut_bytes is None:
-        return checked(model, value)
-    request[BODY_BYTES] = cut_bytes
+    if cut_bytes is not None:
+        request[BODY_BYTES] = cut_bytes
     try:
         return checked(model, value)
     except InvalidInput:
+        request[UNREAD] = dump(value)
+        if cut_bytes is None:
+            raise
         raise too_large(cut_bytes, settings) from None  # whatever else is wrong with it

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
+import re
 from collections.abc import Callable, Collection, Coroutine, Mapping
-from typing import Annotated, Any
+from contextlib import suppress
+from typing import Annotated, Any, NamedTuple
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from ...calls.denials import denial_by_error, denial_by_record
 from ...calls.results import shown_result
-from ...core.errors import BrokerClosed, InvalidInput, NotifierError, TooLarge
-from ...core.events import DecisionKind, PermissionRecord, ToolCallId, ToolName, ToolResult, dump
+from ...core.errors import BrokerClosed, Forbidden, InvalidInput, NotifierError, ToolDenied, Unauthenticated
+from ...core.events import DecisionKind, PermissionRecord, ToolCallId, ToolName, ToolResult, ToolStatus, dump
 from ...core.limits import MAX_TIMEOUT_SECONDS, RiskLevel
 from ...core.parameters import beginning
 from ...core.permissions import ALL_DECISIONS
@@ -26,7 +29,7 @@ from ..auth import Right
 from ..departure import held
 from ..idempotency import idempotency_key
 from ..long_body import BODY_BYTES
-from ..request import Call, Query
+from ..request import UNREAD, Call, Query, read_body
 from ..slow_answer import SlowAnswer
 from .agent_calls import JOINED_CALLS, AskedBy, AskedCall, Channel, JoinedCall, JoinedCalls
 from .held_hooks import HELD_HOOKS
@@ -40,8 +43,10 @@ __all__ = [
     "claude_code",
     "denial_text",
     "rated",
-    "unreadable",
+    "unasked",
 ]
+
+_log = logging.getLogger("notifier_service.web")
 
 #: The kind of agent that asks, if nothing else is said.
 CLAUDE_CODE = "claude-code"
@@ -151,13 +156,79 @@ class _ServiceStops(Exception):
     """Nobody was asked to the end: who waits with a key asks the service that comes next."""
 
 
-def unreadable(error: TooLarge) -> web.Response:
-    """A call that is too large to be told which one it is, and whether it has run already: if not, it does not."""
-    return json_answer(dump(_before(denied=f"The call did not run: {error.message}")))
+async def unasked(call: Call[Any, Any], error: Exception) -> web.Response:
+    """Deny a call about which nobody can be asked, whatever its hook failed at, and tell the session if that is known.
+
+    Raises ``error`` where nothing waits for a verdict: in a report, for the command, which denies by itself, and for
+    who may not ask.
+    """
+    told = _told(call.body) if call.body is not None else await _guessed(call)
+    is_report = bool(told.events) and _ASKING.isdisjoint(told.events)
+    if is_report or "wait" in call.request.query or not call.caller.may("produce"):
+        raise error
+    if not isinstance(error, NotifierError):
+        _log.error("a hook failed", exc_info=error)
+        error = NotifierError("Something failed here; the log of the service says what.")
+    denial = denial_by_error(told.tool_name or "The call", error)
+    _tell_denied(call, told, denial)
+    return json_answer(dump(_denied(told.events[0] if len(set(told.events)) == 1 else None, str(denial))))
+
+
+class _Told(NamedTuple):
+    """What is known of a hook that may be no valid one; every event that it could be taken for."""
+
+    events: list[str]
+    tool_name: str | None
+    session_id: str | None
+
+
+def _told(body: HookBody) -> _Told:
+    return _Told([body.hook_event_name], body.tool_name, body.session_id)
+
+
+async def _guessed(call: Call[Any, Any]) -> _Told:
+    """What the text of a hook says, which has no valid reading, or of which only a part is there."""
+    request = call.request
+    text = request.get(UNREAD, b"")
+    if not text:
+        with suppress(NotifierError):
+            text = await read_body(request, call.settings.max_body_bytes)
+
+    def texts(name: bytes) -> list[str]:
+        found = re.findall(rb'"%b"\s*:\s*"([^"\\]{1,256})"' % name, text)
+        return [value.decode(errors="replace") for value in found]
+
+    tools, sessions = texts(b"tool_name"), texts(b"session_id")
+    return _Told(texts(b"hook_event_name"), next(iter(tools), None), next(iter(sessions), None))
+
+
+def _tell_denied(call: Call[Any, Any], told: _Told, denial: ToolDenied) -> None:
+    """Tell people of a call that was denied without them; nothing where its session is not known, or not the caller's.
+
+    A session that nobody opened has nobody to be told.
+    """
+    session_id = call.request.query.get("session_id", told.session_id)
+    if told.tool_name is None or session_id is None or not call.caller.still_may(_PRODUCE, session_id):
+        return
+    session = next((open_one for open_one in call.broker.sessions if open_one.session_id == session_id), None)
+    if session is not None:
+        details = {"outcome": denial.outcome, "reason": denial.message}
+        with suppress(NotifierError):
+            denied = ToolStatus(status="denied", tool_name=told.tool_name, details=details)
+            call.broker.publish_to(session, "tool_status", denied)
 
 
 async def claude_code(call: Call[HookQuery, HookBody]) -> web.StreamResponse:
     """Tell of a tool call, or ask about it and hold the answer until it is decided; other hooks get no opinion."""
+    try:
+        return await _answered(call)
+    except (Unauthenticated, Forbidden, ConnectionError):
+        raise
+    except Exception as error:
+        return await unasked(call, error)
+
+
+async def _answered(call: _HookCall) -> web.StreamResponse:
     body = call.body
     session_id = check_session_id(body.session_id if call.query.session_id is None else call.query.session_id)
     call.caller.require(_PRODUCE, session_id)
@@ -203,12 +274,19 @@ async def _held(call: _HookCall, answering: asyncio.Task[dict[str, Any]]) -> web
 
 def _refusal(body: HookBody, error: NotifierError) -> dict[str, Any]:
     """A denial in the words of the hook; nothing where nothing was asked."""
-    text = str(denial_by_error(body.tool_name or "The call", error))
-    if body.hook_event_name == "PreToolUse":
-        return _before(denied=text)
-    if body.hook_event_name == "PermissionRequest":
+    if body.hook_event_name not in _ASKING:
+        return {}
+    return _denied(body.hook_event_name, str(denial_by_error(body.tool_name or "The call", error)))
+
+
+def _denied(event: str | None, text: str) -> dict[str, Any]:
+    """The denial that the event takes; where it is not known, all that deny."""
+    if event == "PermissionRequest":
         return _permission({"behavior": "deny", "message": text})
-    return {}
+    denied = _before(denied=text)
+    if event != "PreToolUse":
+        denied |= {"continue": False, "stopReason": text, "decision": "block", "reason": text}
+    return denied
 
 
 async def _pre_tool_use(call: _HookCall, asked: AskedCall | None) -> dict[str, Any]:
@@ -278,6 +356,8 @@ _EVENTS: Mapping[str, Callable[[_HookCall, AskedCall | None], Coroutine[Any, Any
     "SubagentStop": _stop,
 }
 _TOOL_EVENTS = _EVENTS.keys() - {"Stop", "SubagentStop"}
+#: Those whose answer is a verdict.
+_ASKING = frozenset({"PreToolUse", "PermissionRequest"})
 
 
 def asked_by_agent(

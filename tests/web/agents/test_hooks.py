@@ -820,18 +820,58 @@ async def test_session_that_ends_denies_and_forgets_its_calls(agent: Agent, brok
         {"tool_use_id": 7},
     ],
 )
-async def test_wrong_hook_is_invalid(client: Client, broker: Broker, wrong: dict[str, Any]) -> None:
-    response = await client.post(PATH, json={**pre(), **wrong})
+@pytest.mark.parametrize("asks", [pre, permission])
+async def test_wrong_hook_is_denied_in_the_form_of_its_event(
+    client: Client, broker: Broker, wrong: dict[str, Any], asks: Any
+) -> None:
+    status, told = await answer(await client.post(PATH, json={**asks(), **wrong}))
 
-    assert await error_of(response) == (422, "invalid")
+    assert (status, behavior(told)) == (200, "deny")
+    assert "hook_event_name" in wrong or told["hookSpecificOutput"]["hookEventName"] == asks()["hook_event_name"]
     assert broker.sessions == ()
 
 
-@pytest.mark.parametrize("sent", [b"", b"{", b"[]", b"null", b'{"a": NaN}', b"\xff", b"[" * 10_000, DOUBLED])
-async def test_body_that_is_no_hook_is_invalid(client: Client, sent: bytes) -> None:
-    response = await client.post(PATH, data=sent, headers={"Content-Type": "application/json"})
+@pytest.mark.parametrize("query", ["timeout_seconds=soon", "agent=No!", "session_id=no/such", "surprise=1"])
+async def test_hook_at_a_wrong_address_is_denied(client: Client, query: str) -> None:
+    status, told = await answer(await client.post(f"{PATH}?{query}", json=permission()))
+
+    assert (status, told["hookSpecificOutput"]["decision"]["behavior"]) == (200, "deny")
+
+
+@pytest.mark.parametrize("event", ["PostToolUse", "PostToolUseFailure", "Stop"])
+async def test_wrong_report_is_an_error_because_nothing_waits_for_it(client: Client, event: str) -> None:
+    response = await client.post(PATH, json={**body(event), "tool_use_id": 7})
 
     assert await error_of(response) == (422, "invalid")
+
+
+async def test_what_nobody_could_be_asked_about_is_told_to_who_watches_its_session(
+    client: Client, broker: Broker
+) -> None:
+    log = broker.open("s1").log
+
+    await client.post(PATH, json=pre(tool_use_id=7))
+    await client.post(PATH, data=DOUBLED, headers={"Content-Type": "application/json"})
+
+    told = [json.loads(event.json)["data"] for event in log.read_after(log.evicted)]
+    assert [(data["status"], data["tool_name"]) for data in told] == [("denied", "Bash")] * 2
+    assert "twice" in told[1]["details"]["reason"]
+
+
+async def test_report_in_the_parameters_is_not_taken_for_the_event(client: Client) -> None:
+    """What an agent writes into a call cannot make its hook look like one that asks for nothing."""
+    sent = json.dumps({"before": {"hook_event_name": "PostToolUse"}, **pre(tool_use_id=7)})
+
+    status, told = await answer(await client.post(PATH, data=sent, headers={"Content-Type": "application/json"}))
+
+    assert (status, behavior(told), told["continue"]) == (200, "deny", False)
+
+
+@pytest.mark.parametrize("sent", [b"", b"{", b"[]", b"null", b'{"a": NaN}', b"\xff", b"[" * 10_000, DOUBLED])
+async def test_body_that_is_no_hook_is_a_denial(client: Client, sent: bytes) -> None:
+    status, told = await answer(await client.post(PATH, data=sent, headers={"Content-Type": "application/json"}))
+
+    assert (status, behavior(told)) == (200, "deny")
 
 
 async def test_body_that_cannot_be_read_whole_is_a_denial(client: Client) -> None:
@@ -841,8 +881,17 @@ async def test_body_that_cannot_be_read_whole_is_a_denial(client: Client) -> Non
     assert (status, behavior(told)) == (200, "deny")
 
 
-async def test_form_of_a_web_page_is_not_taken(client: Client) -> None:
-    assert (await client.post(PATH, data=json.dumps(pre()), headers={"Content-Type": "text/plain"})).status == 415
+@pytest.mark.parametrize(
+    "header", [{"Content-Type": "text/plain"}, {"Content-Type": "application/json; charset=utf-16"}]
+)
+async def test_hook_of_another_type_is_denied(client: Client, broker: Broker, header: dict[str, str]) -> None:
+    status, told = await answer(await client.post(PATH, data=json.dumps(permission()), headers=header))
+
+    assert (status, told["hookSpecificOutput"]["decision"]["behavior"]) == (200, "deny")
+    assert broker.sessions == ()
+
+
+async def test_web_page_asks_for_nothing(client: Client) -> None:
     assert (await client.post(PATH, json=pre(), headers={"Origin": "https://evil.example"})).status == 403
     assert (await client.post(PATH, json=pre(), headers={"Host": "evil.example"})).status == 403
 
