@@ -18,14 +18,19 @@ from pydantic_core import from_json
 from .readings import calls_tool, is_method_key, likeness, method_problem, one_line
 
 __all__ = [
+    "ERA",
+    "HEADER_MISMATCH",
     "INTERNAL_ERROR",
     "INVALID_PARAMS",
     "INVALID_REQUEST",
+    "METHOD_NOT_FOUND",
     "PARSE_ERROR",
+    "UNSUPPORTED_VERSION",
     "Message",
     "MessageId",
     "MessageRefused",
     "ToolCall",
+    "answerable",
     "denial_answer",
     "envelope_problem",
     "error_answer",
@@ -39,8 +44,12 @@ __all__ = [
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
+METHOD_NOT_FOUND = -32601
 INVALID_PARAMS = -32602
 INTERNAL_ERROR = -32603
+#: What the stateless era answers when a header says something else than the message, and to another version.
+HEADER_MISMATCH = -32020
+UNSUPPORTED_VERSION = -32022
 
 #: A message's own, and those of a call that decide what runs.
 _ENVELOPE = ("jsonrpc", "id", "method", "params", "result", "error")
@@ -48,11 +57,13 @@ _CALL = ("name", "arguments", "_meta", "task", "inputResponses", "requestState")
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
-_ERA = "io.modelcontextprotocol/"
 _MAX_NAME = 256
 _MAX_ID = 2**53 - 1
 
 MessageId = str | int
+
+#: Begins what each message of the stateless era says of itself.
+ERA = "io.modelcontextprotocol/"
 
 
 class MessageRefused(Exception):
@@ -127,7 +138,7 @@ class Message:
                 problem = "The message can be read in two ways, and has a number that JSON has no form for."
         if problem is not None:
             is_response = "method" not in body
-            message_id = _answerable(body.get("id"))
+            message_id = answerable(body.get("id"))
             raise MessageRefused(INTERNAL_ERROR, problem, message_id, is_response=is_response)
         return cls(body, one_line(text))
 
@@ -163,7 +174,7 @@ class ToolCall:
     def __init__(self, message: Message) -> None:
         """Raises ``MessageRefused`` for a call that says in no one way what is to run."""
         body = message.body
-        message_id = _answerable(body.get("id"))
+        message_id = answerable(body.get("id"))
         if message_id is None:
             raise MessageRefused(INVALID_REQUEST, "A tools/call needs an id that is a string or an integer.")
         if isinstance(message_id, int) and abs(message_id) > _MAX_ID:
@@ -194,21 +205,21 @@ class ToolCall:
 
     @property
     def progress_token(self) -> str | int | None:
-        return _answerable(self.meta.get("progressToken"))
+        return answerable(self.meta.get("progressToken"))
 
     @property
     def era(self) -> dict[str, Any]:
         """What each request of the stateless era says of itself and its client; empty in the one before."""
-        return {key: value for key, value in self.meta.items() if key.startswith(_ERA)}
+        return {key: value for key, value in self.meta.items() if key.startswith(ERA)}
 
     @property
     def is_stateless(self) -> bool:
         """Whether it is of the era that began with protocol version 2026-07-28."""
-        return f"{_ERA}protocolVersion" in self.meta
+        return f"{ERA}protocolVersion" in self.meta
 
     @property
     def client_name(self) -> str | None:
-        return name_of(self.meta.get(f"{_ERA}clientInfo"))
+        return name_of(self.meta.get(f"{ERA}clientInfo"))
 
     @property
     def is_retry(self) -> bool:
@@ -258,8 +269,8 @@ def written(body: Mapping[str, Any]) -> bytes:
 _text = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
-def error_answer(message_id: MessageId | None, code: int, text: str) -> bytes:
-    return written({"jsonrpc": "2.0", "id": message_id, "error": {"code": code, "message": text}})
+def error_answer(message_id: MessageId | None, code: int, text: str, **more: Any) -> bytes:
+    return written({"jsonrpc": "2.0", "id": message_id, "error": {"code": code, "message": text, **more}})
 
 
 def denial_answer(call: ToolCall, text: str) -> bytes:
@@ -329,7 +340,7 @@ def _written_for(body: dict[str, Any]) -> bytes:
     try:
         return written(body)
     except ValueError:
-        raise MessageRefused(PARSE_ERROR, "A number is too large.", _answerable(body.get("id"))) from None
+        raise MessageRefused(PARSE_ERROR, "A number is too large.", answerable(body.get("id"))) from None
 
 
 def envelope_problem(body: Mapping[str, Any]) -> str | None:
@@ -372,10 +383,11 @@ def _is_literal(body: Mapping[str, Any], text: bytes) -> bool:
 
 def _asked_with(body: Mapping[str, Any]) -> MessageId | None:
     """The id under which the sender waits for an answer: not that of a response, which is the other side's."""
-    return None if "method" not in body and ("result" in body or "error" in body) else _answerable(body.get("id"))
+    return None if "method" not in body and ("result" in body or "error" in body) else answerable(body.get("id"))
 
 
-def _answerable(value: Any) -> MessageId | None:
+def answerable(value: Any) -> MessageId | None:
+    """The id or token, if it is one that an answer can name."""
     return value if isinstance(value, str) or type(value) is int else None
 
 

@@ -6,7 +6,13 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-__all__ = ["SseEvent", "SseMessages", "sse_event"]
+__all__ = ["PATIENCE_SECONDS", "SIGN_OF_LIFE", "SseEvent", "SseMessages", "sse_event"]
+
+#: Silence before an answer is opened as a stream, and then between signs of life: clients wait 60 s for a first byte.
+#: Not sooner, because what is opened has status 200, and the answer may have another one.
+PATIENCE_SECONDS = 10.0
+#: For a client that asked for no progress: a comment, which keeps proxies from cutting the stream.
+SIGN_OF_LIFE = b": a person has not answered yet\n"
 
 _LINE_END = re.compile(rb"(\r\n|\r|\n)")
 _BOM = b"\xef\xbb\xbf"

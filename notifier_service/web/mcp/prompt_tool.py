@@ -15,7 +15,22 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from ...calls.denials import denial_by_error
 from ...core.errors import InvalidInput, NotifierError, TooLarge, UnsupportedMediaType
 from ...core.events import PermissionRecord, ToolCallId, ToolName, dump
-from ...mcp.message import envelope_problem
+from ...mcp.message import (
+    ERA,
+    HEADER_MISMATCH,
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    PARSE_ERROR,
+    UNSUPPORTED_VERSION,
+    MessageId,
+    answerable,
+    envelope_problem,
+    error_answer,
+    heartbeat,
+)
+from ...mcp.sse_messages import PATIENCE_SECONDS, SIGN_OF_LIFE, sse_event
 from ...version import __version__
 from ..agents.agent_calls import AskedBy, AskedCall, JoinedCall
 from ..agents.hooks import CLAUDE_CODE, TimeoutSeconds, asked_by_agent, denial_text, rated
@@ -25,6 +40,7 @@ from ..long_body import BODY_BYTES, read_long_json
 from ..request import Call, Query, invalid
 from ..slow_answer import SlowAnswer
 from ..sse import STREAM_HEADERS
+from .headers import METHOD, NAME, VERSION, mismatch
 
 __all__ = ["RUNNING_CALLS", "PromptQuery", "RunningCalls", "prompt_tool"]
 
@@ -32,23 +48,8 @@ _HANDSHAKE_VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
 _STATELESS_VERSION = "2026-07-28"
 _VERSIONS = (_STATELESS_VERSION, *_HANDSHAKE_VERSIONS)
 
-_META = "io.modelcontextprotocol/"
 _SERVER_INFO = {"name": "notifier_service", "title": "Ask a person", "version": __version__}
 _INSTRUCTIONS = "approval_prompt asks a person whether a tool call may run; ask_human asks a person a question."
-
-_PARSE_ERROR = -32700
-_INVALID_REQUEST = -32600
-_METHOD_NOT_FOUND = -32601
-_INVALID_PARAMS = -32602
-_INTERNAL_ERROR = -32603
-_HEADER_MISMATCH = -32020
-_UNSUPPORTED_VERSION = -32022
-
-#: Silence before an answer becomes a stream, and between its heartbeats: clients wait 60 s for a first byte. Not at
-#: once, because an answer that is a stream can have no other status than 200.
-_PATIENCE_SECONDS = 10.0
-
-MessageId = str | int
 
 
 class PromptQuery(Query):
@@ -147,8 +148,12 @@ class _Refused(Exception):
 
     def __init__(self, code: int, message: str, *, status: int = 400, data: Any = None) -> None:
         super().__init__(message)
-        self.error = {"code": code, "message": message, **({} if data is None else {"data": data})}
         self.status = status
+        self._code = code
+        self._data = {} if data is None else {"data": data}
+
+    def answer(self, message_id: MessageId | None) -> bytes:
+        return error_answer(message_id, self._code, str(self), **self._data)
 
 
 class _Message(NamedTuple):
@@ -163,7 +168,7 @@ class _Message(NamedTuple):
     def result(self, result: Mapping[str, Any]) -> bytes:
         more: dict[str, Any] = {}
         if self.is_stateless:
-            more = {"resultType": "complete", "_meta": {f"{_META}serverInfo": _SERVER_INFO}}
+            more = {"resultType": "complete", "_meta": {f"{ERA}serverInfo": _SERVER_INFO}}
             if self.method != "tools/call":
                 more |= {"ttlMs": 0, "cacheScope": "private"}
         return dump({"jsonrpc": "2.0", "id": self.id, "result": {**result, **more}})
@@ -177,14 +182,13 @@ async def prompt_tool(call: Call[PromptQuery, None]) -> web.StreamResponse:
     message_id: MessageId | None = None
     try:
         body = await _body(call)
-        if isinstance(body.get("id"), str) or type(body.get("id")) is int:
-            message_id = body["id"]
+        message_id = answerable(body.get("id"))
         message = _checked(call, body)
         if message is None:
             return web.Response(status=202)
         return await _answered(call, message)
     except _Refused as refused:
-        return json_answer(dump({"jsonrpc": "2.0", "id": message_id, "error": refused.error}), refused.status)
+        return json_answer(refused.answer(message_id), refused.status)
 
 
 async def _body(call: _PromptCall) -> dict[str, Any]:
@@ -193,18 +197,18 @@ async def _body(call: _PromptCall) -> dict[str, Any]:
         if cut_bytes is not None:
             call.request[BODY_BYTES] = cut_bytes
     except UnsupportedMediaType as error:
-        raise _Refused(_INVALID_REQUEST, error.message, status=415) from None
+        raise _Refused(INVALID_REQUEST, error.message, status=415) from None
     except TooLarge as error:
-        raise _Refused(_INVALID_REQUEST, error.message, status=413) from None
+        raise _Refused(INVALID_REQUEST, error.message, status=413) from None
     except InvalidInput as error:
-        raise _Refused(_PARSE_ERROR, error.message) from None
+        raise _Refused(PARSE_ERROR, error.message) from None
     if isinstance(body, list):
-        raise _Refused(_INVALID_REQUEST, "A batch is not taken: send its messages one by one.")
+        raise _Refused(INVALID_REQUEST, "A batch is not taken: send its messages one by one.")
     if not isinstance(body, dict) or body.get("jsonrpc") != "2.0":
-        raise _Refused(_INVALID_REQUEST, 'A message is a JSON object with "jsonrpc": "2.0".')
+        raise _Refused(INVALID_REQUEST, 'A message is a JSON object with "jsonrpc": "2.0".')
     problem = envelope_problem(body)
     if problem is not None:
-        raise _Refused(_INVALID_REQUEST, problem)
+        raise _Refused(INVALID_REQUEST, problem)
     return body
 
 
@@ -214,47 +218,48 @@ def _checked(call: _PromptCall, body: dict[str, Any]) -> _Message | None:
     if method is None and ("result" in body or "error" in body):
         return None  # nothing was asked of the client that it could answer, and it does no harm
     if not isinstance(method, str):
-        raise _Refused(_INVALID_REQUEST, "A message has a method, which is a string.")
+        raise _Refused(INVALID_REQUEST, "A message has a method, which is a string.")
     if "id" not in body:
         if method == "notifications/cancelled" and isinstance(params, dict):
             _cancel(call, params.get("requestId"))
         return None
-    if not isinstance(body["id"], str) and type(body["id"]) is not int:
-        raise _Refused(_INVALID_REQUEST, "An id is a string or an integer.")
+    message_id = answerable(body["id"])
+    if message_id is None:
+        raise _Refused(INVALID_REQUEST, "An id is a string or an integer.")
     if not isinstance(params, dict):
-        raise _Refused(_INVALID_PARAMS, "The params of a request are an object.")
+        raise _Refused(INVALID_PARAMS, "The params of a request are an object.")
     meta = params.get("_meta", {})
     if not isinstance(meta, dict):
-        raise _Refused(_INVALID_PARAMS, "The _meta of a request is an object.")
-    named = call.request.headers.getall("MCP-Protocol-Version", [])
-    is_stateless = f"{_META}protocolVersion" in meta or _STATELESS_VERSION in named or method == "server/discover"
+        raise _Refused(INVALID_PARAMS, "The _meta of a request is an object.")
+    named = call.request.headers.getall(VERSION, [])
+    is_stateless = f"{ERA}protocolVersion" in meta or _STATELESS_VERSION in named or method == "server/discover"
     if is_stateless:
         _check_stateless(call, method, params, meta)
     elif named and any(version not in _HANDSHAKE_VERSIONS for version in named):
         raise _unsupported(named[0])
-    return _Message(body["id"], method, params, meta, is_stateless)
+    return _Message(message_id, method, params, meta, is_stateless)
 
 
 def _check_stateless(call: _PromptCall, method: str, params: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
     """Refuse what does not say what it is, or says in its headers that it is something else."""
-    version = meta.get(f"{_META}protocolVersion")
-    if not isinstance(version, str) or f"{_META}clientCapabilities" not in meta:
+    version = meta.get(f"{ERA}protocolVersion")
+    if not isinstance(version, str) or f"{ERA}clientCapabilities" not in meta:
         raise _Refused(
-            _INVALID_PARAMS, f"_meta tells {_META}protocolVersion and {_META}clientCapabilities in every request."
+            INVALID_PARAMS, f"_meta tells {ERA}protocolVersion and {ERA}clientCapabilities in every request."
         )
-    told = {"MCP-Protocol-Version": version, "Mcp-Method": method}
+    said = [(VERSION, version), (METHOD, method)]
     if method == "tools/call":
-        told["Mcp-Name"] = params.get("name", "")
-    for header, value in told.items():
-        if call.request.headers.getall(header, []) != [value]:
-            raise _Refused(_HEADER_MISMATCH, f"The header {header} does not say what the message says.")
+        said.append((NAME, params.get("name", "")))
+    problem = mismatch(call.request.headers, said)
+    if problem is not None:
+        raise _Refused(HEADER_MISMATCH, problem)
     if version != _STATELESS_VERSION:
         raise _unsupported(version)
 
 
 def _unsupported(version: str) -> _Refused:
     data = {"supported": list(_VERSIONS), "requested": version}
-    return _Refused(_UNSUPPORTED_VERSION, "That protocol version is not spoken here.", data=data)
+    return _Refused(UNSUPPORTED_VERSION, "That protocol version is not spoken here.", data=data)
 
 
 async def _answered(call: _PromptCall, message: _Message) -> web.StreamResponse:
@@ -283,16 +288,16 @@ async def _answered(call: _PromptCall, message: _Message) -> web.StreamResponse:
             )
         )
     status = 404 if message.is_stateless else 200
-    raise _Refused(_METHOD_NOT_FOUND, "There is no such method here.", status=status)
+    raise _Refused(METHOD_NOT_FOUND, "There is no such method here.", status=status)
 
 
 async def _tool_called(call: _PromptCall, message: _Message) -> web.StreamResponse:
     name, arguments = message.params.get("name"), message.params.get("arguments", {})
     status = 400 if message.is_stateless else 200
     if name not in ("approval_prompt", "ask_human"):
-        raise _Refused(_INVALID_PARAMS, "There is no tool of that name.", status=status)
+        raise _Refused(INVALID_PARAMS, "There is no tool of that name.", status=status)
     if not isinstance(arguments, dict):
-        raise _Refused(_INVALID_PARAMS, "The arguments of a tool are an object.", status=status)
+        raise _Refused(INVALID_PARAMS, "The arguments of a tool are an object.", status=status)
     if name == "approval_prompt":
         return await _approval_prompt(call, message, arguments)
     return await _ask_human(call, message, arguments)
@@ -379,7 +384,7 @@ async def _when_settled(
     assert joined.request is not None
     running = call.request.config_dict[RUNNING_CALLS]
     key = call.session_id, call.caller.name, message.id
-    patience = min(_PATIENCE_SECONDS, call.settings.heartbeat_seconds)
+    patience = min(PATIENCE_SECONDS, call.settings.heartbeat_seconds)
     takes_stream = "text/event-stream" in call.request.headers.get("Accept", "")
     slow = SlowAnswer(call.request)
     with joined.waiting() as place, call.holding():
@@ -397,8 +402,7 @@ async def _when_settled(
         except NotifierError as refused:
             if not slow.has_begun:
                 raise
-            error = {"code": _INTERNAL_ERROR, "message": refused.message}
-            return await slow.end(dump({"jsonrpc": "2.0", "id": message.id, "error": error}))
+            return await slow.end(error_answer(message.id, INTERNAL_ERROR, refused.message))
         finally:
             running.remove(key, withdraw)
     return await slow.end(message.result(told(joined.record)))
@@ -414,36 +418,25 @@ async def _streamed(
     assert joined.request is not None
     response = web.StreamResponse(headers=STREAM_HEADERS)
     await response.prepare(call.request)
-    token = message.meta.get("progressToken")
+    token = answerable(message.meta.get("progressToken"))
     beats = 0
     while True:
         beats += 1
-        await response.write(_beat(token, beats))
+        beat = SIGN_OF_LIFE if token is None else sse_event(heartbeat(token, beats, "waiting for a person"))
+        await response.write(beat)
         try:
             if await held(call.request, joined.request.decision(), patience) is not None:
                 last = message.result(told(joined.record))
                 break
         except NotifierError as refused:
-            error = {"code": _INTERNAL_ERROR, "message": refused.message}
-            last = dump({"jsonrpc": "2.0", "id": message.id, "error": error})
+            last = error_answer(message.id, INTERNAL_ERROR, refused.message)
             break
-    await response.write(_event(last))
+    await response.write(sse_event(last))
     await response.write_eof()
     return response
 
 
-def _beat(token: Any, count: int) -> bytes:
-    """A sign of life that keeps the client waiting; only to who gave no token a comment, which is none to most."""
-    if not isinstance(token, str) and type(token) is not int:
-        return b": a person has not answered yet\n"
-    params = {"progressToken": token, "progress": -1 / count, "message": "waiting for a person"}
-    return _event(dump({"jsonrpc": "2.0", "method": "notifications/progress", "params": params}))
-
-
-def _event(message: bytes) -> bytes:
-    return b"event: message\ndata: %b\n\n" % message
-
-
 def _cancel(call: _PromptCall, request_id: object) -> None:
-    if isinstance(request_id, str) or type(request_id) is int:
-        call.request.config_dict[RUNNING_CALLS].cancel((call.session_id, call.caller.name, request_id))
+    message_id = answerable(request_id)
+    if message_id is not None:
+        call.request.config_dict[RUNNING_CALLS].cancel((call.session_id, call.caller.name, message_id))

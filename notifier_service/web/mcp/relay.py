@@ -6,8 +6,6 @@ Both eras of the protocol: the one with handshake and sessions (to 2025-11-25), 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import logging
 import secrets
 import time
@@ -32,6 +30,7 @@ from ...mcp.message import (
     Message,
     MessageRefused,
     ToolCall,
+    answerable,
     denial_answer,
     error_answer,
     may_be_same,
@@ -40,32 +39,17 @@ from ...mcp.message import (
     written,
 )
 from ...mcp.readings import Skim, is_harmless
-from ...mcp.sse_messages import SseEvent, SseMessages, sse_event
+from ...mcp.sse_messages import PATIENCE_SECONDS, SIGN_OF_LIFE, SseEvent, SseMessages, sse_event
 from ..departure import has_left, noticing_departure
+from .headers import SESSION, RepeatedArguments, check_headers, headers_for_own_request, relayed_headers
 
 __all__ = ["HttpRelay"]
 
 _log = logging.getLogger("notifier_service.mcp")
 
-#: What the stateless era answers when a header says something else than the message.
-_HEADER_MISMATCH = -32020
-
-_SESSION = "Mcp-Session-Id"
-_VERSION = "MCP-Protocol-Version"
-_METHOD = "Mcp-Method"
-_NAME = "Mcp-Name"
-_OF_ONE_CALL = ("mcp-name", "mcp-param-", "last-event-id")
 #: For the server, where ``Authorization`` is for whoever runs the relay.
 _UPSTREAM_AUTHORIZATION = "Upstream-Authorization"
 
-#: What belongs to one connection, or to a body that is written anew, or would lead a client past the gate.
-_NOT_RELAYED = frozenset(
-    {
-        "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
-        "transfer-encoding", "upgrade", "expect", "host", "content-length", "content-encoding", "accept-encoding",
-        "alt-svc",
-    }
-)  # fmt: skip
 _CREDENTIAL_WORDS = ("auth", "cookie", "key", "secret", "token")
 
 _STREAM_HEADERS = {
@@ -74,9 +58,6 @@ _STREAM_HEADERS = {
     "X-Accel-Buffering": "no",
 }
 
-#: Silence before an answer is opened as a stream, and then between signs of life: clients wait 60 s for a first byte.
-#: Not sooner, because what is opened has status 200, and the server may have another one.
-_PATIENCE_SECONDS = 10.0
 _BODY_SECONDS = 60.0
 _CONNECT_SECONDS = 10.0
 
@@ -110,7 +91,7 @@ class HttpRelay:
         *,
         server: str | None = None,
         approval_seconds: float | None = None,
-        heartbeat_seconds: float = _PATIENCE_SECONDS,
+        heartbeat_seconds: float = PATIENCE_SECONDS,
         private_headers: Iterable[str] = (),
         secrets: Iterable[str] = (),
         max_message_bytes: int = 64 * 1024 * 1024,
@@ -168,7 +149,7 @@ class HttpRelay:
                 message = None
                 if request.method == hdrs.METH_POST:
                     message = Message.parse(await self._body(request))
-                    _check_headers(request, message)
+                    check_headers(request.headers, message)
                 if message is not None and message.is_tool_call:
                     if "id" not in message.body:
                         _log.warning("a tools/call without an id was dropped: nobody could ask about it or answer it")
@@ -220,7 +201,9 @@ class HttpRelay:
                 run.cancelled()
                 text = f"{call.name} did not run: the token of who called it is no longer good for it."
                 return await reply.message(denial_answer(call, text))
-            headers = party.headers_of(run, headers)
+            arguments = from_json(run.text)["params"].get("arguments")
+            if arguments != call.arguments:
+                headers = party.repeated.told_anew(headers, call.name, arguments)
         watch = _Watch(self, party.key, run)
         party.starts(run)
         run.begins()
@@ -323,7 +306,7 @@ class HttpRelay:
 
     def _remember_name(self, client: _ClientKey, upstream: ClientResponse, name: str | None) -> None:
         """Keep what a client called itself for the calls that it makes in the session which begins."""
-        self._client_names[client._replace(mcp_session=upstream.headers.get(_SESSION))] = name
+        self._client_names[client._replace(mcp_session=upstream.headers.get(SESSION))] = name
         if len(self._client_names) > _MAX_PARTIES:
             self._client_names.popitem(last=False)
 
@@ -334,12 +317,12 @@ class HttpRelay:
             for name, value in request.headers.items()
             if name.lower() == "user-agent" or any(word in name.lower() for word in _CREDENTIAL_WORDS)
         )
-        return _ClientKey(request.headers.get(_SESSION), tuple(sorted(named)))
+        return _ClientKey(request.headers.get(SESSION), tuple(sorted(named)))
 
     def _headers(self, request: web.Request) -> CIMultiDict[str]:
         """What the server is sent of a client's headers."""
         ours = {name.lower() for name, value in request.headers.items() if any(key in value for key in self._secrets)}
-        headers = _relayed(request.headers, self._private_headers | ours)
+        headers = relayed_headers(request.headers, self._private_headers | ours)
         upstream_authorization = headers.popall(_UPSTREAM_AUTHORIZATION, None)
         if upstream_authorization is not None and "authorization" in self._private_headers:
             headers["Authorization"] = upstream_authorization[-1]
@@ -351,7 +334,7 @@ class HttpRelay:
 
     def response_headers(self, upstream: ClientResponse) -> CIMultiDict[str]:
         """What a client is sent of the server's headers. Which pages may read it is not the server's to say."""
-        headers = _relayed(upstream.headers, {"set-cookie"} if "cookie" in self._private_headers else ())
+        headers = relayed_headers(upstream.headers, {"set-cookie"} if "cookie" in self._private_headers else ())
         for name in [name for name in headers if name.lower().startswith("access-control-")]:
             headers.popall(name, None)
         if upstream.charset not in (None, "utf-8"):
@@ -402,10 +385,10 @@ class _Party:
         )
         #: Those of its newest call: the gateway's own requests are made in its name.
         self.headers: CIMultiDict[str] = CIMultiDict()
+        self.repeated = RepeatedArguments()
         self._relay = relay
         self._held: list[tuple[ToolCall, asyncio.Task[Run | Answer]]] = []
         self._running: list[Run] = []
-        self._repeated: dict[str, dict[str, tuple[str, ...]]] = {}
         self._own_ids = f"notifier-service-{secrets.token_hex(8)}-"
         self._own_count = 0
         self._refreshed_at = time.monotonic()
@@ -429,21 +412,6 @@ class _Party:
             yield
         finally:
             self._held.remove(held)
-
-    def headers_of(self, run: Run, headers: CIMultiDict[str]) -> CIMultiDict[str]:
-        """The headers of a call, which repeat its arguments as a person edited them."""
-        arguments = from_json(run.text)["params"].get("arguments")
-        if arguments == run.call.arguments:
-            return headers
-        headers = headers.copy()
-        for header, path in self._repeated.get(run.call.name, {}).items():
-            value = arguments
-            for key in path:
-                value = value.get(key) if isinstance(value, dict) else None
-            headers.popall(header, None)
-            if isinstance(value, str | int):
-                headers[header] = _encoded(str(value).lower() if isinstance(value, bool) else str(value))
-        return headers
 
     def starts(self, run: Run) -> None:
         self._running.append(run)
@@ -490,25 +458,14 @@ class _Party:
         self._own_count += 1
         message_id = f"{self._own_ids}{self._own_count}"
         body = written({"jsonrpc": "2.0", "id": message_id, "method": method, "params": params})
-        headers = self.headers.copy()
-        for name in [name for name in headers if name.lower().startswith(_OF_ONE_CALL)]:
-            headers.popall(name, None)
-        if _METHOD in headers:
-            headers[_METHOD] = method
+        headers = headers_for_own_request(self.headers, method)
         async with self._relay.sent("POST", headers, body) as upstream:
             messages = _messages(upstream)
             async for message in messages:
                 if message.get("id") == message_id and "method" not in message:
-                    self._note_repeated(message.get("result"))
+                    self.repeated.note(message.get("result"))
                     return message
         raise _UpstreamAway("The MCP server did not answer.")
-
-    def _note_repeated(self, page: Any) -> None:
-        """Remember of the tools on a page of the list which arguments the headers of a call repeat."""
-        tools = page.get("tools") if isinstance(page, dict) else None
-        for tool in tools if isinstance(tools, list) else ():
-            if isinstance(tool, dict) and isinstance(tool.get("name"), str):
-                self._repeated[tool["name"]] = dict(_repeated(tool.get("inputSchema"), ()))
 
 
 class _Reply:
@@ -517,7 +474,7 @@ class _Reply:
     def __init__(self, relay: HttpRelay, request: web.Request, message_id: Any) -> None:
         self._relay = relay
         self._request = request
-        self._message_id = message_id if isinstance(message_id, str) or type(message_id) is int else None
+        self._message_id = answerable(message_id)
         self._stream: web.StreamResponse | None = None
         accepted = request.headers.get("Accept", "")
         self._takes_stream = "text/event-stream" in accepted
@@ -527,7 +484,7 @@ class _Reply:
         """Tell a client that can hear it that its call still waits."""
         if self._takes_stream:
             stream = await self._opened()
-            await stream.write(b"".join(map(sse_event, beats)) or b": a person has not answered yet\n")
+            await stream.write(b"".join(map(sse_event, beats)) or SIGN_OF_LIFE)
             beats.clear()
 
     async def message(self, text: bytes, status: int = 200) -> web.StreamResponse:
@@ -776,68 +733,6 @@ class _UpstreamAway(ConnectionError):
 
 class _TooLong(MessageRefused):
     pass
-
-
-def _check_headers(request: web.Request, message: Message) -> None:
-    """Refuse a message whose headers tell of another one: what judges by the headers must judge the same."""
-    told = request.headers.getall(_METHOD, [])
-    wanted: list[tuple[str, list[str], Any]] = []
-    if told:
-        wanted.append((_METHOD, told, message.method))
-    if message.is_tool_call:
-        names = [_decoded(name) for name in request.headers.getall(_NAME, [])]
-        call = ToolCall(message) if "id" in message.body else None
-        if call is not None and call.is_stateless:
-            version = call.meta["io.modelcontextprotocol/protocolVersion"]
-            wanted.append((_METHOD, told, message.method))
-            wanted.append((_VERSION, request.headers.getall(_VERSION, []), version))
-            wanted.append((_NAME, names, call.name))
-        elif names:
-            wanted.append((_NAME, names, message.params.get("name")))
-    for header, values, value in wanted:
-        if values != [value]:
-            message_id = message.message_id
-            raise MessageRefused(
-                _HEADER_MISMATCH,
-                f"The header {header} does not say what the message says.",
-                message_id if isinstance(message_id, str) or type(message_id) is int else None,
-            )
-
-
-def _decoded(value: str) -> str:
-    """What a header says whose value is no plain ASCII."""
-    value = value.strip()
-    if value.startswith("=?base64?") and value.endswith("?="):
-        with suppress(binascii.Error, UnicodeDecodeError):
-            return str(base64.b64decode(value[9:-2], validate=True), "utf-8")
-    return value
-
-
-def _encoded(value: str) -> str:
-    """A header's value, whatever it says."""
-    if value.isascii() and value.isprintable() and value == value.strip() and not value.startswith("=?"):
-        return value
-    return f"=?base64?{base64.b64encode(value.encode()).decode()}?="
-
-
-def _repeated(schema: Any, path: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """The headers that repeat arguments of this schema, and where each of those stands."""
-    properties = schema.get("properties") if isinstance(schema, dict) else None
-    for name, described in properties.items() if isinstance(properties, dict) else ():
-        if isinstance(described, dict):
-            header = described.get("x-mcp-header")
-            if isinstance(header, str) and header:
-                yield f"Mcp-Param-{header}", (*path, name)
-            yield from _repeated(described, (*path, name))
-
-
-def _relayed(headers: Mapping[str, str], more: Iterable[str]) -> CIMultiDict[str]:
-    """A copy of headers without those that belong to one connection, and without ``more``."""
-    dropped = _NOT_RELAYED.union(more)
-    for name, value in headers.items():
-        if name.lower() == "connection":
-            dropped = dropped.union(word.strip().lower() for word in value.split(","))
-    return CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in dropped)
 
 
 def _redirected(url: URL, upstream: ClientResponse) -> URL:
