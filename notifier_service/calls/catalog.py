@@ -1,4 +1,4 @@
-"""What tools a server lists, and how risky each is: asked for by the gateway itself, at the first call."""
+"""What tools a server lists, and how risky each is: asked for at the first call, by a gateway or in a session."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _STATELESS_LIFE_MS = 60_000.0
 #: Servers that have just started tell of each tool that they add.
 _MAX_TRIES = 10
 
-#: Send a request of the gateway's own, and return the whole response.
+#: Send a request of our own, and return the whole response.
 Request = Callable[[str, dict[str, Any]], Awaitable[Mapping[str, Any]]]
 
 
@@ -45,15 +45,16 @@ class Definitions:
     """How the tools of one server were defined in a session until now: one that changes is a new one to people.
 
     What a server says first holds. Afterwards a tool with another definition is of high risk, until somebody has
-    approved a call of it.
+    approved a call of it. Of more than ``capacity`` tools nothing is remembered.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, capacity: int = _MAX_TOOLS) -> None:
+        self._capacity = capacity
         self._accepted: dict[str, dict[Definition | None, None]] = {}
 
     def meet(self, name: str, definition: Definition | None) -> None:
         """A tool was listed, or called (None) without being so."""
-        if name not in self._accepted and len(self._accepted) < _MAX_TOOLS:
+        if name not in self._accepted and len(self._accepted) < self._capacity:
             self.accept(name, definition)
 
     def accept(self, name: str, definition: Definition | None) -> None:
@@ -85,8 +86,8 @@ def _definition(tool: Mapping[str, Any]) -> Definition:
 def _sha256(value: Any) -> str:
     try:
         text = canonical_json(value)
-    except (ValueError, TypeError):  # NaN, or half a character
-        text = json.dumps(value, sort_keys=True).encode()
+    except (ValueError, TypeError):  # NaN, half a character, or an object of a program
+        text = json.dumps(value, sort_keys=True, default=repr).encode()
     return hashlib.sha256(text).hexdigest()
 
 

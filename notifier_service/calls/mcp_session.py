@@ -17,7 +17,8 @@ from inspect import signature
 from typing import Any
 
 from ..core.parameters import canonical_json
-from .risk import RatedRisk, risk_of_tool
+from .catalog import Catalog, Definitions
+from .risk import DEFINITION, RatedRisk
 
 __all__ = ["McpSession"]
 
@@ -26,10 +27,8 @@ _log = logging.getLogger("notifier_service.mcp_session")
 #: The protocol from which on a list says itself how long it holds, and changes are told to subscribers only.
 _STATELESS = "2026-07-28"
 #: A list holds at least so long, even if nobody tells of changes: listing anew before each call would double its time.
-_MIN_FRESH_SECONDS = 60.0
+_MIN_FRESH_MS = 60_000
 _LIST_SECONDS = 10.0
-#: A server may give cursors for ever.
-_MAX_PAGES = 100
 _MAX_ROUNDS = 100
 _ROUND_SECONDS = 3600.0
 
@@ -41,11 +40,9 @@ class McpSession:
         self._target = target
         self._clock = clock
         self._result_type = _result_type(target)
-        self._tools: Mapping[str, Any] | None = None
-        self._fresh_until = 0.0
-        self._changes = 0
+        # That a definition changed is the policy's to judge here: what was asked about once is asked about again.
+        self._catalog = Catalog(self._page, definitions=Definitions(capacity=0), clock=clock)
         self._hears_changes = False
-        self._listing = asyncio.Lock()
         # The rounds to come of calls that were let run: what runs then, and until when.
         self._rounds: OrderedDict[tuple[str, bytes, str | None], tuple[dict[str, Any], float]] = OrderedDict()
         self._farewells: set[asyncio.Task[None]] = set()
@@ -60,13 +57,13 @@ class McpSession:
         """Rate a tool by what the server says of it. What cannot be known is of high risk."""
         if not callable(getattr(self._target, "list_tools", None)):
             return RatedRisk("high", ("nobody said how risky this tool is",))
+        self._hear_changes()
         try:
             async with asyncio.timeout(_LIST_SECONDS):
-                tools = await self._listed()
+                return (await self._catalog.find(tool_name, {})).risk
         except Exception as error:
             _log.warning("the tools of a session cannot be listed: %s", error)
             return RatedRisk("high", ("the server's list of tools cannot be read",))
-        return risk_of_tool(tools.get(tool_name))
 
     async def call(self, positional: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
         """Call the tool; a call that is cancelled is cancelled at the server too."""
@@ -96,32 +93,22 @@ class McpSession:
         while len(self._rounds) > _MAX_ROUNDS:
             self._rounds.popitem(last=False)
 
-    async def _listed(self) -> Mapping[str, Any]:
-        async with self._listing:
-            self._hear_changes()
-            if self._tools is not None and self._clock() < self._fresh_until:
-                return self._tools
-            changes = self._changes
-            tools, fresh_seconds = await self._list()
-            if not self._hears_changes:
-                fresh_seconds = _MIN_FRESH_SECONDS
-            if changes == self._changes:
-                self._tools, self._fresh_until = tools, self._clock() + fresh_seconds
-            return tools
-
-    async def _list(self) -> tuple[dict[str, Any], float]:
-        tools: dict[str, Any] = {}
-        cursor: str | None = None
-        fresh_seconds = float("inf")
-        for _ in range(_MAX_PAGES):
+    async def _page(self, method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A page of the list as it is on the wire, whatever the SDK made of it."""
+        cursor = params.get("cursor")
+        try:
             page = await self._target.list_tools(**self._from(cursor))
-            tools |= {tool.name: tool for tool in getattr(page, "tools", page)}
-            if str(getattr(self._target, "protocol_version", None) or "") >= _STATELESS:
-                fresh_seconds = min(fresh_seconds, max(_MIN_FRESH_SECONDS, page.ttl_ms / 1000))
-            cursor = getattr(page, "next_cursor", None) or getattr(page, "nextCursor", None)
-            if cursor is None:
-                return tools, fresh_seconds
-        raise ValueError(f"the list has more than {_MAX_PAGES} pages")
+        except OSError as error:  # which would mean that there is no list
+            raise RuntimeError(str(error)) from error
+        following = getattr(page, "next_cursor", None) or getattr(page, "nextCursor", None)
+        if following is not None and following == cursor:
+            raise ValueError("the list has no end")
+        result = {"tools": [_on_the_wire(tool) for tool in getattr(page, "tools", page)], "nextCursor": following}
+        if not self._hears_changes:
+            result["ttlMs"] = _MIN_FRESH_MS
+        elif str(getattr(self._target, "protocol_version", None) or "") >= _STATELESS:
+            result["ttlMs"] = max(_MIN_FRESH_MS, page.ttl_ms)
+        return {"result": result}
 
     def _from(self, cursor: str | None) -> dict[str, Any]:
         """The arguments of ``list_tools`` for the page at this cursor."""
@@ -156,8 +143,7 @@ class McpSession:
         """Forget the tools if that is what this message of the server means."""
         # In 1.x a notification has a root.
         if getattr(getattr(message, "root", message), "method", None) == "notifications/tools/list_changed":
-            self._tools = None
-            self._changes += 1
+            self._catalog.drop()
 
     async def _cancel(self, request_id: int) -> None:
         types = self._types
@@ -189,6 +175,15 @@ class _Handler:
     def _tell(self, message: Any) -> None:
         for session in self.sessions:
             session.hear(message)
+
+
+def _on_the_wire(tool: Any) -> dict[str, Any]:
+    """A tool of the SDK, or of an object that lists its tools in a way of its own."""
+    dump = getattr(tool, "model_dump", None)
+    if dump is None:
+        return {"name": tool.name} | {part: getattr(tool, part) for part in DEFINITION if hasattr(tool, part)}
+    told: dict[str, Any] = dump(mode="json", by_alias=True, exclude_none=True)
+    return told
 
 
 def _result_type(target: Any) -> Any | None:

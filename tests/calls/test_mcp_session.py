@@ -241,18 +241,39 @@ async def test_wrapper_of_a_callable_hears_nothing(broker: Broker) -> None:
     "pages",
     [
         [RuntimeError("gone")],
+        [ConnectionError("gone")],
         ["garbage"],
         [SimpleNamespace(tools=[TOOL], nextCursor="1"), RuntimeError("gone")],
         # A server that gives cursors for ever.
         [SimpleNamespace(tools=[TOOL], next_cursor="0")],
     ],
-    ids=["error", "garbage", "second page", "endless"],
+    ids=["error", "lost", "garbage", "second page", "endless"],
 )
 async def test_list_that_cannot_be_read_makes_every_tool_risky(pages: list[Any], broker: Broker) -> None:
     wrapped = ToolWrapper(Listing(*pages), session_id="s", broker=broker)
 
     assert await answered(broker, wrapped.call_tool("t", {}), approved=True) == "t"
     assert told(broker, "permission_request")[0]["risk_reasons"][0] == "the server's list of tools cannot be read"
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [("t", "the server lists it twice"), (" T", "the server lists another tool with nearly the same name")],
+)
+async def test_tool_of_which_the_server_has_a_double_is_risky(other: str, said: str, broker: Broker) -> None:
+    listing = Listing([TOOL, SimpleNamespace(name=other, annotations=READ)])
+
+    await answered(broker, ToolWrapper(listing, session_id="s", broker=broker).call_tool("t", {}), approved=True)
+
+    [request] = told(broker, "permission_request")
+    assert request["risk_level"] == "high"
+    assert request["risk_reasons"][0] == said
+
+
+async def test_annotations_that_are_an_object_say_what_they_say(broker: Broker) -> None:
+    tool = SimpleNamespace(name="t", annotations=SimpleNamespace(**READ))
+
+    assert await ToolWrapper(Listing([tool]), session_id="s", broker=broker).call_tool("t", {}) == "t"
 
 
 async def test_list_that_changes_while_it_is_read_is_not_kept(
