@@ -21,7 +21,7 @@ from ..core.session import Session, check_session_id
 from .answers import json_answer, reply
 from .auth import Right
 from .idempotency import IDEMPOTENCY, idempotency_key
-from .request import Call, Query, check_body, invalid, read_json, still_allowed, why_unread
+from .request import Call, Query, check_body, invalid, read_checked_json, still_allowed, why_unread
 
 __all__ = ["end_session", "publish"]
 
@@ -58,7 +58,7 @@ async def publish(call: Call[Query, None]) -> web.Response:
         with call.holding():
             return await _publish_stream(call)
     # Nothing is decided by an event, and what readers get is what was read here.
-    body = await read_json(call.request, call.settings.max_body_bytes, unique_keys=False)
+    body = await read_checked_json(call.request, call.settings.max_body_bytes, unique_keys=False)
     key = idempotency_key(call.request)
     if key is None:
         return reply({"ids": await _publish_all(call, body)}, status=201)

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import AbstractContextManager
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -29,6 +29,7 @@ __all__ = [
     "invalid",
     "packed_otherwise",
     "read_body",
+    "read_checked_json",
     "read_json",
     "read_query",
     "still_allowed",
@@ -115,11 +116,13 @@ def check_body(request: web.Request, *types: str) -> None:
     """Raise ``UnsupportedMediaType`` unless the body is UTF-8 text of such a type, packed in a way that is unpacked."""
     if request.content_type not in types:
         raise errors.UnsupportedMediaType(f"The body must come as Content-Type: {' or '.join(types)}.")
-    if request.charset is not None and request.charset.lower() not in ("utf-8", "utf8", "us-ascii"):
+    charset = request.charset
+    if charset is not None and charset.lower() not in ("utf-8", "utf8", "us-ascii"):
         raise errors.UnsupportedMediaType("The body must be UTF-8, and its Content-Type names another charset.")
-    packed = ",".join(request.headers.getall("Content-Encoding", ())).strip().lower()
-    if packed not in ("", "identity", "gzip", "deflate"):
-        raise packed_otherwise()
+    if hdrs.CONTENT_ENCODING in request.headers:
+        packed = ",".join(request.headers.getall(hdrs.CONTENT_ENCODING)).strip().lower()
+        if packed not in ("", "identity", "gzip", "deflate"):
+            raise packed_otherwise()
 
 
 def packed_otherwise() -> errors.UnsupportedMediaType:
@@ -128,22 +131,26 @@ def packed_otherwise() -> errors.UnsupportedMediaType:
 
 async def read_body(request: web.Request, limit: int) -> bytes:
     """The whole body, bounded; unpacked, if it came packed. Raises ``TooLarge`` or ``InvalidInput``."""
-    too_large = errors.TooLarge(f"The body is over the limit of {limit} bytes.", limit="max_body_bytes")
-    if request.content_length is not None and request.content_length > limit:
-        raise too_large
+
+    def too_large() -> errors.TooLarge:
+        return errors.TooLarge(f"The body is over the limit of {limit} bytes.", limit="max_body_bytes")
+
+    told_size = request.content_length
+    if told_size is not None and told_size > limit:
+        raise too_large()
     pieces: list[bytes] = []
     size = 0
     try:
         if request.content.is_eof():  # it came with the head, as a small one does
             body = request.content.read_nowait()
             if len(body) > limit:
-                raise too_large
+                raise too_large()
             return body
         async with asyncio.timeout(_BODY_SECONDS):
             async for piece in request.content.iter_any():
                 size += len(piece)
                 if size > limit:
-                    raise too_large
+                    raise too_large()
                 pieces.append(piece)
     except TimeoutError:
         raise errors.InvalidInput(f"the body did not arrive within {_BODY_SECONDS} s") from None
@@ -165,6 +172,11 @@ async def read_json(request: web.Request, limit: int, *, unique_keys: bool = Tru
     ``unique_keys`` as for ``parse_json``.
     """
     check_body(request, "application/json")
+    return await read_checked_json(request, limit, unique_keys=unique_keys)
+
+
+async def read_checked_json(request: web.Request, limit: int, *, unique_keys: bool) -> Any:
+    """The same of a body that ``check_body`` has let pass."""
     body = await read_body(request, limit)
     try:
         return parse_json(body, unique_keys=unique_keys)
