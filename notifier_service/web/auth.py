@@ -243,8 +243,11 @@ def _refuse_writable(setting: str, path: Path) -> None:
     """Raise ``InvalidInput`` for a file that everybody on this machine may write: they could name themselves in it."""
     if os.name != "posix":
         return
-    if path.stat().st_mode & stat.S_IWOTH:
+    mode = path.stat().st_mode
+    if mode & stat.S_IWOTH:
         raise InvalidInput(f"{setting} may be written by everybody: chmod o-w it, and see what it says")
+    if mode & stat.S_IWGRP:  # where each user has a group of their own it is common, and harmless
+        _log.warning("%s may be written by all of its group, who could name themselves in it: chmod g-w", setting)
     folder = path.resolve().parent.stat().st_mode
     if folder & stat.S_IWOTH and not folder & stat.S_ISVTX:
         raise InvalidInput(f"{setting} is in a folder that everybody may write: chmod o-w that, or move it")

@@ -43,6 +43,14 @@ def test_short_token_is_told_of(write_tokens: WriteTokens, caplog: pytest.LogCap
     assert token not in caplog.text
 
 
+def test_file_that_a_group_may_write_is_told_of(write_tokens: WriteTokens, caplog: pytest.LogCaptureFixture) -> None:
+    path = write_tokens([{"token": "long-enough-a-token", **VIEWER}])
+    path.chmod(0o660)
+    create_app(Broker(), Settings(auth="tokens", tokens_file=path))
+
+    assert "tokens_file may be written by all of its group" in caplog.text
+
+
 @pytest.mark.parametrize("setting", ["tokens_file", "jwt_key_file"])
 def test_file_that_everybody_may_write_is_refused(write_tokens: WriteTokens, setting: str) -> None:
     path = write_tokens([{"token": "long-enough-a-token", **VIEWER}])
