@@ -10,7 +10,6 @@ import os
 import shutil
 import sys
 import tempfile
-import types
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
@@ -200,9 +199,10 @@ def _metavar(name: str, field: FieldInfo) -> str:
         return "{" + ",".join(map(str, get_args(field.annotation))) + "}"
     if name.endswith("_seconds"):
         return "SECONDS"
-    if field.annotation is int or field.annotation is float:
+    kinds = {field.annotation, *get_args(field.annotation)}  # of one that may be absent, those that it may be
+    if kinds & {int, float}:
         return "N"
-    if field.annotation is Path or get_origin(field.annotation) is types.UnionType:
+    if Path in kinds:
         return "FILE"
     return name.upper()
 

@@ -499,6 +499,8 @@ async def test_help_of_serve_lists_every_setting_with_its_default(commands: Comm
         assert field.default is None or f"(default: {field.default or repr(field.default)})" in ended.out
     assert "--log-level {debug,info,warning,error}" in ended.out
     assert "--tokens-file FILE" in ended.out
+    assert "--max-sessions-per-subject N" in ended.out
+    assert "--jwt-audience JWT_AUDIENCE" in ended.out
     assert "--heartbeat-seconds SECONDS" in ended.out
 
 
