@@ -291,7 +291,7 @@ describe("an iterator", () => {
     await first;
     await reader.until(() => reader.numbers.length === 12_000);
     const told: unknown[] = [];
-    for (let next = await iterator.next(); told.length < 100; next = await iterator.next()) told.push(next.value);
+    for (let next = await iterator.next(); told.length < 2_000; next = await iterator.next()) told.push(next.value);
 
     expect(told.some((event) => (event as OwnEvent).type === "gap")).toBe(true);
   });
