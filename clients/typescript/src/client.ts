@@ -569,7 +569,8 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
       reason: "the service knows it no more",
     };
     try {
-      const record = await this.#http.call<PermissionRecord>("GET", this.#pathOf(request));
+      // Who waits is not taken for one who has read it: nobody has seen what this brings.
+      const record = await this.#http.call<PermissionRecord>("GET", this.#pathOf(request), { query: { wait: "0.01" } });
       if (record.status === "pending") return;
       cleared = { request_id, tool_name, status: record.status, timestamp: record.decided_at ?? cleared.timestamp };
       if (record.reason !== null) cleared.reason = record.reason;

@@ -45,6 +45,26 @@ describe("a decision", () => {
     await expect(client.approve(whole)).resolves.toMatchObject({ status: "approved", parameters_truncated: true });
   });
 
+  it("about large parameters does not count because the client asked what became of the request", async () => {
+    const session = aSession();
+    const asked = await service.ask(session, { tool_name: "write", parameters: { content: "x".repeat(700_000) } });
+    let isExplained = false;
+    /** A service that says once too early that nothing is pending any more. */
+    const forgetful: typeof fetch = async (input, init) => {
+      const response = await fetch(input, init);
+      const path = new URL(String(input)).pathname;
+      if (path.includes("/permissions/")) isExplained = true;
+      if (!path.includes("/long-poll/")) return response;
+      const answer = (await response.json()) as { data: { permission_requests: unknown[] } };
+      if (reader.client.state.pending.length > 0) answer.data.permission_requests = [];
+      return Response.json(answer);
+    };
+    const reader = watch(service.url, session, { fetch: forgetful, transports: ["polling"], pollIntervalMs: 50 });
+    await vi.waitUntil(() => isExplained);
+
+    await expect(reader.client.approve(asked)).rejects.toMatchObject({ code: "parameters_unread" });
+  });
+
   it("rejects with a reason, word for word", async () => {
     const session = aSession();
     const asked = await service.ask(session, { tool_name: "write" });
