@@ -61,7 +61,7 @@ class PastTurn(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ChatTurn:
-    """What an agent answers to."""
+    """One query of a person, and what the agent needs to answer it."""
 
     query: str
     session_id: str

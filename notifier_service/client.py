@@ -51,19 +51,21 @@ _Steps = AsyncGenerator[tuple[str | None, dict[str, Any]], None]
 
 
 class Client:
-    """A client of the service at ``url``, with its prefix or without, an async context manager.
+    """Talks to the service at ``url``, with its prefix or without; an async context manager.
 
-    Every call raises ``ServiceUnavailable`` when nobody answers there (``ServiceUnproven`` when it is somebody who does
-    not prove to be this user's service: nothing is sent to him then), and ``ServiceRefused``, with the ``code`` and
-    ``details`` of contract section 9, when the answer is an error. The token travels in a header, never in a URL.
+    Every call raises ``ServiceUnavailable`` when nobody answers there, ``ServiceUnproven`` when somebody answers who
+    does not prove to be this user's service (nothing is sent to him), and ``ServiceRefused``, with the ``code`` and
+    ``details`` of contract section 9, when the service answers with an error. The token travels in a header, never in a
+    URL.
 
-    ``events`` leaves a stream in which nothing comes for ``silence_seconds`` before its ``hello`` (two default
-    heartbeats), or for 2.5 heartbeats after it, and goes on over long-polls that are held for ``poll_seconds`` (60 at
-    most). The stream is tried again after ``probe_seconds``, each time twice as late, and after every lost connection.
+    ``events`` leaves a stream that brings nothing for ``silence_seconds`` before its ``hello`` (two default
+    heartbeats), or for 2.5 heartbeats after it, and goes on over long-polls that the service holds for ``poll_seconds``
+    (60 at most). It tries the stream again after ``probe_seconds``, each time twice as late, and after every lost
+    connection.
 
-    Whoever waits for a decision waits through what is between: an answer is held for 25 s at most and asked for again,
-    also when it got lost, and for ``away_seconds`` while the service is away. What a lost connection left open is sent
-    once more under the same ``Idempotency-Key``, so that nothing is asked or published twice.
+    A call that waits for a decision has the service hold its answer for 25 s at most, and asks for it again, also when
+    it got lost; while the service is away it tries for ``away_seconds``. When a connection was lost, the client sends
+    the request once more under the same ``Idempotency-Key``, so that the service asks or publishes nothing twice.
     """
 
     def __init__(

@@ -20,7 +20,7 @@ _PLAIN_ANSWERS: tuple[DecisionKind, ...] = ("approve", "reject")
 
 
 class SimpleNotifier:
-    """Publishes to the process's broker, the one that ``serve()`` or ``create_app()`` was given.
+    """Tells the process's broker, the one that ``serve()`` or ``create_app()`` was given, what a tool does.
 
     ``tool_info`` is a mapping with ``tool_name``, ``parameters``, ``risk_level`` and optionally ``tool_call_id`` and
     ``description``. Every call raises ``NoBroker`` before there is a broker, ``InvalidInput`` for a ``tool_info``
@@ -46,12 +46,12 @@ class SimpleNotifier:
 
     @classmethod
     async def notify_tool_waiting_permission(cls, session_id: str, tool_info: Mapping[str, Any]) -> PermissionRequest:
-        """Ask a person, and return the request; ``await request.decision()`` gives the answer, or the expiry.
+        """Ask a person, and return the request; ``await request.decision()`` gives the answer, or how it ended.
 
-        People are offered to approve and to reject; where the caller runs ``record.parameters`` of the answer, or gives
-        its ``response``, ``tool_info`` says so: ``"allowed_decisions": ["approve", "edit", "reject", "respond"]``.
-        Whoever calls this has decided to ask, so the policy is not asked again. Raises ``LimitReached`` when too
-        many requests are pending and ``TooLarge`` for parameters that no event holds: nothing was asked then.
+        People may approve and reject. A caller that runs the ``parameters`` of the answer, or gives its ``response``
+        to the agent, says so in ``tool_info``: ``"allowed_decisions": ["approve", "edit", "reject", "respond"]``.
+        The caller has decided to ask, so the policy is not asked again. Raises ``LimitReached`` when too many requests
+        are pending, and ``TooLarge`` for more than ``max_parameters_bytes``: nobody was asked then.
         """
         info = _Info(tool_info)
         question = Question(

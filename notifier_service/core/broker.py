@@ -86,6 +86,7 @@ class Broker:
 
     @property
     def sessions(self) -> Sequence[Session]:
+        """All that are open, in the order they were opened."""
         return tuple(self._sessions.values())
 
     @property
@@ -334,6 +335,7 @@ class Broker:
         set_process_broker(None, only_if=self)
 
     def statistics(self) -> BrokerStatistics:
+        """What the broker holds at this moment, and what it has counted since it was made."""
         return BrokerStatistics(
             sessions=len(self._sessions),
             connections=self.connections,
