@@ -2,6 +2,9 @@
 
 A bound is what was counted when it was written, and a fifth more. Whoever makes something cheaper lowers it; whoever
 makes it dearer says in the commit what for.
+
+What is counted happens several times, and the least counts: the sweeper comes by every half second, and on a busy
+machine some of its rounds fall among what is counted.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import socket
 import sys
 import tracemalloc
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -29,6 +32,8 @@ EVENT = {"n": 1, "text": "x" * 64}
 HEAD = "{} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n"
 #: Turns of the loop in which any request of these tests is answered.
 TURNS = 12
+#: So often is each thing counted. Far less than half a second in all, on an idle machine.
+TIMES = 5
 
 
 class Count:
@@ -60,6 +65,19 @@ def counting() -> Any:
         gc.enable()
 
 
+async def least(act: Callable[[], Awaitable[None]], before: Callable[[], None] = lambda: None) -> Count:
+    """What it costs when nothing else happens, after a first time that pays for what is made once."""
+    before()
+    await act()
+    counts = []
+    for _ in range(TIMES):
+        before()
+        with counting() as count:
+            await act()
+        counts.append(count)
+    return min(counts, key=lambda count: count.calls)
+
+
 class Plain:
     """A client without a loop, so that nothing it does is counted."""
 
@@ -77,6 +95,12 @@ class Plain:
             return self.socket.recv(1 << 20)
         except BlockingIOError:
             return b""
+
+    async def answered(self) -> bytes:
+        """Wait until something arrives."""
+        while not (answer := self.answer):  # noqa: ASYNC110  # a socket without a loop tells nobody
+            await asyncio.sleep(0)
+        return answer
 
 
 async def turns(number: int = TURNS) -> None:
@@ -125,12 +149,12 @@ async def told(session: Session) -> None:
 
 
 async def test_events_of_one_turn_cost_a_reader_one_write(site: Site, session: Session) -> None:
-    site.broker.publish_nowait("s", "note", EVENT)
-    await told(session)
-    with counting() as count:
+    async def publish_ten() -> None:
         for _ in range(10):
             site.broker.publish_nowait("s", "note", EVENT)
         await told(session)
+
+    count = await least(publish_ten)
 
     assert count.of["to_json"] == 10
     assert count.of["send"] == READERS
@@ -138,28 +162,27 @@ async def test_events_of_one_turn_cost_a_reader_one_write(site: Site, session: S
 
 
 async def test_single_event_costs_a_reader_few_calls(site: Site, session: Session) -> None:
-    site.broker.publish_nowait("s", "note", EVENT)
-    await told(session)
-    with counting() as count:
+    async def publish_one() -> None:
         site.broker.publish_nowait("s", "note", EVENT)
         await told(session)
+
+    count = await least(publish_one)
 
     assert count.calls / READERS < 23
 
 
 async def calls_of_post(client: Plain, path: str, body: bytes) -> int:
     """How many calls the server makes for a POST on a connection that it knows."""
-    for _ in range(2):
-        client.send(f"POST {path}", body)
-        await asyncio.sleep(0.05)
+
+    def send_again() -> None:
         assert client.answer.startswith(b"HTTP/1.1 201")
-    with counting() as idle:
-        await turns()
+        client.send(f"POST {path}", body)
+
     client.send(f"POST {path}", body)
-    with counting() as count:
-        await turns()
+    await turns()
+    posted = await least(turns, send_again)
     assert client.answer.startswith(b"HTTP/1.1 201")
-    return count.calls - idle.calls
+    return posted.calls - (await least(turns)).calls
 
 
 async def test_publishing_costs_little_more_than_a_request_that_does_nothing(site: Site, connect: Connect) -> None:
@@ -175,37 +198,42 @@ async def test_publishing_costs_little_more_than_a_request_that_does_nothing(sit
     body = b'{"type":"note","data":{"n":1,"text":"xxxxxxxxxxxxxxxxxxxxxxx"}}'
     path = f"{site.settings.prefix}/api/events/s"
 
-    least = await calls_of_post(connect(runner.addresses[0][1]), "/publish/s", body)
+    nothing_done = await calls_of_post(connect(runner.addresses[0][1]), "/publish/s", body)
     one = await calls_of_post(connect(site.port), path, body)
     hundred = await calls_of_post(connect(site.port), path, b"[%s]" % b",".join([body] * 100))
     await bare_site.stop()
     await runner.cleanup()
 
-    assert one / least < 1.75
+    assert one / nothing_done < 1.75
     assert (hundred - one) / 99 < 34
+
+
+async def turns_until_answered(client: Plain) -> int:
+    turn = 0
+    while not client.answer:
+        await asyncio.sleep(0)
+        turn += 1
+    return turn
 
 
 async def test_decision_reaches_who_asked_in_few_turns(site: Site, connect: Connect) -> None:
     prefix = site.settings.prefix
     asker, decider = connect(site.port), connect(site.port)
+    desk = site.broker.open("s").desk
     found = []
-    for _ in range(2):
+    for _ in range(TIMES):
         asker.send(f"POST {prefix}/api/permissions/s?wait=30", b'{"tool_name":"t","parameters":{}}')
         decider.send(f"GET {prefix}/api/permissions/s")
-        await asyncio.sleep(0.05)
-        assert decider.answer
-        [request] = site.broker.get("s").desk.pending
+        await decider.answered()
+        while not desk.pending:  # noqa: ASYNC110  # no event tells that somebody asks
+            await asyncio.sleep(0)
+        [request] = desk.pending
         decision = b'{"approved":true,"request_id":"%b"}' % request.request_id.encode()
         decider.send(f"POST {prefix}/api/sse/permission-response/s", decision)
-        for turn in range(50):
-            await asyncio.sleep(0)
-            if asker.answer:
-                found.append(turn)
-                break
-        await asyncio.sleep(0.05)
-        assert b'"status":"approved"' in decider.answer
+        found.append(await turns_until_answered(asker))
+        assert b'"status":"approved"' in await decider.answered()
 
-    assert found[-1] <= 5
+    assert min(found) <= 5
 
 
 async def test_open_stream_holds_little_memory(site: Site, connect: Connect) -> None:
