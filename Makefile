@@ -1,16 +1,25 @@
 # make demo   set up and run the main job
 # make test   set up and run every test
 # make test-integrations  run the tests with agent frameworks, MCP SDKs and servers of other people
+# make environment  only set up what the tests need, in tests/.venv
 # make check  style, types, structure, and that the tests of the core reach every line of it
+# make lock   choose anew the releases that the tests and the image have: requirements/
 # make client make the types of the TypeScript client from the schema, and the client of the console, anew
 # make screenshots   the pictures of the console in docs/, made anew
 # make bench  measure it beside its peers; WORKS=fanout,paced PEERS=nchan ROUNDS=1 choose a part
 
 PYTHON ?= python3
-VENV := .venv
+export PYTHON
+
+# Two environments: what a user has, and what the tests and checks need besides, four times as much.
+DEMO := .venv
+DEMO_SET_UP := $(DEMO)/.set-up
+VENV := tests/.venv
 BIN := $(VENV)/bin
 SET_UP := $(VENV)/.set-up
 
+# A process for each core: worth it for many tests, while a single file is four times slower so.
+PARALLEL := --numprocesses=auto --dist=worksteal
 # What the tests beside it must reach every line of.
 CORE := notifier_service/core/*,notifier_service/calls/*
 CORE_TESTS := tests/core tests/calls
@@ -22,25 +31,28 @@ EXAMPLE_SET_UP := $(CLIENT)/example/node_modules/.set-up
 CONSOLE_CLIENT := notifier_service/web/console/client
 NODE := $(shell node --version 2>/dev/null | grep -E '^v(2[0-9]|[3-9][0-9])')
 
-.PHONY: demo test test-python test-client test-integrations browsers screenshots check check-python check-client client bench clean
+.PHONY: demo environment test test-python test-client test-integrations browsers \
+	screenshots check check-style check-python check-client client bench lock clean
 
-demo: $(SET_UP)
-	@exec $(BIN)/notifier-service demo
+environment: $(SET_UP)
+
+demo: $(DEMO_SET_UP)
+	@exec $(DEMO)/bin/notifier-service demo
 
 test: test-client test-python
 
 test-python: $(SET_UP) browsers
-	$(BIN)/pytest
+	$(BIN)/pytest $(PARALLEL)
 
 # Environments of their own, kept between runs; what cannot be installed is told, and its tests are skipped.
 test-integrations: $(SET_UP)
 	@echo 'Setting up environments in tests/integrations/.environments; the first time takes some minutes.' >&2
 	@$(BIN)/python -m tests.integrations.environments
-	$(BIN)/pytest -m integration -rs tests/integrations
+	$(BIN)/pytest $(PARALLEL) -m integration -rs tests/integrations
 
 # Not pip's to install: the tests that need one are left out, and say so, where it is missing or cannot be driven.
 browsers: $(SET_UP)
-	@scripts/browsers
+	@scripts/programs browsers
 	@$(BIN)/python -m tests.browser.engines
 
 screenshots: $(SET_UP) browsers
@@ -48,12 +60,15 @@ screenshots: $(SET_UP) browsers
 
 check: check-python check-client
 
-check-python: $(SET_UP)
+# .pre-commit-config.yaml has the same, for what a commit changes.
+check-style: $(SET_UP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest --quiet --cov --cov-report= $(CORE_TESTS)
+
+check-python: check-style
+	$(BIN)/pytest $(PARALLEL) --quiet --cov --cov-report= $(CORE_TESTS)
 	$(BIN)/coverage report --fail-under=100 --include='$(CORE)'
 
 ifdef NODE
@@ -92,15 +107,21 @@ BENCH_SET_UP := $(BENCH_VENV)/.set-up
 bench: $(BENCH_SET_UP)
 	@$(BENCH_VENV)/bin/python -m benchmarks --works '$(WORKS)' --peers '$(PEERS)' --rounds $(or $(ROUNDS),5)
 
-clean:
-	rm -rf $(VENV) $(CLIENT)/node_modules $(CLIENT)/dist $(CLIENT)/build $(CLIENT)/example/node_modules $(CLIENT)/example/dist $(BENCH_VENV) benchmarks/.node benchmarks/results tests/integrations/.environments build dist *.egg-info .coverage .hypothesis .*_cache
+lock:
+	@scripts/lock
 
-# An environment for everything but the benchmarks, made anew when what it installs has changed.
-$(SET_UP): EXTRA := check
-$(BENCH_SET_UP): EXTRA := bench
-$(SET_UP) $(BENCH_SET_UP): setup.cfg pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo 'Python 3.11 or newer is needed; name it with: make PYTHON=python3.12 ...' >&2; exit 1; }
-	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/pip install --quiet --disable-pip-version-check --editable '.[$(EXTRA)]'
+clean:
+	rm -rf $(DEMO) tests/.venv* $(CLIENT)/node_modules $(CLIENT)/dist $(CLIENT)/build $(CLIENT)/example/node_modules $(CLIENT)/example/dist $(BENCH_VENV) benchmarks/.node benchmarks/results tests/integrations/.environments build dist *.egg-info .coverage .hypothesis .*_cache
+
+# Environments are brought up to date when what they install has changed.
+$(DEMO_SET_UP): setup.cfg pyproject.toml
+	@scripts/environment $(@D) --no-compile --editable '.[cli,fast]'
+	@touch $@
+
+$(SET_UP): setup.cfg pyproject.toml requirements/tests.txt
+	@scripts/environment $(@D) --no-deps --requirement requirements/tests.txt --editable .
+	@touch $@
+
+$(BENCH_SET_UP): setup.cfg pyproject.toml
+	@scripts/environment $(@D) --editable '.[bench]'
 	@touch $@

@@ -126,7 +126,7 @@ async def proxy_before(tmp_path: Path) -> AsyncIterator[ProxyBefore]:
 
         async def put(service_port: int, *, holding_back: bool) -> str:
             if NGINX is None:
-                pytest.skip("nginx is not installed: scripts/browsers tells how")
+                pytest.skip("nginx is not installed: scripts/programs tells how")
             return await stack.enter_async_context(nginx_before(service_port, tmp_path, holding_back=holding_back))
 
         yield put

@@ -38,7 +38,7 @@ async def launched(playwright: Playwright, engine: str) -> Browser:
     program = _PROGRAMS[engine]
     path = shutil.which(program)
     if path is None:
-        raise CannotDrive(f"{program} is not installed: scripts/browsers tells how")
+        raise CannotDrive(f"{program} is not installed: scripts/programs tells how")
     try:
         async with asyncio.timeout(_START_SECONDS):
             browser = await _launch(playwright, engine, path)

@@ -67,7 +67,7 @@ async def test_load_balancer_may_ask_how_the_service_is() -> None:
         assert response.status == 200
 
 
-@pytest.mark.skipif(NGINX is None, reason="nginx is not installed: scripts/browsers tells how")
+@pytest.mark.skipif(NGINX is None, reason="nginx is not installed: scripts/programs tells how")
 @pytest.mark.parametrize(
     "how",
     [
