@@ -1,17 +1,29 @@
-FROM python:3.13-slim AS build
-WORKDIR /src
-COPY . .
-RUN pip wheel --no-cache-dir --wheel-dir /wheels '.[cli,fast,jwt]'
+# Any base with Python 3.11 or newer, its venv module, sh and useradd.
+ARG BASE=docker.io/library/python:3.13-slim
 
-FROM python:3.13-slim
+FROM ${BASE} AS build
+WORKDIR /src
+COPY requirements requirements
+# pip stays here: what runs needs none.
+RUN python3 -m venv /build && \
+    python3 -m venv --without-pip /opt/notifier-service && \
+    /build/bin/pip install --no-cache-dir --require-hashes --requirement requirements/build.txt && \
+    /build/bin/pip --python /opt/notifier-service/bin/python install --no-cache-dir --require-hashes \
+        --requirement requirements/image.txt
+COPY setup.cfg pyproject.toml README.md LICENSE ./
+COPY notifier_service notifier_service
+RUN /build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . && \
+    /build/bin/pip --python /opt/notifier-service/bin/python install --no-deps --no-index /wheels/*.whl
+
+FROM ${BASE}
 RUN useradd --system --uid 10001 --no-create-home notifier
-RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
-    pip install --no-cache-dir --no-index --find-links /wheels 'notifier-service[cli,fast,jwt]'
+COPY --from=build /opt/notifier-service /opt/notifier-service
 USER notifier
 # Not a folder that anything in the container can write: what one is started in deserves no trust.
 WORKDIR /
 # A container listens on all of its addresses, where auth=none is refused: mount a tokens file.
-ENV PYTHONUNBUFFERED=1 \
+ENV PATH=/opt/notifier-service/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
     NOTIFIER_HOST=0.0.0.0 \
     NOTIFIER_PORT=8000 \
     NOTIFIER_AUTH=tokens \

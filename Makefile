@@ -2,6 +2,7 @@
 # make test   set up and run every test
 # make test-integrations  run the tests with agent frameworks, MCP SDKs and servers of other people
 # make environment  only set up what the tests need, in tests/.venv
+# make test-image   build the container image and try it
 # make check  style, types, structure, and that the tests of the core reach every line of it
 # make lock   choose anew the releases that the tests and the image have: requirements/
 # make client make the types of the TypeScript client from the schema, and the client of the console, anew
@@ -31,7 +32,7 @@ EXAMPLE_SET_UP := $(CLIENT)/example/node_modules/.set-up
 CONSOLE_CLIENT := notifier_service/web/console/client
 NODE := $(shell node --version 2>/dev/null | grep -E '^v(2[0-9]|[3-9][0-9])')
 
-.PHONY: demo environment test test-python test-client test-integrations browsers \
+.PHONY: demo environment test test-python test-client test-integrations test-image browsers \
 	screenshots check check-style check-python check-client client bench lock clean
 
 environment: $(SET_UP)
@@ -49,6 +50,10 @@ test-integrations: $(SET_UP)
 	@echo 'Setting up environments in tests/integrations/.environments; the first time takes some minutes.' >&2
 	@$(BIN)/python -m tests.integrations.environments
 	$(BIN)/pytest $(PARALLEL) -m integration -rs tests/integrations
+
+test-image: $(SET_UP)
+	@scripts/programs image
+	$(BIN)/pytest -m image -rs tests/image
 
 # Not pip's to install: the tests that need one are left out, and say so, where it is missing or cannot be driven.
 browsers: $(SET_UP)
@@ -111,7 +116,7 @@ lock:
 	@scripts/lock
 
 clean:
-	rm -rf $(DEMO) tests/.venv* $(CLIENT)/node_modules $(CLIENT)/dist $(CLIENT)/build $(CLIENT)/example/node_modules $(CLIENT)/example/dist $(BENCH_VENV) benchmarks/.node benchmarks/results tests/integrations/.environments build dist *.egg-info .coverage .hypothesis .*_cache
+	rm -rf $(DEMO) tests/.venv* $(CLIENT)/node_modules $(CLIENT)/dist $(CLIENT)/build $(CLIENT)/example/node_modules $(CLIENT)/example/dist $(BENCH_VENV) benchmarks/.node benchmarks/results tests/integrations/.environments tests/image/.kept build dist *.egg-info .coverage .hypothesis .*_cache
 
 # Environments are brought up to date when what they install has changed.
 $(DEMO_SET_UP): setup.cfg pyproject.toml
