@@ -5,6 +5,7 @@
 # make test-image   build the container image and try it
 # make check  style, types, structure, and that the tests of the core reach every line of it
 # make lock   choose anew the releases that the tests and the image have: requirements/
+# make dist   build sdist and wheel, and see the wheel serve; make release asks first whether all say one version
 # make client make the types of the TypeScript client from the schema, and the client of the console, anew
 # make screenshots   the pictures of the console in docs/, made anew
 # make bench  measure it beside its peers; WORKS=fanout,paced PEERS=nchan ROUNDS=1 choose a part
@@ -33,7 +34,7 @@ CONSOLE_CLIENT := notifier_service/web/console/client
 NODE := $(shell node --version 2>/dev/null | grep -E '^v(2[0-9]|[3-9][0-9])')
 
 .PHONY: demo environment test test-python test-client test-integrations test-image browsers \
-	screenshots check check-style check-python check-client client bench lock clean
+	screenshots check check-style check-python check-client client bench lock dist release clean
 
 environment: $(SET_UP)
 
@@ -114,6 +115,13 @@ bench: $(BENCH_SET_UP)
 
 lock:
 	@scripts/lock
+
+dist: $(SET_UP)
+	@$(BIN)/python scripts/release.py dist
+
+release: $(SET_UP)
+	@$(BIN)/python scripts/release.py consistent
+	@$(BIN)/python scripts/release.py dist
 
 clean:
 	rm -rf $(DEMO) tests/.venv* $(CLIENT)/node_modules $(CLIENT)/dist $(CLIENT)/build $(CLIENT)/example/node_modules $(CLIENT)/example/dist $(BENCH_VENV) benchmarks/.node benchmarks/results tests/integrations/.environments tests/image/.kept build dist *.egg-info .coverage .hypothesis .*_cache
