@@ -2,6 +2,8 @@
 # make test   set up and run every test
 # make test-integrations  run the tests with agent frameworks, MCP SDKs and servers of other people
 # make environment  only set up what the tests need, in tests/.venv
+# make test-lowest  run the quick tests with the lowest releases that setup.cfg promises
+# make test-on-3.13 run the quick tests on another Python
 # make test-image   build the container image and try it
 # make check  style, types, structure, and that the tests of the core reach every line of it
 # make lock   choose anew the releases that the tests and the image have: requirements/
@@ -22,6 +24,10 @@ SET_UP := $(VENV)/.set-up
 
 # A process for each core: worth it for many tests, while a single file is four times slower so.
 PARALLEL := --numprocesses=auto --dist=worksteal
+# What a release of a dependency, or of Python, could break, but for what takes processes and waiting.
+QUICK := tests/core tests/calls tests/web tests/test_chat.py tests/test_cost.py tests/test_demo_agent.py \
+	tests/test_package.py tests/test_secrets.py tests/test_settings.py
+
 # What the tests beside it must reach every line of.
 CORE := notifier_service/core/*,notifier_service/calls/*
 CORE_TESTS := tests/core tests/calls
@@ -33,7 +39,7 @@ EXAMPLE_SET_UP := $(CLIENT)/example/node_modules/.set-up
 CONSOLE_CLIENT := notifier_service/web/console/client
 NODE := $(shell node --version 2>/dev/null | grep -E '^v(2[0-9]|[3-9][0-9])')
 
-.PHONY: demo environment test test-python test-client test-integrations test-image browsers \
+.PHONY: demo environment test test-python test-client test-integrations test-lowest test-quick test-image browsers \
 	screenshots check check-style check-python check-client client bench lock dist release clean
 
 environment: $(SET_UP)
@@ -51,6 +57,24 @@ test-integrations: $(SET_UP)
 	@echo 'Setting up environments in tests/integrations/.environments; the first time takes some minutes.' >&2
 	@$(BIN)/python -m tests.integrations.environments
 	$(BIN)/pytest $(PARALLEL) -m integration -rs tests/integrations
+
+LOWEST := tests/.venv-lowest
+test-lowest: $(LOWEST)/.set-up
+	$(LOWEST)/bin/pytest $(PARALLEL) --quiet $(QUICK)
+
+$(LOWEST)/.set-up: setup.cfg pyproject.toml scripts/requirements
+	@mkdir -p $(@D)
+	@scripts/requirements --lowest cli fast jwt mcp test > $(@D)/lowest.txt
+	@scripts/environment $(@D) --constraint $(@D)/lowest.txt --editable '.[test]'
+	@touch $@
+
+# The environment is that of make test, but for the Python.
+test-on-%:
+	@PYTHON=$$(scripts/python $*) || { echo 'left out: the tests on Python $*, which is not here' >&2; exit 0; }; \
+		$(MAKE) --no-print-directory VENV=tests/.venv-$* PYTHON=$$PYTHON test-quick
+
+test-quick: $(SET_UP)
+	$(BIN)/pytest $(PARALLEL) --quiet $(QUICK)
 
 test-image: $(SET_UP)
 	@scripts/programs image

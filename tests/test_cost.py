@@ -204,7 +204,7 @@ async def test_publishing_costs_little_more_than_a_request_that_does_nothing(sit
     await bare_site.stop()
     await runner.cleanup()
 
-    assert one / nothing_done < 1.75
+    assert one - nothing_done < 137
     assert (hundred - one) / 99 < 34
 
 
