@@ -136,7 +136,7 @@ async def session(site: Site, connect: Connect) -> Session:
     session = site.broker.open("s")
     for _ in range(READERS):
         connect(site.port).send(f"GET {site.settings.prefix}/api/sse/events/s")
-    while len(session.viewers) < READERS:  # noqa: ASYNC110  # no event tells of readers
+    while len(session.readers) < READERS:  # noqa: ASYNC110  # no event tells of readers
         await asyncio.sleep(0)
     await turns()
     return session
@@ -144,7 +144,7 @@ async def session(site: Site, connect: Connect) -> Session:
 
 async def told(session: Session) -> None:
     """Wait until all readers have been told all there is."""
-    while session.viewers.is_due:  # noqa: ASYNC110  # no event tells that there is nothing to do
+    while session.readers.is_due:  # noqa: ASYNC110  # no event tells that there is nothing to do
         await asyncio.sleep(0)
 
 
@@ -245,8 +245,8 @@ async def test_open_stream_holds_little_memory(site: Site, connect: Connect) -> 
         try:
             for client in clients:
                 client.send(f"GET {site.settings.prefix}/api/sse/events/s")
-            before = len(session.viewers)
-            while len(session.viewers) < before + many and len(session.viewers) < 100:  # noqa: ASYNC110  # as above
+            before = len(session.readers)
+            while len(session.readers) < before + many and len(session.readers) < 100:  # noqa: ASYNC110  # as above
                 await asyncio.sleep(0)
             await turns()
             gc.collect()
@@ -255,7 +255,7 @@ async def test_open_stream_holds_little_memory(site: Site, connect: Connect) -> 
             tracemalloc.stop()
         for client in clients:
             client.socket.close()
-        while session.viewers:  # noqa: ASYNC110  # as above
+        while session.readers:  # noqa: ASYNC110  # as above
             await asyncio.sleep(0)
 
     assert used / many < 4400  # Python 3.13 takes half as much again as 3.11

@@ -43,7 +43,7 @@ async def test_stalled_reader_is_cut_with_bye_slow_and_counted_while_a_healthy_o
             assert (await healthy.event() or {})["data"]["number"] == number
 
     assert site.broker.counters.disconnects["slow"] == 1
-    assert {viewer.transport for viewer in session.viewers} == {"sse"}
+    assert {reader.transport for reader in session.readers} == {"sse"}
     last = (await stalled.events())[-1]
     assert (last["type"], last["data"]["code"], last["data"]["reconnect"]) == ("bye", "slow", True)
 
@@ -64,7 +64,7 @@ async def test_stalled_socket_is_closed_as_slow_and_counted_while_a_healthy_one_
             assert (await healthy.event() or {})["data"]["number"] == number
 
     assert site.broker.counters.disconnects["slow"] == 1
-    assert len(session.viewers) == 1
+    assert len(session.readers) == 1
     last = (await stalled.rest())[-1]
     assert (last["type"], last["data"]["code"], last["data"]["reconnect"]) == ("bye", "slow", True)
     assert stalled.ended == Closed(4408, "slow")

@@ -12,7 +12,6 @@ import pytest
 from notifier_service import Broker, Limits
 from notifier_service.core.event_log import Event
 from notifier_service.core.permissions import Decision, PermissionRequest
-from notifier_service.core.reader import Reading
 
 
 @pytest.fixture
@@ -111,12 +110,11 @@ async def test_a_request_that_nobody_could_be_asked_about_has_no_line(lines: pyt
 
 def types(broker: Broker, cursor: str = "earliest") -> list[str]:
     """What a reader is told who begins there, without hello and the like."""
-    viewer = broker.join("s1", "sse", Peer())
-    reading = Reading(viewer, cursor)
+    reader = broker.join("s1", "sse", Peer(), cursor)
     told: list[Event] = []
-    while events := reading.next():
+    while events := reader.next():
         told += events
-    viewer.leave()
+    reader.leave()
     assert [event.seq for event in told if event.seq] == sorted({event.seq for event in told if event.seq})
     return [event.type for event in told if event.seq]
 
@@ -208,9 +206,9 @@ async def test_a_long_trail_goes_out_in_slices(broker: Broker) -> None:
     for _ in range(40):
         asked(broker, parameters={"text": "x" * 10_000}).cancel()
     flooded(broker)
-    reading = Reading(broker.join("s1", "sse", Peer()), "earliest")
+    reader = broker.join("s1", "sse", Peer(), "earliest")
     sizes = []
-    while events := reading.next():
+    while events := reader.next():
         sizes.append(sum(len(event.json) for event in events))
 
     assert len(sizes) > 4

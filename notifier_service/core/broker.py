@@ -18,7 +18,8 @@ from .large_parameters import LargeParameters
 from .limits import Limits
 from .metrics import Counters
 from .permissions import AMBIGUOUS_SECONDS, Decision, PendingPlaces, PermissionRequest, Question, new_instance
-from .session import Peer, Session, Viewer, check_session_id, connection_seats, heartbeat
+from .reader import Peer, Reader, heartbeat
+from .session import Session, check_session_id, connection_seats
 from .shares import Shares
 
 __all__ = ["Broker", "BrokerStatistics", "process_broker", "set_process_broker"]
@@ -220,7 +221,7 @@ class Broker:
         return (
             self._unyielded_events >= self._turn_events
             or self._unyielded_bytes >= self._turn_bytes
-            or (session.viewers.is_due and session.outruns_readers)
+            or (session.readers.is_due and session.outruns_readers)
         )
 
     async def breathe(self, session: Session) -> None:
@@ -245,16 +246,23 @@ class Broker:
         return self.look(session_id).decide(decision, decided_by=decided_by, via=via)
 
     def join(
-        self, session_id: str, transport: str, peer: Peer, *, account: str | None = None, may_approve: bool = True
-    ) -> Viewer:
-        """Let a live reader into a session; it counts against ``account``.
+        self,
+        session_id: str,
+        transport: str,
+        peer: Peer,
+        cursor: str | None = None,
+        *,
+        account: str | None = None,
+        may_approve: bool = True,
+    ) -> Reader:
+        """Let a live reader into a session, behind its cursor; it counts against ``account``.
 
         Raises ``LimitReached`` beyond ``max_connections`` or ``max_connections_per_session``, of which some are kept
         for who ``may_approve``, and what ``open`` does.
         """
         self._seats.check(account, may_approve=may_approve)
         session = self.open(session_id, opened_by=account)
-        return session.join(transport, peer, account=account, may_approve=may_approve)
+        return session.join(transport, peer, cursor, account=account, may_approve=may_approve)
 
     @contextmanager
     def holding(self, account: str | None = None, *, may_approve: bool = True) -> Iterator[None]:
@@ -291,16 +299,16 @@ class Broker:
         next_deadline: float | None = None
         for session in self.sessions:
             session.desk.expire_due()
-            for viewer in session.viewers:
-                was_ending = viewer.ending
+            for reader in session.readers:
+                was_ending = reader.ending
                 try:
-                    viewer.sweep(now, beat)
+                    reader.sweep(now, beat)
                 except Exception:
                     # One connection that fails to answer must not keep the others from being looked after.
-                    _log.exception("a %s reader cannot be looked after", viewer.transport)
-                if viewer.ending is not None and viewer.ending.code == "slow" and was_ending is None:
+                    _log.exception("a %s reader cannot be looked after", reader.transport)
+                if reader.ending is not None and reader.ending.code == "slow" and was_ending is None:
                     _log.warning(
-                        "a %s reader took nothing for %g s and is cut", viewer.transport, self.limits.stalled_seconds
+                        "a %s reader took nothing for %g s and is cut", reader.transport, self.limits.stalled_seconds
                     )
             if session.expired:
                 self._drop(session)
@@ -319,8 +327,8 @@ class Broker:
     def ask_readers_again(self) -> None:
         """End the streams of all who may no longer read; for whoever knows that rights have changed."""
         for session in self.sessions:
-            for viewer in tuple(session.viewers):
-                viewer.ask_again()
+            for reader in tuple(session.readers):
+                reader.ask_again()
 
     def close(self) -> None:
         """Shut down: pending requests are cancelled, readers get ``bye``, nothing new begins. Never waits."""

@@ -22,14 +22,14 @@ _log = logging.getLogger("notifier_service.delivery")
 SLICE_READERS = 20
 
 
-class Reader(Protocol):
+class Member(Protocol):
     """Somebody in an audience."""
 
     def catch_up(self) -> None:
         """Send what there is, if that is possible without waiting; never waits."""
 
 
-ReaderT = TypeVar("ReaderT", bound=Reader)
+ReaderT = TypeVar("ReaderT", bound=Member)
 
 
 class Delivery:

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
-import secrets
 import time
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal
 
 from .errors import CursorLost, InvalidInput, InvalidSessionId, LimitReached, RequestNotFound, SessionClosed
 from .event_log import Event, EventLog
 from .events import (
-    Bye,
     EventData,
     Gap,
     Hello,
     PermissionRecord,
     ResultCleared,
-    RunningCall,
     Snapshot,
-    ToolProgress,
-    ToolResult,
     ToolStatus,
-    dump,
-    encode,
     utc_now,
 )
 from .fan_out import Audience, Delivery
@@ -37,12 +29,13 @@ from .limits import Limits, RiskLevel
 from .metrics import Counters
 from .permissions import Decision, PendingPlaces, PermissionDesk, PermissionRequest, Question
 from .policy import AskedTool, RatedBy, Ratings, Verdict, is_riskier, judge
+from .present_state import SessionState
+from .reader import Opening, Peer, Reader
 from .shares import Shares
 
-__all__ = ["Opening", "Peer", "Session", "Viewer", "check_session_id", "connection_seats", "heartbeat", "retry_ms"]
+__all__ = ["Session", "check_session_id", "connection_seats"]
 
 _SESSION_ID = re.compile(r"[A-Za-z0-9._:~-]{1,128}")
-_OVER = frozenset({"completed", "failed", "denied", "cancelled"})
 
 _log = logging.getLogger("notifier_service.session")
 
@@ -55,190 +48,6 @@ def check_session_id(session_id: str) -> str:
         # Browsers, clients and proxies take these for steps in a path: a decision would reach another endpoint.
         raise InvalidSessionId('A session id is neither "." nor "..".')
     return session_id
-
-
-class Peer(Protocol):
-    """The other end of a stream, as a transport sees it."""
-
-    def handed_bytes(self) -> int:
-        """Bytes that were handed to the connection so far, framing included."""
-
-    def unsent_bytes(self) -> int:
-        """How many of those wait in this process, because the peer has not taken them."""
-
-    def is_gone(self) -> bool:
-        """Whether the connection is over."""
-
-
-class Opening(NamedTuple):
-    """Where a reader begins: the place behind which it reads on, and what it is told before."""
-
-    resumed: Literal["full", "partial", "none"]
-    seq: int
-    gap: Gap | None
-    #: Pending requests to show again, because nothing the reader has or gets announces them.
-    replay: Sequence[PermissionRecord]
-    #: Events from before the log that are told first.
-    trail: Sequence[Event] = ()
-
-
-class Viewer:
-    """A live reader of a session: it waits, reads from its place, and is ended by whoever has a reason.
-
-    A transport loops: ``await wait()``, read from the log, write within ``writing()``, until ``ending`` or ``gone``
-    is set. The broker's sweeper looks after heartbeat, stall and disappearance of all of them.
-    """
-
-    __slots__ = (
-        "_attend",
-        "_expires_at",
-        "_farewell",
-        "_push",
-        "_sent_at",
-        "_still_may",
-        "_stuck_since",
-        "_taken",
-        "_waiter",
-        "_woken",
-        "_write_timeout",
-        "account",
-        "ending",
-        "gone",
-        "heartbeat",
-        "peer",
-        "session",
-        "transport",
-    )
-
-    def __init__(self, session: Session, transport: str, peer: Peer, now: float, account: str | None) -> None:
-        self.session = session
-        #: Who reads, for whose places it counts.
-        self.account = account
-        self.transport = transport
-        self.peer = peer
-        #: Set when the service ends the stream: the last event to send.
-        self.ending: Bye | None = None
-        #: Set when the peer has left.
-        self.gone = False
-        #: The heartbeat event to send, if one is due.
-        self.heartbeat: bytes | None = None
-        self._attend: Callable[[], None] | None = None
-        self._push: Callable[[], bool] | None = None
-        self._farewell: Callable[[], object] | None = None
-        self._waiter: asyncio.Future[None] | None = None
-        self._woken = False
-        self._write_timeout: asyncio.Timeout | None = None
-        self._sent_at = now
-        #: On the session's clock: when the reader's right to read ends.
-        self._expires_at: float | None = None
-        self._still_may: Callable[[], bool] | None = None
-        self._taken: int | None = None
-        self._stuck_since = now
-
-    def wake(self) -> None:
-        if self._attend is not None:
-            self._attend()
-        self._woken = True
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    async def wait(
-        self, push: Callable[[], bool] | None = None, *, farewell: Callable[[], object] | None = None
-    ) -> None:
-        """Wait until there may be something to do.
-
-        ``push`` sends what there is without waiting, and says whether it could; while it can, this goes on waiting.
-        ``farewell`` is called in the turn in which the service ends the stream, however busy that one is.
-        """
-        if not self._woken:
-            self._waiter = asyncio.get_running_loop().create_future()
-            self._push, self._farewell = push, farewell
-            try:
-                await self._waiter
-            finally:
-                self._waiter = self._push = self._farewell = None
-        self._woken = False
-
-    def attend(self, push: Callable[[], None]) -> None:
-        """From now on call ``push`` where a transport that waits would be woken."""
-        self._attend = push
-        push()
-
-    def catch_up(self) -> None:
-        """Have the transport send what there is."""
-        if self._attend is not None:
-            self._attend()
-        elif self._push is None or self.ending is not None or not self._push():
-            self.wake()
-
-    def sent(self) -> None:
-        """Tell that something was pushed: no heartbeat is needed soon."""
-        self._sent_at = self.session.clock()
-        self.heartbeat = None
-
-    def writing(self) -> asyncio.Timeout:
-        """A context for one write; it ends with ``TimeoutError`` when this viewer is ended meanwhile."""
-        self._sent_at = self.session.clock()
-        self.heartbeat = None
-        self._write_timeout = asyncio.timeout(0 if self.ending is not None else None)
-        return self._write_timeout
-
-    def end(self, code: Literal["shutdown", "token_expired", "session_closed", "slow"]) -> None:
-        """End the stream from this side; the transport sends ``ending`` if the socket still takes it."""
-        if self.ending is None:
-            self.ending = Bye(code=code, reconnect=code != "session_closed", retry_ms=retry_ms(self.session.limits))
-            if self._write_timeout is not None:
-                self._interrupt_write(self._write_timeout)
-            if self._farewell is not None:
-                self._farewell()
-            self.wake()
-
-    def permit(self, seconds: float | None, still_may: Callable[[], bool] | None = None) -> None:
-        """Say when the token that opened the stream expires (None for never), and who knows whether it is still good.
-
-        The stream ends with ``token_expired`` when it is not.
-        """
-        self._expires_at = None if seconds is None else self.session.clock() + seconds
-        self._still_may = still_may
-
-    def ask_again(self) -> None:
-        """End the stream if its token is no longer good for it."""
-        if self._still_may is not None and not self._still_may():
-            self.end("token_expired")
-
-    def leave(self) -> None:
-        """The transport is done with this reader. Always called, once."""
-        self._write_timeout = None
-        self.session._forget(self)
-
-    def sweep(self, now: float, beat: bytes) -> None:
-        """Look after this reader; ``now`` is on the session's clock, ``beat`` the heartbeat of this moment."""
-        if self.peer.is_gone():
-            self.gone = True
-            self.wake()
-            return
-        if self._expires_at is not None and now >= self._expires_at:
-            self.end("token_expired")
-        unsent = self.peer.unsent_bytes()
-        if unsent:
-            taken = self.peer.handed_bytes() - unsent
-            if taken != self._taken:
-                self._taken, self._stuck_since = taken, now
-            elif now - self._stuck_since >= self.session.limits.stalled_seconds:
-                self.end("slow")
-        else:
-            self._taken = None
-            if now - self._sent_at >= self.session.limits.heartbeat_seconds:
-                self.heartbeat = beat
-                self.session.viewers.touch()
-
-    @staticmethod
-    def _interrupt_write(write: asyncio.Timeout) -> None:
-        try:
-            write.reschedule(asyncio.get_running_loop().time())
-        except RuntimeError:
-            # The context was left already: no write is under way.
-            return
 
 
 class Session:
@@ -302,15 +111,12 @@ class Session:
         )
         self._all_seats = connection_seats(limits, self.counters) if seats is None else seats
         #: Live readers.
-        self.viewers: Audience[Viewer] = Audience(self.log, Delivery() if delivery is None else delivery)
+        self.readers: Audience[Reader] = Audience(self.log, Delivery() if delivery is None else delivery)
         self._holding: Counter[str] = Counter()
         self._working = 0
         #: Streams of this session that ended, by reason.
         self.disconnects: Counter[str] = Counter()
-        self.tool_status: ToolStatus | None = None
-        self.tool_result: ToolResult | None = None
-        self._running: OrderedDict[str, tuple[RunningCall, int]] = OrderedDict()
-        self._running_bytes = 0
+        self.state = SessionState(limits.log_events, limits.log_bytes)
         self._active_at: float = clock()
 
     # What happens
@@ -326,15 +132,15 @@ class Session:
         """
         event = self._append(event_type, data, data_json=data_json)
         if type(data) is not dict:  # such data leaves no state, and to ask a model's class whose it is takes long
-            self._follow(data)
+            self.state.follow(data)
         return event
 
     def clear_result(self) -> None:
         """Forget the last result and tell the readers; without effect when there is none."""
         self.touch()
-        if self.tool_result is not None:
-            cleared = ResultCleared(tool_name=self.tool_result.tool_name)
-            self.tool_result = None
+        if self.state.tool_result is not None:
+            cleared = ResultCleared(tool_name=self.state.tool_result.tool_name)
+            self.state.tool_result = None
             self._append("result_cleared", cleared)
 
     # What is asked
@@ -416,19 +222,43 @@ class Session:
 
     # Who reads
 
-    def join(self, transport: str, peer: Peer, *, account: str | None = None, may_approve: bool = True) -> Viewer:
-        """Let a live reader in, or raise ``LimitReached`` or ``SessionClosed``. It counts against ``account``."""
+    def join(
+        self,
+        transport: str,
+        peer: Peer,
+        cursor: str | None = None,
+        *,
+        account: str | None = None,
+        may_approve: bool = True,
+    ) -> Reader:
+        """Let a live reader in behind its cursor, or raise ``LimitReached`` or ``SessionClosed``.
+
+        It counts against ``account``.
+        """
         if self.log.closed:
             raise SessionClosed("This session has ended.")
         self._all_seats.check(account, may_approve=may_approve)
         self._seats.check(account, may_approve=may_approve)
         self._all_seats.take(account)
         self._seats.take(account)
-        viewer = Viewer(self, transport, peer, self.clock(), account)
-        self.viewers.add(viewer)
+        reader = Reader(self, transport, peer, account)
+        self.readers.add(reader)
         self.counters.connections_opened += 1
         self.counters.connections += 1
-        return viewer
+        reader.begin(cursor)
+        return reader
+
+    def forget(self, reader: Reader) -> None:
+        """Let a reader go, once."""
+        if reader in self.readers:
+            self.readers.discard(reader)
+            self._seats.leave(reader.account)
+            self._all_seats.leave(reader.account)
+            self.counters.connections -= 1
+            reason = reader.ending.code if reader.ending is not None else "left"
+            self.disconnects[reason] += 1
+            self.counters.disconnects[reason] += 1
+            self.touch()
 
     def open_at(self, cursor: str | None) -> Opening:
         """Say where a reader with this cursor begins; None is a first connect. Never fails (contract section 3)."""
@@ -470,15 +300,8 @@ class Session:
 
         Events between the two, told after it, lead to the same state again.
         """
-        pending = [request.shown for request in self.desk.pending]
-        return Snapshot(
-            last_event_id=self.log.last_event_id if behind is None else self.log.id_of(behind),
-            tool_status=self.tool_status,
-            permission_request=pending[0] if pending else None,
-            permission_requests=tuple(pending),
-            tool_result=self.tool_result,
-            running=tuple(call for call, _ in self._running.values()),
-        )
+        last_event_id = self.log.last_event_id if behind is None else self.log.id_of(behind)
+        return self.state.snapshot(last_event_id, [request.shown for request in self.desk.pending])
 
     @contextmanager
     def holding(self, transport: str) -> Iterator[None]:
@@ -503,17 +326,17 @@ class Session:
     @property
     def connections_by_transport(self) -> dict[str, int]:
         """Who reads right now, and how."""
-        return dict(Counter(viewer.transport for viewer in self.viewers) + self._holding)
+        return dict(Counter(reader.transport for reader in self.readers) + self._holding)
 
     @property
     def viewer_count(self) -> int:
         """How many readers would see what is asked now."""
-        return len(self.viewers) + self._holding.total()
+        return len(self.readers) + self._holding.total()
 
     @property
     def outruns_readers(self) -> bool:
         """Whether the log may soon drop what readers who keep up have not been sent yet."""
-        events, size = self.viewers.lag
+        events, size = self.readers.lag
         return events > self.limits.log_events // 2 or size > self.limits.log_bytes // 2
 
     # Life
@@ -547,13 +370,13 @@ class Session:
             reason = "the service is shutting down" if code == "shutdown" else "the session has ended"
             self.desk.close(reason, cancelled_by="service", code=code)
             self.log.close()
-            self.viewers.touch()
-            for viewer in self.viewers:
+            self.readers.touch()
+            for reader in self.readers:
                 try:
-                    viewer.end(code)
+                    reader.end(code)
                 except Exception:
                     # One connection that fails must not keep the others from being ended.
-                    _log.exception("a %s reader cannot be told of the end", viewer.transport)
+                    _log.exception("a %s reader cannot be told of the end", reader.transport)
 
     def _append_asked(self, event_type: str, data: EventData) -> Event:
         """Append what the desk tells, as that of who asked; what the policy answers is apart from what people do."""
@@ -576,7 +399,7 @@ class Session:
     ) -> Event:
         evicted = self.log.evicted
         event = self.log.append(event_type, data, data_json=data_json, owner=owner)
-        self.viewers.touch()
+        self.readers.touch()
         self.counters.events_published += 1
         self.counters.events_evicted += self.log.evicted - evicted
         self._active_at = self.clock()
@@ -590,52 +413,6 @@ class Session:
         self.counters.gaps[lost.reason] += 1
         return Gap(requested=lost.requested, oldest=lost.oldest, newest=lost.newest, reason=lost.reason)
 
-    def _follow(self, data: object) -> None:
-        """Keep the present state up to date."""
-        if isinstance(data, ToolStatus):
-            self.tool_status = data
-            self._follow_call(data)
-        elif isinstance(data, ToolProgress):
-            self._advance(data)
-        elif isinstance(data, ToolResult):
-            self.tool_result = data
-
-    def _follow_call(self, status: ToolStatus) -> None:
-        """Keep the calls that run or wait; within the bounds of the log, the oldest is forgotten first."""
-        key = status.tool_call_id or f"\0{status.tool_name}"
-        before = self._running.pop(key, None)
-        if before is not None:
-            self._running_bytes -= before[1]
-        if status.status not in _OVER:
-            call = RunningCall.model_construct(
-                **{**status.__dict__, "progress": before[0].progress if before is not None else None}
-            )
-            self._keep_running(key, call)
-
-    def _advance(self, progress: ToolProgress) -> None:
-        before = self._running.pop(progress.tool_call_id, None)
-        if before is not None:
-            self._running_bytes -= before[1]
-            self._keep_running(progress.tool_call_id, before[0].model_copy(update={"progress": progress}))
-
-    def _keep_running(self, key: str, call: RunningCall) -> None:
-        size = len(dump(call))
-        self._running[key] = (call, size)
-        self._running_bytes += size
-        while len(self._running) > self.limits.log_events or self._running_bytes > self.limits.log_bytes:
-            self._running_bytes -= self._running.popitem(last=False)[1][1]
-
-    def _forget(self, viewer: Viewer) -> None:
-        if viewer in self.viewers:
-            self.viewers.discard(viewer)
-            self._seats.leave(viewer.account)
-            self._all_seats.leave(viewer.account)
-            self.counters.connections -= 1
-            reason = viewer.ending.code if viewer.ending is not None else "left"
-            self.disconnects[reason] += 1
-            self.counters.disconnects[reason] += 1
-            self.touch()
-
 
 def connection_seats(limits: Limits, counters: Counters) -> Shares:
     """The places for all that is held open in a process."""
@@ -646,14 +423,3 @@ def connection_seats(limits: Limits, counters: Counters) -> Shares:
         refused=counters.limits_reached,
         each=limits.max_connections_per_subject,
     )
-
-
-def heartbeat() -> bytes:
-    """The heartbeat event of this moment; its timestamp is epoch seconds (contract section 2)."""
-    return encode("heartbeat", timestamp=round(time.time(), 3))
-
-
-def retry_ms(limits: Limits) -> int:
-    """How long a reader waits before it comes back: longer than a restart takes, jittered per connection."""
-    lowest = max(3000, int(limits.shutdown_seconds * 1000) + 1000)
-    return lowest + secrets.randbelow(2000)

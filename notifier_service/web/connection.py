@@ -18,7 +18,7 @@ from aiohttp import web
 
 from ..core.event_log import Event
 from ..core.events import Bye
-from ..core.reader import Reading
+from ..core.reader import Reader
 from .logs import StreamLine
 
 __all__ = ["CONNECTIONS", "Connections", "Form", "StreamConnection"]
@@ -34,7 +34,7 @@ class Form:
 
 
 class StreamConnection(asyncio.Protocol):
-    """The connection of one reader, which is told what its reading has as fast as the peer takes it."""
+    """The connection of one reader, which is told what there is as fast as the peer takes it."""
 
     __slots__ = (
         "__weakref__",
@@ -44,7 +44,7 @@ class StreamConnection(asyncio.Protocol):
         "_is_over",
         "_is_paused",
         "_line",
-        "_reading",
+        "_reader",
         "_transport",
         "is_closed",
     )
@@ -52,7 +52,7 @@ class StreamConnection(asyncio.Protocol):
     def __init__(self, request: web.Request) -> None:
         assert request.transport is not None  # a response was just prepared on it
         self._transport: asyncio.Transport = request.transport
-        self._reading: Reading | None = None
+        self._reader: Reader | None = None
         self._form: Form | None = None
         self._handed = 0
         self._is_paused = False
@@ -61,12 +61,12 @@ class StreamConnection(asyncio.Protocol):
         self._abort: asyncio.TimerHandle | None = None
         self._line: StreamLine | None = None
 
-    def begin(self, request: web.Request, reading: Reading, form: Form) -> None:
-        """Take the connection over from aiohttp, and tell its peer what ``reading`` has, from now on."""
-        self._reading, self._form = reading, form
+    def begin(self, request: web.Request, reader: Reader, form: Form) -> None:
+        """Take the connection over from aiohttp, and tell its peer what there is for ``reader``, from now on."""
+        self._reader, self._form = reader, form
         handler, transport = request.protocol, self._transport
         if handler.transport is not transport or transport.is_closing():
-            reading.viewer.leave()
+            reader.leave()
             return
         self._line = StreamLine.of(request)
         self._is_paused = handler.writing_paused
@@ -75,7 +75,7 @@ class StreamConnection(asyncio.Protocol):
         handler.transport = None  # what it does not have it does not close
         handler.connection_lost(None)
         request.config_dict[CONNECTIONS].add(self)
-        reading.viewer.attend(self._push)
+        reader.attend(self._push)
 
     # What the transport says
 
@@ -93,8 +93,8 @@ class StreamConnection(asyncio.Protocol):
             self._abort.cancel()
         if self._line is not None:
             self._line.write()
-        if self._reading is not None:
-            self._reading.viewer.leave()
+        if self._reader is not None:
+            self._reader.leave()
 
     # What the sweeper asks
 
@@ -113,29 +113,29 @@ class StreamConnection(asyncio.Protocol):
 
     def _push(self) -> None:
         """Send what there is, as far as the transport takes it; say bye when the reader is ended."""
-        if self._is_over or self._reading is None or self._form is None:
+        if self._is_over or self._reader is None or self._form is None:
             return
-        reading, viewer, form = self._reading, self._reading.viewer, self._form
-        while not self._is_paused and not reading.over and (events := reading.next()):
-            frames = reading.framed(form.name, events, form.frames)
+        reader, form = self._reader, self._form
+        while not self._is_paused and not reader.over and (events := reader.next()):
+            frames = reader.framed(form.name, events, form.frames)
             self._handed += len(frames)
             self._transport.write(frames)
-            viewer.sent()
-            if reading.is_told_all:
+            reader.sent()
+            if reader.is_told_all:
                 break
-        bye = viewer.ending
-        if bye is None and not viewer.gone:
+        bye = reader.ending
+        if bye is None and not reader.gone:
             return
         if self._abort is None:  # what the peer does not take in time is dropped
-            limits = viewer.session.limits
+            limits = reader.session.limits
             linger = limits.stalled_seconds if bye is not None and bye.code == "slow" else limits.shutdown_seconds / 8
             self._abort = asyncio.get_running_loop().call_later(linger, self._transport.abort)
         if bye is None:  # a peer that has half-closed and takes nothing: the transport would wait for it
             self._is_over = True
-            viewer.leave()
-        elif not self._is_paused or reading.over:
+            reader.leave()
+        elif not self._is_paused or reader.over:
             self._is_over = True
-            viewer.leave()
+            reader.leave()
             self._transport.write(form.bye(bye))
             self._transport.close()
 

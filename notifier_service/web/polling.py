@@ -51,7 +51,7 @@ async def session_info(call: Call[Query, None]) -> web.Response:
 async def tool_status(call: Call[Query, None]) -> web.Response:
     """The last tool status, or null."""
     session = _polled(call)
-    return _unless_known(call, session, session.tool_status)
+    return _unless_known(call, session, session.state.tool_status)
 
 
 async def permission_request(call: Call[Query, None]) -> web.Response:
@@ -63,7 +63,7 @@ async def permission_request(call: Call[Query, None]) -> web.Response:
 async def tool_result(call: Call[Query, None]) -> web.Response:
     """The last tool result, or null."""
     session = _polled(call)
-    return _unless_known(call, session, session.tool_result)
+    return _unless_known(call, session, session.state.tool_result)
 
 
 async def clear_result(call: Call[Query, None]) -> web.Response:

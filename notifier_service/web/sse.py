@@ -12,8 +12,7 @@ from aiohttp_sse import EventSourceResponse
 from ..core.errors import BrokerClosed, LimitReached
 from ..core.event_log import Event
 from ..core.events import Bye, encode
-from ..core.reader import Reading
-from ..core.session import retry_ms
+from ..core.reader import retry_ms
 from ..settings import Settings
 from .answers import as_error, reply
 from .auth import still_may_view
@@ -58,23 +57,22 @@ async def stream(call: Call[StreamQuery, None]) -> web.StreamResponse:
     response.force_close()
     connection = StreamConnection(request)
     try:
-        viewer = call.broker.join(
-            call.session_id, "sse", connection, account=call.caller.name, may_approve=call.caller.may("approve")
+        reader = call.broker.join(
+            call.session_id, "sse", connection, cursor, account=call.caller.name, may_approve=call.caller.may("approve")
         )
     except (LimitReached, BrokerClosed) as error:
         await _refuse(response, ConnectionPeer(request), error, call.settings, named=named)
         return response
     try:
-        viewer.permit(call.caller.seconds_left, still_may_view(call.caller, call.session_id))
-        reading = Reading(viewer, cursor)
+        reader.permit(call.caller.seconds_left, still_may_view(call.caller, call.session_id))
         # The first piece goes through aiohttp, and the head with it. A block of its own for retry would have no data,
         # and common clients hand the data of every block to JSON.parse.
-        hello = _frame(reading.greet(), named=named)
+        hello = _frame(reader.greet(), named=named)
         await response.write(b"retry: %d\n%b" % (retry_ms(call.settings), hello))
     except BaseException:
-        viewer.leave()
+        reader.leave()
         raise
-    connection.begin(request, reading, _FORMS[named, response.headers.get("Transfer-Encoding") == "chunked"])
+    connection.begin(request, reader, _FORMS[named, response.headers.get("Transfer-Encoding") == "chunked"])
     return response
 
 

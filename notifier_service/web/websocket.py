@@ -13,8 +13,7 @@ from ..core.errors import InvalidInput, NotifierError
 from ..core.event_log import Event
 from ..core.events import Bye, EventData, dump, encode
 from ..core.permissions import Decision
-from ..core.reader import Reading
-from ..core.session import retry_ms
+from ..core.reader import Reader, retry_ms
 from .answers import as_error
 from .auth import Caller, still_may_view
 from .request import Call, Query, checked
@@ -43,24 +42,28 @@ async def socket(call: Call[SocketQuery, None]) -> web.StreamResponse:
             over = Bye(code="session_closed", reconnect=False, retry_ms=retry_ms(call.settings))
             await socket.close(encode("bye", over), over.code, over.code)
             return
-        viewer = call.broker.join(
-            call.session_id, "websocket", socket.peer, account=caller.name, may_approve=caller.may("approve")
+        reader = call.broker.join(
+            call.session_id,
+            "websocket",
+            socket.peer,
+            call.query.after or None,
+            account=caller.name,
+            may_approve=caller.may("approve"),
         )
         socket.follows_session = True
-        viewer.permit(caller.seconds_left, still_may_view(caller, call.session_id))
-        reading = Reading(viewer, call.query.after or None)
-        talk = _Told(reading, socket)
+        reader.permit(caller.seconds_left, still_may_view(caller, call.session_id))
+        talk = _Told(reader, socket)
         sending = asyncio.create_task(talk.send())
-        receiving = asyncio.create_task(_Answers(call, caller, reading, socket).receive())
+        receiving = asyncio.create_task(_Answers(call, caller, reader, socket).receive())
         try:
             await asyncio.wait({sending, receiving}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            viewer.leave()
+            reader.leave()
             sending.cancel()
             receiving.cancel()
             outcomes = await asyncio.gather(sending, receiving, return_exceptions=True)
-        if viewer.ending is not None:
-            bye = viewer.ending
+        if reader.ending is not None:
+            bye = reader.ending
             linger = call.settings.stalled_seconds if bye.code == "slow" else call.settings.shutdown_seconds / 8
             last = None if talk.is_bye_told else encode("bye", bye)
             await socket.close(last, bye.code, bye.code, linger_seconds=linger)
@@ -73,39 +76,39 @@ async def socket(call: Call[SocketQuery, None]) -> web.StreamResponse:
 
 
 class _Told:
-    """What the peer is told: all that ``reading`` has, until it is ended or has left.
+    """What the peer is told: all that there is for ``reader``, until it is ended or has left.
 
     While the peer takes everything, frames are pushed by whoever has some; the task waits where it does not.
     """
 
-    def __init__(self, reading: Reading, socket: Socket) -> None:
-        self._reading = reading
+    def __init__(self, reader: Reader, socket: Socket) -> None:
+        self._reader = reader
         self._socket = socket
         self._has_room = True
         self.is_bye_told = False
 
     async def send(self) -> None:
-        viewer = self._reading.viewer
-        while not self._reading.over:
+        reader = self._reader
+        while not reader.over:
             if not self._push():
-                async with viewer.writing():
+                async with reader.writing():
                     await self._socket.drain()
                 self._has_room = True
-            elif viewer.ending is not None:
+            elif reader.ending is not None:
                 return
             else:
-                await viewer.wait(self._push, farewell=self._push)
+                await reader.wait(self._push, farewell=self._push)
 
     def _push(self) -> bool:
         """Send what there is without waiting, and say whether the peer takes more."""
-        viewer, reading = self._reading.viewer, self._reading
-        while self._has_room and (events := reading.next()):
-            self._has_room = self._socket.push(reading.framed("websocket", events, _text_frames))
-            viewer.sent()
-            if reading.is_told_all:
+        reader = self._reader
+        while self._has_room and (events := reader.next()):
+            self._has_room = self._socket.push(reader.framed("websocket", events, _text_frames))
+            reader.sent()
+            if reader.is_told_all:
                 break
-        if self._has_room and viewer.ending is not None and not (self.is_bye_told or reading.over):
-            self._socket.push(_text_frames([Event(0, "", "bye", encode("bye", viewer.ending))]))
+        if self._has_room and reader.ending is not None and not (self.is_bye_told or reader.over):
+            self._socket.push(_text_frames([Event(0, "", "bye", encode("bye", reader.ending))]))
             self.is_bye_told = True
         return self._has_room
 
@@ -128,10 +131,10 @@ def _text_frames(events: Sequence[Event]) -> bytes:
 class _Answers:
     """What a reader may send, and what it gets for it."""
 
-    def __init__(self, call: Call[Any, Any], caller: Caller, reading: Reading, socket: Socket) -> None:
+    def __init__(self, call: Call[Any, Any], caller: Caller, reader: Reader, socket: Socket) -> None:
         self._call = call
         self._caller = caller
-        self._reading = reading
+        self._reader = reader
         self._socket = socket
         self._by_type: Mapping[str, Callable[[Mapping[str, JsonValue]], bytes | None]] = {
             "auth": self._auth,
@@ -167,7 +170,7 @@ class _Answers:
         caller = self._socket.identify_again(message, self._caller)
         caller.require(frozenset({"view"}), self._call.session_id)
         self._caller = caller
-        self._reading.viewer.permit(caller.seconds_left, still_may_view(caller, self._call.session_id))
+        self._reader.permit(caller.seconds_left, still_may_view(caller, self._call.session_id))
 
     def _decide(self, message: Mapping[str, JsonValue]) -> bytes:
         decision = checked(Decision, {name: value for name, value in message.items() if name != "type"})
@@ -181,5 +184,5 @@ class _Answers:
     def _resume(self, message: Mapping[str, JsonValue]) -> None:
         after = checked(_Resume, message).after
         self._caller.require(frozenset({"view"}), self._call.session_id)
-        self._reading.resume(after)
-        self._reading.viewer.wake()
+        self._reader.resume(after)
+        self._reader.wake()

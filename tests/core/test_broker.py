@@ -215,7 +215,7 @@ async def test_publisher_waits_while_many_readers_would_be_outrun(
 
     async with asyncio.timeout(20):
         await asyncio.gather(*(publish() for _ in range(publishers)))
-        while broker.get("s").viewers.is_due:  # noqa: ASYNC110  # each turn of the loop brings them further
+        while broker.get("s").readers.is_due:  # noqa: ASYNC110  # each turn of the loop brings them further
             await asyncio.sleep(0)
 
     assert {reader.lost for reader in readers} == {0}
@@ -343,12 +343,12 @@ def test_refused_reader_opens_no_session(clock: Clock) -> None:
 
 def test_ended_session_says_bye_and_cancels(clock: Clock) -> None:
     broker = still(clock)
-    viewer, request = broker.join("s", "sse", peer()), broker.ask("s", **ASK)
+    reader, request = broker.join("s", "sse", peer()), broker.ask("s", **ASK)
     epoch = broker.get("s").log.epoch
     broker.end_session("s")
 
-    assert viewer.ending is not None
-    assert viewer.ending.code == "session_closed"
+    assert reader.ending is not None
+    assert reader.ending.code == "session_closed"
     assert request.record.status == "cancelled"
     assert broker.sessions == ()
     assert broker.open("s").log.epoch != epoch
@@ -362,7 +362,7 @@ def test_closed_broker_cancels_all_and_opens_nothing(clock: Clock) -> None:
     broker.close()
     broker.close()
 
-    assert [viewer.ending.code for viewer in viewers if viewer.ending] == ["shutdown", "shutdown"]
+    assert [reader.ending.code for reader in viewers if reader.ending] == ["shutdown", "shutdown"]
     assert (request.record.status, request.record.reason) == ("cancelled", "the service is shutting down")
     assert (broker.closed, broker.sessions) == (True, ())
     for use in (lambda: broker.open("a"), lambda: broker.ask("s", **ASK), lambda: broker.publish_nowait("a", "note")):
@@ -416,32 +416,32 @@ def test_sweep_drops_idle_sessions_only(clock: Clock) -> None:
 
 def test_sweep_beats_on_silent_streams(clock: Clock) -> None:
     broker = still(clock)
-    viewer = broker.join("s", "sse", peer())
+    reader = broker.join("s", "sse", peer())
     clock.advance(15)
     broker.sweep()
 
-    assert viewer.heartbeat is not None
-    assert viewer.heartbeat.startswith(b'{"type":"heartbeat","timestamp":')
+    assert reader.heartbeat is not None
+    assert reader.heartbeat.startswith(b'{"type":"heartbeat","timestamp":')
 
 
 def test_sweep_cuts_a_stalled_reader_and_says_so_once(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     broker = still(clock)
-    viewer = broker.join("s", "sse", peer(handed=100, unsent=60))
+    reader = broker.join("s", "sse", peer(handed=100, unsent=60))
     for _ in range(3):
         broker.sweep()
         clock.advance(10)
 
-    assert viewer.ending is not None
-    assert viewer.ending.code == "slow"
+    assert reader.ending is not None
+    assert reader.ending.code == "slow"
     assert caplog.messages == ["a sse reader took nothing for 10 s and is cut"]
 
 
 def test_sweep_notices_a_peer_that_has_gone(clock: Clock) -> None:
     broker = still(clock)
-    viewer = broker.join("s", "sse", peer(gone=True))
+    reader = broker.join("s", "sse", peer(gone=True))
     broker.sweep()
 
-    assert viewer.gone
+    assert reader.gone
 
 
 def test_sweep_of_nothing_need_not_come_again(clock: Clock) -> None:
@@ -512,10 +512,10 @@ async def settled_sweep(broker: Broker) -> None:
         swept.set()
         return False
 
-    viewer = broker.join("s", "sse", SimpleNamespace(is_gone=is_gone, unsent_bytes=lambda: 0))
+    reader = broker.join("s", "sse", SimpleNamespace(is_gone=is_gone, unsent_bytes=lambda: 0))
     async with asyncio.timeout(10):
         await swept.wait()
-    viewer.leave()
+    reader.leave()
 
 
 async def test_idle_session_closes_and_the_sweeper_starts_again_with_the_next() -> None:
@@ -540,12 +540,12 @@ async def test_sweeper_goes_on_after_a_failure(broker: Broker, caplog: pytest.Lo
     logger, told = logging.getLogger("notifier_service.broker"), Told()
     logger.addHandler(told)
     try:
-        viewer = broker.join("s", "sse", broken_peer(RuntimeError("no such socket")))
+        reader = broker.join("s", "sse", broken_peer(RuntimeError("no such socket")))
         async with asyncio.timeout(10):
             await failed.wait()
     finally:
         logger.removeHandler(told)
-    viewer.leave()
+    reader.leave()
     request = broker.ask("s", **ASK, timeout_seconds=0.01)
 
     assert caplog.messages[0] == "a sse reader cannot be looked after"

@@ -17,7 +17,8 @@ from notifier_service.core.errors import CursorLost
 from notifier_service.core.events import ToolResult, ToolStatus, encode
 from notifier_service.core.limits import Limits
 from notifier_service.core.permissions import Decision, Question
-from notifier_service.core.session import Opening, Session
+from notifier_service.core.reader import Opening
+from notifier_service.core.session import Session
 
 TOOLS = st.sampled_from(["read", "write", "run"])
 

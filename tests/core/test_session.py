@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,11 +19,12 @@ from notifier_service.core.errors import (
     SessionClosed,
     TooLarge,
 )
-from notifier_service.core.events import Bye, ToolProgress, ToolResult, ToolStatus, encode
+from notifier_service.core.events import ToolProgress, ToolResult, ToolStatus, encode
 from notifier_service.core.limits import Limits
 from notifier_service.core.permissions import Decision, PermissionRequest, Question
 from notifier_service.core.policy import AskedTool
-from notifier_service.core.session import Opening, Session, Viewer, check_session_id, heartbeat, retry_ms
+from notifier_service.core.reader import Opening, Reader
+from notifier_service.core.session import Session, check_session_id
 
 if TYPE_CHECKING:
     from conftest import Clock
@@ -61,7 +61,7 @@ def peer() -> Peer:
 
 
 @pytest.fixture
-def viewer(session: Session, peer: Peer) -> Viewer:
+def reader(session: Session, peer: Peer) -> Reader:
     return session.join("sse", peer)
 
 
@@ -188,7 +188,7 @@ def test_event_that_is_refused_has_not_happened(session: Session, result: Any, e
     with pytest.raises(error):
         session.publish("tool_result", ToolResult(tool_name="rm", success=True, result=result))
 
-    assert (session.tool_result, session.log.last_seq, session.counters.events_published) == (None, 0, 0)
+    assert (session.state.tool_result, session.log.last_seq, session.counters.events_published) == (None, 0, 0)
 
 
 def test_calls_side_by_side_are_told_in_the_order_of_their_last_status(session: Session) -> None:
@@ -250,7 +250,7 @@ def test_cleared_result_is_forgotten_and_told_once(session: Session) -> None:
     session.clear_result()
     session.clear_result()
 
-    assert session.tool_result is None
+    assert session.state.tool_result is None
     assert types(session) == ["tool_result", "result_cleared"]
     assert json.loads(session.log.read_after(1)[0].json)["data"]["tool_name"] == "rm"
 
@@ -434,12 +434,12 @@ def test_readers_are_told_of_a_cancelled_request_however_long_its_reason(session
 
 def test_reader_is_counted_while_it_is_here(session: Session) -> None:
     first, second = session.join("sse", Peer()), session.join("ws", Peer())
-    during = (len(session.viewers), session.counters.connections, session.counters.connections_opened)
+    during = (len(session.readers), session.counters.connections, session.counters.connections_opened)
     first.leave()
     first.leave()
 
     assert during == (2, 2, 2)
-    assert (set(session.viewers), session.counters.connections, session.counters.connections_opened) == ({second}, 1, 2)
+    assert (set(session.readers), session.counters.connections, session.counters.connections_opened) == ({second}, 1, 2)
     assert session.disconnects == session.counters.disconnects == {"left": 1}
     assert (second.transport, second.session) == ("ws", session)
 
@@ -542,136 +542,6 @@ def test_hello_tells_where_the_session_is(session: Session) -> None:
     }
 
 
-# The viewer waits
-
-
-async def test_waiting_viewer_is_woken_by_an_event(session: Session, viewer: Viewer) -> None:
-    waiting = asyncio.create_task(viewer.wait())
-    await turns()
-    assert not waiting.done()
-    session.publish("note")
-
-    assert await waiting is None
-
-
-async def test_wake_before_the_wait_is_not_lost(viewer: Viewer) -> None:
-    viewer.wake()
-    viewer.wake()
-    await viewer.wait()
-    waiting = asyncio.create_task(viewer.wait())
-    await turns()
-
-    assert not waiting.done()
-    waiting.cancel()
-
-
-async def test_two_wakes_at_once_are_one(viewer: Viewer) -> None:
-    waiting = asyncio.create_task(viewer.wait())
-    await turns()
-    viewer.wake()
-    viewer.wake()
-    await waiting
-    again = asyncio.create_task(viewer.wait())
-    await turns()
-
-    assert not again.done()
-    again.cancel()
-
-
-async def test_viewer_whose_wait_was_cancelled_can_wait_again(viewer: Viewer) -> None:
-    waiting = asyncio.create_task(viewer.wait())
-    await turns()
-    waiting.cancel()
-    await turns()
-    viewer.wake()
-
-    assert await viewer.wait() is None
-
-
-async def test_viewer_that_left_is_woken_no_more(session: Session, viewer: Viewer) -> None:
-    viewer.leave()
-    session.publish("note")
-    waiting = asyncio.create_task(viewer.wait())
-    await turns()
-
-    assert not waiting.done()
-    waiting.cancel()
-
-
-async def test_viewer_that_pushes_goes_on_waiting_while_it_can(session: Session, viewer: Viewer) -> None:
-    pushed: list[int] = []
-
-    def push() -> bool:
-        pushed.append(session.log.last_seq)
-        return session.log.last_seq < 3
-
-    waiting = asyncio.create_task(viewer.wait(push))
-    await turns()
-    for _ in range(2):
-        session.publish("note")
-        await turns()
-    assert (pushed, waiting.done()) == ([1, 2], False)
-    session.publish("note")
-    async with asyncio.timeout(10):
-        await waiting
-    session.publish("note")
-    await turns()
-
-    assert pushed == [1, 2, 3]
-    assert await viewer.wait(push) is None  # what came in between is not lost
-
-
-async def test_viewer_whose_wait_with_a_push_was_cancelled_pushes_no_more(session: Session, viewer: Viewer) -> None:
-    pushed: list[int] = []
-    waiting = asyncio.create_task(viewer.wait(lambda: bool(pushed.append(1)) or True))
-    await turns()
-    waiting.cancel()
-    await turns()
-    session.publish("note")
-    await turns()
-
-    assert pushed == []
-
-
-async def test_viewer_that_is_ended_is_woken_and_pushes_no_more(session: Session, viewer: Viewer) -> None:
-    pushed: list[int] = []
-    waiting = asyncio.create_task(viewer.wait(lambda: bool(pushed.append(1)) or True))
-    await turns()
-    session.publish("note")
-    session.close("session_closed")
-    async with asyncio.timeout(10):
-        await waiting
-    await turns()
-
-    assert pushed == []
-
-
-async def test_transport_that_attends_is_called_at_once_for_each_event_and_for_the_end(
-    session: Session, viewer: Viewer
-) -> None:
-    called: list[tuple[int, bool]] = []
-    viewer.attend(lambda: called.append((session.log.last_seq, viewer.ending is not None)))
-    assert called == [(0, False)]
-    session.publish("note")
-    session.publish("note")
-    assert called == [(0, False)]
-    await turns()
-    assert called == [(0, False), (2, False)]
-    viewer.end("token_expired")
-
-    assert called == [(0, False), (2, False), (2, True)]
-
-
-async def test_transport_that_attends_and_has_left_is_called_no_more(session: Session, viewer: Viewer) -> None:
-    called: list[int] = []
-    viewer.attend(lambda: called.append(1))
-    viewer.leave()
-    session.publish("note")
-    await turns()
-
-    assert called == [1]
-
-
 @pytest.mark.parametrize(
     ("limits", "events"),
     [({"log_events": 8}, 5), ({"log_bytes": 16384, "max_event_bytes": 16384}, 9), ({"log_events": 1}, 1)],
@@ -691,209 +561,6 @@ async def test_session_outruns_its_readers_when_half_a_log_was_published_without
     await turns()
 
     assert not session.outruns_readers
-
-
-# The viewer is ended
-
-
-@pytest.mark.parametrize(
-    ("code", "reconnect"), [("shutdown", True), ("token_expired", True), ("slow", True), ("session_closed", False)]
-)
-async def test_ended_viewer_is_woken_and_told_why(
-    session: Session,
-    viewer: Viewer,
-    code: Literal["shutdown", "token_expired", "slow", "session_closed"],
-    reconnect: bool,
-) -> None:
-    waiting = asyncio.create_task(viewer.wait())
-    await turns()
-    viewer.end(code)
-    await waiting
-    viewer.leave()
-
-    assert isinstance(viewer.ending, Bye)
-    assert (viewer.ending.code, viewer.ending.reconnect) == (code, reconnect)
-    assert 3000 <= viewer.ending.retry_ms < 5000
-    assert session.disconnects == session.counters.disconnects == {code: 1}
-
-
-def test_first_reason_to_end_wins(viewer: Viewer) -> None:
-    viewer.end("token_expired")
-    first = viewer.ending
-    viewer.end("shutdown")
-
-    assert viewer.ending is first
-
-
-async def test_end_interrupts_a_write_that_the_peer_does_not_take(viewer: Viewer) -> None:
-    async def write() -> None:
-        async with viewer.writing():
-            await asyncio.Event().wait()
-
-    writing = asyncio.create_task(write())
-    await turns()
-    assert not writing.done()
-    viewer.end("shutdown")
-    with pytest.raises(TimeoutError):
-        await writing
-
-
-async def test_write_that_nobody_ends_takes_its_time(viewer: Viewer) -> None:
-    taken = asyncio.Event()
-
-    async def write() -> str:
-        async with viewer.writing():
-            await taken.wait()
-        return "written"
-
-    writing = asyncio.create_task(write())
-    await turns()
-    taken.set()
-
-    assert await writing == "written"
-
-
-async def test_last_write_of_an_ended_viewer_goes_out_if_it_need_not_wait(viewer: Viewer) -> None:
-    viewer.end("shutdown")
-    written = False
-    async with viewer.writing():
-        written = True
-
-    assert written
-
-
-async def test_last_write_of_an_ended_viewer_does_not_wait(viewer: Viewer) -> None:
-    viewer.end("shutdown")
-    with pytest.raises(TimeoutError):
-        async with viewer.writing():
-            await asyncio.Event().wait()
-
-
-async def test_end_after_a_write_leaves_the_task_alone(viewer: Viewer) -> None:
-    async with viewer.writing():
-        pass
-    viewer.end("slow")
-    await turns()
-
-    assert viewer.ending is not None
-    assert viewer.ending.code == "slow"
-
-
-# The viewer is looked after
-
-
-def test_silent_stream_gets_a_heartbeat(viewer: Viewer, clock: Clock) -> None:
-    clock.advance(14.9)
-    viewer.sweep(clock(), BEAT)
-    before = viewer.heartbeat
-    clock.advance(0.1)
-    viewer.sweep(clock(), BEAT)
-
-    assert (before, viewer.heartbeat) == (None, BEAT)
-    assert viewer.ending is None
-
-
-async def test_viewer_is_woken_for_its_heartbeat(viewer: Viewer, clock: Clock) -> None:
-    waiting = asyncio.create_task(viewer.wait())
-    await turns()
-    clock.advance(15)
-    viewer.sweep(clock(), BEAT)
-
-    assert await waiting is None
-
-
-async def test_heartbeat_is_pushed_and_the_silence_begins_anew_with_it(
-    session: Session, viewer: Viewer, clock: Clock
-) -> None:
-    pushed: list[bytes | None] = []
-
-    def push() -> None:
-        pushed.append(viewer.heartbeat)
-        viewer.sent()
-
-    viewer.attend(push)
-    clock.advance(15)
-    viewer.sweep(clock(), BEAT)
-    await turns()
-    assert (pushed, viewer.heartbeat) == ([None, BEAT], None)
-    clock.advance(14.9)
-    viewer.sweep(clock(), BEAT)
-    await turns()
-    assert pushed == [None, BEAT]
-    clock.advance(0.1)
-    viewer.sweep(clock(), BEAT)
-    await turns()
-
-    assert pushed == [None, BEAT, BEAT]
-
-
-async def test_write_takes_the_heartbeat_with_it_and_the_silence_begins_anew(viewer: Viewer, clock: Clock) -> None:
-    clock.advance(15)
-    viewer.sweep(clock(), BEAT)
-    async with viewer.writing():
-        pass
-    assert viewer.heartbeat is None
-    clock.advance(14.9)
-    viewer.sweep(clock(), BEAT)
-    assert viewer.heartbeat is None
-    clock.advance(0.1)
-    viewer.sweep(clock(), BEAT)
-
-    assert viewer.heartbeat == BEAT
-
-
-def test_peer_that_takes_nothing_is_cut(viewer: Viewer, peer: Peer, clock: Clock) -> None:
-    peer.handed, peer.unsent = 100, 60
-    viewer.sweep(clock(), BEAT)
-    clock.advance(9.9)
-    viewer.sweep(clock(), BEAT)
-    before = viewer.ending
-    clock.advance(0.1)
-    viewer.sweep(clock(), BEAT)
-
-    assert before is None
-    assert viewer.ending is not None
-    assert viewer.ending.code == "slow"
-
-
-def test_peer_that_is_handed_more_and_takes_nothing_is_cut_too(viewer: Viewer, peer: Peer, clock: Clock) -> None:
-    for _ in range(11):
-        peer.handed, peer.unsent = peer.handed + 100, peer.unsent + 100
-        viewer.sweep(clock(), BEAT)
-        clock.advance(1)
-
-    assert viewer.ending is not None
-    assert viewer.ending.code == "slow"
-
-
-def test_peer_that_takes_a_byte_now_and_then_is_not_cut(viewer: Viewer, peer: Peer, clock: Clock) -> None:
-    peer.handed, peer.unsent = 100, 60
-    for _ in range(10):
-        viewer.sweep(clock(), BEAT)
-        peer.unsent -= 1
-        clock.advance(9.9)
-
-    assert (viewer.ending, viewer.heartbeat) == (None, None)
-
-
-def test_peer_that_had_taken_all_in_between_begins_anew(viewer: Viewer, peer: Peer, clock: Clock) -> None:
-    for unsent in (10, 0, 10):
-        peer.handed, peer.unsent = 10 - unsent, unsent
-        viewer.sweep(clock(), BEAT)
-        clock.advance(9)
-
-    assert viewer.ending is None
-
-
-async def test_peer_that_has_gone_is_noticed(viewer: Viewer, peer: Peer, clock: Clock) -> None:
-    waiting = asyncio.create_task(viewer.wait())
-    await turns()
-    peer.gone = True
-    clock.advance(100)
-    viewer.sweep(clock(), BEAT)
-    await waiting
-
-    assert (viewer.gone, viewer.ending, viewer.heartbeat) == (True, None, None)
 
 
 # Life
@@ -928,10 +595,10 @@ def test_decision_keeps_the_session_even_if_it_finds_nothing(session: Session, c
     assert session.idle_seconds == 0
 
 
-def test_session_with_a_viewer_never_expires(session: Session, viewer: Viewer, clock: Clock) -> None:
+def test_session_with_a_reader_never_expires(session: Session, reader: Reader, clock: Clock) -> None:
     clock.advance(10**6)
     watched = session.expired
-    viewer.leave()
+    reader.leave()
 
     assert (watched, session.expired) == (False, False)
     clock.advance(600)
@@ -969,13 +636,13 @@ def test_clock_that_steps_back_gives_no_negative_idle_time(session: Session, clo
     [("shutdown", "the service is shutting down"), ("session_closed", "the session has ended")],
 )
 def test_closed_session_cancels_what_is_pending_and_ends_its_readers(
-    session: Session, viewer: Viewer, code: Literal["shutdown", "session_closed"], reason: str
+    session: Session, reader: Reader, code: Literal["shutdown", "session_closed"], reason: str
 ) -> None:
     request = ask(session)
     session.close(code)
 
-    assert viewer.ending is not None
-    assert viewer.ending.code == code
+    assert reader.ending is not None
+    assert reader.ending.code == code
     assert (request.record.status, request.record.reason) == ("cancelled", reason)
     assert request.record.decided_by == "service"
     assert types(session) == ["permission_request", "permission_cleared"]
@@ -985,13 +652,13 @@ def test_closed_session_cancels_what_is_pending_and_ends_its_readers(
 
 
 def test_reader_that_fails_at_the_end_does_not_keep_the_others_from_being_ended(
-    session: Session, viewer: Viewer, caplog: pytest.LogCaptureFixture
+    session: Session, reader: Reader, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail() -> None:
-        if viewer.ending is not None:
+        if reader.ending is not None:
             raise RuntimeError("boom")
 
-    viewer.attend(fail)
+    reader.attend(fail)
     other = session.join("sse", Peer())
     session.close("shutdown")
 
@@ -999,31 +666,13 @@ def test_reader_that_fails_at_the_end_does_not_keep_the_others_from_being_ended(
     assert [record.getMessage() for record in caplog.records] == ["a sse reader cannot be told of the end"]
 
 
-def test_closing_twice_is_closing_once(session: Session, viewer: Viewer) -> None:
+def test_closing_twice_is_closing_once(session: Session, reader: Reader) -> None:
     session.close("session_closed")
-    first = viewer.ending
+    first = reader.ending
     session.close("shutdown")
 
-    assert viewer.ending is first
+    assert reader.ending is first
     assert session.log.closed
-
-
-def test_heartbeat_tells_the_time_in_seconds() -> None:
-    before = time.time()
-    beat = json.loads(heartbeat())
-
-    assert set(beat) == {"type", "timestamp"}
-    assert beat["type"] == "heartbeat"
-    assert before - 0.001 <= beat["timestamp"] <= time.time() + 0.001
-
-
-@pytest.mark.parametrize(("shutdown_seconds", "lowest"), [(0.1, 3000), (2, 3000), (2.5, 3500), (10, 11_000)])
-def test_reader_comes_back_later_than_a_restart_takes(shutdown_seconds: float, lowest: int) -> None:
-    limits = Limits(shutdown_seconds=shutdown_seconds)
-    waits = {retry_ms(limits) for _ in range(200)}
-
-    assert lowest <= min(waits) <= max(waits) < lowest + 2000
-    assert len(waits) > 50
 
 
 def test_risk_that_is_none_of_the_three_is_refused_and_nothing_is_asked() -> None:
@@ -1052,27 +701,3 @@ def test_session_in_which_something_is_done_never_expires_and_its_idle_time_begi
     clock.now += session.limits.session_idle_seconds
 
     assert (busy, just_after, session.expired) == (False, (False, 0), True)
-
-
-def test_reader_whose_token_expires_is_ended_then_and_not_before(
-    session: Session, viewer: Viewer, clock: Clock
-) -> None:
-    viewer.permit(5)
-    clock.now += 4.9
-    viewer.sweep(clock(), b"")
-    before = viewer.ending
-    clock.now += 0.1
-    viewer.sweep(clock(), b"")
-
-    assert before is None
-    assert viewer.ending is not None
-    assert (viewer.ending.code, viewer.ending.reconnect) == ("token_expired", True)
-
-
-def test_reader_with_a_newer_token_that_never_expires_stays(viewer: Viewer, clock: Clock) -> None:
-    viewer.permit(5)
-    viewer.permit(None)
-    clock.now += 10
-    viewer.sweep(clock(), b"")
-
-    assert viewer.ending is None

@@ -372,8 +372,8 @@ def _end_of_session(broker: Broker) -> None:
 
 
 def _end_of_token(broker: Broker) -> None:
-    [viewer] = broker.get("s").viewers
-    viewer.permit(0)
+    [reader] = broker.get("s").readers
+    reader.permit(0)
     broker.sweep()
 
 
@@ -423,8 +423,8 @@ async def test_shutdown_cuts_a_peer_that_had_longer_to_take_the_rest(
     async with run(shutdown_seconds=2, stalled_seconds=60) as place:
         broker = place[0]
         _, taken_over, _ = await stalled(place, open_stream, made)
-        [viewer] = broker.get("s").viewers
-        viewer.end("slow")
+        [reader] = broker.get("s").readers
+        reader.end("slow")
         assert (broker.connections, taken_over.is_closed) == (0, False)
 
     assert taken_over.is_closed

@@ -696,7 +696,7 @@ async def test_a_stream_ends_when_its_token_expires(
         await long.until("snapshot")
         clock.advance(50)
         broker.sweep()
-        still = len(broker.get("s1").viewers)
+        still = len(broker.get("s1").readers)
 
         clock.advance(11)
         broker.sweep()

@@ -642,7 +642,7 @@ async def test_a_backlog_larger_than_one_write_comes_whole(client: Client, broke
 async def test_a_reader_that_left_is_counted_out(client: Client, broker: Broker) -> None:
     async with reading(client) as stream:
         await stream.take(1)
-    await until(lambda: not broker.get("s1").viewers)
+    await until(lambda: not broker.get("s1").readers)
 
     response = await client.get(f"{API}/sse/health/s1")
 
@@ -654,7 +654,7 @@ async def test_a_reader_that_left_is_counted_out_where_handlers_are_not_cancelle
 ) -> None:
     async with reading(embedded) as stream:
         await stream.take(2)
-    await until(lambda: broker.sweep() and not broker.get("s1").viewers)
+    await until(lambda: broker.sweep() and not broker.get("s1").readers)
 
     assert dict(broker.get("s1").disconnects) == {"left": 1}
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []

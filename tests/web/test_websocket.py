@@ -166,12 +166,12 @@ async def test_socket_is_a_viewer_of_its_own_kind(site: Site, broker: Broker, so
 async def test_what_a_socket_is_handed_is_counted_so_that_one_who_takes_slowly_is_not_cut(
     broker: Broker, socket: RawSocket
 ) -> None:
-    [viewer] = broker.get("s").viewers
-    before = viewer.peer.handed_bytes()
+    [reader] = broker.get("s").readers
+    before = reader.peer.handed_bytes()
     event = broker.publish_nowait("s", "note", {"text": "x" * 100})
     await socket.take(1)
 
-    assert viewer.peer.handed_bytes() - before == 4 + len(event.json)  # and the head of the frame
+    assert reader.peer.handed_bytes() - before == 4 + len(event.json)  # and the head of the frame
 
 
 async def test_silent_socket_gets_heartbeats_and_pings(open_socket: OpenSocket) -> None:
@@ -979,10 +979,10 @@ async def test_reader_that_never_reads_again_leaves_nothing(open_socket: OpenSoc
         before = len(asyncio.all_tasks())
         await open_socket(site.port, PATH, receive_bytes=4096)
         await stall(site.broker)
-        [viewer] = site.broker.get("s").viewers
+        [reader] = site.broker.get("s").readers
 
         async with asyncio.timeout(5):
-            while len(asyncio.all_tasks()) > before or viewer.peer.unsent_bytes():  # noqa: ASYNC110  # as above
+            while len(asyncio.all_tasks()) > before or reader.peer.unsent_bytes():  # noqa: ASYNC110  # as above
                 await asyncio.sleep(0)
     assert site.broker.counters.disconnects == {reason: 1}
 
@@ -1162,7 +1162,7 @@ async def test_nothing_is_pushed_after_a_close(broker: Broker, socket: RawSocket
     await rest
 
     assert socket.ended == (Closed(1000, "") if closes == "peer" else Closed(4404, "session_closed"))
-    assert not session.viewers
+    assert not session.readers
 
 
 async def test_slow_socket_that_takes_a_little_at_a_time_loses_nothing(open_socket: OpenSocket) -> None:
@@ -1171,17 +1171,17 @@ async def test_slow_socket_that_takes_a_little_at_a_time_loses_nothing(open_sock
         other = await open_socket(site.port, PATH)
         await slow.take(2)
         await other.take(2)
-        [viewer, _] = site.broker.get("s").viewers
+        [reader, _] = site.broker.get("s").readers
         number = 0
         async with asyncio.timeout(10):
-            while viewer.peer.unsent_bytes() < 64 * 1024:  # it has stopped being pushed to
+            while reader.peer.unsent_bytes() < 64 * 1024:  # it has stopped being pushed to
                 await site.broker.publish("s", "x", {"number": number, "text": "x" * 20_000})
                 number += 1
-        handed = viewer.peer.handed_bytes()
+        handed = reader.peer.handed_bytes()
         for _ in range(100):
             await site.broker.publish("s", "x", {"number": number, "text": "x" * 20_000})
             number += 1
-        assert viewer.peer.handed_bytes() == handed
+        assert reader.peer.handed_bytes() == handed
         told = []
         async with asyncio.timeout(10):
             for _ in range(number):

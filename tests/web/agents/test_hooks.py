@@ -740,7 +740,7 @@ async def test_agent_that_leaves_withdraws_what_it_asked() -> None:
         record = await asyncio.wait_for(card.decision(), 5)
 
         assert (record.status, record.reason) == ("cancelled", "the agent went away")
-        status = service.site.broker.open("s1").tool_status
+        status = service.site.broker.open("s1").state.tool_status
         assert status is not None
         assert status.status == "cancelled"
 

@@ -1,0 +1,66 @@
+"""What a session knows of the present: the last status, the last result, and the calls that run or wait."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from .events import PermissionRecord, RunningCall, Snapshot, ToolProgress, ToolResult, ToolStatus, dump
+
+__all__ = ["SessionState"]
+
+_OVER = frozenset({"completed", "failed", "denied", "cancelled"})
+
+
+class SessionState:
+    """The state that the events of a log add up to: of running calls at most so many, the newest, and bytes of them."""
+
+    def __init__(self, max_calls: int, max_bytes: int) -> None:
+        self.tool_status: ToolStatus | None = None
+        self.tool_result: ToolResult | None = None
+        self._max_calls = max_calls
+        self._max_bytes = max_bytes
+        self._running: OrderedDict[str, tuple[RunningCall, int]] = OrderedDict()
+        self._running_bytes = 0
+
+    def follow(self, data: object) -> None:
+        """Bring the state up to date with the data of an event; what leaves none is passed over."""
+        if isinstance(data, ToolStatus):
+            self.tool_status = data
+            self._follow_call(data)
+        elif isinstance(data, ToolProgress):
+            before = self._forgotten(data.tool_call_id)
+            if before is not None:
+                self._keep(data.tool_call_id, before.model_copy(update={"progress": data}))
+        elif isinstance(data, ToolResult):
+            self.tool_result = data
+
+    def snapshot(self, last_event_id: str, pending: Sequence[PermissionRecord]) -> Snapshot:
+        """The state as it travels, with the requests that wait for a person, oldest first."""
+        return Snapshot(
+            last_event_id=last_event_id,
+            tool_status=self.tool_status,
+            permission_request=pending[0] if pending else None,
+            permission_requests=tuple(pending),
+            tool_result=self.tool_result,
+            running=tuple(call for call, _ in self._running.values()),
+        )
+
+    def _follow_call(self, status: ToolStatus) -> None:
+        key = status.tool_call_id or f"\0{status.tool_name}"
+        before = self._forgotten(key)
+        if status.status not in _OVER:
+            progress = before.progress if before is not None else None
+            self._keep(key, RunningCall.model_construct(**{**status.__dict__, "progress": progress}))
+
+    def _forgotten(self, key: str) -> RunningCall | None:
+        call, size = self._running.pop(key, (None, 0))
+        self._running_bytes -= size
+        return call
+
+    def _keep(self, key: str, call: RunningCall) -> None:
+        size = len(dump(call))
+        self._running[key] = (call, size)
+        self._running_bytes += size
+        while len(self._running) > self._max_calls or self._running_bytes > self._max_bytes:
+            self._running_bytes -= self._running.popitem(last=False)[1][1]
