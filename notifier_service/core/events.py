@@ -6,15 +6,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from json import JSONDecoder
+from operator import is_
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, PlainSerializer
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, GetPydanticSchema, JsonValue, PlainSerializer
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
-from .errors import InvalidInput, TooLarge
+from .errors import DenialOutcome, InvalidInput, TooLarge
 from .limits import RiskLevel
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "PRODUCED",
     "RESERVED",
     "Bye",
+    "CallDetails",
     "DecisionKind",
     "EventData",
     "Gap",
@@ -33,6 +35,7 @@ __all__ = [
     "Rule",
     "RunningCall",
     "Snapshot",
+    "Status",
     "Timestamp",
     "ToolProgress",
     "ToolResult",
@@ -78,8 +81,8 @@ Item = TypeVar("Item")
 Many = Annotated[tuple[Item, ...], Field(strict=False)]
 
 
-def _is_none(value: object) -> bool:
-    return value is None
+#: Asked of every such field of every event, so without a function of Python.
+_is_none = partial(is_, None)
 
 
 def _absent(**constraints: Any) -> Any:
@@ -100,13 +103,48 @@ class EventData(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+class CallDetails(EventData):
+    """What the service says of a call beside its status, as far as it knows.
+
+    ``reason`` is a whole sentence: who or what denied or cancelled it, and why. ``error`` is what the tool or its
+    server said; of a long one the beginning, and how much more there was. ``parameters`` are those that run; with
+    ``parameters_truncated`` they are ``{"beginning": text}`` of so many ``parameters_bytes``. ``answered_by`` is who
+    answered in the tool's place. With ``input_required`` the server wants more before it goes on.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    parameters: dict[str, Any] | None = _absent()
+    parameters_truncated: Literal[True] | None = _absent()
+    parameters_bytes: int | None = _absent(ge=0)
+    risk_level: RiskLevel | None = _absent()
+    description: str | None = _absent()
+    start_time: Timestamp | None = _absent()
+    request_id: str | None = _absent()
+    outcome: DenialOutcome | None = _absent()
+    reason: str | None = _absent()
+    limit: str | None = _absent()
+    error: str | None = _absent()
+    duration_ms: float | None = _absent(ge=0)
+    answered_by: str | None = _absent()
+    input_required: Literal[True] | None = _absent()
+
+
+def _told_as_one(source: Any, handler: Any) -> Any:
+    return {**handler(source), "custom_error_type": "dict_type"}
+
+
+#: What the service tells itself, or the object of a producer, which goes out as it came.
+Details = Annotated[dict[str, Any] | CallDetails, Field(union_mode="left_to_right"), GetPydanticSchema(_told_as_one)]
+
+
 class ToolStatus(EventData):
-    """``tool_status``: a call begins, waits, or ends."""
+    """``tool_status``: a call begins, waits, or ends. A producer's ``details`` may be any object."""
 
     status: Status
     tool_name: ToolName
     timestamp: Timestamp = Field(default_factory=utc_now)
-    details: dict[str, Any] = Field(default_factory=dict)
+    details: Details = Field(default_factory=dict)
     tool_call_id: ToolCallId | None = _absent()
 
 

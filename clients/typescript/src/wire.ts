@@ -57,6 +57,7 @@ export interface Wire {
   WireEvent: WireEvent;
   Bye: Bye;
   ByeEvent: ByeEvent;
+  CallDetails: CallDetails;
   Decision: Decision;
   ErrorCode: ErrorCode;
   ErrorDetails: ErrorDetails;
@@ -97,16 +98,45 @@ export interface ToolStatusEvent {
   data: ToolStatus;
 }
 /**
- * ``tool_status``: a call begins, waits, or ends.
+ * ``tool_status``: a call begins, waits, or ends. A producer's ``details`` may be any object.
  */
 export interface ToolStatus {
   status: "executing" | "waiting_permission" | "completed" | "failed" | "denied" | "cancelled";
   tool_name: string;
   timestamp: string;
-  details: {
+  details:
+    | {
+        [k: string]: unknown;
+      }
+    | CallDetails;
+  tool_call_id?: string;
+}
+/**
+ * What the service says of a call beside its status, as far as it knows.
+ *
+ * ``reason`` is a whole sentence: who or what denied or cancelled it, and why. ``error`` is what the tool or its
+ * server said; of a long one the beginning, and how much more there was. ``parameters`` are those that run; with
+ * ``parameters_truncated`` they are ``{"beginning": text}`` of so many ``parameters_bytes``. ``answered_by`` is who
+ * answered in the tool's place. With ``input_required`` the server wants more before it goes on.
+ */
+export interface CallDetails {
+  parameters?: {
     [k: string]: unknown;
   };
-  tool_call_id?: string;
+  parameters_truncated?: true;
+  parameters_bytes?: number;
+  risk_level?: "low" | "medium" | "high";
+  description?: string;
+  start_time?: string;
+  request_id?: string;
+  outcome?: "rejected" | "policy" | "expired" | "cancelled" | "limit" | "invalid" | "unavailable";
+  reason?: string;
+  limit?: string;
+  error?: string;
+  duration_ms?: number;
+  answered_by?: string;
+  input_required?: true;
+  [k: string]: unknown;
 }
 export interface ToolProgressEvent {
   type: "tool_progress";
@@ -290,9 +320,11 @@ export interface RunningCall {
   status: "executing" | "waiting_permission" | "completed" | "failed" | "denied" | "cancelled";
   tool_name: string;
   timestamp: string;
-  details: {
-    [k: string]: unknown;
-  };
+  details:
+    | {
+        [k: string]: unknown;
+      }
+    | CallDetails;
   tool_call_id?: string;
   progress?: ToolProgress;
 }
