@@ -21,28 +21,30 @@ _MAX_ERROR_CHARACTERS = 2000
 _LOOKED_AT = 10_000
 
 
-def shown_result(result: Any, *, max_bytes: int) -> dict[str, Any]:
+def shown_result(result: Any, *, max_bytes: int, whole_bytes: int | None = None) -> dict[str, Any]:
     """Return the fields ``result`` and, where it is cut, ``truncated`` and ``result_bytes`` of a ``tool_result``.
 
     The result is copied, so that a tool that goes on using it changes nothing. What JSON has no form for is shown as
-    Python prints it; an iterator is never read.
+    Python prints it; an iterator is never read. With ``whole_bytes`` it is what is left of so much.
     """
     text = _as_json(result)
-    if len(text) <= max_bytes - _ENVELOPE_BYTES:
+    if whole_bytes is None and len(text) <= max_bytes - _ENVELOPE_BYTES:
         return {"result": from_json(text)}
     return {
         "result": beginning(text, max_bytes=max_bytes // 4),
         "truncated": True,
-        "result_bytes": len(text),
+        "result_bytes": len(text) if whole_bytes is None else whole_bytes,
     }
 
 
-def shown_parameters(parameters: Mapping[str, Any], *, max_bytes: int) -> dict[str, Any]:
+def shown_parameters(
+    parameters: Mapping[str, Any], *, max_bytes: int, whole_bytes: int | None = None
+) -> dict[str, Any]:
     """Return the detail ``parameters`` and, where it is cut, ``parameters_bytes``, for calls nobody is asked about.
 
     A permission request never goes through here: it shows its parameters whole or is refused.
     """
-    shown = shown_result(dict(parameters), max_bytes=max_bytes)
+    shown = shown_result(dict(parameters), max_bytes=max_bytes, whole_bytes=whole_bytes)
     if "truncated" not in shown:
         return {"parameters": shown["result"]}
     return {
@@ -52,15 +54,19 @@ def shown_parameters(parameters: Mapping[str, Any], *, max_bytes: int) -> dict[s
     }
 
 
-def shown_error(error: BaseException) -> str:
-    """The exception as one text of bounded length: its class and what it says."""
+def shown_error(error: BaseException | str) -> str:
+    """What went wrong, as one text of bounded length; of an exception its class and what it says."""
+    text = error if isinstance(error, str) else _said(error)
+    hidden = len(text) - _MAX_ERROR_CHARACTERS
+    return text if hidden <= 0 else f"{text[:_MAX_ERROR_CHARACTERS]}… ({hidden} more characters)"
+
+
+def _said(error: BaseException) -> str:
     try:
         said = str(error)
     except Exception:
         said = "(it cannot say what)"
-    text = f"{type(error).__name__}: {said}" if said else type(error).__name__
-    hidden = len(text) - _MAX_ERROR_CHARACTERS
-    return text if hidden <= 0 else f"{text[:_MAX_ERROR_CHARACTERS]}… ({hidden} more characters)"
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def _as_json(value: Any) -> bytes:

@@ -9,8 +9,6 @@ import copy
 import functools
 import inspect
 import logging
-import secrets
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, TypeVar, get_args
 
@@ -18,14 +16,14 @@ from pydantic import TypeAdapter
 
 from ..core.broker import Broker, process_broker
 from ..core.errors import BrokerClosed, InvalidInput, LimitReached, NotifierError, TooLarge, ToolDenied
-from ..core.events import PermissionRecord, ToolProgress, ToolResult, ToolStatus, utc_now, utc_text
+from ..core.events import PermissionRecord
 from ..core.limits import RiskLevel
 from ..core.parameters import canonical_json, jsonable
 from ..core.permissions import PermissionRequest
 from ..core.policy import AskedTool, RatedBy
 from .denials import denial_by_error, denial_by_record
 from .mcp_session import McpSession
-from .results import shown_error, shown_parameters, shown_result
+from .report import Report, new_call_id, number
 
 __all__ = ["Risk", "ToolWrapper", "report_progress"]
 
@@ -182,12 +180,19 @@ class ToolWrapper:
             return freeze()
         except InvalidInput as error:
             denial = denial_by_error(tool_name, error)
-            self._new_call(tool_name, "high").ended("denied", outcome=denial.outcome, reason=str(denial))
+            self._new_call(tool_name, "high").report.denied(denial)
             raise denial from error
 
     def _new_call(self, tool_name: str, risk_level: RiskLevel) -> _Call:
         broker = self._broker or process_broker()
-        return _Call(broker, self._session_id, tool_name, risk_level, asyncio.get_running_loop())
+        report = Report(
+            functools.partial(broker.publish_nowait, self._session_id),
+            tool_name,
+            risk_level,
+            new_call_id(),
+            max_event_bytes=broker.limits.max_event_bytes,
+        )
+        return _Call(broker, report, asyncio.get_running_loop())
 
     def _with_progress(
         self, positional: tuple[Any, ...], named: Mapping[str, Any]
@@ -230,30 +235,34 @@ class ToolWrapper:
             raise ToolDenied("A tool has a name of 1 to 256 characters; it did not run.", outcome="invalid")
         rating = await self._rating_of(tool_name, parameters)
         call = self._new_call(tool_name, rating.level)
+        report = call.report
         token = _running_call.set(call)
         try:
             try:
                 record = await self._permission(call, parameters, rating, is_granted=is_granted)
                 if record is not None and record.decision == "respond":
-                    call.result(record.response, success=True, details={"answered_by": record.decided_by})
+                    report.answered(record.response, record.decided_by)
                     answer = self._session and self._session.result(record.response or "", is_error=False)
                     return record.response if answer is None else answer
                 run = prepare(record)
-                call.begins(record.parameters if record is not None else parameters)
+                try:
+                    report.executing(record.parameters if record is not None else parameters)
+                except NotifierError as error:
+                    raise denial_by_error(tool_name, error) from error
             except ToolDenied as denial:
-                call.ended("denied", outcome=denial.outcome, reason=str(denial), request_id=denial.request_id)
+                report.denied(denial)
                 raise
             try:
                 result = await run()
             except asyncio.CancelledError:
                 raise
             except BaseException as error:
-                call.result(None, success=False, error=shown_error(error))
+                report.result(None, success=False, error=error, duration_ms=report.elapsed_ms)
                 raise
-            call.result(result, success=not _says_that_it_failed(result))
+            report.result(result, success=not _says_that_it_failed(result), duration_ms=report.elapsed_ms)
             return result
         except asyncio.CancelledError:
-            call.ended("cancelled")
+            report.cancelled()
             raise
         finally:
             _running_call.reset(token)
@@ -265,7 +274,7 @@ class ToolWrapper:
 
         Raises ``ToolDenied`` otherwise.
         """
-        tool = AskedTool(call.tool_name, self._server, rating.definition_sha256)
+        tool = AskedTool(call.report.tool_name, self._server, rating.definition_sha256)
         try:
             session = call.broker.open(self._session_id)
             if session.admits(tool, rating.level, rated_by=rating.rated_by):
@@ -274,7 +283,7 @@ class ToolWrapper:
                 return None
             request = self._ask(call, parameters, rating)
         except (BrokerClosed, LimitReached, TooLarge, InvalidInput) as error:
-            raise denial_by_error(call.tool_name, error) from error
+            raise denial_by_error(call.report.tool_name, error) from error
         try:
             record = await request.decision()
         except asyncio.CancelledError:
@@ -287,12 +296,12 @@ class ToolWrapper:
     def _ask(self, call: _Call, parameters: dict[str, Any], rating: _Rating) -> PermissionRequest:
         return call.broker.ask(
             self._session_id,
-            tool_name=call.tool_name,
+            tool_name=call.report.tool_name,
             parameters=parameters,
             risk_level=rating.level,
             risk_reasons=rating.reasons,
             rated_by=rating.rated_by,
-            tool_call_id=call.tool_call_id,
+            tool_call_id=call.report.tool_call_id,
             timeout_seconds=self._timeout_seconds,
             description=self._description,
             server=self._server,
@@ -310,97 +319,26 @@ class _Rating(NamedTuple):
     rated_by: RatedBy = "service"
 
 
-class _Call:
-    """One call of a tool, and what the session is told of it."""
+class _Call(NamedTuple):
+    """One call of a tool."""
 
-    def __init__(
-        self,
-        broker: Broker,
-        session_id: str,
-        tool_name: str,
-        risk_level: RiskLevel,
-        loop: asyncio.AbstractEventLoop,
-    ) -> None:
-        self.tool_name = tool_name
-        self.risk_level = risk_level
-        self.tool_call_id = "call_" + secrets.token_urlsafe(12)
-        self.broker = broker
-        self._session_id = session_id
-        self._loop = loop
-        self._began = time.monotonic()
-        self._over = False
-
-    def begins(self, parameters: Mapping[str, Any]) -> None:
-        """Announce the run. This one raises: what cannot be announced does not run."""
-        self._began = time.monotonic()
-        details = {
-            **shown_parameters(parameters, max_bytes=self.broker.limits.max_event_bytes),
-            "risk_level": self.risk_level,
-            "start_time": utc_text(utc_now()),
-        }
-        try:
-            self.broker.publish_nowait(self._session_id, "tool_status", self._status("executing", details))
-        except BrokerClosed as error:
-            raise denial_by_error(self.tool_name, error) from error
+    broker: Broker
+    report: Report
+    loop: asyncio.AbstractEventLoop
 
     def progress(self, progress: float, total: float | None, message: str | None) -> None:
-        try:
-            event = ToolProgress(
-                tool_name=self.tool_name,
-                tool_call_id=self.tool_call_id,
-                progress=float(progress),
-                total=None if total is None else float(total),
-                message=None if message is None else str(message)[:4096],
-            )
-        except (ValueError, TypeError, OverflowError):
+        if number(progress) is None:
             _log.warning("a tool reported progress that is no number")
             return
+        told = progress, total, None if message is None else str(message)
         try:
-            here = asyncio.get_running_loop() is self._loop
+            here = asyncio.get_running_loop() is self.loop
         except RuntimeError:
             here = False  # in the tool's thread
         if here:
-            self._report_progress(event)
+            self.report.progress(*told)
         else:
-            self._loop.call_soon_threadsafe(self._report_progress, event)
-
-    def result(
-        self, result: Any, *, success: bool, error: str | None = None, details: Mapping[str, Any] | None = None
-    ) -> None:
-        """Report how the run ended: ``tool_result``, then ``tool_status``."""
-        duration_ms = round((time.monotonic() - self._began) * 1000, 3)
-        event = ToolResult(
-            tool_name=self.tool_name,
-            success=success,
-            error=error,
-            duration_ms=duration_ms,
-            tool_call_id=self.tool_call_id,
-            **shown_result(result, max_bytes=self.broker.limits.max_event_bytes),
-        )
-        self._report("tool_result", event)
-        more = {"error": error} if error is not None else {}
-        self.ended("completed" if success else "failed", duration_ms=duration_ms, **more, **(details or {}))
-
-    def ended(self, status: Any, **details: Any) -> None:
-        self._over = True
-        told = {key: value for key, value in details.items() if value is not None}
-        self._report("tool_status", self._status(status, {"risk_level": self.risk_level, **told}))
-
-    def _report_progress(self, event: ToolProgress) -> None:
-        if not self._over:
-            self._report("tool_progress", event)
-
-    def _status(self, status: Any, details: dict[str, Any]) -> ToolStatus:
-        return ToolStatus(status=status, tool_name=self.tool_name, tool_call_id=self.tool_call_id, details=details)
-
-    def _report(self, event_type: str, event: Any) -> None:
-        """Publish; a failure to tell people must not change what the caller of a tool gets."""
-        try:
-            self.broker.publish_nowait(self._session_id, event_type, event)
-        except BrokerClosed:
-            _log.debug("%s of %s comes after the end of its session", event_type, self.tool_name)
-        except NotifierError as error:
-            _log.warning("%s of %s was not published: %s", event_type, self.tool_name, error)
+            self.loop.call_soon_threadsafe(self.report.progress, *told)
 
 
 class _Arguments:

@@ -7,13 +7,12 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple
 
 from ..calls.asker import Asker, Permission
 from ..calls.catalog import Catalog, ListedTool
-from ..calls.results import shown_parameters, shown_result
+from ..calls.report import Report, new_call_id
 from ..core.errors import InvalidInput, ToolDenied
-from ..core.events import ToolProgress, ToolResult, ToolStatus, utc_now, utc_text
 from ..core.limits import RiskLevel
 from ..core.parameters import canonical_json, jsonable
 from ..core.permissions import Question
@@ -41,33 +40,37 @@ class Answer(NamedTuple):
 class Run:
     """A call that may run. ``text`` is what goes to the server; the rest tells the session what becomes of it."""
 
-    def __init__(self, gate: Gate, call: ToolCall, story: _Story, arguments: dict[str, Any], text: bytes) -> None:
+    def __init__(self, gate: Gate, call: ToolCall, report: Report, arguments: dict[str, Any], text: bytes) -> None:
         self.call = call
         self.text = text
         self._gate = gate
-        self._story = story
+        self._report = report
         self._arguments = arguments
 
     def begins(self) -> None:
         """It has been sent to the server."""
-        self._story.begins(self._arguments)
+        self._report.executing(self._arguments)
 
     def progress(self, params: Mapping[str, Any]) -> None:
         """The server told how far it is."""
-        self._story.progress(params)
+        self._report.progress(params.get("progress"), params.get("total"), params.get("message"))
 
     def ends(self, response: Mapping[str, Any]) -> None:
         """The server has answered."""
         result = response.get("result")
-        if isinstance(result, Mapping) and result.get("resultType") == "input_required":
-            self._gate._expect_retry(self.call, result.get("requestState"), self._arguments)
-            self._story.ended("completed", input_required=True)
-            return
-        self._story.result(response)
+        told = result if isinstance(result, Mapping) else {}
+        if response.get("error") is not None:
+            self._report.result(None, success=False, error=_error(response), duration_ms=self._report.elapsed_ms)
+        elif told.get("resultType") == "input_required":
+            self._gate._expect_retry(self.call, told.get("requestState"), self._arguments, self._report.risk_level)
+            self._report.ended("completed", input_required=True)
+        else:
+            success = told.get("isError") is not True
+            self._report.result(result, success=success, duration_ms=self._report.elapsed_ms)
 
     def cancelled(self) -> None:
         """The client has lost interest, or the server is gone."""
-        self._story.ended("cancelled")
+        self._report.cancelled()
 
 
 class Gate:
@@ -104,11 +107,11 @@ class Gate:
         """Let a call through that runs unasked; None for one that ``admit`` must look at."""
         expected = self._expected(call)
         if expected is not None:
-            return self._run(call, _Story(self._asker, call, expected.risk_level), expected.arguments)
+            return self._run(call, self._reporting(call, expected.risk_level), expected.arguments)
         tool = self.catalog.look_up(call.name)
         if tool is None or not self._asker.allows(self._question(call, tool)):
             return None
-        return self._run(call, _Story(self._asker, call, tool.risk.level), None)
+        return self._run(call, self._reporting(call, tool.risk.level), None)
 
     async def admit(self, call: ToolCall, beat: Callable[[bytes], None]) -> Run | Answer:
         """Wait until it is known what becomes of a call. ``beat`` takes the progress that the client is told.
@@ -118,33 +121,33 @@ class Gate:
         run = self.admit_nowait(call)
         if run is not None:
             return run
-        story = _Story(self._asker, call, "high")
+        report = self._reporting(call, "high")
         heart = _Heart(call, beat, self._heartbeat_seconds)
         try:
-            permission = await self._permission(call, story)
+            permission = await self._permission(call, report)
             if permission.response is not None:
                 tool = self.catalog.look_up(call.name)
-                story.answered(permission.response, permission.decided_by)
+                report.answered(permission.response, permission.decided_by)
                 return Answer(
                     replacement_answer(call, permission.response, structured=tool is not None and tool.is_structured)
                 )
-            return self._run(call, story, permission.edited)
+            return self._run(call, report, permission.edited)
         except ToolDenied as denial:
-            story.denied(denial)
+            report.denied(denial)
             return Answer(denial_answer(call, str(denial)))
         except asyncio.CancelledError:
-            story.ended("cancelled")
+            report.cancelled()
             raise
         finally:
             heart.stop()
 
-    async def _permission(self, call: ToolCall, story: _Story) -> Permission:
+    async def _permission(self, call: ToolCall, report: Report) -> Permission:
         seconds = self._seconds_for(call)
         began = self._clock()
         try:
             async with asyncio.timeout(None if seconds is None else seconds + _GRACE_SECONDS):
                 tool = await self.catalog.find(call.name, call.era)
-                story.risk_level = tool.risk.level
+                report.risk_level = tool.risk.level
                 question = self._question(call, tool)
                 if self._asker.allows(question):
                     return Permission()
@@ -156,7 +159,7 @@ class Gate:
                 permission = await self._asker.ask(
                     question._replace(
                         parameters=parameters,
-                        tool_call_id=story.tool_call_id,
+                        tool_call_id=report.tool_call_id,
                         timeout_seconds=None if left is None else round(left, 3),
                     )
                 )
@@ -191,13 +194,17 @@ class Gate:
         seconds = max(self._client_seconds * 0.8, self._client_seconds - 5)
         return seconds if is_patient else min(seconds, _APPROVAL_SECONDS)
 
-    def _run(self, call: ToolCall, story: _Story, edited: dict[str, Any] | None) -> Run:
-        return Run(self, call, story, call.arguments if edited is None else edited, call.text(edited))
+    def _reporting(self, call: ToolCall, risk_level: RiskLevel) -> Report:
+        asker = self._asker
+        return Report(asker.tell, call.name, risk_level, new_call_id(), max_event_bytes=asker.max_event_bytes)
 
-    def _expect_retry(self, call: ToolCall, state: Any, arguments: dict[str, Any]) -> None:
+    def _run(self, call: ToolCall, report: Report, edited: dict[str, Any] | None) -> Run:
+        return Run(self, call, report, call.arguments if edited is None else edited, call.text(edited))
+
+    def _expect_retry(self, call: ToolCall, state: Any, arguments: dict[str, Any], risk_level: RiskLevel) -> None:
         """The server wants more from the client, which will send the same call again: it is approved already."""
         self._rounds[_round_key(call, state)] = _Round(
-            self._clock() + _ROUND_SECONDS, None if arguments is call.arguments else arguments
+            self._clock() + _ROUND_SECONDS, None if arguments is call.arguments else arguments, risk_level
         )
         while len(self._rounds) > _MAX_ROUNDS:
             self._rounds.popitem(last=False)
@@ -215,7 +222,7 @@ class _Round(NamedTuple):
 
     until: float
     arguments: dict[str, Any] | None
-    risk_level: RiskLevel = "high"
+    risk_level: RiskLevel
 
 
 def _round_key(call: ToolCall, state: Any) -> tuple[str, bytes]:
@@ -223,6 +230,12 @@ def _round_key(call: ToolCall, state: Any) -> tuple[str, bytes]:
         return call.name, canonical_json([call.arguments, state])
     except (ValueError, TypeError):
         return call.name, secrets.token_bytes(16)  # what has no form is never met again
+
+
+def _error(response: Mapping[str, Any]) -> str:
+    error = response["error"]
+    said = error.get("message") if isinstance(error, Mapping) else None
+    return said if isinstance(said, str) else "the server answered with an error"
 
 
 class _Heart:
@@ -250,78 +263,3 @@ class _Heart:
         self._count += 1
         self._arm()
         self._beat(heartbeat(token, self._count, f"{self._call.name} waits for a person to decide"))
-
-
-class _Story:
-    """What the session is told of one call."""
-
-    def __init__(self, asker: Asker, call: ToolCall, risk_level: RiskLevel) -> None:
-        self.risk_level: RiskLevel = risk_level
-        self.tool_call_id = "call_" + secrets.token_urlsafe(12)
-        self._asker = asker
-        self._tool_name = call.name
-        self._began = time.monotonic()
-        self._over = False
-
-    def begins(self, arguments: Mapping[str, Any]) -> None:
-        self._began = time.monotonic()
-        shown = shown_parameters(arguments, max_bytes=self._asker.max_event_bytes)
-        self._tell("executing", {**shown, "risk_level": self.risk_level, "start_time": utc_text(utc_now())})
-
-    def progress(self, params: Mapping[str, Any]) -> None:
-        progress, total, message = (params.get(key) for key in ("progress", "total", "message"))
-        if self._over or not _is_number(progress):
-            return
-        event = ToolProgress(
-            tool_name=self._tool_name,
-            tool_call_id=self.tool_call_id,
-            progress=float(progress),
-            total=float(total) if _is_number(total) else None,
-            message=message[:4096] if isinstance(message, str) else None,
-        )
-        self._asker.tell("tool_progress", event)
-
-    def result(self, response: Mapping[str, Any]) -> None:
-        error = response.get("error")
-        result = response.get("result")
-        if error is not None:
-            said = error.get("message") if isinstance(error, Mapping) else None
-            text = said[:2000] if isinstance(said, str) else "the server answered with an error"
-            self._ends(None, success=False, error=text)
-        else:
-            self._ends(result, success=not (isinstance(result, Mapping) and result.get("isError") is True))
-
-    def answered(self, response: str, decided_by: str | None) -> None:
-        self._ends(response, success=True, answered_by=decided_by)
-
-    def denied(self, denial: ToolDenied) -> None:
-        self.ended("denied", outcome=denial.outcome, reason=str(denial), request_id=denial.request_id)
-
-    def ended(self, status: Any, **details: Any) -> None:
-        if not self._over:
-            self._over = True
-            told = {key: value for key, value in details.items() if value is not None}
-            self._tell(status, {"risk_level": self.risk_level, **told})
-
-    def _ends(self, result: Any, *, success: bool, error: str | None = None, **details: Any) -> None:
-        if self._over:
-            return  # a server that answers twice has answered once
-        duration_ms = round((time.monotonic() - self._began) * 1000, 3)
-        event = ToolResult(
-            tool_name=self._tool_name,
-            success=success,
-            error=error,
-            duration_ms=duration_ms,
-            tool_call_id=self.tool_call_id,
-            **shown_result(result, max_bytes=self._asker.max_event_bytes),
-        )
-        self._asker.tell("tool_result", event)
-        self.ended("completed" if success else "failed", duration_ms=duration_ms, error=error, **details)
-
-    def _tell(self, status: Any, details: dict[str, Any]) -> None:
-        event = ToolStatus(status=status, tool_name=self._tool_name, tool_call_id=self.tool_call_id, details=details)
-        self._asker.tell("tool_status", event)
-
-
-def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300

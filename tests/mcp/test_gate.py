@@ -166,6 +166,21 @@ async def test_retry_comes_too_late(broker: Broker, clock: Clock) -> None:
     assert gate.admit_nowait(tool_call(2, "read", {}, requestState="s")) is None
 
 
+async def test_further_round_of_a_call_is_told_with_its_own_risk(broker: Broker) -> None:
+    gate = Gate(BrokerAsker(broker, "s"), Catalog(one_list))
+    run = await gate.admit(tool_call(1, "read", {}), lambda beat: None)
+    assert isinstance(run, Run)
+    run.ends({"result": {"resultType": "input_required", "requestState": "s"}})
+
+    again = gate.admit_nowait(tool_call(2, "read", {}, requestState="s"))
+    assert again is not None
+    again.begins()
+    again.ends({"result": {"content": []}})
+
+    told = [json.loads(event.json)["data"] for event in broker.open("s").log.read_after(0)]
+    assert {data["details"]["risk_level"] for data in told if "details" in data} == {"low"}
+
+
 @pytest.mark.parametrize(
     "params",
     [
