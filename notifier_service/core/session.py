@@ -270,7 +270,7 @@ class Session:
         except CursorLost as lost:
             # All of a log that began anew is newer than its reader. Of any other nobody can tell what was seen.
             seq = self.log.first_seq - 1 if lost.reason == "epoch" else self.log.last_seq
-            return Opening("partial", seq, self.gap(lost), pending)
+            return Opening("partial", seq, self._gap(lost), pending)
         if cursor == "earliest":
             # Such a reader knows nothing: what the log no longer tells is shown beside it.
             return Opening("full", seq, None, pending if seq else (), self.trail())
@@ -283,7 +283,7 @@ class Session:
 
     def reopen(self, lost: CursorLost) -> Opening:
         """Say where a live reader goes on that fell behind the log."""
-        return Opening("partial", self.log.last_seq, self.gap(lost), [request.shown for request in self.desk.pending])
+        return Opening("partial", self.log.last_seq, self._gap(lost), [request.shown for request in self.desk.pending])
 
     def hello(self, opening: Opening) -> Hello:
         return Hello(
@@ -408,7 +408,7 @@ class Session:
     def _count_request(self, status: str) -> None:
         self.counters.permissions[status] += 1
 
-    def gap(self, lost: CursorLost) -> Gap:
+    def _gap(self, lost: CursorLost) -> Gap:
         """What a reader with a lost cursor is told; it is counted."""
         self.counters.gaps[lost.reason] += 1
         return Gap(requested=lost.requested, oldest=lost.oldest, newest=lost.newest, reason=lost.reason)

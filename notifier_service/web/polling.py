@@ -85,21 +85,19 @@ async def long_poll(call: Call[LongPollQuery, None]) -> web.StreamResponse:
 async def _long_poll(call: Call[LongPollQuery, None]) -> web.Response:
     session = _polled(call)
     log = session.log
-    gap: Gap | None = None
+    opening = session.open_at(call.query.after)
     events: Sequence[Event] = ()
-    try:
-        seq = log.last_seq if call.query.after is None else log.locate(call.query.after)
-        with session.holding("long-poll"):
-            coming = log.wait_after(seq, timeout_seconds=call.query.timeout, max_bytes=_PAGE_BYTES)
-            events = await held(call.request, coming) or ()
-    except CursorLost as lost:
-        # The cursor was lost before, or while a burst went through the log. All of one that began anew is news.
-        seq, gap = log.last_seq, session.gap(lost)
-        if lost.reason == "epoch":
-            seq = log.first_seq - 1
-            events = log.read_after(seq, max_bytes=_PAGE_BYTES)
+    if opening.gap is not None:
+        events = log.read_after(opening.seq, max_bytes=_PAGE_BYTES)  # of a log that began anew all is news
+    else:
+        try:
+            with session.holding("long-poll"):
+                coming = log.wait_after(opening.seq, timeout_seconds=call.query.timeout, max_bytes=_PAGE_BYTES)
+                events = await held(call.request, coming) or ()
+        except CursorLost as lost:  # a burst went through the log
+            opening = session.reopen(lost)
     trail = session.trail() if call.query.after == "earliest" else ()
-    response = json_answer(_long_poll_body(session, seq, events, gap, trail))
+    response = json_answer(_long_poll_body(session, opening.seq, events, opening.gap, trail))
     if log.closed:
         response.force_close()
     return response
