@@ -38,6 +38,7 @@ __all__ = [
     "may_be_same",
     "name_of",
     "replacement_answer",
+    "same_id",
     "unpacked",
     "written",
 ]
@@ -237,6 +238,12 @@ def name_of(client_info: Any) -> str | None:
     """The name in a client's ``clientInfo``."""
     name = client_info.get("name") if isinstance(client_info, dict) else None
     return name if isinstance(name, str) else None
+
+
+def same_id(one: Any, other: Any) -> bool:
+    """Whether two ids or tokens are the same; 1 and "1" and true are not, 1 and 1.0 are."""
+    kinds = {type(one), type(other)}
+    return (len(kinds) == 1 or kinds == {int, float}) and one == other and one is not None
 
 
 def may_be_same(one: Any, other: Any) -> bool:

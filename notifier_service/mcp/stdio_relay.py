@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import re
-import secrets
 import shutil
 import signal
 import stat
@@ -21,6 +20,7 @@ from pydantic_core import from_json
 
 from ..calls.asker import Asker
 from ..calls.catalog import Catalog
+from .conversation import Conversation, HeldCall
 from .gate import Answer, Gate, Run
 from .message import (
     INTERNAL_ERROR,
@@ -29,23 +29,18 @@ from .message import (
     MessageRefused,
     ToolCall,
     error_answer,
-    may_be_same,
     name_of,
     unpacked,
-    written,
 )
 from .readings import is_harmless
 
 __all__ = ["StdioRelay"]
-
-_Key = tuple[type, Any]
 
 _log = logging.getLogger("notifier_service.mcp")
 
 _LOOKED_AT_BYTES = 1024
 #: What waits for a server that does not read, before no more is read for it.
 _MAX_UNREAD_BYTES = 64 * 1024 * 1024
-_MAX_RUNNING = 1000
 
 #: A server that nobody needs any more: after so long it is told to end, and after so long again it is ended.
 _GRACE_SECONDS = 5.0
@@ -85,7 +80,7 @@ class StdioRelay:
         heartbeat_seconds: float = 10,
         max_line_bytes: int = 64 * 1024 * 1024,
     ) -> None:
-        self._gate = Gate(
+        gate = Gate(
             asker,
             Catalog(self._request),
             server=server,
@@ -93,11 +88,9 @@ class StdioRelay:
             client_seconds=client_seconds,
             heartbeat_seconds=heartbeat_seconds,
         )
+        self._calls = Conversation(gate)
         self._max_line_bytes = max_line_bytes
-        self._held: dict[_Key, asyncio.Task[None]] = {}
-        self._running: dict[_Key, Run] = {}
-        self._own_ids = f"notifier-service-{secrets.token_hex(8)}-"
-        self._own_count = 0
+        self._waiting: set[asyncio.Task[None]] = set()
         self._own: dict[str, asyncio.Future[Mapping[str, Any]]] = {}
         self._server = _Server(self, _Lines(max_line_bytes))
         self._client = _Client(self, _Lines(max_line_bytes))
@@ -130,7 +123,7 @@ class StdioRelay:
             await self._until(self._is_ending)
             await self._withdraw_held()
             await self._end_server()
-            self._end_running()
+            self._calls.fail("the server ended")
             return self._server.exit_code
         finally:
             await self._withdraw_held()
@@ -152,16 +145,10 @@ class StdioRelay:
             self._client.write(refused.answer)
             return
         if message.method == "notifications/cancelled":
-            key = _key(message.params.get("requestId"))
-            task = self._held.get(key)
-            if task is not None:
-                task.cancel()
+            if self._calls.cancelled(message.params.get("requestId")):
                 return  # the server has never heard of that call
-            run = self._running.pop(key, None)
-            if run is not None:
-                run.cancelled()
         elif message.method == "initialize":
-            self._gate.client_name = name_of(message.params.get("clientInfo"))
+            self._calls.gate.client_name = name_of(message.params.get("clientInfo"))
         self._server.write(message.text)
 
     def from_server(self, line: bytes) -> None:
@@ -182,54 +169,45 @@ class StdioRelay:
                 self._from_server(message)
 
     def _from_server(self, message: Message) -> None:
-        run = None
-        if message.method == "notifications/tools/list_changed":
-            self._gate.catalog.drop()
-        elif message.method == "notifications/progress":
-            self._progress(message.params)
-        elif message.is_response:
-            if not self._is_for_client(message.message_id, message.body):
-                return
-            run = self._running.pop(_key(message.message_id), None)
+        if message.is_response and not self._is_for_client(message.message_id, message.body):
+            return
         self._client.write(message.text)
-        if run is not None:
-            run.ends(message.body)
+        self._calls.read(message.body)
 
     def _refused(self, refused: MessageRefused) -> None:
         """Tell whoever waits that what the server sent did not pass."""
         _log.warning("a message of the server did not pass: %s", refused)
-        if refused.message_id is None:
-            return
-        if not refused.is_response:
+        if refused.is_response:
+            self._fail_answer(refused)
+        elif refused.message_id is not None:
             self._server.write(refused.answer)
-            return
-        error = {"error": {"message": str(refused)}}
-        if self._is_for_client(refused.message_id, error):
+
+    def _fail_answer(self, refused: MessageRefused) -> None:
+        error = {"id": refused.message_id, "error": {"message": str(refused)}}
+        if refused.message_id is not None and self._is_for_client(refused.message_id, error):
             self._client.write(refused.answer)
-            run = self._running.pop(_key(refused.message_id), None)
-            if run is not None:
-                run.ends(error)
+            self._calls.read(error)
 
     def _is_for_client(self, message_id: Any, response: Mapping[str, Any]) -> bool:
         """Whether the client waits for this response: the gateway does, or the server has never been asked."""
-        if isinstance(message_id, str) and message_id.startswith(self._own_ids):
-            self._answered(message_id, response)
-            return False
-        return _key(message_id) in self._running or not any(may_be_same(held, message_id) for _, held in self._held)
+        if not self._calls.is_own(message_id):
+            return self._calls.may_answer(message_id)
+        answer = self._own.get(message_id)
+        if answer is not None and not answer.done():
+            answer.set_result(response)
+        return False
 
     def too_long(self, line: _TooLong, *, from_client: bool) -> None:
         """A line was not kept: whoever waits for its answer, or for the answer that it was, is told."""
         who = "client" if from_client else "server"
         _log.warning("a line of the %s that is longer than %d bytes was dropped", who, self._max_line_bytes)
         message_id = line.message_id()
-        if message_id is None and not from_client:
-            return
-        code = INVALID_REQUEST if from_client else INTERNAL_ERROR
-        text = f"The {'message' if from_client else 'answer'} is longer than {self._max_line_bytes} bytes."
-        run = None if from_client else self._running.pop(_key(message_id), None)
-        self._client.write(error_answer(message_id, code, text))
-        if run is not None:
-            run.ends({"error": {"message": text}})
+        if from_client:
+            text = f"The message is longer than {self._max_line_bytes} bytes."
+            self._client.write(error_answer(message_id, INVALID_REQUEST, text))
+        else:
+            text = f"The answer is longer than {self._max_line_bytes} bytes."
+            self._fail_answer(MessageRefused(INTERNAL_ERROR, text, message_id, is_response=True))
 
     def changed(self) -> None:
         """Somebody came to an end."""
@@ -248,67 +226,48 @@ class StdioRelay:
             _log.warning("a tools/call without an id was dropped: it could be neither asked about nor answered")
             return
         call = ToolCall(message)
-        key = _key(call.message_id)
-        if key in self._held or key in self._running:
+        if self._calls.is_under_way(call.message_id):
             raise MessageRefused(INVALID_REQUEST, "A call with that id is under way.")
-        run = self._gate.admit_nowait(call)
+        run = self._calls.gate.admit_nowait(call)
         if run is not None:
             self._start(run)
-        else:
-            self._held[key] = asyncio.create_task(self._hold(key, call))
-            # One that is cancelled before its first step never gets to its own clean-up.
-            self._held[key].add_done_callback(lambda task: self._let_go(key, task))
+            return
+        held = self._calls.hold(call.message_id, lambda: task.cancel())
+        task = asyncio.create_task(self._hold(call, held))
+        self._waiting.add(task)
+        # One that is cancelled before its first step never gets to its own clean-up.
+        task.add_done_callback(lambda task: self._let_go(task, held))
 
-    async def _hold(self, key: _Key, call: ToolCall) -> None:
+    async def _hold(self, call: ToolCall, held: HeldCall) -> None:
         try:
-            admitted = await self._gate.admit(call, self._client.write_if_reading)
+            admitted = await self._calls.admit(call, self._client.write_if_reading)
         except asyncio.CancelledError:
             return  # withdrawn: nobody waits for an answer
-        except Exception:
-            _log.exception("a call could not be judged, and was not run")
-            admitted = Answer(error_answer(call.message_id, INTERNAL_ERROR, "The gateway failed; nothing ran."))
         finally:
-            self._let_go(key, asyncio.current_task())
+            self._calls.let_go(held)
         if isinstance(admitted, Answer):
             self._client.write(admitted.text)
         else:
             self._start(admitted)
 
-    def _let_go(self, key: _Key, task: asyncio.Task[None] | None) -> None:
-        if self._held.get(key) is task:
-            del self._held[key]
+    def _let_go(self, task: asyncio.Task[None], held: HeldCall) -> None:
+        self._waiting.discard(task)
+        self._calls.let_go(held)
 
     def _start(self, run: Run) -> None:
         self._server.write(run.text)
-        self._running[_key(run.call.message_id)] = run
-        if len(self._running) > _MAX_RUNNING:
-            del self._running[next(iter(self._running))]
-        run.begins()
-
-    def _progress(self, params: Any) -> None:
-        if not isinstance(params, dict):
-            return
-        token = params.get("progressToken")
-        for run in self._running.values():
-            if run.call.progress_token == token and token is not None:
-                run.progress(params)
+        self._calls.starts(run)
 
     async def _request(self, method: str, params: dict[str, Any]) -> Mapping[str, Any]:
         """Ask the server something of the gateway's own; the client never sees it."""
-        self._own_count += 1
-        message_id = f"{self._own_ids}{self._own_count}"
+        message_id, text = self._calls.own_request(method, params)
         answer: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
         self._own[message_id] = answer
         try:
-            self._server.write(written({"jsonrpc": "2.0", "id": message_id, "method": method, "params": params}))
+            self._server.write(text)
             return await answer
         finally:
             del self._own[message_id]
-
-    def _answered(self, message_id: str, response: Mapping[str, Any]) -> None:
-        answer = self._own.get(message_id)
-        if answer is not None and not answer.done():
-            answer.set_result(response)
 
     def _is_ending(self) -> bool:
         server, client = self._server, self._client
@@ -330,7 +289,7 @@ class StdioRelay:
         return condition()
 
     async def _withdraw_held(self) -> None:
-        tasks = list(self._held.values())
+        tasks = list(self._waiting)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -343,7 +302,7 @@ class StdioRelay:
         def is_to_end() -> bool:
             return server.is_over or self._signals > 0
 
-        while not await self._until(is_to_end, _GRACE_SECONDS) and self._running and not self._client.is_gone:
+        while not await self._until(is_to_end, _GRACE_SECONDS) and self._calls.is_running and not self._client.is_gone:
             pass
         if server.is_running:
             server.terminate()
@@ -358,11 +317,6 @@ class StdioRelay:
         while self._server.is_running and time.monotonic() < deadline:
             await self._until(lambda: not self._server.is_running, _LOOK_SECONDS)
         return not self._server.is_running
-
-    def _end_running(self) -> None:
-        for run in self._running.values():
-            run.ends({"error": {"message": "the server ended"}})
-        self._running.clear()
 
 
 class _Client(asyncio.Protocol):
@@ -616,13 +570,6 @@ class _Lines:
             whole = b"".join(self._pieces)
             self._long, self._pieces = _TooLong(whole[:_LOOKED_AT_BYTES], whole[-_LOOKED_AT_BYTES:]), []
         self._long = self._long._replace(tail=(self._long.tail + piece)[-_LOOKED_AT_BYTES:])
-
-
-def _key(message_id: Any) -> _Key:
-    """An id as a key: 1 and "1" are two, and so are 1 and True, but not 1 and 1.0."""
-    if isinstance(message_id, float) and message_id.is_integer():
-        message_id = int(message_id)
-    return type(message_id), message_id if isinstance(message_id, str | int | float) else None
 
 
 def _pause(transport: asyncio.ReadTransport | None, paused: bool) -> None:

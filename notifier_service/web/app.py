@@ -24,7 +24,7 @@ from .idempotency import IDEMPOTENCY, IdempotencyKeys
 from .jwt_auth import JwtAuth
 from .listener import listening, url_of
 from .mcp.gateway import GATEWAYS, Gateways
-from .mcp.prompt_tool import RUNNING_CALLS, RunningCalls
+from .mcp.prompt_tool import HELD_CALLS
 from .ops import DRAINING
 from .origin import cors_headers, origin_guard
 from .pages import add_pages
@@ -68,7 +68,7 @@ def create_app(
     app[IDEMPOTENCY] = IdempotencyKeys(capacity_bytes=settings.max_idempotency_bytes)
     app[JOINED_CALLS] = JoinedCalls()
     app[HELD_HOOKS] = HeldHooks()
-    app[RUNNING_CALLS] = RunningCalls()
+    app[HELD_CALLS] = {}
     app[GATEWAYS] = Gateways(broker, settings)
     app.cleanup_ctx.append(app[GATEWAYS].running)
     app.cleanup_ctx.append(ending_revoked)

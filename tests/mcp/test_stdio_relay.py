@@ -610,8 +610,8 @@ async def test_answer_to_a_call_that_still_waits_does_not_reach_the_client(wirin
     await wiring.client.send(call(1, "write"))
     await wiring.asked()
     await wiring.client.send({"jsonrpc": "2.0", "method": "vendor/presume", "params": {"id": 1}})
-    await in_step(wiring)
 
+    assert await in_step(wiring) == []
     assert said(await wiring.decided(approved=False)) == "write did not run: rejected by ada."
 
 
@@ -641,6 +641,23 @@ async def test_answer_that_is_too_long_becomes_an_error_and_nobody_waits_for_eve
     assert (answer["id"], answer["error"]["code"]) == (7, -32603)
     assert said(await wiring.client.ask(call(8, "read"))) == "read ran with {}"
     assert (await wiring.told("failed"))["details"]["error"] == "The answer is longer than 2000 bytes."
+
+
+async def test_list_that_is_too_long_is_none_and_the_client_hears_nothing_of_it(wiring: Wiring) -> None:
+    wiring.start(max_line_bytes=300)
+    await wiring.client.send(call(1, "read"))
+
+    assert said(await wiring.decided(approved=False)) == "read did not run: rejected by ada."
+
+
+async def test_answer_that_is_too_long_is_none_to_a_call_that_still_waits(wiring: Wiring) -> None:
+    wiring.start(max_line_bytes=2000)
+    await wiring.client.send(call(1, "write"))
+    await wiring.asked()
+    await wiring.client.send({"jsonrpc": "2.0", "id": 1, "method": "vendor/echo", "params": {"x": "y" * 1880}})
+
+    assert await in_step(wiring) == []
+    assert said(await wiring.decided(approved=False)) == "write did not run: rejected by ada."
 
 
 async def test_client_that_does_not_read_is_not_read_either_and_gets_everything_later(wiring: Wiring) -> None:

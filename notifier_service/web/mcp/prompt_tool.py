@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from ...calls.denials import denial_by_error
 from ...core.errors import InvalidInput, NotifierError, TooLarge, UnsupportedMediaType
 from ...core.events import PermissionRecord, ToolCallId, ToolName, dump
+from ...mcp.conversation import HeldCalls
 from ...mcp.message import (
     ERA,
     HEADER_MISMATCH,
@@ -42,7 +43,7 @@ from ..slow_answer import SlowAnswer
 from ..sse import STREAM_HEADERS
 from .headers import METHOD, NAME, VERSION, mismatch
 
-__all__ = ["RUNNING_CALLS", "PromptQuery", "RunningCalls", "prompt_tool"]
+__all__ = ["HELD_CALLS", "PromptQuery", "prompt_tool"]
 
 _HANDSHAKE_VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
 _STATELESS_VERSION = "2026-07-28"
@@ -119,28 +120,8 @@ _TOOLS: list[dict[str, Any]] = [
 ]
 
 
-class RunningCalls:
-    """The tool calls that wait here, by what a client's ``notifications/cancelled`` names them."""
-
-    def __init__(self) -> None:
-        self._waiting: dict[tuple[str, str, MessageId], list[Callable[[], None]]] = {}
-
-    def add(self, key: tuple[str, str, MessageId], withdraw: Callable[[], None]) -> None:
-        self._waiting.setdefault(key, []).append(withdraw)
-
-    def remove(self, key: tuple[str, str, MessageId], withdraw: Callable[[], None]) -> None:
-        self._waiting[key].remove(withdraw)
-        if not self._waiting[key]:
-            del self._waiting[key]
-
-    def cancel(self, key: tuple[str, str, MessageId]) -> None:
-        """Withdraw that call. Of two clients of one session that chose the same id, nobody knows which is meant."""
-        waiting = self._waiting.get(key, [])
-        if len(waiting) == 1:
-            waiting[0]()
-
-
-RUNNING_CALLS = web.AppKey("running_calls", RunningCalls)
+#: The calls that wait here, by the session and the name of who called.
+HELD_CALLS: web.AppKey[dict[tuple[str, str], HeldCalls]] = web.AppKey("held_calls", dict)
 
 
 class _Refused(Exception):
@@ -382,17 +363,13 @@ async def _when_settled(
 ) -> web.StreamResponse:
     """Answer when the request is settled: as JSON if that is soon, else as a stream with progress until then."""
     assert joined.request is not None
-    running = call.request.config_dict[RUNNING_CALLS]
-    key = call.session_id, call.caller.name, message.id
+    books, key = call.request.config_dict[HELD_CALLS], (call.session_id, call.caller.name)
     patience = min(PATIENCE_SECONDS, call.settings.heartbeat_seconds)
     takes_stream = "text/event-stream" in call.request.headers.get("Accept", "")
     slow = SlowAnswer(call.request)
     with joined.waiting() as place, call.holding():
-
-        def withdraw() -> None:
-            joined.leave(place, "the agent withdrew it")
-
-        running.add(key, withdraw)
+        calls = books.setdefault(key, HeldCalls())
+        waiting = calls.hold(message.id, lambda: joined.leave(place, "the agent withdrew it"))
         try:
             while await held(call.request, joined.request.decision(), patience) is None:
                 if takes_stream:
@@ -404,7 +381,9 @@ async def _when_settled(
                 raise
             return await slow.end(error_answer(message.id, INTERNAL_ERROR, refused.message))
         finally:
-            running.remove(key, withdraw)
+            calls.let_go(waiting)
+            if not calls.is_waiting:
+                books.pop(key, None)
     return await slow.end(message.result(told(joined.record)))
 
 
@@ -437,6 +416,6 @@ async def _streamed(
 
 
 def _cancel(call: _PromptCall, request_id: object) -> None:
-    message_id = answerable(request_id)
-    if message_id is not None:
-        call.request.config_dict[RUNNING_CALLS].cancel((call.session_id, call.caller.name, message_id))
+    calls = call.request.config_dict[HELD_CALLS].get((call.session_id, call.caller.name))
+    if calls is not None:
+        calls.cancelled(request_id)

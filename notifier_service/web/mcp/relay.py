@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -23,6 +22,7 @@ from yarl import URL
 
 from ...calls.asker import Asker
 from ...calls.catalog import Catalog, Definitions
+from ...mcp.conversation import Conversation
 from ...mcp.gate import Answer, Gate, Run
 from ...mcp.message import (
     INTERNAL_ERROR,
@@ -33,10 +33,9 @@ from ...mcp.message import (
     answerable,
     denial_answer,
     error_answer,
-    may_be_same,
     name_of,
+    same_id,
     unpacked,
-    written,
 )
 from ...mcp.readings import Skim, is_harmless
 from ...mcp.sse_messages import PATIENCE_SECONDS, SIGN_OF_LIFE, SseEvent, SseMessages, sse_event
@@ -67,7 +66,6 @@ _MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _MAX_SHOWN_BYTES = 8 * 1024 * 1024
 
 _MAX_PARTIES = 1000
-_MAX_RUNNING = 1000
 #: Nobody tells who has no session that the tools have changed.
 _CATALOG_SECONDS = 60.0
 
@@ -123,7 +121,7 @@ class HttpRelay:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         for party in self._parties.values():
-            party.withdraw()
+            party.calls.withdraw()
         assert self._http is not None  # entered
         await self._http.close()
 
@@ -186,7 +184,7 @@ class HttpRelay:
         """Ask about a call, and send it on if it may run."""
         reply = _Reply(self, request, call.message_id)
         headers = party.headers = self._headers(request)
-        run = party.gate.admit_nowait(call)
+        run = party.calls.gate.admit_nowait(call)
         if run is None:
             admitted = await self._held(reply, call, party)
             if admitted is None:
@@ -205,8 +203,7 @@ class HttpRelay:
             if arguments != call.arguments:
                 headers = party.repeated.told_anew(headers, call.name, arguments)
         watch = _Watch(self, party.key, run)
-        party.starts(run)
-        run.begins()
+        party.calls.starts(run)
         try:
             async with self.sent("POST", headers, run.text) as upstream:
                 return await reply.relayed(upstream, watch)
@@ -216,8 +213,7 @@ class HttpRelay:
         finally:
             # A client that left may come back for the rest of a stream whose events have ids.
             if not watch.is_resumable:
-                party.ended(run)
-                run.cancelled()
+                party.calls.drop(run)
 
     async def _held(self, reply: _Reply, call: ToolCall, party: _Party) -> Run | Answer | None:
         """Wait for what becomes of a call; None when its client has cancelled it."""
@@ -228,27 +224,30 @@ class HttpRelay:
             beats[:] = [text]
             woken.set()
 
-        admission = asyncio.create_task(party.gate.admit(call, beat))
+        admission = asyncio.create_task(party.calls.admit(call, beat))
         admission.add_done_callback(lambda _: woken.set())
-        with party.holding(call, admission):
-            try:
-                while not admission.done():
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(self.heartbeat_seconds):
-                            await woken.wait()
-                    woken.clear()
-                    if not admission.done():
-                        await reply.sign_of_life(beats)
-            finally:
+        held = party.calls.hold(call.message_id, admission.cancel)
+        try:
+            while not admission.done():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self.heartbeat_seconds):
+                        await woken.wait()
+                woken.clear()
                 if not admission.done():
-                    admission.cancel()
-                    await asyncio.wait({admission})
+                    await reply.sign_of_life(beats)
+        finally:
+            party.calls.let_go(held)
+            if not admission.done():
+                admission.cancel()
+                await asyncio.wait({admission})
         if admission.cancelled():
             return None
-        if (error := admission.exception()) is not None:
-            _log.error("a call could not be judged, and was not run", exc_info=error)
-            return Answer(error_answer(call.message_id, INTERNAL_ERROR, "The gateway failed; nothing ran."))
-        return admission.result()
+        admitted = admission.result()
+        if not held.is_withdrawn:
+            return admitted
+        if isinstance(admitted, Run):
+            admitted.cancelled()
+        return None
 
     def definitions(self, session_id: str) -> Definitions:
         """What is known of the server's tools in a session of the service, whichever client has had them listed."""
@@ -285,24 +284,24 @@ class HttpRelay:
         party = self._parties.get(key)
         if party is None:
             party = _Party(self, key, self._asker(key.session_id))
-            party.gate.client_name = self._client_names.get(key.client)
+            party.calls.gate.client_name = self._client_names.get(key.client)
             self._parties[key] = party
             if len(self._parties) > _MAX_PARTIES:
-                idle = next((old for old, party in self._parties.items() if not party.is_waiting), None)
+                idle = next((old for old, party in self._parties.items() if not party.calls.is_waiting), None)
                 if idle is not None:
-                    self._parties.pop(idle).withdraw()
+                    self._parties.pop(idle).calls.withdraw()
         self._parties.move_to_end(key)
         party.refresh()
         return party
 
     def _cancelled(self, key: _PartyKey, message_id: Any) -> bool:
         party = self._parties.get(key)
-        return party is not None and party.cancel(message_id)
+        return party is not None and party.calls.cancelled(message_id)
 
     def _end_session(self, mcp_session: str | None) -> None:
         if mcp_session is not None:
             for key in [key for key in self._parties if key.client.mcp_session == mcp_session]:
-                self._parties.pop(key).withdraw()
+                self._parties.pop(key).calls.withdraw()
 
     def _remember_name(self, client: _ClientKey, upstream: ClientResponse, name: str | None) -> None:
         """Keep what a client called itself for the calls that it makes in the session which begins."""
@@ -376,88 +375,30 @@ class _Party:
 
     def __init__(self, relay: HttpRelay, key: _PartyKey, asker: Asker) -> None:
         self.key = key
-        self.gate = Gate(
+        gate = Gate(
             asker,
             Catalog(self._request, definitions=relay.definitions(key.session_id)),
             server=relay.server,
             approval_seconds=key.approval_seconds,
             heartbeat_seconds=relay.heartbeat_seconds,
         )
+        self.calls = Conversation(gate)
         #: Those of its newest call: the gateway's own requests are made in its name.
         self.headers: CIMultiDict[str] = CIMultiDict()
         self.repeated = RepeatedArguments()
         self._relay = relay
-        self._held: list[tuple[ToolCall, asyncio.Task[Run | Answer]]] = []
-        self._running: list[Run] = []
-        self._own_ids = f"notifier-service-{secrets.token_hex(8)}-"
-        self._own_count = 0
         self._refreshed_at = time.monotonic()
-
-    @property
-    def is_waiting(self) -> bool:
-        return bool(self._held)
 
     def refresh(self) -> None:
         """Forget a list of tools whose changes would not be told."""
         now = time.monotonic()
         if self.key.client.mcp_session is None and now - self._refreshed_at > _CATALOG_SECONDS:
             self._refreshed_at = now
-            self.gate.catalog.drop()
-
-    @contextmanager
-    def holding(self, call: ToolCall, admission: asyncio.Task[Run | Answer]) -> Iterator[None]:
-        held = call, admission
-        self._held.append(held)
-        try:
-            yield
-        finally:
-            self._held.remove(held)
-
-    def starts(self, run: Run) -> None:
-        self._running.append(run)
-        if len(self._running) > _MAX_RUNNING:
-            del self._running[0]
-
-    def ended(self, run: Run) -> None:
-        with suppress(ValueError):
-            self._running.remove(run)
-
-    def running(self, message_id: Any) -> Run | None:
-        """The newest call with this id that the server has not answered."""
-        return next((run for run in reversed(self._running) if _same(run.call.message_id, message_id)), None)
-
-    def cancel(self, message_id: Any) -> bool:
-        """Withdraw the call that waits under this id; whether there was just one that can be meant.
-
-        Without a session, two clients may have chosen the same id.
-        """
-        held = [admission for call, admission in self._held if _same(call.message_id, message_id)]
-        run = self.running(message_id)
-        if len(held) == 1 and run is None:
-            held[0].cancel()
-            return True
-        if run is not None and not held:
-            run.cancelled()
-            self.ended(run)
-        return False
-
-    def holds(self, message_id: Any) -> bool:
-        """Whether a call waits that some reader knows by this id."""
-        return any(may_be_same(call.message_id, message_id) for call, _ in self._held)
-
-    def withdraw(self) -> None:
-        """The client is gone."""
-        for _, admission in self._held:
-            admission.cancel()
-        for run in self._running:
-            run.cancelled()
-        self._running.clear()
+            self.calls.gate.catalog.drop()
 
     async def _request(self, method: str, params: dict[str, Any]) -> Mapping[str, Any]:
         """Ask the server something of the gateway's own; the client never sees it."""
-        self._own_count += 1
-        message_id = f"{self._own_ids}{self._own_count}"
-        body = written({"jsonrpc": "2.0", "id": message_id, "method": method, "params": params})
+        message_id, body = self.calls.own_request(method, params)
         headers = headers_for_own_request(self.headers, method)
         async with self._relay.sent("POST", headers, body) as upstream:
             messages = _messages(upstream)
@@ -542,7 +483,7 @@ class _Reply:
             passed = watch.judged(text)
         except MessageRefused as refused:
             watch.end()
-            is_answer = refused.is_response and _same(refused.message_id, self._message_id)
+            is_answer = refused.is_response and same_id(refused.message_id, self._message_id)
             return await (self.message(refused.answer, 502) if is_answer else self.failure(str(refused)))
         watch.end()
         if self._stream is None:
@@ -675,7 +616,7 @@ class _Watch:
             passed = self.judged(text)
         except MessageRefused as refused:
             _log.warning("a message of the server did not pass: %s", refused)
-            if refused.is_response and self._run is not None and _same(refused.message_id, self._run.call.message_id):
+            if refused.is_response and self._run is not None and same_id(refused.message_id, self._run.call.message_id):
                 self._read(refused.answer)
                 return sse_event(refused.answer)
             return b""
@@ -688,43 +629,15 @@ class _Watch:
     def _message(self, text: bytes) -> Message:
         message = Message.of_server(text)
         party = self._relay.party(self._key)
-        if (
-            message.is_response
-            and party is not None
-            and party.holds(message.message_id)
-            and self._run_of(message.message_id) is None
-        ):
+        if message.is_response and party is not None and not party.calls.may_answer(message.message_id, self._run):
             raise MessageRefused(INTERNAL_ERROR, "It answers a call that the server has not been sent.")
         return message
 
-    def _run_of(self, message_id: Any) -> Run | None:
-        if self._run is not None:
-            return self._run if _same(self._run.call.message_id, message_id) else None
-        party = self._relay.party(self._key)
-        return None if party is None else party.running(message_id)
-
     def _read(self, data: bytes) -> None:
         """Learn from a message what becomes of a call."""
-        message = _object(data)
-        if message is None:
-            return
-        method, party = message.get("method"), self._relay.party(self._key)
-        if method == "notifications/tools/list_changed":
-            if party is not None:
-                party.gate.catalog.drop()
-        elif method == "notifications/progress":
-            self._progress(message.get("params"))
-        elif method is None and "id" in message:
-            run = self._run_of(message["id"])
-            if run is not None:
-                run.ends(message)
-                if party is not None:
-                    party.ended(run)
-
-    def _progress(self, params: Any) -> None:
-        run = self._run
-        if run is not None and isinstance(params, dict) and _same(run.call.progress_token, params.get("progressToken")):
-            run.progress(params)
+        message, party = _object(data), self._relay.party(self._key)
+        if message is not None and party is not None:
+            party.calls.read(message, self._run)
 
 
 class _UpstreamAway(ConnectionError):
@@ -795,12 +708,6 @@ def _object(data: bytes) -> Mapping[str, Any] | None:
     except ValueError:
         return None
     return message if isinstance(message, dict) else None
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Whether two ids or tokens are the same; 1 and "1" and true are not, 1 and 1.0 are."""
-    kinds = {type(one), type(other)}
-    return (len(kinds) == 1 or kinds == {int, float}) and one == other and one is not None
 
 
 def _json(text: bytes, status: int) -> web.Response:

@@ -823,6 +823,19 @@ async def test_result_that_comes_over_another_stream_ends_the_call(wiring: HttpW
     assert (await wiring.told("completed"))["tool_name"] == "later"
 
 
+async def test_progress_that_comes_over_another_stream_is_that_of_the_call(wiring: HttpWiring) -> None:
+    await wiring.start()
+    await wiring.post(call(1, "later", _meta={"progressToken": "t"}), Mcp_Session_Id="a")
+    progress = {"progressToken": "t", "progress": 3}
+    told = json.dumps({"jsonrpc": "2.0", "method": "notifications/progress", "params": progress})
+    wiring.stub.stream = f"data: {told}\n\n".encode() + wiring.stub.stream
+
+    await wiring.request("GET", Mcp_Session_Id="a", Last_Event_ID="8")
+
+    await wiring.told("completed")
+    assert [data["progress"] for data in wiring.events("tool_progress")] == [3]
+
+
 async def test_service_that_is_away_denies(wiring: HttpWiring) -> None:
     async with (
         Client(f"http://127.0.0.1:{free_port()}/agent_backend") as client,
