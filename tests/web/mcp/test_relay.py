@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import aiohttp
@@ -14,6 +14,9 @@ from notifier_service import Broker, Client, Settings, serve
 from notifier_service.calls.asker import BrokerAsker, Permission
 from notifier_service.calls.service_asker import ServiceAsker
 from notifier_service.core.permissions import Question
+from notifier_service.mcp.conversation import Conversation
+from notifier_service.mcp.gate import Answer, Run
+from notifier_service.mcp.message import ToolCall
 from tests.cli.processes import free_port
 from tests.mcp.http_stub import READS
 from tests.mcp.http_wiring import STATELESS, HttpWiring, call, stateless
@@ -472,6 +475,27 @@ async def test_call_that_is_cancelled_while_it_waits_has_no_answer(wiring: HttpW
     answered = await answer
     assert (answered.status, answered.body) == (200, b"")
     assert wiring.stub.reached("tools/call") == wiring.stub.reached("notifications/cancelled") == []
+
+
+async def test_call_that_is_cancelled_in_the_turn_in_which_it_is_approved_does_not_run(
+    wiring: HttpWiring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admit = Conversation.admit
+
+    async def admit_and_cancel(calls: Conversation, made: ToolCall, beat: Callable[[bytes], None]) -> Run | Answer:
+        admitted = await admit(calls, made, beat)
+        asyncio.get_running_loop().call_soon(calls.cancelled, made.message_id)
+        return admitted
+
+    monkeypatch.setattr(Conversation, "admit", admit_and_cancel)
+    await wiring.start()
+    answer = wiring.posting(call(1, "write"))
+
+    await wiring.decide(approved=True)
+
+    assert (await answer).body == b""
+    assert wiring.stub.ran() == []
+    assert [status["status"] for status in wiring.events("tool_status")] == ["waiting_permission", "cancelled"]
 
 
 @pytest.mark.parametrize(("request_id", "session"), [("1", "a"), (True, "a"), (1, "b"), (None, "a")])
