@@ -37,7 +37,7 @@ class HttpStub:
         self.tools: list[dict[str, Any]] = [
             listed("read", annotations=READS),
             listed("write"),
-            listed("rounds"),
+            listed("rounds", inputSchema={"type": "object", "properties": {"rounds": {"x-mcp-header": "Rounds"}}}),
             listed("region", inputSchema={"type": "object", "properties": {"in": {"x-mcp-header": "Region"}, "n": {}}}),
             *(listed(name, annotations=READS) for name in (
                 "stream", "twice", "garbage", "break", "big", "refuse", "silent", "later", "change", "none",

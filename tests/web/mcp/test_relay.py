@@ -232,6 +232,18 @@ async def test_what_a_header_repeats_of_an_argument_follows_a_persons_edit(wirin
     assert (headers["Mcp-Param-Region"], headers["Mcp-Param-Other"]) == ("=?base64?w7w=?=", "1")
 
 
+async def test_what_a_header_repeats_follows_the_edit_in_the_next_round_too(wiring: HttpWiring) -> None:
+    await wiring.start()
+    answer = wiring.posting(stateless(1, "rounds", {"rounds": 1}), Mcp_Param_Rounds="1")
+    await wiring.decide(approved=True, parameters={"rounds": 2})
+    state = (await answer).message["result"]["requestState"]
+
+    await wiring.post(stateless(2, "rounds", {"rounds": 1}, requestState=state), Mcp_Param_Rounds="1")
+
+    assert len(wiring.events("permission_request")) == 1
+    assert [call.headers["Mcp-Param-Rounds"] for call in wiring.stub.received[-2:]] == ["2", "2"]
+
+
 async def test_own_request_for_the_list_has_the_clients_credential_and_era(wiring: HttpWiring) -> None:
     await wiring.start()
 
