@@ -13,12 +13,21 @@ from pydantic_core import PydanticSerializationError, to_json, to_jsonable_pytho
 
 from .errors import InvalidInput, TooLarge
 
-__all__ = ["action_sha256", "beginning", "canonical_json", "has_more_values", "jsonable", "parameters_sha256"]
+__all__ = [
+    "action_sha256",
+    "action_sha256_of",
+    "beginning",
+    "canonical_json",
+    "frozen_json",
+    "has_more_values",
+    "jsonable",
+    "parameters_sha256",
+]
 
 _BEGINNING_CHARACTERS = 4096
 
-#: To copy and to hash so many takes a quarter of a second, during which everybody waits.
-_MAX_VALUES = 100_000
+#: To copy and to hash so many takes a tenth of a second, during which everybody waits.
+_MAX_VALUES = 50_000
 
 #: As deep as the parser of what comes in goes; the encoder goes a little deeper, for what stands around parameters.
 _MAX_DEPTH = 200
@@ -28,18 +37,23 @@ def jsonable(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return a deep copy made of JSON types only, or raise ``InvalidInput``.
 
     What cannot be shown as it is (an open file, an iterator, NaN, a string that is no Unicode, two keys with the same
-    text, a structure deeper than 200) is refused, because nobody could approve it; more than 100,000 values are
+    text, a structure deeper than 200) is refused, because nobody could approve it; more than 50,000 values are
     ``TooLarge``.
     """
+    return frozen_json(parameters)[0]
+
+
+def frozen_json(parameters: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
+    """Return what ``jsonable`` does, and its canonical form, which costs most."""
     try:
         given = dict(parameters)
         if has_more_values(given, _MAX_VALUES):
             raise TooLarge(f"Parameters of more than {_MAX_VALUES} values cannot be asked about.", limit="values")
-        shown = _shown(given, 0)
-        canonical_json(shown)
+        shown: dict[str, Any] = _shown(given, 0)
+        text = canonical_json(shown)
     except (PydanticSerializationError, ValueError, TypeError, RecursionError) as error:
         raise InvalidInput(f"the parameters cannot be shown as JSON: {_why(error)}") from error
-    return shown  # type: ignore[no-any-return]  # a dict in, a dict out
+    return shown, text
 
 
 def has_more_values(value: Any, most: int) -> bool:
@@ -51,8 +65,8 @@ def has_more_values(value: Any, most: int) -> bool:
             left -= len(holder)
             if left < 0:
                 return True
-            inner = holder.values() if isinstance(holder, Mapping) else holder
-            below += [item for item in inner if isinstance(item, dict | list | tuple)]
+            inner = holder.values() if type(holder) is dict or isinstance(holder, Mapping) else holder
+            below += [item for item in inner if type(item) not in _SIMPLE and isinstance(item, dict | list | tuple)]
         level = below
     return False
 
@@ -64,9 +78,13 @@ def parameters_sha256(parameters: Any) -> str:
 
 def action_sha256(*, session_id: str, server: str | None, tool_name: str, parameters: Any) -> str:
     """The same over all that a person decides about: the tool and where it runs too (contract section 4)."""
-    return parameters_sha256(
-        {"session_id": session_id, "server": server, "tool_name": tool_name, "parameters": parameters}
-    )
+    return action_sha256_of(canonical_json(parameters), session_id=session_id, server=server, tool_name=tool_name)
+
+
+def action_sha256_of(parameters: bytes, *, session_id: str, server: str | None, tool_name: str) -> str:
+    """The same of parameters in their canonical form."""
+    around = canonical_json({"server": server, "session_id": session_id, "tool_name": tool_name})
+    return hashlib.sha256(b'{"parameters":%b,%b' % (parameters, around[1:])).hexdigest()
 
 
 def beginning(text: bytes, *, max_bytes: int) -> str:
@@ -92,35 +110,46 @@ def canonical_json(value: Any) -> bytes:
 
 
 def _write(value: Any, pieces: list[str]) -> None:
-    if isinstance(value, str):
+    kind = type(value)
+    if kind is str:
         pieces.append(_text(value))
+    elif kind is int:
+        pieces.append(int.__repr__(value))
+    elif kind is float:
+        pieces.append(_ecmascript_number(value))
     elif value is None or value is True or value is False:
         pieces.append("null" if value is None else "true" if value else "false")
+    elif isinstance(value, list):
+        mark = "["
+        for item in value:
+            pieces.append(mark)
+            _write(item, pieces)
+            mark = ","
+        pieces.append("[]" if mark == "[" else "]")
+    elif isinstance(value, dict):
+        mark = "{"
+        for key in _ordered(value):
+            pieces.append(f"{mark}{_text(key)}:")
+            _write(value[key], pieces)
+            mark = ","
+        pieces.append("{}" if mark == "{" else "}")
+    elif isinstance(value, str):
+        pieces.append(_text(value))
     elif isinstance(value, int):
         pieces.append(int.__repr__(value))
     elif isinstance(value, float):
         pieces.append(_ecmascript_number(value))
-    elif isinstance(value, list):
-        pieces.append("[")
-        for position, item in enumerate(value):
-            if position:
-                pieces.append(",")
-            _write(item, pieces)
-        pieces.append("]")
-    elif isinstance(value, dict):
-        if not all(isinstance(key, str) for key in value):
-            raise TypeError("a key that is no text is no JSON")
-        pieces.append("{")
-        # RFC 8785 section 3.2.3: keys are ordered by their UTF-16 code units.
-        for position, key in enumerate(sorted(value, key=lambda key: key.encode("utf-16-be"))):
-            if position:
-                pieces.append(",")
-            pieces.append(_text(key))
-            pieces.append(":")
-            _write(value[key], pieces)
-        pieces.append("}")
     else:
         raise TypeError(f"{type(value).__name__} is no JSON type")
+
+
+def _ordered(keys: Mapping[Any, Any]) -> list[str]:
+    """RFC 8785 section 3.2.3: keys are ordered by their UTF-16 code units, as which ASCII is in order already."""
+    try:
+        is_ascii = "".join(keys).isascii()
+    except TypeError:
+        raise TypeError("a key that is no text is no JSON") from None
+    return sorted(keys) if is_ascii else sorted(keys, key=lambda key: key.encode("utf-16-be"))
 
 
 def _ecmascript_number(value: float) -> str:
@@ -129,6 +158,8 @@ def _ecmascript_number(value: float) -> str:
         raise ValueError("NaN and Infinity are no JSON")
     if value == 0:
         return "0"
+    if 1e-4 <= abs(value) < 1e16 and not value.is_integer():  # written alike everywhere
+        return float.__repr__(value)
     sign = "-" if value < 0 else ""
     mantissa, _, exponent = f"{abs(value)!r}e0".partition("e")
     exponent = exponent.partition("e")[0]
@@ -149,19 +180,25 @@ def _ecmascript_number(value: float) -> str:
     return sign + text
 
 
+_SIMPLE = frozenset({type(None), str, bool, int, float})
+
+
 def _shown(value: Any, depth: int) -> Any:
     """A copy that shares nothing with the caller, whatever its types do; nothing is read that cannot be read again."""
     if depth > _MAX_DEPTH:
         raise ValueError(f"they are deeper than {_MAX_DEPTH}")
-    if value is None or type(value) in (str, bool, int, float):
+    if type(value) in _SIMPLE:
         return value
-    if isinstance(value, Mapping):
-        shown = {_key(key): _shown(item, depth + 1) for key, item in value.items()}
+    if type(value) is dict or isinstance(value, Mapping):
+        shown = {
+            key if type(key) is str else _key(key): item if type(item) in _SIMPLE else _shown(item, depth + 1)
+            for key, item in value.items()
+        }
         if len(shown) != len(value):
             raise ValueError("two keys have the same text")
         return shown
     if isinstance(value, list | tuple | set | frozenset):
-        return [_shown(item, depth + 1) for item in value]
+        return [item if type(item) in _SIMPLE else _shown(item, depth + 1) for item in value]
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: _shown(getattr(value, field.name), depth + 1) for field in fields(value)}
     if isinstance(value, Iterator | AsyncIterator):

@@ -7,6 +7,7 @@ in the pending set until it is settled, whoever watches.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import re
 import secrets
@@ -47,7 +48,7 @@ from .events import (
 from .grants import Grants, described, quoted
 from .large_parameters import LargeParameters
 from .limits import MAX_TIMEOUT_SECONDS, Limits, RiskLevel
-from .parameters import action_sha256, beginning, canonical_json, jsonable, parameters_sha256
+from .parameters import action_sha256_of, beginning, canonical_json, frozen_json, jsonable, parameters_sha256
 from .policy import AskedTool, RatedBy, Verdict
 from .redaction import without_credentials
 from .shares import Shares
@@ -379,14 +380,14 @@ class PermissionDesk:
         offered = set(question.allowed_decisions)
         if not {"approve", "reject"} <= offered <= set(ALL_DECISIONS):
             raise InvalidInput("allowed_decisions are approve, reject, and of edit and respond what can be carried out")
-        frozen = jsonable(question.parameters)
+        frozen, text = frozen_json(question.parameters)
         tool = question.tool
-        parameters_bytes = self._size_of(frozen)
+        parameters_bytes = self._size_of(text)
         record = _record(
             request_id=self._id_start + secrets.token_urlsafe(18),  # 144 bits
             tool_name=question.tool_name,
             parameters=frozen,
-            **self._hashes(question.tool_name, question.server, frozen),
+            **self._hashes(question.tool_name, question.server, text),
             risk_level=question.risk_level,
             rated_by=question.rated_by,
             risk_reasons=tuple(question.risk_reasons),
@@ -490,13 +491,14 @@ class PermissionDesk:
                 raise InvalidInput("parameters: this is the beginning that events show, and not the whole")
             if request.keeps_names and record.parameters.keys() - edited.keys():
                 raise EditDenied("The agent that asks cannot take a parameter away: change it, or reject the call.")
-            parameters_bytes = self._size_of(edited)
+            text = canonical_json(edited)
+            parameters_bytes = self._size_of(text)
             verdict = self._judge(request.tool, edited, record.risk_level)
             if verdict.effect == "deny":
                 raise EditDenied(f"The policy denies the edited call: {'; '.join(verdict.reasons)}.")
             update = {
                 "parameters": edited,
-                **self._hashes(record.tool_name, record.server, edited),
+                **self._hashes(record.tool_name, record.server, text),
                 "asked_parameters_sha256": record.parameters_sha256,
             }
         settled = self._decided(
@@ -572,13 +574,10 @@ class PermissionDesk:
             )
         return RequestNotFound("This session has no permission request of that id.")
 
-    def _hashes(self, tool_name: str, server: str | None, parameters: Mapping[str, Any]) -> dict[str, str]:
-        return {
-            "parameters_sha256": parameters_sha256(parameters),
-            "action_sha256": action_sha256(
-                session_id=self.session_id, server=server, tool_name=tool_name, parameters=parameters
-            ),
-        }
+    def _hashes(self, tool_name: str, server: str | None, text: bytes) -> dict[str, str]:
+        """Of parameters in their canonical form."""
+        action = action_sha256_of(text, session_id=self.session_id, server=server, tool_name=tool_name)
+        return {"parameters_sha256": hashlib.sha256(text).hexdigest(), "action_sha256": action}
 
     def _meant(self, decision: Decision) -> PermissionRequest:
         if decision.request_id is not None:
@@ -724,9 +723,9 @@ class PermissionDesk:
             without_credentials(self.session_id),
         )
 
-    def _size_of(self, parameters: Any) -> int:
+    def _size_of(self, text: bytes) -> int:
         """Bytes of the canonical form, or ``TooLarge``."""
-        size = len(canonical_json(parameters))
+        size = len(text)
         if size > self.limits.max_parameters_bytes:
             raise TooLarge(
                 f"Parameters of {size} bytes are over the limit of {self.limits.max_parameters_bytes}.",

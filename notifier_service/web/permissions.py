@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from typing import Annotated
+from typing import Annotated, Any
 
 from aiohttp import web
-from pydantic import Field, JsonValue
+from pydantic import Field
 
 from ..core.errors import NotifierError, RequestNotFound, TooLarge
 from ..core.events import DecisionKind, EventData, Many, ServerName, Sha256, ToolCallId, ToolName, ToolStatus, dump
@@ -28,7 +28,7 @@ class AskBody(EventData):
     """What an agent asks: may this call run?"""
 
     tool_name: ToolName
-    parameters: dict[str, JsonValue]
+    parameters: dict[str, Any]
     risk_level: RiskLevel = "high"
     tool_call_id: ToolCallId | None = None
     timeout_seconds: Annotated[float, Field(ge=0, le=MAX_TIMEOUT_SECONDS)] | None = None

@@ -22,7 +22,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from notifier_service.core.errors import InvalidInput
-from notifier_service.core.parameters import canonical_json, jsonable, parameters_sha256
+from notifier_service.core.parameters import action_sha256, canonical_json, jsonable, parameters_sha256
 
 DOUBLES = st.binary(min_size=8, max_size=8).map(lambda bits: struct.unpack("<d", bits)[0]).filter(math.isfinite)
 SCALARS = (
@@ -342,3 +342,26 @@ def test_iterator_inside_an_object_is_refused_and_not_read() -> None:
 
 def test_key_cannot_show_something_else_than_it_holds() -> None:
     assert jsonable({Loud("quiet"): 1}) == {"quiet": 1}
+
+
+@pytest.mark.parametrize("value", [0.1, 12345.678, 1e-4, 9007199254740991.5, 1e15 + 0.5, 1e16, 1e-5, -0.25, 2.0])
+def test_floats_have_one_form_whichever_way_they_are_written(value: float) -> None:
+    text = canonical_json(value).decode()
+
+    assert float(text) == value
+    assert canonical_json(json.loads(text)) == canonical_json(value)
+
+
+def test_hash_of_the_action_is_that_of_all_of_it() -> None:
+    whole: dict[str, Any] = {
+        "session_id": "s",
+        "server": None,
+        "tool_name": "rm",
+        "parameters": {"b": [1.0, {}], "a": "é"},
+    }
+
+    assert action_sha256(**whole) == parameters_sha256(whole)
+
+
+def test_keys_are_ordered_by_their_utf_16_units() -> None:
+    assert canonical_json({"\ufb01": 1, "\U0001f600": 2, "a": 3}) == '{"a":3,"\U0001f600":2,"\ufb01":1}'.encode()

@@ -8,6 +8,7 @@ Calls of two callers are never one: who has another token, is another kind of ag
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import secrets
@@ -21,9 +22,9 @@ from ...calls.denials import denial_by_error
 from ...calls.results import shown_parameters
 from ...core.broker import Broker
 from ...core.errors import BrokerClosed, NotifierError
-from ...core.events import PermissionRecord, ToolStatus, dump, utc_now, utc_text
+from ...core.events import PermissionRecord, ToolStatus, utc_now, utc_text
 from ...core.limits import Limits, RiskLevel
-from ...core.parameters import jsonable, parameters_sha256
+from ...core.parameters import frozen_json
 from ...core.permissions import PermissionRequest, Question
 from ...core.session import Session
 from ..long_body import too_large
@@ -93,8 +94,8 @@ class AskedCall(NamedTuple):
         body_bytes: int | None = None,
     ) -> AskedCall:
         """Copy and hash the parameters, or raise ``InvalidInput`` when they cannot be shown."""
-        frozen = jsonable(parameters)
-        size, sha256 = len(dump(frozen)), parameters_sha256(frozen)
+        frozen, text = frozen_json(parameters)
+        size, sha256 = len(text), hashlib.sha256(text).hexdigest()
         return cls(
             tool_name, frozen, sha256, size, risk_level, asked_by, tool_call_id, agent_id, run_id, server, body_bytes
         )

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Annotated, Any, NamedTuple
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field
 
 from ...calls.denials import denial_by_error, denial_by_record
 from ...calls.results import shown_result
@@ -111,12 +111,12 @@ class HookBody(BaseModel):
     session_id: str
     hook_event_name: str
     tool_name: ToolName | None = None
-    tool_input: dict[str, JsonValue] = {}
+    tool_input: dict[str, Any] = {}
     tool_use_id: ToolCallId | None = None
     agent_id: Annotated[str, Field(max_length=256)] | None = None
     #: There for the tools of MCP servers, which may have any name.
-    mcp_server: JsonValue = None
-    tool_response: JsonValue = None
+    mcp_server: Any = None
+    tool_response: Any = None
     duration_ms: float | None = None
     error: str | None = None
     is_interrupt: bool | None = None

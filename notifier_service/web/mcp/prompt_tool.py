@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ...calls.denials import denial_by_error
 from ...core.errors import InvalidInput, NotifierError, TooLarge, UnsupportedMediaType
@@ -65,7 +65,7 @@ class _ApprovalArguments(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
 
     tool_name: ToolName
-    input: dict[str, JsonValue]
+    input: dict[str, Any]
     tool_use_id: ToolCallId | None = None
 
 
