@@ -1,13 +1,15 @@
-import { IDLE, type Connection } from "./connection.js";
+import { IDLE, Link, type Connection } from "./connection.js";
 import { NotifierError } from "./errors.js";
-import { parseExact } from "./exact.js";
-import { Feed, idOf, isWireEvent, type OwnEvent, type SessionEvent } from "./feed.js";
-import { Http, type HttpOptions } from "./http.js";
+import { Feed, isWireEvent, type OwnEvent, type SessionEvent } from "./feed.js";
+import { Follower, LOOK_MS } from "./follower.js";
+import { Http } from "./http.js";
+import { eventsOf } from "./iterator.js";
+import { readerOptions, timingOf, type ClientOptions } from "./options.js";
 import { Reader } from "./reader.js";
 import type { Rule } from "./rules.js";
 import type { SessionState } from "./state.js";
-import { canShare, Tabs, type Told } from "./tabs.js";
-import { catchUp, sleep, type Reading, type Transport } from "./transports.js";
+import { canShare, Tabs } from "./tabs.js";
+import { catchUp, type Reading } from "./transports.js";
 import type {
   Decision,
   Hello,
@@ -20,31 +22,6 @@ import type {
   WireEvent,
 } from "./wire.js";
 
-export interface ClientOptions extends HttpOptions {
-  /** Where a client that heard nothing yet begins: with the present, or with all that the log still holds. */
-  from?: "now" | "earliest";
-  /** One stream for all tabs of the browser that watch this session; true where the browser can. */
-  shareTabs?: boolean;
-  /** Failures in a row after which to give up; never, unless set. */
-  maxReconnectAttempts?: number;
-  /** The wait after the first failure; it doubles up to 3 s in the first minute, then up to `backoffCapMs`. 1,000. */
-  backoffMs?: number;
-  /** 30,000. */
-  backoffCapMs?: number;
-  /** What to use, best first; `["sse", "long-poll", "polling"]`, the polls alone where there is no `EventSource`. */
-  transports?: readonly Transport[];
-  /** A stream that says nothing for so long after it was opened is held back on its way. 5,000. */
-  helloTimeoutMs?: number;
-  /** Silence after which a stream is dead; twice the service's heartbeat and 5 s. */
-  heartbeatTimeoutMs?: number;
-  /** How often to ask while polling. 2,000. */
-  pollIntervalMs?: number;
-  /** How long to stay with a worse transport before the better one is tried; it doubles up to 15 minutes. 60,000. */
-  stepUpMs?: number;
-  /** Where the platform has none, as Node. */
-  EventSource?: typeof globalThis.EventSource;
-}
-
 export type Scope = NonNullable<Decision["scope"]>;
 type EventOf<Type extends string> = Extract<WireEvent, { type: Type }> extends never
   ? OwnEvent
@@ -52,13 +29,6 @@ type EventOf<Type extends string> = Extract<WireEvent, { type: Type }> extends n
 
 /** Some megabytes over a slow line. */
 const WHOLE_TIMEOUT_MS = 120_000;
-/** How much longer than its heartbeat another tab may be silent before it is not relied on. */
-const LOOK_MS = 5_000;
-const UNKNOWN_HEARTBEAT_SECONDS = 15;
-const POLLS: readonly Transport[] = ["long-poll", "polling"];
-/** What an iterator keeps for a consumer that is slower than the events. */
-const MOST_KEPT = 10_000;
-
 /**
  * Watches a session and answers its permission requests.
  *
@@ -86,11 +56,11 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
   readonly #feed: Feed;
   readonly #listeners = new Map<string, Set<(event: SessionEvent) => void>>();
   readonly #watchers = new Set<() => void>();
-  #connection: Connection = IDLE;
-  #heartbeatSeconds = UNKNOWN_HEARTBEAT_SECONDS;
+  readonly #link = new Link(() => this.#changed());
   #hello: Hello | null = null;
   #reader: Reader | null = null;
   #tabs: Tabs | null = null;
+  #follower: Follower | null = null;
   #work: AbortController | null = null;
 
   /** `tokenOrOptions` is the token alone, as the reference's client takes it, or everything that can be chosen. */
@@ -105,7 +75,7 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
   }
 
   get connection(): Connection {
-    return this.#connection;
+    return this.#link.now;
   }
 
   get state(): SessionState {
@@ -117,7 +87,7 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
     if (this.#work !== null) return;
     const work = new AbortController();
     this.#work = work;
-    this.#report({ ...IDLE, phase: "connecting" });
+    this.#link.report({ ...IDLE, phase: "connecting" });
     this.#watchPage(work.signal);
     this.#run(work.signal).then(
       () => undefined,
@@ -128,7 +98,7 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
   /** Stop reading. `connect` goes on where this ended. */
   disconnect(): void {
     this.#stop();
-    this.#report(IDLE);
+    this.#link.report(IDLE);
   }
 
   /** Try now, and do not wait for the next attempt; also after it ended. */
@@ -157,35 +127,8 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
 
   /** Every event from now on, until the client has ended; reading begins if it has not. A consumer that falls 10,000
    * events behind loses the oldest, and is told so by a `gap` with the reason `slow`. */
-  async *[Symbol.asyncIterator](): AsyncGenerator<SessionEvent, void, void> {
-    let kept: SessionEvent[] = [];
-    let dropped: SessionEvent | null = null;
-    let wake: () => void = () => undefined;
-    const offs = [
-      this.on("*", (event) => {
-        kept.push(event);
-        if (kept.length > MOST_KEPT) dropped = kept.shift() ?? null;
-        wake();
-      }),
-      this.subscribe(() => wake()),
-    ];
-    try {
-      this.connect();
-      while (true) {
-        if (dropped !== null) {
-          yield this.#missed(dropped, kept[0]);
-          dropped = null;
-        }
-        const batch = kept;
-        kept = [];
-        yield* batch;
-        if (kept.length > 0) continue;
-        if (this.#connection.phase === "ended" || this.#connection.phase === "idle") return;
-        await new Promise<void>((resolve) => (wake = resolve));
-      }
-    } finally {
-      for (const off of offs) off();
-    }
+  [Symbol.asyncIterator](): AsyncGenerator<SessionEvent, void, void> {
+    return eventsOf(this, () => this.#feed.cursor ?? "");
   }
 
   /**
@@ -276,42 +219,36 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
 
   async #run(signal: AbortSignal): Promise<void> {
     if (!(this.#options.shareTabs ?? true) || !canShare()) return this.#read(signal);
+    const follower = new Follower(this.#reading(), this.#link, {
+      steal: () => this.#tabs?.steal(),
+      end: (reason) => this.#end(reason),
+    });
     const tabs = new Tabs(`notifier ${this.#http.identity} ${this.sessionId}`, {
       lead: (until) => this.#read(until),
-      follow: (until) => void this.#follow(until),
-      told: (message) => this.#told(message, signal),
+      follow: (until) => void follower.follow(until),
+      told: (message) => follower.told(message, signal),
       asked: (kind) => {
         if (kind === "restart") this.#reader?.restart();
         this.#tellConnection();
       },
     });
     this.#tabs = tabs;
+    this.#follower = follower;
     try {
       await tabs.run(signal);
     } finally {
-      if (this.#tabs === tabs) this.#tabs = null;
+      if (this.#tabs === tabs) this.#tabs = this.#follower = null;
     }
   }
 
   /** Read in this tab, and tell the others. */
   async #read(signal: AbortSignal): Promise<void> {
-    const options = this.#options;
     const reading = this.#reading();
-    const reader = new Reader(
-      reading,
-      {
-        transports: options.transports ?? (reading.EventSource === undefined ? POLLS : ["sse", ...POLLS]),
-        backoffMs: options.backoffMs ?? 1_000,
-        backoffCapMs: options.backoffCapMs ?? 30_000,
-        stepUpMs: options.stepUpMs ?? 60_000,
-        stepUpCapMs: 900_000,
-        maxReconnectAttempts: options.maxReconnectAttempts ?? Number.POSITIVE_INFINITY,
-      },
-      (change) => {
-        this.#report(change);
-        this.#tellConnection();
-      },
-    );
+    const options = readerOptions(this.#options, reading.EventSource !== undefined);
+    const reader = new Reader(reading, options, (change) => {
+      this.#link.report(change);
+      this.#tellConnection();
+    });
     this.#reader = reader;
     try {
       const reason = await reader.run(signal);
@@ -324,7 +261,7 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
   }
 
   #tellConnection(): void {
-    this.#tabs?.tell({ kind: "connection", connection: this.#connection, heartbeatSeconds: this.#heartbeatSeconds });
+    this.#tabs?.tell({ kind: "connection", connection: this.#link.now, heartbeatSeconds: this.#link.heartbeatSeconds });
   }
 
   #reading(): Reading {
@@ -335,105 +272,13 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
       feed: this.#feed,
       begin: options.from === "earliest" ? "earliest" : null,
       EventSource: options.EventSource ?? globalThis.EventSource,
-      timing: {
-        helloTimeoutMs: options.helloTimeoutMs ?? 5_000,
-        heartbeatTimeoutMs: options.heartbeatTimeoutMs ?? null,
-        pollIntervalMs: options.pollIntervalMs ?? 2_000,
-      },
+      timing: timingOf(options),
       heard: (said) => {
-        this.#heard();
+        this.#link.heard();
         this.#tabs?.tell(said === null ? { kind: "alive" } : { kind: "said", text: said() });
       },
       opened: () => this.#call(() => this.onConnectionOpen?.(this.#hello)),
     };
-  }
-
-  /** Another tab reads. Learn the present first; then look from time to time whether that tab is still there. */
-  async #follow(signal: AbortSignal): Promise<void> {
-    await this.#catchUp(signal);
-    while (!signal.aborted) {
-      try {
-        await sleep(LOOK_MS, signal);
-      } catch {
-        return;
-      }
-      if (this.#sinceHeardMs() <= this.#silenceMs()) continue;
-      await this.#catchUp(signal);
-      // A tab in the background may sleep as well; one that people look at does not, and takes the reading over.
-      if (!signal.aborted && document.visibilityState === "visible") this.#tabs?.steal();
-    }
-  }
-
-  #told(message: Told, signal: AbortSignal): void {
-    switch (message.kind) {
-      case "ended":
-        this.#end(new NotifierError(message.code, message.message));
-        return;
-      case "connection": {
-        const { phase, attempt, retryAt, error } = message.connection;
-        this.#heartbeatSeconds = message.heartbeatSeconds;
-        // An error crosses as a plain copy; what it says is enough to show.
-        this.#report({
-          phase: phase === "idle" || phase === "ended" ? "connecting" : phase,
-          transport: "tab",
-          attempt,
-          retryAt,
-          lastHeardAt: Date.now(),
-          error: error === null ? null : new NotifierError(String((error as { code?: unknown }).code ?? "unreachable"), error.message),
-        });
-        return;
-      }
-      case "alive":
-        this.#heard();
-        return;
-      case "said":
-        this.#said(parseExact(message.text) as SessionEvent, signal);
-    }
-  }
-
-  /** Another tab passes on what the service said: take what comes next in the log, and ask for what does not. */
-  #said(event: SessionEvent, signal: AbortSignal): void {
-    this.#heard();
-    if (idOf(event) === undefined) {
-      if (event.type === "heartbeat" || event.type === "error") this.#feed.take(event);
-      if (event.type === "hello" || event.type === "snapshot") void this.#catchUp(signal);
-      return;
-    }
-    if (!this.#feed.take(event, { inSequence: true })) void this.#catchUp(signal);
-  }
-
-  #catchingUp: Promise<void> | null = null;
-  #isBehind = false;
-
-  /** Ask the service for what this tab has missed; once more if it was asked for meanwhile. */
-  #catchUp(signal: AbortSignal): Promise<void> {
-    this.#isBehind = true;
-    this.#catchingUp ??= (async () => {
-      try {
-        while (this.#isBehind && !signal.aborted) {
-          this.#isBehind = false;
-          await catchUp(this.#reading(), signal);
-          this.#heard();
-          if (this.#connection.phase !== "open") this.#report({ phase: "open", transport: "tab", error: null });
-        }
-      } catch (error) {
-        if (signal.aborted || !(error instanceof NotifierError)) return;
-        if (error.isPassing || this.#http.renewsToken) this.#report({ error });
-        else this.#end(error);
-      } finally {
-        this.#catchingUp = null;
-      }
-    })();
-    return this.#catchingUp;
-  }
-
-  #sinceHeardMs(): number {
-    return Date.now() - (this.#connection.lastHeardAt ?? 0);
-  }
-
-  /** How long no word may come before something is wrong. */
-  #silenceMs(): number {
-    return this.#options.heartbeatTimeoutMs ?? this.#heartbeatSeconds * 2000 + 5000;
   }
 
   /** Pages sleep, go offline and come back; whatever they missed is asked for at once. */
@@ -441,9 +286,9 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
     if (typeof window === "undefined") return;
     const lookAgain = (): void => {
       if (document.visibilityState === "hidden") return;
-      const isWaiting = this.#connection.phase === "waiting" || this.#connection.phase === "offline";
-      if (isWaiting || this.#sinceHeardMs() > this.#heartbeatSeconds * 1000 + LOOK_MS) this.reconnect();
-      if (this.#reader === null) void this.#catchUp(signal);
+      const isWaiting = this.#link.now.phase === "waiting" || this.#link.now.phase === "offline";
+      if (isWaiting || this.#link.sinceHeardMs > this.#link.heartbeatSeconds * 1000 + LOOK_MS) this.reconnect();
+      if (this.#reader === null) void this.#follower?.catchUp(signal);
     };
     document.addEventListener("visibilitychange", lookAgain, { signal });
     window.addEventListener("online", () => this.reconnect(), { signal });
@@ -467,14 +312,9 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
     );
   }
 
-  #heard(): void {
-    // Not worth a change that everybody hears of: it is looked at, not shown.
-    this.#connection = Object.freeze({ ...this.#connection, lastHeardAt: Date.now() });
-  }
-
   #end(reason: NotifierError): void {
     this.#stop();
-    this.#report({ ...IDLE, phase: "ended", error: reason });
+    this.#link.report({ ...IDLE, phase: "ended", error: reason });
     if (reason.code === "gave_up") this.#call(() => this.onMaxReconnectAttemptsReached?.());
     this.#complain(reason);
   }
@@ -485,11 +325,6 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
   }
 
   // Telling
-
-  #report(change: Partial<Connection>): void {
-    this.#connection = Object.freeze({ ...this.#connection, ...change });
-    this.#changed();
-  }
 
   #changed(): void {
     for (const watcher of [...this.#watchers]) this.#call(watcher);
@@ -507,7 +342,7 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
     switch (event.type) {
       case "hello":
         this.#hello = event.data;
-        this.#heartbeatSeconds = event.data.heartbeat_seconds;
+        this.#link.heartbeatSeconds = event.data.heartbeat_seconds;
         break;
       case "snapshot": {
         const { tool_status, tool_result } = event.data;
@@ -583,14 +418,6 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
   #answer(request: PermissionRecord, decision: Decision): Promise<PermissionRecord> {
     const { request_id, parameters_sha256, action_sha256 } = request;
     return this.decide({ ...decision, request_id, parameters_sha256, action_sha256 });
-  }
-
-  #missed(dropped: SessionEvent, oldest: SessionEvent | undefined): SessionEvent {
-    const newest = this.#feed.cursor ?? "";
-    return {
-      type: "gap",
-      data: { requested: idOf(dropped) ?? "", oldest: (oldest && idOf(oldest)) ?? newest, newest, reason: "slow" },
-    };
   }
 
   #pathOf(request: PermissionRecord): string {

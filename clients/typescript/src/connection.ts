@@ -30,3 +30,35 @@ export const IDLE: Connection = Object.freeze({
   lastHeardAt: null,
   error: null,
 });
+
+const UNKNOWN_HEARTBEAT_SECONDS = 15;
+
+/** How the client reads right now, and when it last heard the service. */
+export class Link {
+  /** How often the service says that it is there. */
+  heartbeatSeconds = UNKNOWN_HEARTBEAT_SECONDS;
+  #now: Connection = IDLE;
+  readonly #changed: () => void;
+
+  constructor(changed: () => void) {
+    this.#changed = changed;
+  }
+
+  get now(): Connection {
+    return this.#now;
+  }
+
+  report(change: Partial<Connection>): void {
+    this.#now = Object.freeze({ ...this.#now, ...change });
+    this.#changed();
+  }
+
+  heard(): void {
+    // Not worth a change that everybody hears of: it is looked at, not shown.
+    this.#now = Object.freeze({ ...this.#now, lastHeardAt: Date.now() });
+  }
+
+  get sinceHeardMs(): number {
+    return Date.now() - (this.#now.lastHeardAt ?? 0);
+  }
+}

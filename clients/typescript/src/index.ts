@@ -1,11 +1,12 @@
 /** The browser's side of notifier_service: watch a session of an agent, and answer what it asks. */
 
-export { SessionClient, SessionClient as SSEClient, type ClientOptions, type Scope } from "./client.js";
+export { SessionClient, SessionClient as SSEClient, type Scope } from "./client.js";
 export type { Connection, Phase } from "./connection.js";
 export { NotifierError } from "./errors.js";
 export { exactJson, keepsEveryNumber, parseExact } from "./exact.js";
 export { isWireEvent, type OwnEvent, type SessionEvent } from "./feed.js";
 export type { Token } from "./http.js";
+export type { ClientOptions } from "./options.js";
 export type { Rule } from "./rules.js";
 export { listSessions } from "./sessions.js";
 export type { SessionState } from "./state.js";

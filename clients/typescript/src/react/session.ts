@@ -1,8 +1,9 @@
 import { useCallback, useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
 
-import { SessionClient, type ClientOptions } from "../client.js";
+import { SessionClient } from "../client.js";
 import { IDLE, type Connection } from "../connection.js";
 import type { SessionEvent } from "../feed.js";
+import type { ClientOptions } from "../options.js";
 import { NOTHING, type SessionState } from "../state.js";
 import type { PermissionRecord } from "../wire.js";
 

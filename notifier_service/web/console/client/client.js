@@ -1,19 +1,15 @@
-import { IDLE } from "./connection.js";
+import { IDLE, Link } from "./connection.js";
 import { NotifierError } from "./errors.js";
-import { parseExact } from "./exact.js";
-import { Feed, idOf, isWireEvent } from "./feed.js";
+import { Feed, isWireEvent } from "./feed.js";
+import { Follower, LOOK_MS } from "./follower.js";
 import { Http } from "./http.js";
+import { eventsOf } from "./iterator.js";
+import { readerOptions, timingOf } from "./options.js";
 import { Reader } from "./reader.js";
 import { canShare, Tabs } from "./tabs.js";
-import { catchUp, sleep } from "./transports.js";
+import { catchUp } from "./transports.js";
 /** Some megabytes over a slow line. */
 const WHOLE_TIMEOUT_MS = 120_000;
-/** How much longer than its heartbeat another tab may be silent before it is not relied on. */
-const LOOK_MS = 5_000;
-const UNKNOWN_HEARTBEAT_SECONDS = 15;
-const POLLS = ["long-poll", "polling"];
-/** What an iterator keeps for a consumer that is slower than the events. */
-const MOST_KEPT = 10_000;
 /**
  * Watches a session and answers its permission requests.
  *
@@ -39,11 +35,11 @@ export class SessionClient {
     #feed;
     #listeners = new Map();
     #watchers = new Set();
-    #connection = IDLE;
-    #heartbeatSeconds = UNKNOWN_HEARTBEAT_SECONDS;
+    #link = new Link(() => this.#changed());
     #hello = null;
     #reader = null;
     #tabs = null;
+    #follower = null;
     #work = null;
     /** `tokenOrOptions` is the token alone, as the reference's client takes it, or everything that can be chosen. */
     constructor(sessionId, tokenOrOptions = {}) {
@@ -53,7 +49,7 @@ export class SessionClient {
         this.#feed = new Feed((event) => this.#emit(event), (request) => void this.#explain(request));
     }
     get connection() {
-        return this.#connection;
+        return this.#link.now;
     }
     get state() {
         return this.#feed.state;
@@ -64,14 +60,14 @@ export class SessionClient {
             return;
         const work = new AbortController();
         this.#work = work;
-        this.#report({ ...IDLE, phase: "connecting" });
+        this.#link.report({ ...IDLE, phase: "connecting" });
         this.#watchPage(work.signal);
         this.#run(work.signal).then(() => undefined, (error) => this.#end(new NotifierError("unexpected", String(error))));
     }
     /** Stop reading. `connect` goes on where this ended. */
     disconnect() {
         this.#stop();
-        this.#report(IDLE);
+        this.#link.report(IDLE);
     }
     /** Try now, and do not wait for the next attempt; also after it ended. */
     reconnect() {
@@ -96,40 +92,8 @@ export class SessionClient {
     }
     /** Every event from now on, until the client has ended; reading begins if it has not. A consumer that falls 10,000
      * events behind loses the oldest, and is told so by a `gap` with the reason `slow`. */
-    async *[Symbol.asyncIterator]() {
-        let kept = [];
-        let dropped = null;
-        let wake = () => undefined;
-        const offs = [
-            this.on("*", (event) => {
-                kept.push(event);
-                if (kept.length > MOST_KEPT)
-                    dropped = kept.shift() ?? null;
-                wake();
-            }),
-            this.subscribe(() => wake()),
-        ];
-        try {
-            this.connect();
-            while (true) {
-                if (dropped !== null) {
-                    yield this.#missed(dropped, kept[0]);
-                    dropped = null;
-                }
-                const batch = kept;
-                kept = [];
-                yield* batch;
-                if (kept.length > 0)
-                    continue;
-                if (this.#connection.phase === "ended" || this.#connection.phase === "idle")
-                    return;
-                await new Promise((resolve) => (wake = resolve));
-            }
-        }
-        finally {
-            for (const off of offs)
-                off();
-        }
+    [Symbol.asyncIterator]() {
+        return eventsOf(this, () => this.#feed.cursor ?? "");
     }
     /**
      * The request with all of its parameters, where `parameters_truncated` says that events carry their beginning only.
@@ -208,10 +172,14 @@ export class SessionClient {
     async #run(signal) {
         if (!(this.#options.shareTabs ?? true) || !canShare())
             return this.#read(signal);
+        const follower = new Follower(this.#reading(), this.#link, {
+            steal: () => this.#tabs?.steal(),
+            end: (reason) => this.#end(reason),
+        });
         const tabs = new Tabs(`notifier ${this.#http.identity} ${this.sessionId}`, {
             lead: (until) => this.#read(until),
-            follow: (until) => void this.#follow(until),
-            told: (message) => this.#told(message, signal),
+            follow: (until) => void follower.follow(until),
+            told: (message) => follower.told(message, signal),
             asked: (kind) => {
                 if (kind === "restart")
                     this.#reader?.restart();
@@ -219,27 +187,21 @@ export class SessionClient {
             },
         });
         this.#tabs = tabs;
+        this.#follower = follower;
         try {
             await tabs.run(signal);
         }
         finally {
             if (this.#tabs === tabs)
-                this.#tabs = null;
+                this.#tabs = this.#follower = null;
         }
     }
     /** Read in this tab, and tell the others. */
     async #read(signal) {
-        const options = this.#options;
         const reading = this.#reading();
-        const reader = new Reader(reading, {
-            transports: options.transports ?? (reading.EventSource === undefined ? POLLS : ["sse", ...POLLS]),
-            backoffMs: options.backoffMs ?? 1_000,
-            backoffCapMs: options.backoffCapMs ?? 30_000,
-            stepUpMs: options.stepUpMs ?? 60_000,
-            stepUpCapMs: 900_000,
-            maxReconnectAttempts: options.maxReconnectAttempts ?? Number.POSITIVE_INFINITY,
-        }, (change) => {
-            this.#report(change);
+        const options = readerOptions(this.#options, reading.EventSource !== undefined);
+        const reader = new Reader(reading, options, (change) => {
+            this.#link.report(change);
             this.#tellConnection();
         });
         this.#reader = reader;
@@ -257,7 +219,7 @@ export class SessionClient {
         }
     }
     #tellConnection() {
-        this.#tabs?.tell({ kind: "connection", connection: this.#connection, heartbeatSeconds: this.#heartbeatSeconds });
+        this.#tabs?.tell({ kind: "connection", connection: this.#link.now, heartbeatSeconds: this.#link.heartbeatSeconds });
     }
     #reading() {
         const options = this.#options;
@@ -267,110 +229,13 @@ export class SessionClient {
             feed: this.#feed,
             begin: options.from === "earliest" ? "earliest" : null,
             EventSource: options.EventSource ?? globalThis.EventSource,
-            timing: {
-                helloTimeoutMs: options.helloTimeoutMs ?? 5_000,
-                heartbeatTimeoutMs: options.heartbeatTimeoutMs ?? null,
-                pollIntervalMs: options.pollIntervalMs ?? 2_000,
-            },
+            timing: timingOf(options),
             heard: (said) => {
-                this.#heard();
+                this.#link.heard();
                 this.#tabs?.tell(said === null ? { kind: "alive" } : { kind: "said", text: said() });
             },
             opened: () => this.#call(() => this.onConnectionOpen?.(this.#hello)),
         };
-    }
-    /** Another tab reads. Learn the present first; then look from time to time whether that tab is still there. */
-    async #follow(signal) {
-        await this.#catchUp(signal);
-        while (!signal.aborted) {
-            try {
-                await sleep(LOOK_MS, signal);
-            }
-            catch {
-                return;
-            }
-            if (this.#sinceHeardMs() <= this.#silenceMs())
-                continue;
-            await this.#catchUp(signal);
-            // A tab in the background may sleep as well; one that people look at does not, and takes the reading over.
-            if (!signal.aborted && document.visibilityState === "visible")
-                this.#tabs?.steal();
-        }
-    }
-    #told(message, signal) {
-        switch (message.kind) {
-            case "ended":
-                this.#end(new NotifierError(message.code, message.message));
-                return;
-            case "connection": {
-                const { phase, attempt, retryAt, error } = message.connection;
-                this.#heartbeatSeconds = message.heartbeatSeconds;
-                // An error crosses as a plain copy; what it says is enough to show.
-                this.#report({
-                    phase: phase === "idle" || phase === "ended" ? "connecting" : phase,
-                    transport: "tab",
-                    attempt,
-                    retryAt,
-                    lastHeardAt: Date.now(),
-                    error: error === null ? null : new NotifierError(String(error.code ?? "unreachable"), error.message),
-                });
-                return;
-            }
-            case "alive":
-                this.#heard();
-                return;
-            case "said":
-                this.#said(parseExact(message.text), signal);
-        }
-    }
-    /** Another tab passes on what the service said: take what comes next in the log, and ask for what does not. */
-    #said(event, signal) {
-        this.#heard();
-        if (idOf(event) === undefined) {
-            if (event.type === "heartbeat" || event.type === "error")
-                this.#feed.take(event);
-            if (event.type === "hello" || event.type === "snapshot")
-                void this.#catchUp(signal);
-            return;
-        }
-        if (!this.#feed.take(event, { inSequence: true }))
-            void this.#catchUp(signal);
-    }
-    #catchingUp = null;
-    #isBehind = false;
-    /** Ask the service for what this tab has missed; once more if it was asked for meanwhile. */
-    #catchUp(signal) {
-        this.#isBehind = true;
-        this.#catchingUp ??= (async () => {
-            try {
-                while (this.#isBehind && !signal.aborted) {
-                    this.#isBehind = false;
-                    await catchUp(this.#reading(), signal);
-                    this.#heard();
-                    if (this.#connection.phase !== "open")
-                        this.#report({ phase: "open", transport: "tab", error: null });
-                }
-            }
-            catch (error) {
-                if (signal.aborted || !(error instanceof NotifierError))
-                    return;
-                if (error.isPassing || this.#http.renewsToken)
-                    this.#report({ error });
-                else
-                    this.#end(error);
-            }
-            finally {
-                this.#catchingUp = null;
-            }
-        })();
-        return this.#catchingUp;
-    }
-    #sinceHeardMs() {
-        return Date.now() - (this.#connection.lastHeardAt ?? 0);
-    }
-    /** How long no word may come before something is wrong. */
-    #silenceMs() {
-        return this.#options.heartbeatTimeoutMs ?? this.#heartbeatSeconds * 2000 + 5000;
     }
     /** Pages sleep, go offline and come back; whatever they missed is asked for at once. */
     #watchPage(signal) {
@@ -379,11 +244,11 @@ export class SessionClient {
         const lookAgain = () => {
             if (document.visibilityState === "hidden")
                 return;
-            const isWaiting = this.#connection.phase === "waiting" || this.#connection.phase === "offline";
-            if (isWaiting || this.#sinceHeardMs() > this.#heartbeatSeconds * 1000 + LOOK_MS)
+            const isWaiting = this.#link.now.phase === "waiting" || this.#link.now.phase === "offline";
+            if (isWaiting || this.#link.sinceHeardMs > this.#link.heartbeatSeconds * 1000 + LOOK_MS)
                 this.reconnect();
             if (this.#reader === null)
-                void this.#catchUp(signal);
+                void this.#follower?.catchUp(signal);
         };
         document.addEventListener("visibilitychange", lookAgain, { signal });
         window.addEventListener("online", () => this.reconnect(), { signal });
@@ -400,13 +265,9 @@ export class SessionClient {
             window.addEventListener("pageshow", () => this.connect(), { once: true });
         }, { signal });
     }
-    #heard() {
-        // Not worth a change that everybody hears of: it is looked at, not shown.
-        this.#connection = Object.freeze({ ...this.#connection, lastHeardAt: Date.now() });
-    }
     #end(reason) {
         this.#stop();
-        this.#report({ ...IDLE, phase: "ended", error: reason });
+        this.#link.report({ ...IDLE, phase: "ended", error: reason });
         if (reason.code === "gave_up")
             this.#call(() => this.onMaxReconnectAttemptsReached?.());
         this.#complain(reason);
@@ -416,10 +277,6 @@ export class SessionClient {
         this.#work = null;
     }
     // Telling
-    #report(change) {
-        this.#connection = Object.freeze({ ...this.#connection, ...change });
-        this.#changed();
-    }
     #changed() {
         for (const watcher of [...this.#watchers])
             this.#call(watcher);
@@ -438,7 +295,7 @@ export class SessionClient {
         switch (event.type) {
             case "hello":
                 this.#hello = event.data;
-                this.#heartbeatSeconds = event.data.heartbeat_seconds;
+                this.#link.heartbeatSeconds = event.data.heartbeat_seconds;
                 break;
             case "snapshot": {
                 const { tool_status, tool_result } = event.data;
@@ -517,13 +374,6 @@ export class SessionClient {
     #answer(request, decision) {
         const { request_id, parameters_sha256, action_sha256 } = request;
         return this.decide({ ...decision, request_id, parameters_sha256, action_sha256 });
-    }
-    #missed(dropped, oldest) {
-        const newest = this.#feed.cursor ?? "";
-        return {
-            type: "gap",
-            data: { requested: idOf(dropped) ?? "", oldest: (oldest && idOf(oldest)) ?? newest, newest, reason: "slow" },
-        };
     }
     #pathOf(request) {
         return `${this.#path("/api/permissions")}/${encodeURIComponent(request.request_id)}`;

@@ -6,3 +6,28 @@ export const IDLE = Object.freeze({
     lastHeardAt: null,
     error: null,
 });
+const UNKNOWN_HEARTBEAT_SECONDS = 15;
+/** How the client reads right now, and when it last heard the service. */
+export class Link {
+    /** How often the service says that it is there. */
+    heartbeatSeconds = UNKNOWN_HEARTBEAT_SECONDS;
+    #now = IDLE;
+    #changed;
+    constructor(changed) {
+        this.#changed = changed;
+    }
+    get now() {
+        return this.#now;
+    }
+    report(change) {
+        this.#now = Object.freeze({ ...this.#now, ...change });
+        this.#changed();
+    }
+    heard() {
+        // Not worth a change that everybody hears of: it is looked at, not shown.
+        this.#now = Object.freeze({ ...this.#now, lastHeardAt: Date.now() });
+    }
+    get sinceHeardMs() {
+        return Date.now() - (this.#now.lastHeardAt ?? 0);
+    }
+}
