@@ -36,8 +36,11 @@ class Asker(Protocol):
     @property
     def max_event_bytes(self) -> int: ...
 
-    def allows(self, question: Question) -> bool:
-        """Whether the policy is known to let such a call run unasked. Never waits."""
+    def allows(self, question: Question, *, goes_on: bool = False) -> bool:
+        """Whether the policy is known to let such a call run unasked. Never waits.
+
+        If it ``goes_on`` with a call that was let run, whether the policy is not known to deny it.
+        """
 
     async def ask(self, question: Question) -> Permission:
         """Wait for the answer. Raises ``ToolDenied``; cancelled, it withdraws the request."""
@@ -58,11 +61,13 @@ class BrokerAsker:
     def max_event_bytes(self) -> int:
         return self._broker.limits.max_event_bytes
 
-    def allows(self, question: Question) -> bool:
+    def allows(self, question: Question, *, goes_on: bool = False) -> bool:
         asked = self._asked(question)
         try:
             session = self._broker.open(self._session_id)
-            return session.admits(asked.tool, asked.risk_level, rated_by=asked.rated_by)
+            if session.admits(asked.tool, asked.risk_level, rated_by=asked.rated_by):
+                return True
+            return goes_on and session.judge(asked.tool, asked.risk_level, rated_by=asked.rated_by).effect == "ask"
         except NotifierError:
             return False  # to ask will say why
 

@@ -11,12 +11,10 @@ import sys
 import time
 import typing
 import weakref
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from inspect import signature
 from typing import Any
 
-from ..core.parameters import canonical_json
 from .catalog import Catalog, Definitions
 from .risk import DEFINITION, RatedRisk
 
@@ -29,8 +27,6 @@ _STATELESS = "2026-07-28"
 #: A list holds at least so long, even if nobody tells of changes: listing anew before each call would double its time.
 _MIN_FRESH_MS = 60_000
 _LIST_SECONDS = 10.0
-_MAX_ROUNDS = 100
-_ROUND_SECONDS = 3600.0
 
 
 class McpSession:
@@ -38,13 +34,10 @@ class McpSession:
 
     def __init__(self, target: Any, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._target = target
-        self._clock = clock
         self._result_type = _result_type(target)
         # That a definition changed is the policy's to judge here: what was asked about once is asked about again.
         self._catalog = Catalog(self._page, definitions=Definitions(capacity=0), clock=clock)
         self._hears_changes = False
-        # The rounds to come of calls that were let run: what runs then, and until when.
-        self._rounds: OrderedDict[tuple[str, bytes, str | None], tuple[dict[str, Any], float]] = OrderedDict()
         self._farewells: set[asyncio.Task[None]] = set()
 
     def result(self, text: str, *, is_error: bool) -> Any | None:
@@ -78,20 +71,6 @@ class McpSession:
                 self._farewells.add(farewell)
                 farewell.add_done_callback(self._farewells.discard)
             raise
-
-    def next_round(self, tool_name: str, arguments: Mapping[str, Any], state: str | None) -> dict[str, Any] | None:
-        """What runs in a further round of a call that was let run; once for each that a result asked for."""
-        ran, until = self._rounds.pop((tool_name, canonical_json(arguments), state), (None, 0.0))
-        return ran if self._clock() < until else None
-
-    def expect_round(self, tool_name: str, arguments: Mapping[str, Any], ran: dict[str, Any], result: Any) -> None:
-        """Remember a call whose result asks for input and a further round: nobody is asked about that one again."""
-        if getattr(result, "result_type", None) != "input_required":
-            return
-        key = (tool_name, canonical_json(arguments), getattr(result, "request_state", None))
-        self._rounds[key] = (ran, self._clock() + _ROUND_SECONDS)
-        while len(self._rounds) > _MAX_ROUNDS:
-            self._rounds.popitem(last=False)
 
     async def _page(self, method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
         """A page of the list as it is on the wire, whatever the SDK made of it."""

@@ -86,8 +86,8 @@ class ServiceAsker:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def allows(self, question: Question) -> bool:
-        return False
+    def allows(self, question: Question, *, goes_on: bool = False) -> bool:
+        return goes_on
 
     async def ask(self, question: Question) -> Permission:
         began = time.monotonic()

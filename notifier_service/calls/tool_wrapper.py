@@ -15,15 +15,15 @@ from typing import Any, NamedTuple, TypeVar, get_args
 from pydantic import TypeAdapter
 
 from ..core.broker import Broker, process_broker
-from ..core.errors import BrokerClosed, InvalidInput, LimitReached, NotifierError, TooLarge, ToolDenied
-from ..core.events import PermissionRecord
+from ..core.errors import InvalidInput, NotifierError, ToolDenied
 from ..core.limits import RiskLevel
 from ..core.parameters import canonical_json, jsonable
-from ..core.permissions import PermissionRequest
-from ..core.policy import AskedTool, RatedBy
-from .denials import denial_by_error, denial_by_record
+from ..core.permissions import Question
+from .asker import BrokerAsker, Permission
+from .denials import denial_by_error
 from .mcp_session import McpSession
 from .report import Report, new_call_id, number
+from .rounds import Round, Rounds
 
 __all__ = ["Risk", "ToolWrapper", "report_progress"]
 
@@ -84,6 +84,7 @@ class ToolWrapper:
         self._description = description
         self._timeout_seconds = timeout_seconds
         self._server = server
+        self._rounds = Rounds()
         self._session = McpSession(target) if callable(getattr(target, "call_tool", None)) else None
         if self._session is not None:
             self._signature = _signature(target.call_tool)
@@ -111,11 +112,11 @@ class ToolWrapper:
             raise TypeError("this wrapper stands for a session: use call_tool(name, arguments)")
         arguments = self._frozen(self._tool_name, lambda: _Arguments(self._signature, args, kwargs))
 
-        def prepare(record: PermissionRecord | None) -> Run:
-            positional, named = arguments.edited(record)
+        def prepare(edited: Mapping[str, Any] | None) -> Run:
+            positional, named = arguments.edited(edited)
             return lambda: self._call(*positional, **named)
 
-        return await self._gated(self._tool_name, arguments.shown, prepare)
+        return await self._gated(await self._question(self._tool_name, arguments.shown), prepare)
 
     async def _call(self, *positional: Any, **named: Any) -> Any:
         if inspect.iscoroutinefunction(self._target) or inspect.iscoroutinefunction(type(self._target).__call__):
@@ -155,27 +156,35 @@ class ToolWrapper:
         frozen = self._frozen(name, lambda: jsonable(arguments or {}))
         if self._signature is not None:
             self._signature.bind(name, arguments, *args, **kwargs)  # the TypeError that the session itself would raise
+        question = await self._question(name, frozen)
         granted = None
         if any(kwargs.get(field) is not None for field in ("request_state", "input_responses")):
-            granted = session.next_round(name, frozen, kwargs.get("request_state"))
-        asked = frozen if granted is None else granted
+            granted = self._rounds.take(name, frozen, kwargs.get("request_state"), question.definition_sha256)
+        if granted is not None:
+            parameters = frozen if granted.edited is None else granted.edited
+            question = question._replace(risk_level=granted.risk_level, parameters=parameters)
 
-        def prepare(record: PermissionRecord | None) -> Run:
-            parameters = asked if record is None or record.decision != "edit" else record.parameters
+        def prepare(edited: Mapping[str, Any] | None) -> Run:
+            parameters = question.parameters if edited is None else edited
             given = None if arguments is None and not parameters else jsonable(parameters)
             positional, named = self._with_progress((name, given, *args), kwargs)
 
             async def run() -> Any:
                 result = await session.call(positional, named)
-                session.expect_round(name, frozen, parameters, result)
+                if getattr(result, "result_type", None) == "input_required":
+                    changed = None if parameters is frozen else dict(parameters)
+                    holds = Round(question.risk_level, question.definition_sha256, changed)
+                    self._rounds.expect(name, frozen, getattr(result, "request_state", None), holds)
                 return result
 
             return run
 
-        return await self._gated(name, asked, prepare, is_granted=granted is not None)
+        return await self._gated(question, prepare, goes_on=granted is not None)
 
     def _frozen(self, tool_name: str, freeze: Callable[[], Frozen]) -> Frozen:
         """Freeze parameters; those that cannot be shown are denied, and the session is told."""
+        if not isinstance(tool_name, str) or not 1 <= len(tool_name) <= 256:
+            raise ToolDenied("A tool has a name of 1 to 256 characters; it did not run.", outcome="invalid")
         try:
             return freeze()
         except InvalidInput as error:
@@ -213,42 +222,50 @@ class ToolWrapper:
         bound.arguments["progress_callback"] = relay
         return bound.args, bound.kwargs
 
-    async def _rating_of(self, tool_name: str, parameters: Mapping[str, Any]) -> _Rating:
+    async def _question(self, tool_name: str, parameters: Mapping[str, Any]) -> Question:
+        question = Question(
+            tool_name,
+            parameters,
+            timeout_seconds=self._timeout_seconds,
+            description=self._description,
+            server=self._server,
+            announce_status=True,
+        )
         given: Any = self._risk_level
         if given is None and self._session is not None:
-            return _Rating(*await self._session.risk_of(tool_name), rated_by="producer")
+            level, reasons, definition_sha256 = await self._session.risk_of(tool_name)
+            return question._replace(
+                risk_level=level, risk_reasons=reasons, definition_sha256=definition_sha256, rated_by="producer"
+            )
         if isinstance(given, Mapping):
             given = given.get(tool_name)
         elif callable(given):
             given = given(tool_name, jsonable(parameters))
-        return _Rating(given) if given in _RISKS else _Rating("high", ("nobody said how risky this tool is",))
+        if given in _RISKS:
+            return question._replace(risk_level=given)
+        return question._replace(risk_reasons=("nobody said how risky this tool is",))
 
     async def _gated(
-        self,
-        tool_name: str,
-        parameters: dict[str, Any],
-        prepare: Callable[[PermissionRecord | None], Run],
-        *,
-        is_granted: bool = False,
+        self, question: Question, prepare: Callable[[Mapping[str, Any] | None], Run], *, goes_on: bool = False
     ) -> Any:
-        if not isinstance(tool_name, str) or not 1 <= len(tool_name) <= 256:
-            raise ToolDenied("A tool has a name of 1 to 256 characters; it did not run.", outcome="invalid")
-        rating = await self._rating_of(tool_name, parameters)
-        call = self._new_call(tool_name, rating.level)
+        call = self._new_call(question.tool_name, question.risk_level)
         report = call.report
+        asker = BrokerAsker(call.broker, self._session_id)
         token = _running_call.set(call)
         try:
             try:
-                record = await self._permission(call, parameters, rating, is_granted=is_granted)
-                if record is not None and record.decision == "respond":
-                    report.answered(record.response, record.decided_by)
-                    answer = self._session and self._session.result(record.response or "", is_error=False)
-                    return record.response if answer is None else answer
-                run = prepare(record)
+                permission = Permission()
+                if not (goes_on and asker.allows(question, goes_on=True)):
+                    permission = await asker.ask(question._replace(tool_call_id=report.tool_call_id))
+                if permission.response is not None:
+                    report.answered(permission.response, permission.decided_by)
+                    answer = self._session and self._session.result(permission.response, is_error=False)
+                    return permission.response if answer is None else answer
+                run = prepare(permission.edited)
                 try:
-                    report.executing(record.parameters if record is not None else parameters)
+                    report.executing(question.parameters if permission.edited is None else permission.edited)
                 except NotifierError as error:
-                    raise denial_by_error(tool_name, error) from error
+                    raise denial_by_error(question.tool_name, error) from error
             except ToolDenied as denial:
                 report.denied(denial)
                 raise
@@ -266,57 +283,6 @@ class ToolWrapper:
             raise
         finally:
             _running_call.reset(token)
-
-    async def _permission(
-        self, call: _Call, parameters: dict[str, Any], rating: _Rating, *, is_granted: bool
-    ) -> PermissionRecord | None:
-        """Return None if the policy or an earlier answer lets the call run, or what a person answered.
-
-        Raises ``ToolDenied`` otherwise.
-        """
-        tool = AskedTool(call.report.tool_name, self._server, rating.definition_sha256)
-        try:
-            session = call.broker.open(self._session_id)
-            if session.admits(tool, rating.level, rated_by=rating.rated_by):
-                return None
-            if is_granted and session.judge(tool, rating.level, rated_by=rating.rated_by).effect == "ask":
-                return None
-            request = self._ask(call, parameters, rating)
-        except (BrokerClosed, LimitReached, TooLarge, InvalidInput) as error:
-            raise denial_by_error(call.report.tool_name, error) from error
-        try:
-            record = await request.decision()
-        except asyncio.CancelledError:
-            request.cancel("the call was cancelled")
-            raise
-        if record.approved or record.decision == "respond":
-            return record
-        raise denial_by_record(record)
-
-    def _ask(self, call: _Call, parameters: dict[str, Any], rating: _Rating) -> PermissionRequest:
-        return call.broker.ask(
-            self._session_id,
-            tool_name=call.report.tool_name,
-            parameters=parameters,
-            risk_level=rating.level,
-            risk_reasons=rating.reasons,
-            rated_by=rating.rated_by,
-            tool_call_id=call.report.tool_call_id,
-            timeout_seconds=self._timeout_seconds,
-            description=self._description,
-            server=self._server,
-            definition_sha256=rating.definition_sha256,
-            announce_status=True,
-        )
-
-
-class _Rating(NamedTuple):
-    """How risky a call is, why, and who says so."""
-
-    level: RiskLevel
-    reasons: tuple[str, ...] = ()
-    definition_sha256: str | None = None
-    rated_by: RatedBy = "service"
 
 
 class _Call(NamedTuple):
@@ -367,11 +333,11 @@ class _Arguments:
             raise InvalidInput(f"the parameters cannot be copied, so nobody could approve them: {error}") from error
         self.shown = jsonable(self._frozen)
 
-    def edited(self, record: PermissionRecord | None) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def edited(self, edited: Mapping[str, Any] | None) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments that run: the frozen copy, or with a person's edit put in."""
         values = self._frozen
-        if record is not None and record.decision == "edit":
-            values = {name: self._value(name, value) for name, value in jsonable(record.parameters).items()}
+        if edited is not None:
+            values = {name: self._value(name, value) for name, value in jsonable(edited).items()}
         if self._signature is None:
             named = dict(values)
             return tuple(named.pop("args", ())) if self._has_positional else (), named

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ..calls.asker import Asker, Permission
 from ..calls.catalog import Catalog, ListedTool
 from ..calls.report import Report, new_call_id
+from ..calls.rounds import Round, Rounds
 from ..core.errors import InvalidInput, ToolDenied
 from ..core.limits import RiskLevel
-from ..core.parameters import canonical_json, jsonable
+from ..core.parameters import jsonable
 from ..core.permissions import Question
 from .message import ToolCall, denial_answer, heartbeat, replacement_answer
 
@@ -27,9 +26,6 @@ _PATIENT_CLIENTS = frozenset({"claude-code"})
 #: What a service may take to say that the time is over, before the gate says it.
 _GRACE_SECONDS = 2.0
 
-_MAX_ROUNDS = 1000
-_ROUND_SECONDS = 600.0
-
 
 class Answer(NamedTuple):
     """The call does not run; the client gets this in its place."""
@@ -40,16 +36,17 @@ class Answer(NamedTuple):
 class Run:
     """A call that may run. ``text`` is what goes to the server; the rest tells the session what becomes of it."""
 
-    def __init__(self, gate: Gate, call: ToolCall, report: Report, arguments: dict[str, Any], text: bytes) -> None:
+    def __init__(self, rounds: Rounds, call: ToolCall, report: Report, granted: Round) -> None:
         self.call = call
-        self.text = text
-        self._gate = gate
+        self.text = call.text(granted.edited)
+        self._rounds = rounds
         self._report = report
-        self._arguments = arguments
+        self._granted = granted
 
     def begins(self) -> None:
         """It has been sent to the server."""
-        self._report.executing(self._arguments)
+        edited = self._granted.edited
+        self._report.executing(self.call.arguments if edited is None else edited)
 
     def progress(self, params: Mapping[str, Any]) -> None:
         """The server told how far it is."""
@@ -62,7 +59,8 @@ class Run:
         if response.get("error") is not None:
             self._report.result(None, success=False, error=_error(response), duration_ms=self._report.elapsed_ms)
         elif told.get("resultType") == "input_required":
-            self._gate._expect_retry(self.call, told.get("requestState"), self._arguments, self._report.risk_level)
+            # The client will send the same call again: it is approved already.
+            self._rounds.expect(self.call.name, self.call.arguments, told.get("requestState"), self._granted)
             self._report.ended("completed", input_required=True)
         else:
             success = told.get("isError") is not True
@@ -101,17 +99,15 @@ class Gate:
         self._client_seconds = client_seconds
         self._heartbeat_seconds = heartbeat_seconds
         self._clock = clock
-        self._rounds: OrderedDict[tuple[str, bytes], _Round] = OrderedDict()
+        self._rounds = Rounds(clock=clock)
 
     def admit_nowait(self, call: ToolCall) -> Run | None:
         """Let a call through that runs unasked; None for one that ``admit`` must look at."""
-        expected = self._expected(call)
-        if expected is not None:
-            return self._run(call, self._reporting(call, expected.risk_level), expected.arguments)
         tool = self.catalog.look_up(call.name)
-        if tool is None or not self._asker.allows(self._question(call, tool)):
+        granted = None if tool is None else self._granted(call, tool, self._question(call, tool))
+        if granted is None:
             return None
-        return self._run(call, self._reporting(call, tool.risk.level), None)
+        return Run(self._rounds, call, self._reporting(call, granted.risk_level), granted)
 
     async def admit(self, call: ToolCall, beat: Callable[[bytes], None]) -> Run | Answer:
         """Wait until it is known what becomes of a call. ``beat`` takes the progress that the client is told.
@@ -124,14 +120,12 @@ class Gate:
         report = self._reporting(call, "high")
         heart = _Heart(call, beat, self._heartbeat_seconds)
         try:
-            permission = await self._permission(call, report)
+            tool, permission = await self._permission(call, report)
             if permission.response is not None:
-                tool = self.catalog.look_up(call.name)
                 report.answered(permission.response, permission.decided_by)
-                return Answer(
-                    replacement_answer(call, permission.response, structured=tool is not None and tool.is_structured)
-                )
-            return self._run(call, report, permission.edited)
+                return Answer(replacement_answer(call, permission.response, structured=tool.is_structured))
+            granted = Round(report.risk_level, tool.risk.definition_sha256, permission.edited)
+            return Run(self._rounds, call, report, granted)
         except ToolDenied as denial:
             report.denied(denial)
             return Answer(denial_answer(call, str(denial)))
@@ -141,7 +135,7 @@ class Gate:
         finally:
             heart.stop()
 
-    async def _permission(self, call: ToolCall, report: Report) -> Permission:
+    async def _permission(self, call: ToolCall, report: Report) -> tuple[ListedTool, Permission]:
         seconds = self._seconds_for(call)
         began = self._clock()
         try:
@@ -149,8 +143,10 @@ class Gate:
                 tool = await self.catalog.find(call.name, call.era)
                 report.risk_level = tool.risk.level
                 question = self._question(call, tool)
-                if self._asker.allows(question):
-                    return Permission()
+                granted = self._granted(call, tool, question)
+                if granted is not None:
+                    report.risk_level = granted.risk_level
+                    return tool, Permission(granted.edited)
                 left = None if seconds is None else max(0.05, seconds - (self._clock() - began))
                 try:
                     parameters = jsonable(call.arguments)
@@ -165,11 +161,20 @@ class Gate:
                 )
                 if permission.response is None and permission.decided_by not in (None, "policy"):
                     self.catalog.definitions.accept(call.name, tool.definition)
-                return permission
+                return tool, permission
         except TimeoutError:
             raise ToolDenied(
                 f"{call.name} did not run: nobody approved it within {seconds:g} s.", outcome="expired"
             ) from None
+
+    def _granted(self, call: ToolCall, tool: ListedTool, question: Question) -> Round | None:
+        """What lets the call run unasked: that it goes on with one that was let run, or the policy."""
+        level, _, definition_sha256 = tool.risk
+        known = None
+        if call.is_retry:
+            known = self._rounds.take(call.name, call.arguments, call.params.get("requestState"), definition_sha256)
+        is_allowed = self._asker.allows(question, goes_on=known is not None)
+        return known or Round(level, definition_sha256) if is_allowed else None
 
     def _question(self, call: ToolCall, tool: ListedTool) -> Question:
         level, reasons, definition_sha256 = tool.risk
@@ -197,39 +202,6 @@ class Gate:
     def _reporting(self, call: ToolCall, risk_level: RiskLevel) -> Report:
         asker = self._asker
         return Report(asker.tell, call.name, risk_level, new_call_id(), max_event_bytes=asker.max_event_bytes)
-
-    def _run(self, call: ToolCall, report: Report, edited: dict[str, Any] | None) -> Run:
-        return Run(self, call, report, call.arguments if edited is None else edited, call.text(edited))
-
-    def _expect_retry(self, call: ToolCall, state: Any, arguments: dict[str, Any], risk_level: RiskLevel) -> None:
-        """The server wants more from the client, which will send the same call again: it is approved already."""
-        self._rounds[_round_key(call, state)] = _Round(
-            self._clock() + _ROUND_SECONDS, None if arguments is call.arguments else arguments, risk_level
-        )
-        while len(self._rounds) > _MAX_ROUNDS:
-            self._rounds.popitem(last=False)
-
-    def _expected(self, call: ToolCall) -> _Round | None:
-        """Whether the call goes on with one that was let through; once."""
-        if not (call.is_retry and self._rounds):
-            return None
-        found = self._rounds.pop(_round_key(call, call.params.get("requestState")), None)
-        return found if found is not None and found.until > self._clock() else None
-
-
-class _Round(NamedTuple):
-    """A call that was let through and will come again."""
-
-    until: float
-    arguments: dict[str, Any] | None
-    risk_level: RiskLevel
-
-
-def _round_key(call: ToolCall, state: Any) -> tuple[str, bytes]:
-    try:
-        return call.name, canonical_json([call.arguments, state])
-    except (ValueError, TypeError):
-        return call.name, secrets.token_bytes(16)  # what has no form is never met again
 
 
 def _error(response: Mapping[str, Any]) -> str:

@@ -578,6 +578,20 @@ async def test_policy_that_denies_denies_a_further_round_too(
 
 
 @stateless
+async def test_round_of_a_tool_that_is_defined_anew_is_asked(journal: Journal, broker: Broker) -> None:
+    async with connected(journal) as client:
+        wrapped = ToolWrapper(client.session, session_id="s", broker=broker)
+        options: dict[str, Any] = {"allow_input_required": True}
+        first = await answered(broker, wrapped.call_tool("rounds", {}, **options), approved=True)
+        journal.annotations["rounds"] = {"destructiveHint": True}
+        await wrapped.message_handler(SimpleNamespace(method="notifications/tools/list_changed"))
+        again = wrapped.call_tool("rounds", {}, request_state=first.request_state, **options)
+        result = await answered(broker, again, approved=False)
+
+    assert text_of(result) == "rounds did not run: rejected by ada."
+
+
+@stateless
 async def test_client_that_drives_the_rounds_itself_is_asked_about_once(journal: Journal, broker: Broker) -> None:
     async with connected(journal) as client:
         wrapped = ToolWrapper(client, session_id="s", broker=broker)
@@ -615,19 +629,6 @@ async def test_list_is_dropped_when_a_stateless_server_tells_its_subscribers(bro
 
     assert text_of(result) == "after"
     assert told(broker, "permission_request")[-1]["risk_level"] == "low"
-
-
-def test_rounds_are_remembered_for_an_hour_and_within_bounds() -> None:
-    clock = Clock()
-    session = McpSession(Listing(), clock=clock)
-    for number in range(101):
-        asked_for = SimpleNamespace(result_type="input_required", request_state=str(number))
-        session.expect_round("t", {}, {"n": number}, asked_for)
-
-    assert session.next_round("t", {}, "0") is None
-    assert session.next_round("t", {}, "1") == {"n": 1}
-    clock.advance(3600)
-    assert session.next_round("t", {}, "2") is None
 
 
 async def test_stateless_server_says_how_long_its_list_holds_and_a_minute_is_the_least() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from notifier_service import Broker, Limits
+from notifier_service import Broker, Decision, Limits
 from notifier_service.calls.asker import BrokerAsker
 from notifier_service.calls.catalog import Catalog
 from notifier_service.mcp.gate import Answer, Gate, Run
@@ -154,16 +154,112 @@ async def test_known_tool_that_only_reads_is_let_through_without_waiting(broker:
     assert gate.admit_nowait(tool_call(3, "write")) is None
 
 
-async def test_retry_comes_too_late(broker: Broker, clock: Clock) -> None:
-    gate = Gate(BrokerAsker(broker, "s"), Catalog(one_list, clock=clock), clock=clock)
-    run = await gate.admit(tool_call(1, "read", {}), lambda beat: None)
+# Calls of several rounds
+
+
+class Server:
+    """A server whose one tool is defined so."""
+
+    def __init__(self, **annotations: bool) -> None:
+        self.tool: dict[str, Any] = {"name": "ask", "annotations": annotations}
+
+    async def request(self, method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"result": {"tools": [self.tool]}}
+
+
+async def decided(broker: Broker, **decision: Any) -> None:
+    session = broker.open("s")
+    async with asyncio.timeout(5):
+        while not session.desk.pending:
+            await session.log.wait_after(session.log.last_seq)
+    broker.decide("s", Decision(request_id=session.desk.pending[0].request_id, **decision), decided_by="ada")
+
+
+async def first_round(broker: Broker, gate: Gate, **decision: Any) -> None:
+    """A call that a person lets run, or the policy, and that the server wants again with the state ``s``."""
+    admitting = asyncio.create_task(gate.admit(tool_call(1, "ask", {"n": 1}), lambda beat: None))
+    if decision:
+        await decided(broker, **decision)
+    run = await admitting
     assert isinstance(run, Run)
+    run.begins()
     run.ends({"result": {"resultType": "input_required", "requestState": "s"}})
+
+
+SECOND = tool_call(2, "ask", {"n": 1}, requestState="s")
+CLOSED = {"openWorldHint": False}
+
+
+@pytest.mark.parametrize(
+    ("annotations", "decision", "level"),
+    [
+        ({"readOnlyHint": True} | CLOSED, {}, "low"),
+        ({"destructiveHint": False} | CLOSED, {"approved": True}, "medium"),
+        ({}, {"approved": True}, "high"),
+    ],
+)
+async def test_second_round_is_told_at_the_risk_of_the_first(
+    annotations: dict[str, bool], decision: dict[str, Any], level: str, broker: Broker
+) -> None:
+    gate = Gate(BrokerAsker(broker, "s"), Catalog(Server(**annotations).request))
+    await first_round(broker, gate, **decision)
+
+    run = gate.admit_nowait(SECOND)
+
+    assert isinstance(run, Run)
+    run.begins()
+    told = [
+        json.loads(event.json)["data"] for event in broker.open("s").log.read_after(0) if event.type == "tool_status"
+    ]
+    running = [status["details"]["risk_level"] for status in told if status["status"] == "executing"]
+    assert running == [level, level]
+
+
+async def test_second_round_runs_what_a_person_made_of_the_first(broker: Broker) -> None:
+    gate = Gate(BrokerAsker(broker, "s"), Catalog(Server().request))
+    await first_round(broker, gate, approved=True, parameters={"n": 2})
+    gate.catalog.drop()  # the list may have changed: it is read anew, and the tool is as it was
+
+    run = await gate.admit(SECOND, lambda beat: None)
+
+    assert isinstance(run, Run)
+    assert json.loads(run.text)["params"]["arguments"] == {"n": 2}
+
+
+async def test_second_round_is_asked_about_where_the_server_defines_the_tool_anew(broker: Broker) -> None:
+    server = Server()
+    gate = Gate(BrokerAsker(broker, "s"), Catalog(server.request))
+    await first_round(broker, gate, approved=True)
+    server.tool["description"] = "another"
     gate.catalog.drop()
 
-    clock.advance(601)
+    await asked_for_seconds(broker, gate, SECOND)
 
-    assert gate.admit_nowait(tool_call(2, "read", {}, requestState="s")) is None
+
+async def test_second_round_does_not_run_where_a_person_has_denied_the_tool_meanwhile(broker: Broker) -> None:
+    gate = Gate(BrokerAsker(broker, "s"), Catalog(Server().request))
+    await first_round(broker, gate, approved=True)
+    other = asyncio.create_task(gate.admit(tool_call(3, "ask"), lambda beat: None))
+    await decided(broker, approved=False, scope="session")
+    await other
+
+    assert gate.admit_nowait(SECOND) is None
+    answer = await gate.admit(SECOND, lambda beat: None)
+
+    assert isinstance(answer, Answer)
+    assert b"the policy denies it" in answer.text
+
+
+async def test_second_round_comes_too_late(broker: Broker, clock: Clock) -> None:
+    gate = Gate(BrokerAsker(broker, "s"), Catalog(Server().request, clock=clock), clock=clock)
+    await first_round(broker, gate, approved=True)
+
+    clock.advance(3600)
+
+    assert gate.admit_nowait(SECOND) is None
+
+
+# What the session is told
 
 
 async def test_further_round_of_a_call_is_told_with_its_own_risk(broker: Broker) -> None:
