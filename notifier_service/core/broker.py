@@ -234,8 +234,8 @@ class Broker:
             await asyncio.sleep(0)  # whom the last round has woken
 
     def ask(self, session_id: str, question: Question | None = None, /, **fields: Any) -> PermissionRequest:
-        """Ask whether a call may run, with a ``Question`` or the fields of one, as ``Session.ask`` does."""
-        question = Question(**fields) if question is None else question
+        """Ask whether a call may run, with a ``Question``, the fields of one or both, as ``Session.ask`` does."""
+        question = Question(**fields) if question is None else question._replace(**fields)
         request = self.open(session_id, opened_by=question.asked_by).ask(question)
         if request.deadline is not None:
             self._arm(request.deadline)

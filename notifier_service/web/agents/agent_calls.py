@@ -155,7 +155,7 @@ class JoinedCall:
             if self.asked.body_bytes is not None:
                 raise too_large(self.asked.body_bytes, self._broker.limits)
             how |= {"tool_call_id": self.event_id, "announce_status": self.is_announced}
-            self.request = self._broker.ask(self._session.session_id, self.asked.question._replace(**how))
+            self.request = self._broker.ask(self._session.session_id, self.asked.question, **how)
         except NotifierError as error:
             self.is_over = True
             self._forget_parameters()
