@@ -449,7 +449,7 @@ async def until(state: Callable[[], object]) -> None:
 
 async def until_held(site: Site) -> None:
     """Wait until the service holds a long-poll."""
-    await until(lambda: "long-poll" in site.broker.open("s").connections_by_transport)
+    await until(lambda: "long-poll" in site.broker.open("s").readers.by_transport)
 
 
 async def read_numbers(events: AsyncIterator[dict[str, Any]], last: int) -> list[int]:

@@ -242,7 +242,7 @@ class LongPoll(Reader):
         held = asyncio.create_task(self._poll(timeout_seconds=60))
         session = self.site.broker.open("s")
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while not (held.done() or session.connections_by_transport.get("long-poll")):  # noqa: ASYNC110  # as above
+            while not (held.done() or session.readers.by_transport.get("long-poll")):  # noqa: ASYNC110  # as above
                 await asyncio.sleep(0)
         held.cancel()
         with suppress(asyncio.CancelledError):

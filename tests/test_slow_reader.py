@@ -36,7 +36,7 @@ async def test_stalled_reader_is_cut_with_bye_slow_and_counted_while_a_healthy_o
 
     number = 0
     async with asyncio.timeout(20):
-        while not session.disconnects["slow"]:
+        while not session.readers.disconnects["slow"]:
             # The healthy one has each event before the next is published: it waits for nobody.
             number += 1
             await site.broker.publish("s", "x", {"number": number, "text": TEXT})
@@ -58,7 +58,7 @@ async def test_stalled_socket_is_closed_as_slow_and_counted_while_a_healthy_one_
 
     number = 0
     async with asyncio.timeout(20):
-        while not session.disconnects["slow"]:
+        while not session.readers.disconnects["slow"]:
             number += 1
             await site.broker.publish("s", "x", {"number": number, "text": TEXT})
             assert (await healthy.event() or {})["data"]["number"] == number

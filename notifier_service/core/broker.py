@@ -19,7 +19,8 @@ from .limits import Limits
 from .metrics import Counters
 from .permissions import AMBIGUOUS_SECONDS, Decision, PendingPlaces, PermissionRequest, Question, new_instance
 from .reader import Peer, Reader, heartbeat
-from .session import Session, check_session_id, connection_seats
+from .readers import connection_seats
+from .session import Session, check_session_id
 from .shares import Shares
 
 __all__ = ["Broker", "BrokerStatistics", "process_broker", "set_process_broker"]
@@ -221,15 +222,15 @@ class Broker:
         return (
             self._unyielded_events >= self._turn_events
             or self._unyielded_bytes >= self._turn_bytes
-            or (session.readers.is_due and session.outruns_readers)
+            or (session.readers.is_due and session.readers.are_outrun)
         )
 
     async def breathe(self, session: Session) -> None:
         """Yield to the readers, until those of this session who keep up are not in danger of falling behind."""
         self._unyielded_events = self._unyielded_bytes = 0
         await asyncio.sleep(0)
-        if session.outruns_readers:
-            while session.outruns_readers:  # noqa: ASYNC110  # each turn of the loop brings them further
+        if session.readers.are_outrun:
+            while session.readers.are_outrun:  # noqa: ASYNC110  # each turn of the loop brings them further
                 await asyncio.sleep(0)
             await asyncio.sleep(0)  # whom the last round has woken
 

@@ -55,7 +55,9 @@ class Source(Protocol):
     limits: Limits
     #: Seconds, monotonic.
     clock: Any
-    readers: Audience[Reader]
+
+    @property
+    def readers(self) -> Audience[Reader]: ...
 
     def open_at(self, cursor: str | None) -> Opening:
         """Say where a reader with this cursor begins."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -23,7 +22,7 @@ from .events import (
     ToolStatus,
     utc_now,
 )
-from .fan_out import Audience, Delivery
+from .fan_out import Delivery
 from .large_parameters import LargeParameters
 from .limits import Limits, RiskLevel
 from .metrics import Counters
@@ -31,9 +30,10 @@ from .permissions import Decision, PendingPlaces, PermissionDesk, PermissionRequ
 from .policy import AskedTool, RatedBy, Ratings, Verdict, is_riskier, judge
 from .present_state import SessionState
 from .reader import Opening, Peer, Reader
+from .readers import Readers, connection_seats
 from .shares import Shares
 
-__all__ = ["Session", "check_session_id", "connection_seats"]
+__all__ = ["Session", "check_session_id"]
 
 _SESSION_ID = re.compile(r"[A-Za-z0-9._:~-]{1,128}")
 
@@ -102,20 +102,14 @@ class Session:
             instance=instance,
         )
         self._ratings = Ratings()
-        #: The places of readers, here and in the whole process.
-        self._seats = Shares(
-            "max_connections_per_session",
-            limits.max_connections_per_session,
-            "This session has {} readers; no more are taken.",
-            refused=self.counters.limits_reached,
+        self.readers = Readers(
+            self.log,
+            Delivery() if delivery is None else delivery,
+            limits,
+            self.counters,
+            connection_seats(limits, self.counters) if seats is None else seats,
         )
-        self._all_seats = connection_seats(limits, self.counters) if seats is None else seats
-        #: Live readers.
-        self.readers: Audience[Reader] = Audience(self.log, Delivery() if delivery is None else delivery)
-        self._holding: Counter[str] = Counter()
         self._working = 0
-        #: Streams of this session that ended, by reason.
-        self.disconnects: Counter[str] = Counter()
         self.state = SessionState(limits.log_events, limits.log_bytes)
         self._active_at: float = clock()
 
@@ -237,14 +231,9 @@ class Session:
         """
         if self.log.closed:
             raise SessionClosed("This session has ended.")
-        self._all_seats.check(account, may_approve=may_approve)
-        self._seats.check(account, may_approve=may_approve)
-        self._all_seats.take(account)
-        self._seats.take(account)
+        self.readers.require_place(account, may_approve=may_approve)
         reader = Reader(self, transport, peer, account)
         self.readers.add(reader)
-        self.counters.connections_opened += 1
-        self.counters.connections += 1
         reader.begin(cursor)
         return reader
 
@@ -252,12 +241,6 @@ class Session:
         """Let a reader go, once."""
         if reader in self.readers:
             self.readers.discard(reader)
-            self._seats.leave(reader.account)
-            self._all_seats.leave(reader.account)
-            self.counters.connections -= 1
-            reason = reader.ending.code if reader.ending is not None else "left"
-            self.disconnects[reason] += 1
-            self.counters.disconnects[reason] += 1
             self.touch()
 
     def open_at(self, cursor: str | None) -> Opening:
@@ -306,11 +289,11 @@ class Session:
     @contextmanager
     def holding(self, transport: str) -> Iterator[None]:
         """Count a reader that waits for one answer: it sees what is asked, and no limit of this session binds it."""
-        self._holding[transport] += 1
+        self.readers.waiting[transport] += 1
         try:
             yield
         finally:
-            self._holding[transport] -= 1
+            self.readers.waiting[transport] -= 1
             self.touch()
 
     @contextmanager
@@ -324,20 +307,9 @@ class Session:
             self.touch()
 
     @property
-    def connections_by_transport(self) -> dict[str, int]:
-        """Who reads right now, and how."""
-        return dict(Counter(reader.transport for reader in self.readers) + self._holding)
-
-    @property
     def viewer_count(self) -> int:
         """How many readers would see what is asked now."""
-        return len(self.readers) + self._holding.total()
-
-    @property
-    def outruns_readers(self) -> bool:
-        """Whether the log may soon drop what readers who keep up have not been sent yet."""
-        events, size = self.readers.lag
-        return events > self.limits.log_events // 2 or size > self.limits.log_bytes // 2
+        return len(self.readers) + self.readers.waiting.total()
 
     # Life
 
@@ -412,14 +384,3 @@ class Session:
         """What a reader with a lost cursor is told; it is counted."""
         self.counters.gaps[lost.reason] += 1
         return Gap(requested=lost.requested, oldest=lost.oldest, newest=lost.newest, reason=lost.reason)
-
-
-def connection_seats(limits: Limits, counters: Counters) -> Shares:
-    """The places for all that is held open in a process."""
-    return Shares(
-        "max_connections",
-        limits.max_connections,
-        "{} streams are open; no more are taken.",
-        refused=counters.limits_reached,
-        each=limits.max_connections_per_subject,
-    )

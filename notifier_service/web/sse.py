@@ -96,14 +96,14 @@ async def health(call: Call[Query, None]) -> web.Response:
             status="healthy",
             session_id=session.session_id,
             connections=session.viewer_count,
-            connections_by_transport=session.connections_by_transport,
+            connections_by_transport=session.readers.by_transport,
             queue_size=log.events,
             queue_capacity=log.capacity,
             pending_permissions=session.desk.pending_count,
             last_event_id=log.last_event_id,
             created_at=session.created_at,
             idle_seconds=round(session.idle_seconds, 3),
-            disconnects=dict(session.disconnects),
+            disconnects=dict(session.readers.disconnects),
         )
     )
 

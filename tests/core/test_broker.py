@@ -250,10 +250,10 @@ async def test_publisher_of_one_session_does_not_wait_for_the_readers_of_another
     Attendant(broker)
     for _ in range(9):
         broker.get("s").publish("note")
-    assert broker.get("s").outruns_readers
+    assert broker.get("s").readers.are_outrun
     assert await broker.publish("other", "note")
 
-    assert broker.get("s").outruns_readers  # not a turn of the loop has gone by
+    assert broker.get("s").readers.are_outrun  # not a turn of the loop has gone by
     broker.close()
 
 

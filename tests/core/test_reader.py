@@ -404,7 +404,7 @@ async def test_ended_reader_is_woken_and_told_why(
     assert isinstance(reader.ending, Bye)
     assert (reader.ending.code, reader.ending.reconnect) == (code, reconnect)
     assert 3000 <= reader.ending.retry_ms < 5000
-    assert session.disconnects == session.counters.disconnects == {code: 1}
+    assert session.readers.disconnects == session.counters.disconnects == {code: 1}
 
 
 def test_first_reason_to_end_wins(reader: Reader) -> None:

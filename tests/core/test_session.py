@@ -440,7 +440,7 @@ def test_reader_is_counted_while_it_is_here(session: Session) -> None:
 
     assert during == (2, 2, 2)
     assert (set(session.readers), session.counters.connections, session.counters.connections_opened) == ({second}, 1, 2)
-    assert session.disconnects == session.counters.disconnects == {"left": 1}
+    assert session.readers.disconnects == session.counters.disconnects == {"left": 1}
     assert (second.transport, second.session) == ("ws", session)
 
 
@@ -551,16 +551,16 @@ async def test_session_outruns_its_readers_when_half_a_log_was_published_without
 ) -> None:
     session = limited(clock, **limits)
     session.publish("note", {"text": "x" * 1000})
-    assert not session.outruns_readers  # nobody reads
+    assert not session.readers.are_outrun  # nobody reads
     session.join("sse", peer)
     published = 0
-    while not session.outruns_readers:
+    while not session.readers.are_outrun:
         session.publish("note", {"text": "x" * 1000})
         published += 1
     assert published == events
     await turns()
 
-    assert not session.outruns_readers
+    assert not session.readers.are_outrun
 
 
 # Life
@@ -687,8 +687,8 @@ def test_reader_that_is_held_for_one_answer_counts_as_a_viewer_while_it_waits() 
     session = Session("s")
 
     with session.holding("long-poll"):
-        assert (session.viewer_count, session.connections_by_transport) == (1, {"long-poll": 1})
-    assert (session.viewer_count, session.connections_by_transport) == (0, {})
+        assert (session.viewer_count, session.readers.by_transport) == (1, {"long-poll": 1})
+    assert (session.viewer_count, session.readers.by_transport) == (0, {})
 
 
 def test_session_in_which_something_is_done_never_expires_and_its_idle_time_begins_after_that(

@@ -656,7 +656,7 @@ async def test_a_reader_that_left_is_counted_out_where_handlers_are_not_cancelle
         await stream.take(2)
     await until(lambda: broker.sweep() and not broker.get("s1").readers)
 
-    assert dict(broker.get("s1").disconnects) == {"left": 1}
+    assert dict(broker.get("s1").readers.disconnects) == {"left": 1}
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 

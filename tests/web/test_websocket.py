@@ -159,7 +159,7 @@ async def test_backlog_larger_than_one_write_comes_whole(site: Site, broker: Bro
 async def test_socket_is_a_viewer_of_its_own_kind(site: Site, broker: Broker, socket: RawSocket) -> None:
     session = broker.get("s")
 
-    assert session.connections_by_transport == {"websocket": 1}
+    assert session.readers.by_transport == {"websocket": 1}
     assert broker.ask("s", **ASK).record.viewers == 1
 
 
@@ -194,7 +194,7 @@ async def test_peer_that_answers_no_ping_is_gone(open_socket: OpenSocket) -> Non
         await until(lambda: not site.broker.connections)
 
         assert socket.ended == Closed(1006, "")
-        assert site.broker.get("s").disconnects == {"left": 1}
+        assert site.broker.get("s").readers.disconnects == {"left": 1}
 
 
 # Where it goes on
@@ -591,7 +591,7 @@ async def test_reader_whose_token_expires_is_ended(
         if transport == "websocket":
             assert reader.ended == Closed(4401, "token_expired")
         await until(lambda: not broker.connections)
-        assert broker.get("s").disconnects == {"token_expired": 1}
+        assert broker.get("s").readers.disconnects == {"token_expired": 1}
 
 
 async def test_newer_token_keeps_the_socket_open(
@@ -963,7 +963,7 @@ async def test_reader_that_takes_nothing_is_told_slow_and_closed_with_4408(open_
         socket = await open_socket(site.port, PATH, receive_bytes=4096)
         await stall(site.broker)
         session = site.broker.get("s")
-        await until(lambda: session.disconnects["slow"])
+        await until(lambda: session.readers.disconnects["slow"])
         told = await socket.rest()
 
     assert (told[-1]["type"], told[-1]["data"]["code"], told[-1]["data"]["reconnect"]) == ("bye", "slow", True)

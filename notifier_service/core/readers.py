@@ -1,0 +1,78 @@
+"""Who reads a session: the places that they take, who waits for one answer beside them, and how streams ended."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from .event_log import EventLog
+from .fan_out import Audience, Delivery
+from .limits import Limits
+from .metrics import Counters
+from .reader import Reader
+from .shares import Shares
+
+__all__ = ["Readers", "connection_seats"]
+
+
+class Readers(Audience[Reader]):
+    """The live readers of a session. Each takes a place in the session and one of ``seats``, those of the process."""
+
+    def __init__(self, log: EventLog, delivery: Delivery, limits: Limits, counters: Counters, seats: Shares) -> None:
+        super().__init__(log, delivery)
+        #: How many wait for one answer, by transport: they see what is asked, and no limit of the session binds them.
+        self.waiting: Counter[str] = Counter()
+        #: Streams that ended, by reason.
+        self.disconnects: Counter[str] = Counter()
+        self._limits = limits
+        self._counters = counters
+        self._all_seats = seats
+        self._seats = Shares(
+            "max_connections_per_session",
+            limits.max_connections_per_session,
+            "This session has {} readers; no more are taken.",
+            refused=counters.limits_reached,
+        )
+
+    def require_place(self, account: str | None, *, may_approve: bool) -> None:
+        """Raise ``LimitReached`` when there is no place for another one of this account."""
+        self._all_seats.check(account, may_approve=may_approve)
+        self._seats.check(account, may_approve=may_approve)
+
+    def add(self, reader: Reader) -> None:
+        super().add(reader)
+        self._all_seats.take(reader.account)
+        self._seats.take(reader.account)
+        self._counters.connections_opened += 1
+        self._counters.connections += 1
+
+    def discard(self, reader: Reader) -> None:
+        if reader in self:
+            super().discard(reader)
+            self._seats.leave(reader.account)
+            self._all_seats.leave(reader.account)
+            self._counters.connections -= 1
+            reason = reader.ending.code if reader.ending is not None else "left"
+            self.disconnects[reason] += 1
+            self._counters.disconnects[reason] += 1
+
+    @property
+    def by_transport(self) -> dict[str, int]:
+        """Who reads right now, and how."""
+        return dict(Counter(reader.transport for reader in self) + self.waiting)
+
+    @property
+    def are_outrun(self) -> bool:
+        """Whether the log may soon drop what those who keep up have not been sent yet."""
+        events, size = self.lag
+        return events > self._limits.log_events // 2 or size > self._limits.log_bytes // 2
+
+
+def connection_seats(limits: Limits, counters: Counters) -> Shares:
+    """The places for all that is held open in a process."""
+    return Shares(
+        "max_connections",
+        limits.max_connections,
+        "{} streams are open; no more are taken.",
+        refused=counters.limits_reached,
+        each=limits.max_connections_per_subject,
+    )
