@@ -24,6 +24,7 @@ ROOT = Path(__file__).parent.parent
 REFERENCE = (ROOT / "docs" / "reference.md").read_text()
 CONTRACT = (ROOT / "docs" / "contract.md").read_text()
 README = (ROOT / "README.md").read_text()
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
 DOCUMENTS = (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))
 
 CODES = sorted({error.code for error in vars(errors).values() if isinstance(error, type) and hasattr(error, "code")})
@@ -98,6 +99,26 @@ def _sources() -> Iterator[str]:
     )
     for path in (path for pattern in ours for path in ROOT.glob(pattern)):
         yield path.read_text()
+
+
+def test_architecture_has_a_row_for_each_module_and_for_none_that_is_gone() -> None:
+    package, client = ROOT / "notifier_service", "clients/typescript/src"
+    modules = [path.relative_to(package).with_suffix("").as_posix() for path in package.rglob("*.py")]
+    modules += [f"{client}/{path.stem}" for path in (ROOT / client).glob("*.ts")]
+
+    rows = []
+    for room in re.split(r"^###? ", ARCHITECTURE, flags=re.M)[1:]:
+        folder = re.match(r"`([a-z/]+/)`", room)
+        rows += [(folder[1] if folder else "") + name for name in re.findall(r"^\| `(\w+)` \|", room, re.M)]
+    assert sorted(rows) == sorted(module for module in modules if not module.endswith("__init__"))
+
+
+def test_what_architecture_names_of_a_class_is_there() -> None:
+    sources = [path.read_text() for path in (ROOT / "notifier_service").rglob("*.py")]
+
+    for kind, name in set(re.findall(r"`([A-Z]\w+)\.(\w+)`", ARCHITECTURE)):
+        there = rf"^class {kind}\b.*?^ +(?:async )?(?:def {name}\(|self\.{name}\b|{name}:)"
+        assert any(re.search(there, source, re.M | re.S) for source in sources), f"{kind}.{name}"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
