@@ -478,6 +478,9 @@ class PermissionDesk:
                 allowed_decisions=list(record.allowed_decisions),
                 scopes=list(record.scopes),
             )
+        if kind == "edit" and scope != "once":
+            # The next such call would run as it is asked, and not as the person changed this one.
+            raise InvalidInput("scope: an edit is for one call: a scope beyond once goes without")
         if decision.approved and via != "program" and not request.was_read_by(decided_by):
             raise ParametersUnread(
                 "Events show only the beginning of these parameters: read them whole before you approve, with "

@@ -419,6 +419,18 @@ def test_edit_of_one_digit_beyond_2_to_the_53_is_an_edit(desk: Desk) -> None:
     assert desk.answer(True, parameters={"amount": 2**53 + 1}).decision == "edit"
 
 
+def test_edit_is_for_one_call(desk: Desk) -> None:
+    request, twin = desk.ask(), desk.ask()
+    with pytest.raises(InvalidInput, match="an edit is for one call"):
+        desk.answer(True, parameters=EDITED, scope="session", request_id=request.request_id)
+
+    assert request.pending
+    assert twin.pending
+    assert desk.grants.rules == ()
+    same = desk.answer(True, parameters=dict(ASKED), scope="session", request_id=request.request_id)
+    assert (same.decision, same.scope) == ("approve", "session")
+
+
 def test_edited_call_passes_the_policy_again(desk: Desk) -> None:
     desk.ask()
     desk.answer(True, parameters=EDITED)
