@@ -23,6 +23,7 @@ from .guesses import GUESSES, Guesses
 from .idempotency import IDEMPOTENCY, IdempotencyKeys
 from .jwt_auth import JwtAuth
 from .listener import listening, url_of
+from .logs import IS_TOKEN
 from .mcp.gateway import GATEWAYS, Gateways
 from .mcp.prompt_tool import HELD_CALLS
 from .ops import DRAINING
@@ -57,6 +58,7 @@ def create_app(
     app[SETTINGS] = settings
     app[TICKETS] = Tickets()
     app[AUTH] = _authenticator(settings, app[TICKETS].use)
+    app[IS_TOKEN] = app[AUTH].is_token
     app[DRAINING] = asyncio.Event()
     app[GUESSES] = Guesses(broker.counters.limits_reached)
     app[SOCKETS] = Sockets()

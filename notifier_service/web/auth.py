@@ -163,6 +163,10 @@ class Authenticator(ABC):
     def source(self) -> object:
         """What says which tokens are good: another object as soon as it says something else."""
 
+    def is_token(self, text: str) -> bool:
+        """Whether this is a token without looking like one, so that nobody writes it down."""
+        return False
+
     @abstractmethod
     def _holder(self, token: str) -> Caller:
         """Whose token this is; raises ``Unauthenticated`` if nobody's."""
@@ -296,6 +300,9 @@ class TokenAuth(Authenticator):
     def _holder(self, token: str) -> Caller:
         # Looked up by digest: no comparison takes longer for a better guess.
         return self._known(digest_of(token))
+
+    def is_token(self, text: str) -> bool:
+        return digest_of(text) in self._callers.content
 
     def _known(self, digest: str, before: Caller | None = None) -> Caller:
         caller = self._callers.content.get(digest)

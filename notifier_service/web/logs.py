@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
+from urllib.parse import unquote
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
@@ -16,10 +17,13 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from ..core.redaction import CREDENTIAL
 
-__all__ = ["AccessLog", "Seldom", "StreamLine", "server_log"]
+__all__ = ["IS_TOKEN", "AccessLog", "Seldom", "StreamLine", "server_log"]
 
 #: What looks like a JWT or a ticket, and what follows token= where somebody wrote & in the place of ?.
 _TOKENS_IN_PATH = re.compile(CREDENTIAL + r"|(?<=token=)[^/&]+|(?<=ticket=)[^/&]+")
+
+#: Whether a text is a token of this service, which may look like nothing.
+IS_TOKEN: web.AppKey[Callable[[str], bool]] = web.AppKey("is_token")
 
 _LINE = "%s %s %s %d %.0f ms"
 
@@ -113,4 +117,8 @@ class Seldom:
 
 def _path(request: web.BaseRequest) -> str:
     # The raw path: percent-encoded, so that nobody writes lines of their own into the log.
-    return _TOKENS_IN_PATH.sub("***", request.rel_url.raw_path)
+    path = _TOKENS_IN_PATH.sub("***", request.rel_url.raw_path)
+    is_token = request.config_dict.get(IS_TOKEN) if isinstance(request, web.Request) else None
+    if is_token is None:
+        return path
+    return "/".join("***" if part and is_token(unquote(part)) else part for part in path.split("/"))

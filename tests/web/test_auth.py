@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from yarl import URL
 
 from notifier_service import Broker, Settings, create_app
 from notifier_service.core.errors import InvalidInput
@@ -452,6 +453,27 @@ async def test_a_producer_without_a_subject_never_becomes_another_when_the_file_
     response = await client.get(f"{API}/permissions/s1", headers=bearer("other"))
 
     assert (await response.json())["data"] == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/view-token",
+        "/agent_backend/view-token",
+        f"{API}/sse/health/view-token",
+        f"{API}/permissions/team-1/view-token",
+        f"{API}/sse/events/team-1/view%2Dtoken",
+    ],
+)
+async def test_a_token_that_was_typed_into_a_path_reaches_no_log(
+    guarded: Client, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    caplog.set_level("DEBUG")
+    await (await guarded.get(URL(path, encoded=True), headers=bearer("view"))).read()
+
+    assert "***" in caplog.text
+    assert "view-token" not in caplog.text
+    assert "view%2Dtoken" not in caplog.text
 
 
 @pytest.mark.parametrize("path", ["/sse/events/team-1", "/sse/events/private", "/sse/health/private", "/nothing"])
