@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, get_args
 
 from ..core.broker import process_broker
 from ..core.errors import InvalidInput
-from ..core.events import DecisionKind, ToolResult, ToolStatus, utc_now, utc_text
+from ..core.events import DecisionKind
 from ..core.limits import RiskLevel
 from ..core.permissions import PermissionRequest, Question
-from .results import shown_parameters, shown_result
+from .report import Report
 
 __all__ = ["SimpleNotifier"]
 
@@ -30,19 +32,9 @@ class SimpleNotifier:
     @classmethod
     async def notify_tool_execution_start(cls, session_id: str, tool_info: Mapping[str, Any]) -> None:
         """Tell that a tool begins to run (``tool_status`` ``executing``)."""
-        broker = process_broker()
         info = _Info(tool_info)
-        details: dict[str, Any] = {
-            **shown_parameters(info.parameters, max_bytes=broker.limits.max_event_bytes),
-            "risk_level": info.risk_level,
-            "start_time": utc_text(utc_now()),
-        }
-        if info.description is not None:
-            details["description"] = info.description
-        status = ToolStatus(
-            status="executing", tool_name=info.tool_name, tool_call_id=info.tool_call_id, details=details
-        )
-        await broker.publish(session_id, "tool_status", status)
+        async with _telling(session_id, info) as report:
+            report.executing(info.parameters, description=info.description)
 
     @classmethod
     async def notify_tool_waiting_permission(cls, session_id: str, tool_info: Mapping[str, Any]) -> PermissionRequest:
@@ -71,24 +63,20 @@ class SimpleNotifier:
         cls, session_id: str, tool_info: Mapping[str, Any], result: Any, success: bool
     ) -> None:
         """Tell how a tool ended (``tool_result``, then ``tool_status`` ``completed`` or ``failed``)."""
-        broker = process_broker()
-        info = _Info(tool_info)
-        shown = shown_result(result, max_bytes=broker.limits.max_event_bytes)
-        await broker.publish(
-            session_id,
-            "tool_result",
-            ToolResult(tool_name=info.tool_name, success=bool(success), tool_call_id=info.tool_call_id, **shown),
-        )
-        await broker.publish(
-            session_id,
-            "tool_status",
-            ToolStatus(
-                status="completed" if success else "failed",
-                tool_name=info.tool_name,
-                tool_call_id=info.tool_call_id,
-                details={"risk_level": info.risk_level},
-            ),
-        )
+        async with _telling(session_id, _Info(tool_info)) as report:
+            report.result(result, success=bool(success))
+
+
+@asynccontextmanager
+async def _telling(session_id: str, info: _Info) -> AsyncIterator[Report]:
+    """A report of this call; afterwards readers get a turn if much was told."""
+    broker = process_broker()
+    session = broker.open(session_id)
+    tell = partial(broker.publish_to, session)
+    max_bytes = broker.limits.max_event_bytes
+    yield Report(tell, info.tool_name, info.risk_level, info.tool_call_id, max_event_bytes=max_bytes)
+    if broker.must_breathe(session):
+        await broker.breathe(session)
 
 
 class _Info:
