@@ -42,4 +42,5 @@ def denial_by_error(tool_name: str, error: NotifierError) -> ToolDenied:
         outcome = "limit"
     elif isinstance(error, BrokerClosed):
         outcome = "unavailable"
-    return ToolDenied(f"{tool_name} did not run: {error.message}", outcome=outcome)
+    sizes = {key: error.details[key] for key in ("limit", "parameters_bytes") if key in error.details}
+    return ToolDenied(f"{tool_name} did not run: {error.message}", outcome=outcome, **sizes)

@@ -119,9 +119,9 @@ class Report:
         """Tell that a person answered in the tool's place."""
         self.result(response, success=True, duration_ms=self.elapsed_ms, answered_by=decided_by)
 
-    def denied(self, denial: ToolDenied, **details: Any) -> None:
+    def denied(self, denial: ToolDenied) -> None:
         """Tell that it does not run."""
-        self._not_run("denied", denial, **details)
+        self._not_run("denied", denial)
 
     def withdrawn(self, denial: ToolDenied) -> None:
         """Tell that it does not run because whoever made it left, or took it back, while a person was asked."""
@@ -141,8 +141,8 @@ class Report:
             self.is_over = True
             self._try_to_tell("tool_status", self._status(status, **details))
 
-    def _not_run(self, status: Status, denial: ToolDenied, **details: Any) -> None:
-        self.ended(status, outcome=denial.outcome, reason=str(denial), request_id=denial.request_id, **details)
+    def _not_run(self, status: Status, denial: ToolDenied) -> None:
+        self.ended(status, outcome=denial.outcome, reason=str(denial), request_id=denial.request_id, **denial.details)
 
     def _status(self, status: Status, **details: Any) -> ToolStatus:
         return ToolStatus(

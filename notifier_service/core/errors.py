@@ -296,8 +296,9 @@ class ToolDenied(NotifierError):
         outcome: DenialOutcome,
         reason: str | None = None,
         request_id: str | None = None,
+        **details: Any,
     ) -> None:
-        super().__init__(message)
+        super().__init__(message, **details)
         self.outcome: DenialOutcome = outcome
         self.reason = reason
         self.request_id = request_id

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from functools import partial
 from typing import Annotated, Any
 
 from aiohttp import web
 from pydantic import Field
 
+from ..calls.denials import denial_by_error
+from ..calls.report import Report
 from ..core.errors import NotifierError, RequestNotFound, TooLarge
-from ..core.events import DecisionKind, EventData, Many, ServerName, Sha256, ToolCallId, ToolName, ToolStatus, dump
+from ..core.events import DecisionKind, EventData, Many, ServerName, Sha256, ToolCallId, ToolName, dump
 from ..core.limits import MAX_TIMEOUT_SECONDS, RiskLevel
 from ..core.permissions import ALL_DECISIONS, Decision, PermissionRequest, Question
 from .answers import error_body, reply
@@ -155,9 +158,10 @@ def _ask(call: Call[WaitQuery, AskBody]) -> PermissionRequest:
 def _tell_denied(call: Call[WaitQuery, AskBody], error: TooLarge) -> None:
     """People see that a call did not run about which they could not be asked."""
     body = call.body
-    details = {"risk_level": body.risk_level, "outcome": "invalid", "reason": error.message, **error.details}
-    denied = ToolStatus(status="denied", tool_name=body.tool_name, tool_call_id=body.tool_call_id, details=details)
-    call.broker.publish_nowait(call.session_id, "tool_status", denied)
+    tell = partial(call.broker.publish_nowait, call.session_id)
+    max_bytes = call.broker.limits.max_event_bytes
+    report = Report(tell, body.tool_name, body.risk_level, body.tool_call_id, max_event_bytes=max_bytes)
+    report.denied(denial_by_error(body.tool_name, error))
 
 
 def _ask_person(call: Call[WaitQuery, AskBody]) -> PermissionRequest:

@@ -8,21 +8,20 @@ Calls of two callers are never one: who has another token, is another kind of ag
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import logging
 import math
-import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Literal, NamedTuple
 
 from aiohttp import web
 
-from ...calls.denials import denial_by_error
-from ...calls.results import shown_parameters
+from ...calls.denials import denial_by_error, denial_by_record
+from ...calls.report import Report, new_call_id
 from ...core.broker import Broker
-from ...core.errors import BrokerClosed, NotifierError
-from ...core.events import PermissionRecord, ToolStatus, utc_now, utc_text
+from ...core.errors import NotifierError
+from ...core.events import PermissionRecord
 from ...core.limits import Limits, RiskLevel
 from ...core.parameters import frozen_json
 from ...core.permissions import PermissionRequest, Question
@@ -30,8 +29,6 @@ from ...core.session import Session
 from ..long_body import too_large
 
 __all__ = ["JOINED_CALLS", "AskedBy", "AskedCall", "Channel", "JoinedCall", "JoinedCalls"]
-
-_log = logging.getLogger("notifier_service.calls")
 
 Channel = Literal["pre_tool_use", "permission_request", "prompt_tool"]
 
@@ -118,9 +115,14 @@ class JoinedCall:
         self._broker = broker
         self._session = session
         self._waiting: set[object] = set()
-        self._told: str | None = None
-        #: The id in events: calls of one session run side by side.
-        self._event_id = asked.tool_call_id or "call_" + secrets.token_urlsafe(12)
+        self._event_id = asked.tool_call_id or new_call_id()
+        self._report = Report(
+            functools.partial(broker.publish_to, session),
+            asked.tool_name,
+            asked.risk_level,
+            None,
+            max_event_bytes=broker.limits.max_event_bytes,
+        )
 
     @property
     def is_announced(self) -> bool:
@@ -135,6 +137,12 @@ class JoinedCall:
     def event_id(self) -> str | None:
         """Its id in events, if there is one."""
         return self._event_id if self.is_announced else self.tool_call_id
+
+    @property
+    def report(self) -> Report:
+        """Tells the session what the call does."""
+        self._report.tool_call_id = self.event_id
+        return self._report
 
     @property
     def record(self) -> PermissionRecord:
@@ -159,12 +167,11 @@ class JoinedCall:
         except NotifierError as error:
             self.is_over = True
             self._forget_parameters()
-            if not isinstance(error, BrokerClosed):
-                self.tell("denied", outcome=denial_by_error(self.asked.tool_name, error).outcome, reason=error.message)
+            self.report.denied(denial_by_error(self.asked.tool_name, error))
             raise
         self._forget_parameters()
-        if self.request.pending and self.is_announced:
-            self._told = "waiting_permission"
+        if self.request.pending:
+            self.report.waits()
         return self.request
 
     @contextmanager
@@ -184,54 +191,45 @@ class JoinedCall:
             self._waiting.discard(place)
             if not self._waiting and self.request is not None and self.request.pending:
                 self.request.cancel(reason)
-                self._settled()
+                self._settled(has_left=True)
 
     def spend(self) -> None:
         """The approval was used: no other channel gets it."""
         self.granted_at = -math.inf
 
-    def tell(self, status: Any, **details: Any) -> None:
-        """Publish what the call does, once. Raises what publishing does."""
-        if self._told != status:
-            self._told = status
-            told = {"risk_level": self.asked.risk_level, **details}
-            event = ToolStatus(status=status, tool_name=self.asked.tool_name, tool_call_id=self.event_id, details=told)
-            self._broker.publish_to(self._session, "tool_status", event)
-
     def tell_running(self, parameters: Mapping[str, Any]) -> None:
-        """Publish that it runs, with what."""
-        if self.asked.body_bytes is None:
-            shown = shown_parameters(parameters, max_bytes=self._broker.limits.max_event_bytes)
-        else:
-            shown = shown_parameters(parameters, max_bytes=0) | {"parameters_bytes": self.asked.body_bytes}
-        self.tell("executing", **shown, start_time=utc_text(utc_now()))
+        """Publish that it runs, with what. Raises what publishing does."""
+        self.report.executing(parameters, whole_bytes=self.asked.body_bytes)
         self._forget_parameters()
 
     def _forget_parameters(self) -> None:
         """What was asked or told has them; calls are told apart by their hash."""
         self.asked = self.asked._replace(parameters={}, size=0 if self.request is None else self.request.size)
 
-    def _settled(self) -> None:
+    def _settled(self, *, has_left: bool = False) -> None:
         """Remember how the request ended, and tell it if the call was announced."""
         request = self.request
         if request is None or request.pending or self.granted_at is not None or self.is_over:
             return
         record = request.record
-        try:
-            if record.approved:
-                # Whoever asks about it next asks about what runs: the person's edit, if there is one.
-                self.granted_at = self._session.clock()
-                self.asked = self.asked._replace(sha256=record.parameters_sha256)
-                if self.is_announced:
+        if record.approved:
+            # Whoever asks about it next asks about what runs: the person's edit, if there is one.
+            self.granted_at = self._session.clock()
+            self.asked = self.asked._replace(sha256=record.parameters_sha256)
+            if self.is_announced:
+                # The decision stands; that nobody can be told of it any more changes nothing.
+                with suppress(NotifierError):
                     self.tell_running(record.parameters)
-            else:
-                self.is_over = True
-                if self.is_announced:
-                    status = "cancelled" if record.status == "cancelled" else "denied"
-                    self.tell(status, request_id=record.request_id, reason=record.reason)
-        except NotifierError as error:
-            # The decision stands; that nobody can be told of it any more changes nothing.
-            _log.debug("the status of %s was not published: %s", record.request_id, error)
+            return
+        self.is_over = True
+        if not self.is_announced:
+            return
+        if record.decision == "respond":
+            self.report.answered(record.response, record.decided_by)
+        elif has_left:
+            self.report.withdrawn(denial_by_record(record))
+        else:
+            self.report.denied(denial_by_record(record))
 
 
 class JoinedCalls:

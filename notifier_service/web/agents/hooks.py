@@ -6,6 +6,7 @@ Whatever cannot be asked is denied in the answer itself: to Claude Code an error
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import logging
 import re
@@ -17,13 +18,12 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from ...calls.denials import denial_by_error, denial_by_record
-from ...calls.results import shown_result
+from ...calls.report import Report
 from ...core.errors import BrokerClosed, Forbidden, InvalidInput, NotifierError, ToolDenied, Unauthenticated
-from ...core.events import DecisionKind, PermissionRecord, ToolCallId, ToolName, ToolResult, ToolStatus, dump
+from ...core.events import DecisionKind, PermissionRecord, ToolCallId, ToolName, dump
 from ...core.limits import MAX_TIMEOUT_SECONDS, RiskLevel
-from ...core.parameters import beginning
 from ...core.permissions import ALL_DECISIONS
-from ...core.session import Session, check_session_id
+from ...core.session import check_session_id
 from ..answers import json_answer
 from ..auth import Right
 from ..departure import held
@@ -212,10 +212,9 @@ def _tell_denied(call: Call[Any, Any], told: _Told, denial: ToolDenied) -> None:
         return
     session = next((open_one for open_one in call.broker.sessions if open_one.session_id == session_id), None)
     if session is not None:
-        details = {"outcome": denial.outcome, "reason": denial.message}
-        with suppress(NotifierError):
-            denied = ToolStatus(status="denied", tool_name=told.tool_name, details=details)
-            call.broker.publish_to(session, "tool_status", denied)
+        tell = functools.partial(call.broker.publish_to, session)
+        max_bytes = call.broker.limits.max_event_bytes
+        Report(tell, told.tool_name, rated(told.tool_name), None, max_event_bytes=max_bytes).denied(denial)
 
 
 async def claude_code(call: Call[HookQuery, HookBody]) -> web.StreamResponse:
@@ -343,7 +342,8 @@ async def _stop(call: _HookCall, asked: AskedCall | None) -> dict[str, Any]:
     session = call.broker.open(call.session_id, opened_by=call.caller.name)
     for open_call in _calls(call).open_calls(session, _asked_by(call), call.body.session_id, call.body.agent_id):
         open_call.is_over = True
-        open_call.tell("cancelled", reason="the agent's turn ended without a result")
+        reason = f"{open_call.asked.tool_name} gave no result: the agent's turn ended without one."
+        open_call.report.ended("cancelled", reason=reason)
     return {}
 
 
@@ -432,32 +432,14 @@ def _ended(call: _HookCall, asked: AskedCall | None, *, success: bool) -> None:
     if joined.request is not None and joined.request.pending:
         joined.request.cancel("the call has run without it")
     joined.is_over = True
-    _tell_result(call, session, joined, success=success)
-    duration = {} if body.duration_ms is None else {"duration_ms": body.duration_ms}
-    if success:
-        joined.tell("completed", **duration)
-    elif body.is_interrupt:
-        joined.tell("cancelled", **duration)
-    else:
-        joined.tell("failed", **duration)
-
-
-def _tell_result(call: _HookCall, session: Session, joined: JoinedCall, *, success: bool) -> None:
-    body = call.body
-    shown = shown_result(body.tool_response, max_bytes=call.broker.limits.max_event_bytes)
-    if (size := call.request.get(BODY_BYTES)) is not None and "truncated" not in shown:
-        # Its texts were cut when they came: this is not all of it, however short.
-        cut = beginning(dump(body.tool_response), max_bytes=call.broker.limits.max_event_bytes // 4)
-        shown = {"result": cut, "truncated": True, "result_bytes": size}
-    result = ToolResult(
-        tool_name=joined.asked.tool_name,
+    joined.report.result(
+        body.tool_response,
         success=success,
-        error=None if success else (body.error or "it failed")[:4096],
+        status="cancelled" if body.is_interrupt and not success else None,
+        error=None if success else body.error or "it failed",
         duration_ms=None if body.duration_ms is None else max(0.0, body.duration_ms),
-        tool_call_id=joined.event_id,
-        **shown,
+        whole_bytes=call.request.get(BODY_BYTES),
     )
-    call.broker.publish_to(session, "tool_result", result)
 
 
 def _asked_by(call: _HookCall) -> AskedBy:

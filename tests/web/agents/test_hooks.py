@@ -16,6 +16,7 @@ import aiohttp
 import pytest
 
 from notifier_service import Broker, Decision, Limits
+from notifier_service.core.events import CallDetails
 from notifier_service.core.permissions import PermissionRequest
 from tests.clock import Clock
 
@@ -185,14 +186,14 @@ async def test_edit_of_a_person_is_what_runs(agent: Agent) -> None:
 
 
 @pytest.mark.parametrize(
-    ("decision", "text"),
+    ("decision", "text", "status"),
     [
-        ({"reason": "not today"}, "Bash did not run: rejected by anna: not today"),
-        ({}, "Bash did not run: rejected by anna."),
-        ({"response": "use make clean"}, "Bash did not run; anna answered in its place: use make clean"),
+        ({"reason": "not today"}, "Bash did not run: rejected by anna: not today", "denied"),
+        ({}, "Bash did not run: rejected by anna.", "denied"),
+        ({"response": "use make clean"}, "Bash did not run; anna answered in its place: use make clean", "completed"),
     ],
 )
-async def test_denial_says_who_and_why(agent: Agent, decision: dict[str, Any], text: str) -> None:
+async def test_denial_says_who_and_why(agent: Agent, decision: dict[str, Any], text: str, status: str) -> None:
     hook = agent.hook(pre())
     agent.decide(await agent.card(), False, **decision)
 
@@ -203,7 +204,7 @@ async def test_denial_says_who_and_why(agent: Agent, decision: dict[str, Any], t
             "permissionDecisionReason": text,
         }
     }
-    assert agent.statuses() == ["waiting_permission", "denied"]
+    assert agent.statuses() == ["waiting_permission", status]
 
 
 async def test_tool_allowed_for_the_session_is_asked_about_once(agent: Agent) -> None:
@@ -688,7 +689,8 @@ async def test_calls_without_ids_are_told_apart(agent: Agent, broker: Broker) ->
     await agent.says(body("PostToolUse", tool_name="Read", tool_input={"file_path": "a"}, tool_response="x"))
 
     (running,) = broker.open("s1").snapshot().running
-    assert running.details["parameters"] == {"file_path": "b"}
+    assert isinstance(running.details, CallDetails)
+    assert running.details.parameters == {"file_path": "b"}
 
 
 async def test_huge_result_is_cut(agent: Agent, broker: Broker) -> None:
