@@ -13,7 +13,6 @@ import http.client
 import json
 import os
 import re
-import socket
 import stat
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -41,10 +40,6 @@ KEY_VARIABLE = "NOTIFIER_SERVICE_KEY"
 
 _SECONDS = 5.0
 _MAX_ANSWER = 64 * 1024
-
-#: In front of an IPv4 address that is written as one of IPv6.
-_MAPPED = bytes(10) + b"\xff\xff"
-_LOOPBACK_6 = bytes(15) + b"\x01"
 
 
 class KeyUnusable(Exception):
@@ -193,8 +188,6 @@ def _read(path: str, *, is_own: bool) -> bytes | None:
             status = os.fstat(file.fileno())
             key = file.read(1024).strip()
     except OSError:
-        if is_own and _is_ours(path):
-            raise KeyUnusable(f"{path} cannot be read: remove it, and start the service anew.") from None
         return None
     if os.name == "posix":
         if is_own and status.st_uid != os.geteuid():
@@ -206,23 +199,7 @@ def _read(path: str, *, is_own: bool) -> bytes | None:
     return key
 
 
-def _is_ours(path: str) -> bool:
-    """Whether there is anything of this user's, readable or not."""
-    try:
-        return os.name != "posix" or os.lstat(path).st_uid == os.geteuid()
-    except OSError:
-        return False
-
-
 def _is_loopback(host: str) -> bool:
-    """Whether a connection there stays on this machine, however the address is written."""
-    name = host.removesuffix(".")
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        # As the system reads it: 127.1, 0x7f000001 and 2130706433 are loopback too, and 0.0.0.0 leads there.
-        packed = socket.inet_pton(socket.AF_INET6, name.partition("%")[0]) if ":" in name else socket.inet_aton(name)
-    except OSError:
-        return False
-    packed = packed.removeprefix(_MAPPED)
-    return packed[0] == 127 if len(packed) == 4 and any(packed) else packed in (bytes(4), bytes(16), _LOOPBACK_6)
+    return (
+        host in ("localhost", "::1") or host.endswith(".localhost") or re.fullmatch(r"127(\.\d+){3}", host) is not None
+    )

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from notifier_service import Broker, Client, Decision, Settings, create_app, serve
 from notifier_service.core.errors import ServiceRefused, ServiceUnavailable, ServiceUnproven
-from notifier_service.service_address import CHALLENGE, KeyUnusable, config_path, key_for, make_key, proof
+from notifier_service.service_address import CHALLENGE, config_path, make_key, proof
 from notifier_service.web import Site
 from tests.cli.processes import Commands
 
@@ -151,35 +151,6 @@ async def test_key_that_others_may_read_proves_nothing(site: Site, key_file: Pat
     async with Client(f"{site.url}/agent_backend") as client:
         with pytest.raises(ServiceUnproven, match="chmod 600"):
             await client.health("s")
-
-
-@pytest.mark.parametrize("kind", ["a folder", "a link that leads nowhere", "a loop of links", "nothing in it"])
-def test_key_that_is_there_and_cannot_be_read_is_no_reason_to_trust_anybody(key_file: Path, kind: str) -> None:
-    key_file.unlink()
-    if kind == "a folder":
-        key_file.mkdir()
-    elif kind == "nothing in it":
-        key_file.touch(mode=0o600)
-    else:
-        key_file.symlink_to(key_file if kind == "a loop of links" else key_file.parent / "nowhere")
-
-    with pytest.raises(KeyUnusable):
-        key_for("http://127.0.0.1:8000")
-
-
-@pytest.mark.parametrize(
-    "host",
-    ["127.0.0.1", "127.1", "127.9.9.9", "0x7f000001", "2130706433", "0177.0.0.1", "0.0.0.0", "0", "LOCALHOST",
-     "localhost.", "a.localhost", "[::1]", "[0:0:0:0:0:0:0:1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]"],
-)  # fmt: skip
-def test_proof_is_asked_for_however_this_machine_is_written(key_file: Path, host: str) -> None:
-    assert key_for(f"http://{host}:8000/agent_backend") is not None
-    assert key_for(f"https://{host}:8000/agent_backend") is None
-
-
-@pytest.mark.parametrize("host", ["example.org", "10.0.0.1", "128.0.0.1", "[2001:db8::1]", "localhost.example.org"])
-def test_key_of_this_user_is_no_other_machine_s(key_file: Path, host: str) -> None:
-    assert key_for(f"http://{host}:8000/agent_backend") is None
 
 
 async def test_command_makes_the_key_once_and_for_this_user_alone(commands: Commands) -> None:

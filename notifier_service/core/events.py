@@ -227,8 +227,9 @@ class PermissionRecord(EventData):
 class Rule(EventData):
     """What a person decided for the rest of a session (contract section 11).
 
-    ``name`` says in words for which calls it holds. ``risk`` is that of the call which was decided, ``asked_by`` and
-    ``agent`` are who asked, ``justification`` is the person's reason.
+    ``name`` says in words for which calls it holds, ``command`` how their commands begin, where it is bound to that.
+    ``risk`` is that of the call which was decided, ``asked_by`` and ``agent`` are who asked, ``justification`` is the
+    person's reason.
     """
 
     rule_id: str
@@ -238,6 +239,7 @@ class Rule(EventData):
     tool: ToolName
     server: ServerName | None
     definition_sha256: Sha256 | None = _absent()
+    command: str | None = _absent()
     asked_by: str | None
     agent: str | None
     risk: RiskLevel

@@ -50,6 +50,7 @@ class Grants:
             tool=tool.tool_name,
             server=tool.server,
             definition_sha256=tool.definition_sha256,
+            command=None if tool.command is None else " ".join(tool.command.beginning) or None,
             asked_by=tool.asked_by,
             agent=tool.agent,
             risk=risk_level,
@@ -100,7 +101,7 @@ class Grants:
 
 def described(tool: AskedTool, risk_level: RiskLevel | None) -> str:
     """In words, which calls a rule about this tool holds for; None for every risk."""
-    parts = [f"every call of {quoted(tool.tool_name)}"]
+    parts = [_which_calls(tool)]
     if tool.server is not None:
         parts.append(f" of server {quoted(tool.server)}")
     if tool.definition_sha256 is not None:
@@ -111,6 +112,16 @@ def described(tool: AskedTool, risk_level: RiskLevel | None) -> str:
     if risk_level is not None:
         parts.append(f", at risk {risk_level}" + ("" if risk_level == "low" else " or less"))
     return "".join(parts)
+
+
+def _which_calls(tool: AskedTool) -> str:
+    name, use = quoted(tool.tool_name), tool.command
+    if use is None:
+        return f"every call of {name}"
+    if not use.beginning:
+        return f"every call of {name} with just these parameters"
+    options = " and ".join(map(quoted, sorted(use.options))) or "no options"
+    return f"every call of {name} with one command that begins with {quoted(' '.join(use.beginning))} and has {options}"
 
 
 def quoted(text: str) -> str:

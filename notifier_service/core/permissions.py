@@ -52,6 +52,7 @@ from .parameters import action_sha256_of, beginning, canonical_json, frozen_json
 from .policy import AskedTool, RatedBy, Verdict
 from .redaction import without_credentials
 from .shares import Shares
+from .shell import command_use
 
 __all__ = [
     "ALL_DECISIONS",
@@ -123,7 +124,14 @@ class Question(NamedTuple):
     @property
     def tool(self) -> AskedTool:
         """What a decision for the session is bound to."""
-        return AskedTool(self.tool_name, self.server, self.definition_sha256, self.asked_by, self.agent)
+        return AskedTool(
+            self.tool_name,
+            self.server,
+            self.definition_sha256,
+            self.asked_by,
+            self.agent,
+            command_use(self.parameters),
+        )
 
 
 class Decision(EventData):
@@ -496,7 +504,7 @@ class PermissionDesk:
                 raise EditDenied("The agent that asks cannot take a parameter away: change it, or reject the call.")
             text = canonical_json(edited)
             parameters_bytes = self._size_of(text)
-            verdict = self._judge(request.tool, edited, record.risk_level)
+            verdict = self._judge(request.tool._replace(command=command_use(edited)), edited, record.risk_level)
             if verdict.effect == "deny":
                 raise EditDenied(f"The policy denies the edited call: {'; '.join(verdict.reasons)}.")
             update = {

@@ -9,6 +9,7 @@ from collections import defaultdict
 from typing import Literal, NamedTuple
 
 from .limits import RiskLevel
+from .shell import CommandUse
 
 __all__ = ["AskedTool", "Effect", "RatedBy", "Ratings", "Verdict", "is_riskier", "judge"]
 
@@ -43,11 +44,18 @@ class AskedTool(NamedTuple):
     definition_sha256: str | None = None
     asked_by: str | None = None
     agent: str | None = None
+    #: What it is told to run, where it runs commands: another command is another tool.
+    command: CommandUse | None = None
 
     @property
     def whichever_definition(self) -> AskedTool:
         """The same tool, however its server defines it."""
         return self._replace(definition_sha256=None)
+
+    @property
+    def by_name(self) -> AskedTool:
+        """The same tool, however its server defines it and whatever it is told to run."""
+        return self._replace(definition_sha256=None, command=None)
 
 
 def is_riskier(one: RiskLevel, other: RiskLevel) -> bool:
@@ -77,7 +85,7 @@ class Ratings:
         if risk_level == "low":
             return
         highest = self._highest[tool.asked_by, tool.agent]
-        key = tool.whichever_definition
+        key = tool.by_name
         if key in highest or len(highest) < self._capacity:
             before = highest.get(key, "low")
             highest[key] = risk_level if is_riskier(risk_level, before) else before
@@ -86,4 +94,4 @@ class Ratings:
         """The highest risk that was said of the tool; low if nothing was."""
         highest = self._highest.get((tool.asked_by, tool.agent), {})
         # Who asked about so many that no more are remembered may have asked about this one.
-        return highest.get(tool.whichever_definition, "low" if len(highest) < self._capacity else "high")
+        return highest.get(tool.by_name, "low" if len(highest) < self._capacity else "high")

@@ -212,10 +212,12 @@ async def test_tool_allowed_for_the_session_is_asked_about_once(agent: Agent) ->
     agent.decide(await agent.card(), True, scope="session")
     await hook
 
-    told = await agent.says(pre("t2", tool_input={"command": "other"}))
+    told = await agent.says(pre("t2"))
+    other = agent.hook(pre("t3", tool_input={"command": "other"}))
 
     assert behavior(told) == "allow"
-    assert told["hookSpecificOutput"]["updatedInput"] == {"command": "other"}
+    assert (await agent.card()).record.parameters == {"command": "other"}
+    other.cancel()
 
 
 async def test_tool_of_a_server_is_not_trusted_for_its_name(agent: Agent) -> None:
@@ -274,7 +276,7 @@ async def test_decision_for_the_session_is_kept_here_and_no_rule_of_the_agents(a
     agent.decide(await agent.card(), True, scope="session")
 
     assert (await hook)["hookSpecificOutput"]["decision"] == {"behavior": "allow", "updatedInput": BASH["tool_input"]}
-    assert behavior(await agent.says(permission(tool_input={"command": "other"}))) == "allow"
+    assert behavior(await agent.says(permission())) == "allow"
 
 
 async def test_rejection_for_the_session_denies_the_tool_from_now_on(agent: Agent) -> None:
