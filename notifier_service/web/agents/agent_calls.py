@@ -259,6 +259,9 @@ class JoinedCalls:
                     call.has_twin = known.has_twin = True
             calls.append(known)
             _forget_oldest(calls, session.limits)
+        elif known.request is None:
+            # It was told to run, and what it runs with was forgotten then; it is the same by its hash.
+            known.asked = known.asked._replace(parameters=asked.parameters)
         if known.tool_call_id is None:
             known.tool_call_id = asked.tool_call_id
         if known.asked.run_id is None:

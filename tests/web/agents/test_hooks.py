@@ -649,6 +649,26 @@ async def test_sessions_that_have_ended_are_forgotten(client: Client, broker: Br
     assert sum(session() is not None for session in ended) <= 65
 
 
+@pytest.mark.parametrize("channel", ["PermissionRequest", "prompt tool"])
+async def test_what_is_asked_after_a_hook_without_an_opinion_is_shown_whole_and_runs(
+    agent: Agent, channel: str
+) -> None:
+    read: dict[str, Any] = {"file_path": "a.txt"}
+    await agent.says(pre(tool_name="Read", tool_input=read))
+    asking = (
+        agent.prompt(prompt(tool_name="Read", input=read))
+        if channel == "prompt tool"
+        else agent.hook(permission(tool_name="Read", tool_input=read))
+    )
+    card = await agent.card()
+    agent.decide(card, True)
+
+    told = await asking
+    verdict = told if channel == "prompt tool" else told["hookSpecificOutput"]["decision"]
+    assert card.record.parameters == read
+    assert verdict["updatedInput"] == read
+
+
 # How a call ended
 
 
