@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from ..client import Client
 from ..core.errors import NotifierError, ServiceRefused, ServiceRestarted, ServiceUnavailable, ToolDenied
-from ..core.events import EventData, ToolStatus, dump
+from ..core.events import CallDetails, EventData, ToolStatus, dump
 from ..core.limits import Limits
 from ..core.permissions import Question
 from .asker import Permission, permission_by_record
@@ -125,7 +125,7 @@ class ServiceAsker:
 
     def _tell_that_it_waits(self, question: Question, request_id: str) -> None:
         shown = shown_parameters(question.parameters, max_bytes=self.max_event_bytes)
-        details = {**shown, "risk_level": question.risk_level, "request_id": request_id}
+        details = CallDetails(**shown, risk_level=question.risk_level, request_id=request_id)
         waiting = ToolStatus(
             status="waiting_permission",
             tool_name=question.tool_name,

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from .errors import CursorLost, InvalidInput, InvalidSessionId, LimitReached, RequestNotFound, SessionClosed
 from .event_log import Event, EventLog
 from .events import (
+    CallDetails,
     EventData,
     Gap,
     Hello,
@@ -189,21 +190,19 @@ class Session:
         if request.pending:
             if question.announce_status:
                 record = request.shown
-                cut: dict[str, Any] = {}
-                if record.parameters_truncated:
-                    cut = {"parameters_truncated": True, "parameters_bytes": record.parameters_bytes}
                 self.publish(
                     "tool_status",
                     ToolStatus(
                         status="waiting_permission",
                         tool_name=record.tool_name,
                         tool_call_id=record.tool_call_id,
-                        details={
-                            "parameters": record.parameters,
-                            **cut,
-                            "risk_level": record.risk_level,
-                            "request_id": record.request_id,
-                        },
+                        details=CallDetails(
+                            parameters=record.parameters,
+                            parameters_truncated=record.parameters_truncated,
+                            parameters_bytes=record.parameters_bytes if record.parameters_truncated else None,
+                            risk_level=record.risk_level,
+                            request_id=record.request_id,
+                        ),
                     ),
                 )
             self.desk.announce(request)
