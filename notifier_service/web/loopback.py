@@ -27,8 +27,10 @@ _HELP = "auth=none is for programs of the user who started the service: set auth
 
 #: Headers by which a proxy names whom it speaks for; one search over the names of all is cheaper than a look at each.
 _FORWARDING = re.compile(
-    rb"^(x-forwarded.*|forwarded(-for)?|via|((true|fastly|x|x-cluster)-)?client-ip|cf-connecting-ip"
-    rb"|x-real-ip|x-proxyuser-ip|x-envoy-external-address|x-original-(forwarded-for|host))$",
+    rb"^(x-forwarded.*|x-forward-for|forwarded(-for)?|via|([a-z0-9-]+-)?client-?ip|cf-(connecting-ip(v6)?|ray|visitor)"
+    rb"|x-(real-ip|proxyuser-ip|remote-(ip|addr)|nf-client-connection-ip|azure-socketip|arr-log-id|amzn-trace-id"
+    rb"|cloud-trace-context|envoy-external-address|original-(forwarded-for|host|url))"
+    rb"|cdn-loop|tailscale-user-login)$",
     re.IGNORECASE | re.MULTILINE,
 )
 

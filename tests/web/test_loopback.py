@@ -30,7 +30,8 @@ AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root may be another
     "header",
     [
         "Forwarded", "X-Forwarded-For", "x-forwarded-proto", "X-Forwarded-Host", "X-Forwarded-Prefix", "X-Real-IP",
-        "Via", "CF-Connecting-IP", "True-Client-IP", "X-Client-IP",
+        "Via", "CF-Connecting-IP", "True-Client-IP", "X-Client-IP", "Fly-Client-IP", "X-Azure-ClientIP", "CF-Ray",
+        "WL-Proxy-Client-IP", "CDN-Loop", "Tailscale-User-Login", "X-Original-URL", "X-ARR-Log-ID", "X-Amzn-Trace-Id",
     ],
 )  # fmt: skip
 async def test_request_that_names_whom_it_speaks_for_is_refused(header: str) -> None:
