@@ -218,7 +218,7 @@ async def test_no_key_decides_what_is_no_longer_to_be_seen(key: str, watch: Open
 
 
 async def test_one_event_that_pushes_the_first_line_off_is_enough(watch: Open, site: Site) -> None:
-    terminal = await watch(80, 12)
+    terminal = await watch(80, 14)
     request = ask(site, "rm")
     await terminal.until("A approve")
     number = 0
@@ -278,7 +278,7 @@ async def test_terminal_with_no_room_decides_nothing(columns: int, rows: int, wa
 async def test_tiny_terminal_shows_everything_line_by_line(columns: int, rows: int, watch: Open, site: Site) -> None:
     terminal = await watch(columns, rows)
     request = ask(site, "echo; rm -rf /srv/production", risk_level="high", risk_reasons=["x"])
-    while await terminal.until("Space: more", "Space goes on.", "A R E P S ?", "A approve") in (
+    while await terminal.until("Space: more", "Space goes on.", "A R E P S T ?", "A approve") in (
         "Space: more", "Space goes on.",
     ):  # fmt: skip
         terminal.type(" ")
@@ -409,7 +409,7 @@ async def test_what_a_request_does_not_offer_has_no_key(watch: Open, site: Site)
 
 
 async def test_page_that_is_asked_elsewhere_makes_room(watch: Open, site: Site, client: Client) -> None:
-    terminal = await watch(80, 12)
+    terminal = await watch(80, 14)
     first, second = ask(site, LONG["one long word"]), ask(site, tool_name="second_tool")
     await terminal.until("Space goes on.")
     site.broker.publish_nowait("s", "note", {"text": "meanwhile"})
