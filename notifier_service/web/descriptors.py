@@ -56,8 +56,11 @@ def is_out_of_descriptors() -> bool:
 
 def without_accept_errors(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """An exception handler for a loop: asyncio tells of a connection that it cannot take a thousand times a second."""
-    if isinstance(context.get("exception"), OSError) and "accept" in context.get("message", ""):
+    error, message = context.get("exception"), context.get("message", "")
+    if isinstance(error, OSError) and "accept" in message:
         _tell()
+    elif isinstance(error, ValueError) and "_start_serving" in message:
+        pass  # for each of those asyncio tries again a second later, even where it has stopped to listen
     else:
         loop.default_exception_handler(context)
 
