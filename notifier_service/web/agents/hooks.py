@@ -163,7 +163,7 @@ async def unasked(call: Call[Any, Any], error: Exception) -> web.Response:
     who may not ask.
     """
     told = _told(call.body) if call.body is not None else await _guessed(call)
-    is_report = bool(told.events) and _ASKING.isdisjoint(told.events)
+    is_report = bool(told.events) and not any(map(_asks, told.events))
     if is_report or "wait" in call.request.query or not call.caller.may("produce"):
         raise error
     if not isinstance(error, NotifierError):
@@ -233,6 +233,8 @@ async def _answered(call: _HookCall) -> web.StreamResponse:
     call.caller.require(_PRODUCE, session_id)
     handler = _EVENTS.get(body.hook_event_name)
     if handler is None:
+        if _asks(body.hook_event_name):
+            raise InvalidInput("hook_event_name: PreToolUse and PermissionRequest are what asks, spelled like that")
         return json_answer(b"{}")
     # The call itself must be one before anything is denied or told.
     asked = body.asked(_asked_by(call)) if body.hook_event_name in _TOOL_EVENTS else None
@@ -358,6 +360,12 @@ _EVENTS: Mapping[str, Callable[[_HookCall, AskedCall | None], Coroutine[Any, Any
 _TOOL_EVENTS = _EVENTS.keys() - {"Stop", "SubagentStop"}
 #: Those whose answer is a verdict.
 _ASKING = frozenset({"PreToolUse", "PermissionRequest"})
+_LIKE_ASKING = frozenset({"pretooluse", "permissionrequest", "beforetool"})
+
+
+def _asks(event: str) -> bool:
+    """Whether an agent that says so waits for a verdict, however it spells it."""
+    return re.sub(r"[\W_]", "", event).casefold() in _LIKE_ASKING
 
 
 def asked_by_agent(

@@ -862,6 +862,13 @@ async def test_hook_at_a_wrong_address_is_denied(client: Client, query: str) -> 
     assert (status, told["hookSpecificOutput"]["decision"]["behavior"]) == (200, "deny")
 
 
+@pytest.mark.parametrize("event", ["preToolUse", "pre_tool_use", "PreToolUse ", "BeforeTool", "permission-request"])
+async def test_event_that_asks_under_another_spelling_is_denied(client: Client, event: str) -> None:
+    status, told = await answer(await client.post(PATH, json=body(event)))
+
+    assert (status, behavior(told), told["decision"]) == (200, "deny", "block")
+
+
 @pytest.mark.parametrize("event", ["PostToolUse", "PostToolUseFailure", "Stop"])
 async def test_wrong_report_is_an_error_because_nothing_waits_for_it(client: Client, event: str) -> None:
     response = await client.post(PATH, json={**body(event), "tool_use_id": 7})
