@@ -1,8 +1,8 @@
 // What calls a person who looks elsewhere: the title, the icon, and a desktop notification if they want one.
 
 import { button } from "./element.js";
-import { plainText } from "./exact.js";
 import { known, t } from "./language.js";
+import { plainText } from "./readable.js";
 import { keep, kept } from "./store.js";
 
 const KEY = "notifier.notify";

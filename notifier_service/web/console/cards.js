@@ -3,8 +3,8 @@
 import { Card } from "./card.js";
 import { bringIntoSight } from "./client/sight.js";
 import { button, element, fill, isTyping } from "./element.js";
-import { plainText } from "./exact.js";
 import { known, t } from "./language.js";
+import { plainText } from "./readable.js";
 
 // A settled card keeps its place for so long, and nothing is taken for a moment after one has gone.
 const LINGER_MS = 1500;

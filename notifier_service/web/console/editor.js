@@ -3,8 +3,9 @@
 import { parseExact } from "./client/index.js";
 import { changes } from "./changes.js";
 import { element, fill } from "./element.js";
-import { exactText, flagsOf, readableJson } from "./exact.js";
+import { exactText } from "./excerpt.js";
 import { t } from "./language.js";
+import { flagsOf, readableJson } from "./readable.js";
 
 const MAX_PROBLEM = 200;
 const MOST_ROWS = 20;

@@ -1,7 +1,7 @@
 // How a request ended, in words.
 
-import { plainText } from "./exact.js";
 import { known, t } from "./language.js";
+import { plainText } from "./readable.js";
 
 // For its card: what this page, or somebody elsewhere, has just decided. `outcome` is the record as far as it is known.
 export function outcomeText(outcome, isMine) {

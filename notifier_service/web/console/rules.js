@@ -1,9 +1,10 @@
 // What people decided for the rest of the session: what runs, or is rejected, without a question. Each can be taken back.
 
 import { button, element, fill } from "./element.js";
-import { exactText, plainText, wholeText } from "./exact.js";
+import { exactText } from "./excerpt.js";
 import { clockTime } from "./format.js";
 import { t } from "./language.js";
+import { plainText, wholeText } from "./readable.js";
 import { causeOf } from "./refusal.js";
 
 export class Rules {

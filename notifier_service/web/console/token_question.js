@@ -1,8 +1,8 @@
 // What is asked when a link brings another token than the one that is kept: never taken without a word.
 
 import { button, element } from "./element.js";
-import { plainText } from "./exact.js";
 import { t } from "./language.js";
+import { plainText } from "./readable.js";
 
 const LONGEST_NAME = 80;
 
