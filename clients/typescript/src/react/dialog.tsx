@@ -1,7 +1,8 @@
 import { useEffect, useId, useLayoutEffect, useRef, useState, type ReactNode } from "react";
 
 import type { PermissionRecord } from "../wire.js";
-import { Card, type Draft } from "./card.js";
+import { Card } from "./card.js";
+import type { Draft } from "./draft.js";
 import { ENGLISH, type PermissionLabels } from "./labels.js";
 import type { Session } from "./session.js";
 

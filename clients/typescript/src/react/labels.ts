@@ -1,3 +1,4 @@
+import type { NotifierError } from "../errors.js";
 import type { PermissionRecord } from "../wire.js";
 
 type Status = PermissionRecord["status"];
@@ -181,3 +182,10 @@ export const CHINESE: PermissionLabels = {
     shutting_down: "服务正在关闭。",
   },
 };
+
+/** What a refusal says: of a proxy that changed the page's origin, what mends it; else the words for its code. */
+export function inWords({ code, message, details }: NotifierError, labels: PermissionLabels): string {
+  const { cause, origin, host } = details;
+  if (code === "forbidden" && cause === "origin") return labels.originChanged(String(origin), String(host));
+  return labels.errors[code] ?? message;
+}

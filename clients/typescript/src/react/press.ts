@@ -7,6 +7,8 @@ import { actionOf, isTyping, type KeyAction } from "./keys.js";
 const READY_MS = 500;
 /** Who was writing elsewhere when the card came is not heard until they have paused for so long. */
 const PAUSE_MS = 1_000;
+/** How long the first press of what is done with two is remembered. */
+const CONFIRM_MS = 4_000;
 
 interface Presses {
   /** The card has stood where it is for long enough. */
@@ -84,4 +86,15 @@ export function usePresses(
   }
 
   return { isReady, isInSight, isStray };
+}
+
+/** The action whose next press counts, for a while. */
+export function useArmed(): [string | null, (action: string | null) => void] {
+  const [armed, setArmed] = useState<string | null>(null);
+  useEffect(() => {
+    if (armed === null) return;
+    const timer = setTimeout(() => setArmed(null), CONFIRM_MS);
+    return () => clearTimeout(timer);
+  }, [armed]);
+  return [armed, setArmed];
 }
