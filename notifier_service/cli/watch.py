@@ -5,26 +5,22 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import os
-import shlex
-import subprocess
 import sys
-import tempfile
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, TextIO
 
 from rich.text import Text
 
 from ..client import Client
 from ..core.errors import NotifierError, ServiceRefused
+from .answers import HELP, KEYS, KEYS_OFFERED, REJECTING, SCOPES, WORDS, WORDS_HELP, WORDS_OFFERED, offered
 from .card import card, divided
 from .keyboard import Keyboard, Typed
+from .narrator import Narrator
 from .screen import Screen
-from .terminal import one_line, pretty
+from .terminal import one_line
 from .typed import json_object
+from .written import in_editor, line_of
 
 __all__ = ["Watch"]
 
@@ -32,58 +28,12 @@ __all__ = ["Watch"]
 _KEYS_REST_SECONDS = 0.4
 #: How long the second press of a high risk may take.
 _CONFIRM_SECONDS = 4.0
-_RESULT_LINES = 20
 #: Where no more lines of a request have room, the keys are named in short.
 _FEW_LINES = 3
 
-_STATUS = {
-    "executing": ("▶", "cyan", "runs"),
-    "waiting_permission": ("⏸", "yellow", "waits for a person"),
-    "completed": ("✔", "green", "is done"),
-    "failed": ("✖", "red", "failed"),
-    "denied": ("⊘", "red", "was denied"),
-    "cancelled": ("⊘", "dim", "was cancelled"),
-}
-
-#: The same letters as in the browser; y and n are what terminals ask for everywhere.
-_KEYS = {
-    "a": "approve", "y": "approve", "s": "session", "w": "always", "r": "reject", "n": "reject",
-    "t": "reject-session", "e": "edit",
-    "p": "respond", "j": "next", "k": "previous", "x": "exact", "d": "again", " ": "more", "\n": "more", "\r": "more",
-    "?": "help", "h": "help", "q": "quit",
-}  # fmt: skip
-_WORDS = {
-    **{key: action for key, action in _KEYS.items() if key.isalpha()},
-    **{action: action for action in _KEYS.values()},
-}
-_SCOPES = ("session", "always")
-_REJECTING = ("reject", "reject-session")
-
-_KEYS_OFFERED = {
-    "approve": "A approve", "reject": "R reject", "edit": "E edit", "respond": "P reply",
-    "session": "S approve for the session", "always": "W approve always",
-    "reject-session": "T reject for the session",
-}  # fmt: skip
-_WORDS_OFFERED = {
-    "approve": "approve {0}", "reject": "reject {0} [REASON]", "edit": "edit {0} {{JSON}}",
-    "respond": "respond {0} TEXT", "session": "session {0}", "always": "always {0}",
-    "reject-session": "reject-session {0} [REASON]",
-}  # fmt: skip
 #: A decision is about this request, with this tool and these parameters, and about no other.
 _BOUND_TO = ("request_id", "parameters_sha256", "action_sha256")
 _TWICE = "High risk: press the same key again to approve."
-_HELP = """\
-  A  approve (or y); at high risk twice     R  reject, with a reason (or n)
-  S  approve for the whole session          E  edit the parameters
-  W  approve always                         T  reject for the whole session
-                                            P  reply in the tool's place
-  J  next request    K  previous request    X  exactly: everything but ASCII as escapes
-  Space  the next page                      D  show it again from its beginning
-  Q  quit
-No key counts before all of a request is on the screen, nor once it has left it."""
-_WORDS_HELP = """\
-  approve ID    reject ID [REASON]    edit ID {JSON}    respond ID TEXT    session ID (approve for the session)
-  show ID       q (quit)              The first letters do too: a, r, e, p, s, d."""
 
 
 class Watch:
@@ -102,6 +52,7 @@ class Watch:
         self._stdout = sys.stdout if stdout is None else stdout
         self._has_keys = self._stdin.isatty() and self._stdout.isatty()
         self._screen = Screen(self._stdout)
+        self._narrator = Narrator(self._screen)
         self._keyboard = Keyboard(self._stdin, has_keys=self._has_keys, on_disturbed=self._screen.disturb)
         self._pending: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._told: set[str] = set()
@@ -117,22 +68,6 @@ class Watch:
         self._is_typing = False
         self._armed_at = 0.0
         self._sure: tuple[str, str, float] | None = None
-        self._lost = False
-        self._shows: Mapping[str, Callable[[dict[str, Any]], None]] = {
-            "hello": self._on_hello,
-            "snapshot": self._on_snapshot,
-            "gap": self._on_gap,
-            "bye": self._on_bye,
-            "error": self._on_error,
-            "heartbeat": self._on_nothing,
-            "result_cleared": self._on_nothing,
-            "tool_status": self._on_tool_status,
-            "tool_progress": self._on_tool_progress,
-            "tool_result": self._on_tool_result,
-            "permission_request": self._on_permission_request,
-            "permission_response_result": self._on_permission_response_result,
-            "permission_cleared": self._on_permission_cleared,
-        }
 
     async def run(self) -> int:
         """Follow the session until it ends or the person quits."""
@@ -154,98 +89,21 @@ class Watch:
     # What happens
 
     async def _follow(self) -> None:
-        async for event in self._client.events(self._session_id, on_lost=self._on_lost):
-            show = self._shows.get(event["type"])
-            if show is not None:
-                show(event.get("data") or event)
-            else:
-                self._on_other(event["type"], event.get("data"))
+        async for event in self._client.events(self._session_id, on_lost=self._narrator.lost):
+            self._narrator.tell(event)
+            self._take(event["type"], event.get("data") or {})
             await self._fetch_whole()
             self._show_next()
         self._screen.print(Text("The session has ended.", "dim"))
 
-    def _on_lost(self, reason: str) -> None:
-        if not self._lost:
-            self._lost = True
-            self._screen.print(Text(f"Connection lost ({one_line(reason)}); trying again.", "yellow"))
-
-    def _on_hello(self, data: dict[str, Any]) -> None:
-        back = "Back on" if self._lost else "Watching"
-        self._lost = False
-        self._screen.print(
-            Text(f"{back} session {data['session_id']}; {data['viewers']} watching. Press ? for help.", "dim")
-        )
-
-    def _on_snapshot(self, data: dict[str, Any]) -> None:
-        for call in data["running"]:
-            self._on_tool_status(call)
-        self._pending = OrderedDict((record["request_id"], record) for record in data["permission_requests"])
-
-    def _on_gap(self, data: dict[str, Any]) -> None:
-        self._screen.print(Text(f"Some events were missed ({data['reason']}); here is the present state.", "yellow"))
-
-    def _on_nothing(self, data: dict[str, Any]) -> None:
-        """Nothing that a person needs to see."""
-
-    def _on_bye(self, data: dict[str, Any]) -> None:
-        again = f", coming back in {data['retry_ms'] / 1000:.1f} s" if data["reconnect"] else ""
-        self._screen.print(Text(f"The service says goodbye ({data['code']}){again}.", "yellow"))
-        self._lost = True
-
-    def _on_error(self, data: dict[str, Any]) -> None:
-        self._screen.print(Text(f"Error: {one_line(str(data.get('message')))}", "red"))
-
-    def _on_tool_status(self, data: dict[str, Any]) -> None:
-        symbol, style, words = _STATUS[data["status"]]
-        line = self._line(symbol, style)
-        line.append(one_line(data["tool_name"]), "bold").append(f" {words}", style)
-        details = data.get("details") or {}
-        if isinstance(details.get("duration_ms"), int | float):
-            line.append(f" after {details['duration_ms'] / 1000:.2f} s", "dim")
-        if data["status"] == "executing" and details.get("parameters"):
-            line.append(f"  {one_line(json.dumps(details['parameters'], ensure_ascii=False))}", "dim")
-        why = details.get("error") or (details.get("reason") if data["status"] == "denied" else None)
-        if why:
-            line.append(f"  {one_line(str(why))}", "dim")
-        self._screen.print(line)
-
-    def _on_tool_progress(self, data: dict[str, Any]) -> None:
-        total = f" of {data['total']:g}" if data.get("total") else ""
-        line = self._line("…", "cyan").append(f"{one_line(data['tool_name'])} {data['progress']:g}{total}")
-        self._screen.print(line.append(f"  {one_line(data.get('message') or '')}", "dim"))
-
-    def _on_tool_result(self, data: dict[str, Any]) -> None:
-        text = one_line(data["error"]) if data.get("error") else pretty(data["result"])
-        lines = text.split("\n")
-        shown = "\n".join(lines[:_RESULT_LINES])
-        if len(lines) > _RESULT_LINES:
-            shown += f"\n({len(lines) - _RESULT_LINES} more lines)"
-        symbol, style = ("→", "green") if data["success"] else ("→", "red")
-        self._screen.print(
-            self._line(symbol, style).append(one_line(data["tool_name"]), "bold").append(f" gave {shown}")
-        )
-
-    def _on_permission_request(self, data: dict[str, Any]) -> None:
-        self._pending.setdefault(data["request_id"], data)
-
-    def _on_permission_response_result(self, data: dict[str, Any]) -> None:
-        style = "green" if data["approved"] else "red"
-        line = self._line("⚖", style).append(one_line(data["tool_name"]), "bold")
-        line.append(f" {data.get('decision') or data['status']} by {one_line(str(data['decided_by']))}", style)
-        if data.get("reason"):
-            line.append(f": {one_line(data['reason'])}")
-        self._screen.print(line)
-
-    def _on_permission_cleared(self, data: dict[str, Any]) -> None:
-        self._pending.pop(data["request_id"], None)
-        if data["status"] in ("expired", "cancelled"):
-            text = f"{one_line(data['tool_name'])}: the request {data['status']}"
-            self._screen.print(self._line("⏱", "yellow").append(f"{text} ({one_line(data.get('reason') or '')})"))
-
-    def _on_other(self, event_type: str, data: Any) -> None:
-        line = self._line("·", "dim").append(f"{event_type} ", "dim")
-        text = data.get("text") if isinstance(data, dict) and len(data) == 1 else None
-        self._screen.print(line.append(one_line(text) if isinstance(text, str) else pretty(data)))
+    def _take(self, event_type: str, data: dict[str, Any]) -> None:
+        """Keep what waits for a decision."""
+        if event_type == "snapshot":
+            self._pending = OrderedDict((record["request_id"], record) for record in data["permission_requests"])
+        elif event_type == "permission_request":
+            self._pending.setdefault(data["request_id"], data)
+        elif event_type == "permission_cleared":
+            self._pending.pop(data["request_id"], None)
 
     # What is asked
 
@@ -284,8 +142,8 @@ class Watch:
         self._told.add(request_id)
         for line in card(record, encoding=self._screen.encoding):
             self._screen.print(line)
-        offered = " · ".join(_WORDS_OFFERED[action].format(request_id) for action in _offered(record))
-        self._screen.print(Text(f"Answer with a line: {offered}", "bold yellow"))
+        words = " · ".join(WORDS_OFFERED[action].format(request_id) for action in offered(record))
+        self._screen.print(Text(f"Answer with a line: {words}", "bold yellow"))
 
     def _show(self, request_id: str, note: str = "") -> None:
         """Show a request from its beginning. From here on keys mean it."""
@@ -339,11 +197,11 @@ class Watch:
             self._screen.print_now(Text(f"Page {at} of {self._page_count}: Space goes on.", "bold yellow"))
 
     def _keys(self) -> Text:
-        offered = [_KEYS_OFFERED[action] for action in _offered(self._pending[self._shown or ""])]
+        keys = [KEYS_OFFERED[action] for action in offered(self._pending[self._shown or ""])]
         if self._is_tiny:
-            return Text(" ".join([*(text[0] for text in offered), "?"]), "bold yellow")
+            return Text(" ".join([*(text[0] for text in keys), "?"]), "bold yellow")
         moves = ["J/K next/previous"] if len(self._pending) > 1 else []
-        return Text(" · ".join([*offered, *moves, "X exact", "? help"]), "bold yellow")
+        return Text(" · ".join([*keys, *moves, "X exact", "? help"]), "bold yellow")
 
     def _say(self, text: str, style: str = "yellow") -> None:
         """Tell the person who is asked, whatever is held back; what is asked stays on the screen."""
@@ -369,16 +227,16 @@ class Watch:
     async def _on_line(self, line: str) -> bool:
         """Do what a line says; True to quit."""
         word, _, rest = line.strip().partition(" ")
-        action = _WORDS.get(word.lower())
+        action = WORDS.get(word.lower())
         if action == "quit":
             return True
         if word in ("?", "h", "help"):
-            self._say(_WORDS_HELP, "dim")
-        elif action not in _KEYS_OFFERED and word not in ("d", "show"):
+            self._say(WORDS_HELP, "dim")
+        elif action not in KEYS_OFFERED and word not in ("d", "show"):
             if word:
                 self._say("Answer with a line: approve, reject, edit or respond, and the request's id; ? explains.")
         else:
-            await self._on_words(action if action in _KEYS_OFFERED else "show", rest.strip())
+            await self._on_words(action if action in KEYS_OFFERED else "show", rest.strip())
         return False
 
     async def _on_words(self, action: str, rest: str) -> None:
@@ -396,12 +254,12 @@ class Watch:
 
     async def _on_key(self, typed: Typed) -> bool:
         """Do what a key says; True to quit."""
-        action = _KEYS.get(typed.text.lower())
+        action = KEYS.get(typed.text.lower())
         if action == "quit":
             return True
         record = self._pending.get(self._shown or "")
         if action == "help":
-            self._say(_HELP, "dim")
+            self._say(HELP, "dim")
         elif action is None:
             self._say("No such key; ? explains.")
         elif record is None:
@@ -442,11 +300,11 @@ class Watch:
             self._say(f"This is the {'last' if by > 0 else 'first'} request that waits.")
 
     async def _on_decision_key(self, action: str, record: dict[str, Any]) -> None:
-        if action not in _offered(record):
+        if action not in offered(record):
             self._say("This request does not offer that.")
-        elif action not in (*_REJECTING, "respond") and self._pages:
+        elif action not in (*REJECTING, "respond") and self._pages:
             self._say("Nothing was decided: there is more of it. Space goes on.")
-        elif action not in ("approve", *_SCOPES) or await self._is_sure(action, record):
+        elif action not in ("approve", *SCOPES) or await self._is_sure(action, record):
             await self._decide(action, "", record)
 
     async def _is_sure(self, action: str, record: dict[str, Any]) -> bool:
@@ -491,25 +349,26 @@ class Watch:
             self._say(f"Not decided: {one_line(error.message)}", "red")
 
     async def _decision(self, action: str, text: str, record: dict[str, Any]) -> dict[str, Any] | None:
-        if action in ("approve", *_SCOPES):
-            return {"approved": True} | ({"scope": action} if action in _SCOPES else {})
-        if action in _REJECTING:
-            reason = text or (await self._line_of("Reason (Enter for none): ") if self._has_keys else "")
+        if action in ("approve", *SCOPES):
+            return {"approved": True} | ({"scope": action} if action in SCOPES else {})
+        if action in REJECTING:
+            reason = text or await self._asked("Reason (Enter for none): ")
             scope = {} if action == "reject" else {"scope": "session"}
             return {"approved": False} | scope | ({"reason": reason} if reason else {})
         if action == "respond":
-            response = text or (await self._line_of("Reply in the tool's place: ") if self._has_keys else "")
+            response = text or await self._asked("Reply in the tool's place: ")
             return {"approved": False, "response": response} if response else None
         edited = await self._edited(text, record["parameters"])
         return None if edited is None else {"approved": True, "parameters": edited}
 
+    async def _asked(self, prompt: str) -> str:
+        return await line_of(prompt, self._keyboard, self._screen) if self._has_keys else ""
+
     async def _edited(self, text: str, parameters: dict[str, Any]) -> dict[str, Any] | None:
-        if not text and self._has_keys:
-            written = await self._in_editor(json.dumps(parameters, indent=2, ensure_ascii=True) + "\n")
-            if written is None:
-                return None
-            text = written
         try:
+            if not text and self._has_keys:
+                before = json.dumps(parameters, indent=2, ensure_ascii=True) + "\n"
+                text = await in_editor(before, self._keyboard, self._screen)
             edited = json_object(text)
         except ValueError as error:
             self._say(f"Not decided: {error}", "red")
@@ -518,49 +377,3 @@ class Watch:
             self._say("Nothing was changed, and nothing decided.", "yellow")
             return None
         return edited
-
-    # The terminal
-
-    def _line(self, symbol: str, style: str) -> Text:
-        return Text.assemble((datetime.now(UTC).astimezone().strftime("%H:%M:%S "), "dim"), (f"{symbol} ", style))
-
-    async def _line_of(self, prompt: str) -> str:
-        self._screen.hold()
-        with self._keyboard.lines():
-            self._screen.print_now(Text(prompt), end="")
-            typed = await self._keyboard.next()
-        self._screen.disturb()  # by the echo
-        self._screen.release()
-        return typed.text.strip() if typed is not None else ""
-
-    async def _in_editor(self, text: str) -> str | None:
-        """Let the person edit ``text``; None, and why, if that does not come about."""
-        editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
-        with tempfile.TemporaryDirectory(prefix="notifier-edit-") as folder:
-            path = Path(folder) / "parameters.json"
-            path.write_text(text, encoding="utf-8")
-            self._screen.hold()
-            try:
-                with self._keyboard.lent():
-                    exit_code = await asyncio.to_thread(subprocess.call, [*shlex.split(editor), str(path)])
-                if exit_code != 0:
-                    self._say(f"Not decided: {one_line(editor)} ended with {exit_code}.", "red")
-                    return None
-                return path.read_text(encoding="utf-8")
-            except (OSError, ValueError) as error:
-                why = getattr(error, "strerror", None) or str(error)
-                self._say(f"Not decided: {one_line(f'{editor}: {why}')}; set EDITOR.", "red")
-                return None
-            finally:
-                self._screen.disturb()
-                self._screen.release()
-
-
-def _offered(record: Mapping[str, Any]) -> list[str]:
-    """What a person may answer to this request. Of which only the beginning was read is not approved."""
-    allowed, scopes = record["allowed_decisions"], record.get("scopes") or ()
-    if record.get("parameters_truncated"):
-        allowed = [decision for decision in allowed if decision in ("reject", "respond")]
-    offered = [action for action in ("approve", "reject", "edit", "respond") if action in allowed]
-    offered += [scope for scope in _SCOPES if "approve" in allowed and scope in scopes]
-    return offered + (["reject-session"] if "reject" in allowed and "session" in scopes else [])
