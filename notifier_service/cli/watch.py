@@ -30,6 +30,7 @@ _KEYS_REST_SECONDS = 0.4
 _CONFIRM_SECONDS = 4.0
 #: Where no more lines of a request have room, the keys are named in short.
 _FEW_LINES = 3
+_MORE_IN_SHORT = Text("Space: more", "bold yellow")
 
 #: A decision is about this request, with this tool and these parameters, and about no other.
 _BOUND_TO = ("request_id", "parameters_sha256", "action_sha256")
@@ -163,8 +164,9 @@ class Watch:
             is_exact=self._is_exact,
         )
         for self._is_tiny in (False, True):
-            # Below a page stand the keys and the line with the cursor.
-            room = rows - 1 - len(divided(self._keys(), width))
+            # Below a page stand the keys, or that there is more, and the line with the cursor.
+            below = [self._keys(), _MORE_IN_SHORT] if self._is_tiny else [self._keys()]
+            room = rows - 1 - max(len(divided(line, width)) for line in below)
             if room >= _FEW_LINES:
                 break
         if room < 1:
@@ -191,7 +193,7 @@ class Watch:
         if not self._pages:
             self._screen.print_now(self._keys())
         elif self._is_tiny:
-            self._screen.print_now(Text("Space: more", "bold yellow"))
+            self._screen.print_now(_MORE_IN_SHORT)
         else:
             at = self._page_count - len(self._pages)
             self._screen.print_now(Text(f"Page {at} of {self._page_count}: Space goes on.", "bold yellow"))

@@ -290,6 +290,19 @@ async def test_tiny_terminal_shows_everything_line_by_line(columns: int, rows: i
     assert "rm-rf/srv/production" in text.replace(" ", "")
 
 
+@pytest.mark.parametrize(("columns", "rows"), [(10, 6), (11, 5), (11, 4)])
+async def test_words_that_there_is_more_have_room_where_the_keys_need_less(
+    columns: int, rows: int, watch: Open, site: Site
+) -> None:
+    terminal = await watch(columns, rows)
+    request = ask(site, "rm", allowed_decisions=("approve", "reject"))
+    while await terminal.until("Space: more", "A R S T ?") == "Space: more":
+        terminal.type(" ")
+    await terminal.press("a", until="bash approve by local")
+
+    assert request.record.status == "approved"
+
+
 # Which keys count
 
 
