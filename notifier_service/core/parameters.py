@@ -170,8 +170,6 @@ def _ecmascript_number(value: float) -> str:
     count = len(digits)
     if count <= point <= 21:
         text = digits + "0" * (point - count)
-    elif 0 < point <= 21:
-        text = f"{digits[:point]}.{digits[point:]}"
     elif -6 < point <= 0:
         text = f"0.{'0' * -point}{digits}"
     else:

@@ -13,6 +13,7 @@ import pytest
 
 from notifier_service.core.broker import Broker, process_broker, set_process_broker
 from notifier_service.core.errors import (
+    AmbiguousRequest,
     BrokerClosed,
     CursorLost,
     InvalidSessionId,
@@ -127,6 +128,22 @@ def test_more_sessions_than_the_limit_are_not_opened(clock: Clock, use: Any) -> 
     assert caught.value.limit == "max_sessions"
     assert broker.counters.limits_reached == {"max_sessions": 1}
     assert broker.open("a") is broker.get("a")
+
+
+def test_empty_session_gives_way_to_a_new_one_and_no_other_does(clock: Clock) -> None:
+    broker = still(clock, max_sessions=4)
+    for name in ("told", "read", "empty", "beside"):
+        broker.open(name)
+    broker.publish_nowait("told", "note")
+    broker.join("read", "sse", peer())
+    broker.open("new", beside={"beside"})
+
+    assert [session.session_id for session in broker.sessions] == ["told", "read", "beside", "new"]
+    broker.publish_nowait("new", "note")
+    with pytest.raises(LimitReached):
+        broker.open("another", beside={"beside"})
+    assert broker.open("another").session_id == "another"
+    assert [session.session_id for session in broker.sessions] == ["told", "read", "new", "another"]
 
 
 # Publishing, asking, deciding
@@ -354,6 +371,58 @@ def test_ended_session_says_bye_and_cancels(clock: Clock) -> None:
     assert broker.open("s").log.epoch != epoch
 
 
+def test_session_that_was_ended_is_known_as_such_for_a_minute_or_until_something_happens(clock: Clock) -> None:
+    broker = still(clock)
+    for name in ("ended", "again"):
+        broker.open(name)
+        broker.end_session(name)
+    told = [broker.has_ended(name) for name in ("ended", "again", "never")]
+    broker.open("again")
+    told.append(broker.has_ended("again"))
+    broker.publish_nowait("again", "note")
+    told.append(broker.has_ended("again"))
+    clock.advance(59)
+    told.append(broker.has_ended("ended"))
+    clock.advance(1)
+    told.append(broker.has_ended("ended"))
+
+    assert told == [True, True, False, True, False, True, False]
+
+
+def test_session_that_is_ended_again_is_the_last_of_many_to_be_forgotten(clock: Clock) -> None:
+    broker = still(clock)
+    for name in (*(f"s{number}" for number in range(10_000)), "s0", "one"):
+        broker.open(name)
+        broker.end_session(name)
+
+    assert [broker.has_ended(name) for name in ("s0", "s1", "s2", "one")] == [True, False, True, True]
+
+
+def test_answer_without_an_id_counts_where_the_session_before_had_no_request(clock: Clock) -> None:
+    broker = still(clock)
+    broker.ask("asked", **ASK)
+    for name in ("asked", "silent"):
+        broker.open(name)
+        broker.end_session(name)
+        broker.ask(name, **ASK)
+
+    with pytest.raises(AmbiguousRequest):
+        broker.decide("asked", YES, decided_by="ana")
+    assert broker.decide("silent", YES, decided_by="ana").status == "approved"
+
+
+def test_readers_of_all_sessions_are_ended_when_they_may_read_no_more(clock: Clock) -> None:
+    broker = still(clock)
+    stays, goes, goes_too = (broker.join(name, "sse", peer()) for name in "aab")
+    stays.permit(None, lambda: True)
+    for reader in (goes, goes_too):
+        reader.permit(None, lambda: False)
+    broker.ask_readers_again()
+
+    assert stays.ending is None
+    assert [reader.ending and reader.ending.code for reader in (goes, goes_too)] == ["token_expired"] * 2
+
+
 def test_closed_broker_cancels_all_and_opens_nothing(clock: Clock) -> None:
     broker = still(clock)
     viewers = [broker.join(name, "sse", peer()) for name in "ab"]
@@ -365,7 +434,12 @@ def test_closed_broker_cancels_all_and_opens_nothing(clock: Clock) -> None:
     assert [reader.ending.code for reader in viewers if reader.ending] == ["shutdown", "shutdown"]
     assert (request.record.status, request.record.reason) == ("cancelled", "the service is shutting down")
     assert (broker.closed, broker.sessions) == (True, ())
-    for use in (lambda: broker.open("a"), lambda: broker.ask("s", **ASK), lambda: broker.publish_nowait("a", "note")):
+    for use in (
+        lambda: broker.open("a"),
+        lambda: broker.look("a"),
+        lambda: broker.ask("s", **ASK),
+        lambda: broker.publish_nowait("a", "note"),
+    ):
         with pytest.raises(BrokerClosed, match=r"^The service is shutting down\.$"):
             use()
     with pytest.raises(SessionClosed):

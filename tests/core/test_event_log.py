@@ -346,6 +346,32 @@ def test_events_that_the_log_has_dropped_are_not_kept_for_readers_either() -> No
 # sharing
 
 
+def told(log: EventLog, owner: str, text: str = "") -> None:
+    log.append("permission_request", {"text": text}, owner=owner)
+
+
+def test_flood_of_one_leaves_what_others_were_asked_in_the_trail() -> None:
+    log = EventLog(epoch="e", capacity=100, capacity_bytes=2000)
+    told(log, "quiet")
+    for _ in range(20):
+        told(log, "loud", "x" * 300)
+
+    kept = [event.seq for event in log.trail]
+    assert kept[0] == 1
+    assert kept[1:] == list(range(log.first_seq - len(kept) + 1, log.first_seq))
+    assert 700 < sum(len(event.json) for event in log.trail) <= 1000
+
+
+def test_oldest_of_many_askers_gives_way_and_may_ask_again() -> None:
+    log = EventLog(epoch="e", capacity=4)
+    for owner in "abcdefga":
+        told(log, owner)
+    for _ in range(4):
+        log.append("note")
+
+    assert [event.seq for event in log.trail] == [7, 8]
+
+
 def joined(events: Sequence[Event]) -> bytes:
     return b",".join(event.json for event in events)
 

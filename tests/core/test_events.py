@@ -530,6 +530,7 @@ def test_key_that_is_there_twice_is_refused_where_it_must_have_one_reading(text:
         b'{"a": 1, "A": 2, "a ": 3, "\\u0430": 4}',
         b'{"x": "\\"a\\": 1, \\"a\\": 2"}',
         b'["a:a:a"]',
+        b'"a:b, c:d"',
         b'{"n": %b, "m": 1.5e300}' % (b"9" * 250),
         b"[" * 190 + b'{"a": 1, "b": 2}' + b"]" * 190,
     ],
@@ -542,6 +543,31 @@ def test_key_that_is_there_once_is_taken(text: bytes) -> None:
 def test_number_too_large_by_its_digits_and_its_exponent_together_is_refused(text: bytes) -> None:
     with pytest.raises(InvalidInput):
         parse_json(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (rb'["cut \ud83d"]', [r"cut \ud83d"]),
+        (rb'["\uDE00 rest"]', [r"\uDE00 rest"]),
+        (rb'["\ud83d\ude00\ud83d"]', ["\U0001f600\\ud83d"]),
+        (rb'["\\\ud83d and \n"]', ["\\\\ud83d and \n"]),
+        (rb'{"\ud83d": 1}', {r"\ud83d": 1}),
+    ],
+    ids=ascii,
+)
+def test_half_a_character_is_taken_as_its_escape_where_halves_are_and_refused_elsewhere(
+    text: bytes, value: Any
+) -> None:
+    assert parse_json(text, takes_halves=True) == value
+    with pytest.raises(InvalidInput, match="half a character"):
+        parse_json(text)
+
+
+def test_what_is_broken_besides_is_refused_where_halves_are_taken() -> None:
+    for text in (rb'["\ud83d"', rb'["\x"]'):
+        with pytest.raises(InvalidInput, match="no valid JSON"):
+            parse_json(text, takes_halves=True)
 
 
 def test_brackets_in_texts_are_not_those_of_the_structure() -> None:

@@ -10,6 +10,7 @@ from notifier_service.core.errors import LimitReached, RuleNotFound
 from notifier_service.core.grants import Grants, described, quoted
 from notifier_service.core.limits import RiskLevel
 from notifier_service.core.policy import AskedTool
+from notifier_service.core.shell import command_use
 
 READ = AskedTool("read", "mail", "0a" * 32, "ci", "claude-code")
 
@@ -125,6 +126,29 @@ def test_rule_tells_all_that_it_is_bound_to() -> None:
 )
 def test_words_name_the_calls(tool: AskedTool, risk: Any, words: str) -> None:
     assert described(tool, risk) == words
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("ls", 'one command that begins with "ls" and has no options'),
+        ("git push --force origin", 'one command that begins with "git push" and has "--force"'),
+        ("git push -q --force", 'one command that begins with "git push" and has "--force" and "-q"'),
+    ],
+)
+def test_words_say_how_the_command_begins_and_its_options(command: str, words: str) -> None:
+    tool = AskedTool("Bash", command=command_use({"command": command}))
+
+    assert described(tool, None) == f'every call of "Bash" with {words}, asked by this program'
+
+
+@pytest.mark.parametrize("command", ["cat a | grep b", "echo $(date)", "sudo ls"])
+def test_words_of_a_command_that_is_not_one_simple_one_bind_the_rule_to_its_parameters(command: str) -> None:
+    tool = AskedTool("Bash", command=command_use({"command": command}))
+    rule = Grants().add("allow", tool, "low", created_by="ana")
+
+    assert rule.name == 'allow every call of "Bash" with just these parameters, asked by this program, at risk low'
+    assert rule.command is None
 
 
 def test_names_of_others_are_shown_byte_for_byte() -> None:

@@ -92,6 +92,24 @@ def test_to_reject_takes_no_reading(broker: Broker, decision: dict[str, Any]) ->
     assert decided(broker, False, **decision).status == "rejected"
 
 
+def test_those_who_have_read_the_whole_are_remembered_up_to_a_thousand(broker: Broker) -> None:
+    request = asked(broker)
+    for number in range(1001):
+        request.note_reader(f"reader{number}")
+
+    assert [request.was_read_by(f"reader{number}") for number in (0, 999, 1000)] == [True, True, False]
+    with pytest.raises(ParametersUnread):
+        decided(broker, True, by="reader1000")
+    assert decided(broker, True, by="reader999").status == "approved"
+
+
+def test_what_an_event_shows_whole_everybody_has_read(broker: Broker) -> None:
+    request = asked(broker, parameters={"file_path": "a"})
+    request.note_reader("ana")
+
+    assert [request.was_read_by(name) for name in ("ana", "ben")] == [True, True]
+
+
 def test_code_of_this_process_has_the_whole_already(broker: Broker) -> None:
     asked(broker)
 

@@ -21,7 +21,7 @@ import rfc8785
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from notifier_service.core.errors import InvalidInput
+from notifier_service.core.errors import InvalidInput, TooLarge
 from notifier_service.core.parameters import action_sha256, canonical_json, jsonable, parameters_sha256
 
 DOUBLES = st.binary(min_size=8, max_size=8).map(lambda bits: struct.unpack("<d", bits)[0]).filter(math.isfinite)
@@ -135,6 +135,14 @@ def test_keys_are_ordered_by_their_utf_16_code_units() -> None:
 )
 def test_number_is_written_as_ecmascript_writes_it(number: float, text: str) -> None:
     assert canonical_json([number]).decode() == f"[{text}]"
+
+
+def test_subclass_is_hashed_as_the_plain_value_that_it_holds() -> None:
+    class Price(float):
+        def __repr__(self) -> str:
+            return "free"
+
+    assert canonical_json([Loud("quiet"), Odd(3), Colour.RED, Price(0.5)]) == b'["quiet",3,1,0.5]'
 
 
 def test_true_and_one_are_different() -> None:
@@ -365,3 +373,26 @@ def test_hash_of_the_action_is_that_of_all_of_it() -> None:
 
 def test_keys_are_ordered_by_their_utf_16_units() -> None:
     assert canonical_json({"\ufb01": 1, "\U0001f600": 2, "a": 3}) == '{"a":3,"\U0001f600":2,"\ufb01":1}'.encode()
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"rows": [0] * 50_000},
+        {"tables": [[0] * 25_000, {str(n): 0 for n in range(25_000)}]},
+        {str(n): None for n in range(50_001)},
+    ],
+    ids=["list", "nested", "keys"],
+)
+def test_more_values_than_can_be_copied_in_a_moment_are_refused(parameters: Any) -> None:
+    with pytest.raises(TooLarge, match="more than 50000 values") as caught:
+        jsonable(parameters)
+
+    assert caught.value.details == {"limit": "values"}
+
+
+def test_as_many_values_as_are_taken_come_through() -> None:
+    most = {"rows": [0] * 49_999}
+
+    is_same = jsonable(most) == most
+    assert is_same

@@ -293,6 +293,14 @@ def test_largest_request_that_can_be_asked_can_also_be_decided(clock: Clock, dec
     assert desk.answer(**decision).approved is decision["approved"]
 
 
+@pytest.mark.parametrize("askers", [(), ("ci",), ("ci", "ci"), ("ci", "eve"), ("eve",), (None,), ("ci", "eve", "ana")])
+def test_desk_is_of_a_caller_while_nobody_else_has_asked(desk: Desk, askers: tuple[str | None, ...]) -> None:
+    for asker in askers:
+        desk.ask(asked_by=asker).cancel()
+
+    assert desk.is_of("ci") == all(asker == "ci" for asker in askers)
+
+
 def test_more_than_the_limit_are_refused_and_none_is_kept(clock: Clock) -> None:
     desk = Desk(clock, max_pending_per_session=2)
     first, _ = desk.ask(), desk.ask()
@@ -473,6 +481,15 @@ def test_answer_that_is_too_large_leaves_the_request_pending(clock: Clock, decis
     assert isinstance(desk.refusal(**decision), TooLarge)
     assert request.pending
     assert desk.types == ["permission_request"]
+
+
+def test_edit_takes_no_parameter_away_from_an_asker_that_keeps_them_all(desk: Desk) -> None:
+    request = desk.ask()
+    request.keeps_names = True
+    refused = desk.refusal(True, parameters={"path": "/tmp/y"})
+
+    assert (refused.code, request.pending) == ("edit_denied", True)
+    assert desk.answer(True, parameters={**EDITED, "more": 1}).parameters == {**EDITED, "more": 1}
 
 
 def test_edit_cannot_be_changed_after_it_was_decided(desk: Desk) -> None:

@@ -230,6 +230,31 @@ def test_reader_that_resumes_before_anything_was_told_is_still_told_hello(sessio
     assert types(reader) == ["second"]
 
 
+def test_greeted_reader_is_told_hello_apart_and_not_again(session: Session) -> None:
+    reader = read(session)
+
+    assert reader.greet().type == "hello"
+    assert types(reader) == ["snapshot"]
+
+
+def test_trail_that_is_longer_than_one_write_is_told_in_slices(clock: Clock) -> None:
+    session = Session("s", limits=Limits(log_events=100), clock=clock)
+    for _ in range(20):
+        session.ask(Question(tool_name="t", parameters={"text": "x" * 10_000})).cancel()
+    for _ in range(100):
+        session.publish("note")
+    reader = read(session, "earliest")
+    slices = []
+    while events := reader.next():
+        slices.append(events)
+
+    trail, [rest] = slices[:-1], slices[-1:]
+    assert len(trail) > 2
+    assert all(sum(len(event.json) for event in events) < 80_000 for events in trail)
+    assert [event.seq for events in trail for event in events] == [0, *range(1, 41)]
+    assert [event.seq for event in rest] == list(range(41, 141))
+
+
 def test_reader_that_resumes_twice_is_told_of_the_later_cursor_only(session: Session) -> None:
     reader = read(session)
     reader.next()
@@ -405,6 +430,22 @@ async def test_ended_reader_is_woken_and_told_why(
     assert (reader.ending.code, reader.ending.reconnect) == (code, reconnect)
     assert 3000 <= reader.ending.retry_ms < 5000
     assert session.readers.disconnects == session.counters.disconnects == {code: 1}
+
+
+async def test_waiting_transport_says_farewell_in_the_very_turn_of_the_end(reader: Reader) -> None:
+    told: list[str] = []
+
+    def farewell() -> None:
+        assert reader.ending is not None
+        told.append(reader.ending.code)
+
+    waiting = asyncio.create_task(reader.wait(lambda: True, farewell=farewell))
+    await turns()
+    reader.end("shutdown")
+    reader.end("slow")
+
+    assert told == ["shutdown"]
+    await waiting
 
 
 def test_first_reason_to_end_wins(reader: Reader) -> None:
@@ -608,6 +649,21 @@ def test_reader_with_a_newer_token_that_never_expires_stays(reader: Reader, cloc
     reader.sweep(clock(), b"")
 
     assert reader.ending is None
+
+
+def test_reader_whose_right_is_asked_again_stays_as_long_as_it_has_it(session: Session, reader: Reader) -> None:
+    unbound, rights = read(session), {"read"}
+    reader.permit(None, lambda: "read" in rights)
+    for one in (reader, unbound):
+        one.ask_again()
+    before = reader.ending
+    rights.clear()
+    for one in (reader, unbound):
+        one.ask_again()
+
+    assert before is None
+    assert reader.ending is not None
+    assert (reader.ending.code, unbound.ending) == ("token_expired", None)
 
 
 def test_heartbeat_tells_the_time_in_seconds() -> None:

@@ -429,6 +429,17 @@ def test_readers_are_told_of_a_cancelled_request_however_long_its_reason(session
     assert types(session) == ["permission_request", "permission_cleared"]
 
 
+def test_end_of_a_request_that_is_too_large_to_be_remembered_is_told(clock: Clock) -> None:
+    session = limited(clock, log_bytes=16 * 1024, max_event_bytes=16 * 1024)
+    request = ask(session, parameters={"text": "x" * 12_000})
+    request.cancel("y" * 10_000)
+
+    with pytest.raises(RequestNotFound):
+        session.desk.find(request.request_id)
+    assert request.record.status == "cancelled"
+    assert types(session) == ["permission_cleared"]
+
+
 # Who reads
 
 
@@ -442,6 +453,16 @@ def test_reader_is_counted_while_it_is_here(session: Session) -> None:
     assert (set(session.readers), session.counters.connections, session.counters.connections_opened) == ({second}, 1, 2)
     assert session.readers.disconnects == session.counters.disconnects == {"left": 1}
     assert (second.transport, second.session) == ("ws", session)
+
+
+def test_reader_that_leaves_twice_gives_back_one_place(session: Session, reader: Reader) -> None:
+    session.join("ws", Peer())
+    for _ in range(2):
+        reader.leave()
+        session.readers.discard(reader)
+
+    assert (session.viewer_count, session.counters.connections) == (1, 1)
+    assert session.readers.disconnects == {"left": 1}
 
 
 def test_more_readers_than_the_limit_are_not_taken(clock: Clock) -> None:
@@ -623,6 +644,24 @@ def test_session_with_a_pending_request_never_expires(session: Session, clock: C
     clock.advance(600)
 
     assert (asked, session.expired) == (False, True)
+
+
+def test_session_is_empty_until_there_is_something_that_somebody_would_miss(session: Session) -> None:
+    told = [session.is_empty]
+    reader = session.join("sse", Peer())
+    told.append(session.is_empty)
+    reader.leave()
+    told.append(session.is_empty)
+    with session.working():
+        told.append(session.is_empty)
+    session.has_more = True
+    told.append(session.is_empty)
+    session.has_more = False
+    told.append(session.is_empty)
+    session.publish("note")
+    told.append(session.is_empty)
+
+    assert told == [True, False, True, False, False, True, False]
 
 
 def test_clock_that_steps_back_gives_no_negative_idle_time(session: Session, clock: Clock) -> None:
