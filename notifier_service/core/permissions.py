@@ -559,7 +559,8 @@ class PermissionDesk:
         self, request: PermissionRequest, reason: str, *, cancelled_by: str, code: CancelCode | None = None
     ) -> None:
         """Withdraw a request that is still open."""
-        reason = reason[:_MAX_REASON]
+        # A character is at most seven bytes of JSON, and the event that tells of it must fit.
+        reason = reason[: min(_MAX_REASON, (self.limits.max_event_bytes - 4096) // 7)]
         if request.pending:
             cancelled = self._decided(
                 request.record, status="cancelled", reason=reason, decided_by=cancelled_by, code=code

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import ValidationError
 
+from notifier_service.core.broker import Broker
 from notifier_service.core.errors import (
     AlreadyDecided,
     AmbiguousRequest,
@@ -873,6 +874,15 @@ def test_cancelled_request_does_not_run(desk: Desk) -> None:
     assert (record.status, record.approved, record.decision) == ("cancelled", False, None)
     assert (record.reason, record.decided_by) == ("the agent went away", "agent")
     assert desk.types == ["permission_request", "permission_cleared"]
+
+
+def test_reason_of_a_withdrawal_always_fits_the_event_that_tells_of_it(clock: Clock) -> None:
+    broker = Broker(Limits(max_event_bytes=16 * 1024), clock=clock)
+    request = broker.ask("s", tool_name="t", parameters={})
+    request.cancel("\0" * 20_000)
+
+    log = broker.get("s").log
+    assert [event.type for event in log.read_after(0)] == ["permission_request", "permission_cleared"]
 
 
 def test_cancelling_twice_is_cancelling_once(desk: Desk) -> None:
