@@ -207,12 +207,17 @@ class JoinedCall:
         self.asked = self.asked._replace(parameters={}, size=0 if self.request is None else self.request.size)
 
     def _settled(self, *, has_left: bool = False) -> None:
-        """Remember how the request ended, and tell it if the call was announced."""
+        """Remember how the request ended, and tell it if the call was announced.
+
+        A channel that comes too late for the whole of what was approved is denied, and so the call is.
+        """
         request = self.request
-        if request is None or request.pending or self.granted_at is not None or self.is_over:
+        if request is None or request.pending or self.is_over:
             return
-        record = request.record
+        record = self.record
         if record.approved:
+            if self.granted_at is not None:
+                return
             # Whoever asks about it next asks about what runs: the person's edit, if there is one.
             self.granted_at = self._session.clock()
             self.asked = self.asked._replace(sha256=record.parameters_sha256)

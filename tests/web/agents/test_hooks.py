@@ -101,6 +101,10 @@ class Agent:
         decision = Decision(approved=approved, request_id=card.request_id, **more)
         self._broker.decide(session_id, decision, decided_by="anna")
 
+    def sweep(self) -> None:
+        """Have the service end what is over by its clock."""
+        self._broker.sweep()
+
     def told(self, session_id: str = "s1") -> list[tuple[str, str | None, str | None]]:
         """What the session's readers were told: type, status and call."""
         log = self._broker.open(session_id).log
@@ -624,6 +628,24 @@ async def test_approval_is_good_for_a_minute(timed: Agent, clock: Clock, seconds
         timed.decide(await timed.card(), False)
 
     assert behavior(await again) == ("deny" if is_asked else "allow")
+
+
+@pytest.mark.parametrize("edit", [None, {"command": "y" * 300_000}], ids=["as asked", "edited"])
+async def test_large_approval_that_is_no_longer_kept_whole_is_told_as_denied_to_agent_and_session(
+    timed: Agent, clock: Clock, edit: dict[str, Any] | None
+) -> None:
+    given = {"command": "x" * 300_000}
+    hook = timed.hook(pre(tool_input=given))
+    timed.decide(await timed.card(), True, parameters=edit)
+    assert behavior(await hook) == "allow"
+    clock.advance(60)
+    timed.sweep()
+
+    told = await timed.says(permission(tool_input=edit or given))
+
+    assert behavior(told) == "deny"
+    assert "its parameters are no longer kept whole" in json.dumps(told)
+    assert timed.statuses() == ["waiting_permission", "executing", "denied"]
 
 
 async def test_calls_are_remembered_within_the_bounds_of_the_log(make_client: MakeClient) -> None:
