@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from notifier_service import Broker, Client, Decision, Limits, Settings, ToolDenied, ask, serve
+from notifier_service.calls.asker import BrokerAsker, permission_by_record
 from notifier_service.core.broker import set_process_broker
-from notifier_service.core.events import PermissionRecord
+from notifier_service.core.events import PermissionRecord, ToolStatus
 from notifier_service.core.permissions import PermissionRequest
+from tests.clock import Clock
 
 Service = Broker | Client | None
 
@@ -182,6 +184,48 @@ async def test_answer_that_was_not_offered_lets_nothing_run(record: dict[str, An
             await ask("s", "rm", {}, service=client, may_edit=False)
 
     assert denied.value.outcome == "invalid"
+
+
+# What a session of this process is told
+
+
+def test_event_of_this_process_fits_the_limit_of_its_broker() -> None:
+    assert BrokerAsker(Broker(Limits(max_event_bytes=20_000)), "s").max_event_bytes == 20_000
+
+
+def test_event_is_told_to_the_session(broker: Broker) -> None:
+    BrokerAsker(broker, "s").tell("tool_status", ToolStatus(status="executing", tool_name="rm"))
+
+    [event] = broker.open("s").log.read_after(0)
+    assert event.type == "tool_status"
+
+
+def test_event_that_comes_after_the_shutdown_is_logged_and_disturbs_nobody(
+    broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker.close()
+
+    BrokerAsker(broker, "s").tell("tool_status", ToolStatus(status="executing", tool_name="rm"))
+
+    assert "tool_status was not published: " in caplog.text
+
+
+# What is fetched too late
+
+
+def test_large_edit_that_is_no_longer_kept_whole_lets_nothing_run(clock: Clock) -> None:
+    broker = Broker(clock=clock)
+    request = broker.ask("s", tool_name="Write", parameters={"content": ""})
+    broker.decide("s", Decision(approved=True, parameters={"content": "x" * 300_000}), decided_by="ada", via="program")
+    in_time = permission_by_record(dict(request.record))
+    clock.advance(60)
+    broker.sweep()
+
+    with pytest.raises(ToolDenied, match="Write did not run: the edit is too large, and no longer kept whole") as late:
+        permission_by_record(dict(request.record))
+
+    assert in_time.edited == {"content": "x" * 300_000}
+    assert (late.value.outcome, late.value.request_id) == ("invalid", request.request_id)
 
 
 # What can be offered

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from notifier_service.calls.catalog import Catalog, Definitions
+from notifier_service.calls.catalog import Catalog, Definitions, ListedTool
+from notifier_service.calls.risk import RatedRisk
 from tests.clock import Clock
 
 READS = {"readOnlyHint": True, "openWorldHint": False}
@@ -147,6 +148,28 @@ async def test_tool_that_went_and_came_back_harmless_has_changed() -> None:
         catalog.drop()
 
     assert await level(catalog) == "high"
+
+
+async def test_tool_that_was_called_before_it_was_listed_has_changed() -> None:
+    server = Server({"tools": []}, {"tools": [{"name": "read", "annotations": READS}]})
+    catalog = Catalog(server.request)
+    await level(catalog)
+    catalog.drop()
+
+    risk = (await catalog.find("read", {})).risk
+    assert (risk.level, risk.reasons[0]) == (
+        "high",
+        "the server did not list this tool before, when it was called in this session",
+    )
+
+
+def test_of_more_than_a_hundred_definitions_that_were_accepted_the_first_is_a_new_one_again() -> None:
+    definitions = Definitions()
+    tools = [ListedTool(RatedRisk("low", ()), definition=(("title", str(number)),)) for number in range(101)]
+    for tool in tools:
+        definitions.accept("read", tool.definition)
+
+    assert [definitions.rated("read", tool).risk.level for tool in tools] == ["high"] + ["low"] * 100
 
 
 async def test_what_changes_beside_the_definition_is_no_change() -> None:

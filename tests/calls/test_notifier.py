@@ -165,6 +165,26 @@ async def test_completion_is_told_as_a_result_and_then_a_status(success: bool, s
     assert ended["data"]["details"] == {"risk_level": "medium"}
 
 
+async def test_reader_keeps_up_with_a_tool_that_tells_without_a_pause() -> None:
+    broker = Broker(Limits(log_events=8))
+    set_process_broker(broker)
+    log = broker.open("s").log
+    read: list[int] = []
+
+    async def keep_reading() -> None:
+        while len(read) < 100:
+            read.extend(event.seq for event in log.read_after(read[-1] if read else 0))
+            await log.wait_after(log.last_seq)
+
+    reading = asyncio.create_task(keep_reading())
+    for _ in range(100):
+        await SimpleNotifier.notify_tool_execution_start("s", INFO)
+    broker.close()
+    await reading
+
+    assert read == list(range(1, 101))
+
+
 async def test_completion_with_a_result_beyond_any_event_shows_its_beginning(broker: Broker) -> None:
     await SimpleNotifier.notify_tool_execution_complete("s", INFO, "x" * 300_000, True)
 

@@ -96,6 +96,15 @@ def test_a_call_that_is_taken_back_says_whether_it_ran(report: Report, told: Tol
     }
 
 
+def test_a_result_of_a_call_that_was_taken_back_ends_it_as_cancelled(report: Report, told: Told) -> None:
+    report.executing({})
+    report.result("half of it", success=False, status="cancelled", error="interrupted")
+
+    assert statuses(told) == ["executing", "cancelled"]
+    assert (told[1][1]["result"], told[1][1]["error"]) == ("half of it", "interrupted")
+    assert "error" not in told[2][1]["details"]
+
+
 @pytest.mark.parametrize("refusal", [BrokerClosed("gone"), LimitReached("max_sessions", "full")])
 def test_what_cannot_be_announced_does_not_run_and_what_comes_later_changes_nothing(refusal: Exception) -> None:
     def refuse(event_type: str, event: EventData) -> None:

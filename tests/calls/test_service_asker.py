@@ -243,6 +243,15 @@ async def test_events_for_a_service_that_is_away_hold_nothing_up() -> None:
     assert time.monotonic() - began < 5
 
 
+async def test_events_that_the_service_refuses_are_logged(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    async with asker_of(url_of(site)) as asker:
+        asker.tell("no type", ToolStatus(status="executing", tool_name="t"))
+        await until(lambda: "1 events were refused: " in caplog.text)
+        asker.tell("tool_status", ToolStatus(status="executing", tool_name="t"))
+
+    assert [event["status"] for event in events(site.broker, "tool_status")] == ["executing"]
+
+
 @asynccontextmanager
 async def silent_service(body: str | None = None) -> AsyncIterator[str]:
     """Something that listens, and answers every request with this body, or never."""
@@ -301,6 +310,37 @@ async def test_agent_whose_time_is_over_is_told_that_the_service_was_restarted()
         async with service_process("--port", str(port)):
             with pytest.raises(ToolDenied, match="restarted while a person thought"):
                 await asking
+
+
+GONE: dict[str, Any] = {"status": "cancelled", "approved": False, "code": "shutdown", "request_id": "pr_1"}
+
+
+class Restarting(Client):
+    """A service that is restarted while a person thinks, and at first still answers what it did to all that waited."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers: list[dict[str, Any]] = [
+            {"status": "pending", "request_id": "pr_1"},
+            GONE,
+            {"status": "approved", "approved": True, "decision": "approve", "decided_by": "ada", "request_id": "pr_2"},
+        ]
+        self.keys: list[str | None] = []
+
+    async def ask(self, *call: Any, idempotency_key: str | None = None, **more: Any) -> dict[str, Any]:
+        self.keys.append(idempotency_key)
+        return self.answers.pop(0)
+
+    async def request(self, session_id: str, request_id: str, *, wait_seconds: float = 0) -> dict[str, Any]:
+        return GONE
+
+
+async def test_call_is_asked_again_until_the_service_that_goes_has_gone() -> None:
+    async with Restarting() as client, ServiceAsker(client, "s") as asker:
+        assert await asker.ask(question(announce_status=False)) == Permission(decided_by="ada")
+
+    assert len(client.keys) == 3
+    assert len(set(client.keys)) == 1
 
 
 @pytest.mark.parametrize(
