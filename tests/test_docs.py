@@ -251,3 +251,13 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def test_tests_that_the_page_on_security_names_are_there() -> None:
+    named = re.findall(
+        r"`((?:tests|clients)/[\w/.]+\.tsx?|tests/[\w/]+\.py)(?:::(\w+))?", (ROOT / "docs/security.md").read_text()
+    )
+
+    assert len(named) > 50
+    for file, test in named:
+        assert test in (ROOT / file).read_text(), f"{file}::{test}"
