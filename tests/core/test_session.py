@@ -432,7 +432,7 @@ def test_readers_are_told_of_a_cancelled_request_however_long_its_reason(session
 def test_end_of_a_request_that_is_too_large_to_be_remembered_is_told(clock: Clock) -> None:
     session = limited(clock, log_bytes=16 * 1024, max_event_bytes=16 * 1024)
     request = ask(session, parameters={"text": "x" * 12_000})
-    request.cancel("y" * 10_000)
+    request.cancel("\0" * 10_000)
 
     with pytest.raises(RequestNotFound):
         session.desk.find(request.request_id)
