@@ -58,9 +58,9 @@ def python_environment(*requirements: str) -> Path:
     made_of = [*requirements, *_TEST_TOOLS, sys.version, settings["options"]["install_requires"]]
     with _kept("python", requirements, made_of) as (folder, is_new):
         if is_new:
-            # This interpreter's pip, and nothing compiled that no test imports: half the time.
-            _run(sys.executable, "-m", "venv", "--without-pip", folder)
-            pip = [sys.executable, "-m", "pip", "--python", folder / "bin/python", "--disable-pip-version-check"]
+            # A pip of its own, because the environment of the tests has none; nothing compiled that no test imports.
+            _run(sys.executable, "-m", "venv", folder)
+            pip = [folder / "bin/python", "-m", "pip", "--disable-pip-version-check"]
             _run(*pip, "install", "--quiet", "--no-compile", *requirements, *_TEST_TOOLS, "--editable", ROOT)
     return folder / "bin/python"
 
