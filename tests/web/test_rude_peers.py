@@ -217,3 +217,21 @@ async def test_half_a_character_ends_no_stream_and_is_told_as_text(service: Serv
     assert [json.loads(event.json)["data"]["t"] for event in log.read_after(0)] == [
         "cut \\ud83d", "\\ude00 rest, \\ud83d, \U0001f600", "whole",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "request_", [b"GARBAGE\r\n\r\n", b"GET /x HTTP/9\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\r\n\r\n"]
+)
+async def test_what_is_no_request_is_one_line_in_the_log_and_no_traceback(request_: bytes) -> None:
+    async with service_process("--log-level", "info") as (process, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request_)
+        answer = await reader.read()
+        writer.close()
+        process.terminate()
+        assert process.stderr is not None
+        log = (await process.stderr.read()).decode()
+
+    assert answer.startswith(b"HTTP/1.0 400 ")
+    assert log.count("UNKNOWN / 400") == 1
+    assert "Traceback" not in log
