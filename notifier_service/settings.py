@@ -21,9 +21,9 @@ from pydantic_settings import (
 )
 
 from .core.limits import Limits
-from .service_address import KEY_VARIABLE, config_path
+from .service_address import KEY_VARIABLE
 
-__all__ = ["ENV_PREFIX", "JwtAlgorithm", "Settings", "config_folder", "is_loopback"]
+__all__ = ["ENV_PREFIX", "JwtAlgorithm", "Settings", "is_loopback"]
 
 ENV_PREFIX = "NOTIFIER_"
 
@@ -198,11 +198,6 @@ class _UnknownVariables(PydanticBaseSettingsSource):
             for variable in (*os.environ, *self._in_file)
             if variable.upper().startswith(ENV_PREFIX) and variable.upper() not in known
         }
-
-
-def config_folder() -> Path:
-    """The folder of this user's own configuration of the service, which may not be there."""
-    return Path(config_path())
 
 
 @lru_cache(maxsize=64)

@@ -20,8 +20,8 @@ from pydantic.fields import FieldInfo
 
 from ..core.errors import InvalidInput
 from ..demo_agent import DemoAgent, Workspace
-from ..service_address import KeyUnusable, make_key, own_key
-from ..settings import ENV_PREFIX, Settings, config_folder
+from ..service_address import KeyUnusable, config_path, make_key, own_key
+from ..settings import ENV_PREFIX, Settings
 from ..web import Site, raise_soft_limit, serve, without_accept_errors
 from .output import Lines, logging_to
 from .watchdog import ending_by_signal, watched_loop
@@ -227,7 +227,7 @@ def _settings(arguments: argparse.Namespace) -> Settings | None:
 
 def _own_env_file() -> Path:
     """Where the service's own settings are, for whoever has no other place for them."""
-    return config_folder() / "env"
+    return Path(config_path()) / "env"
 
 
 def _env_file(named: Path | None) -> Path | None:

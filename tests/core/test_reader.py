@@ -6,7 +6,6 @@ import asyncio
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import pytest
@@ -18,26 +17,9 @@ from notifier_service.core.permissions import Question
 from notifier_service.core.reader import Reader, heartbeat, retry_ms
 from notifier_service.core.session import Session
 from tests.clock import Clock
+from tests.core.peer import Peer
 
 BEAT = b'{"type":"heartbeat"}'
-
-
-@dataclass
-class Peer:
-    """A connection that takes what the test says."""
-
-    handed: int = 0
-    unsent: int = 0
-    gone: bool = False
-
-    def handed_bytes(self) -> int:
-        return self.handed
-
-    def unsent_bytes(self) -> int:
-        return self.unsent
-
-    def is_gone(self) -> bool:
-        return self.gone
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,29 +24,12 @@ from notifier_service.core.permissions import Decision, PermissionRequest, Quest
 from notifier_service.core.policy import AskedTool
 from notifier_service.core.reader import Opening, Reader
 from notifier_service.core.session import Session, check_session_id
+from tests.core.peer import Peer
 
 if TYPE_CHECKING:
     from conftest import Clock
 
 BEAT = b'{"type":"heartbeat"}'
-
-
-@dataclass
-class Peer:
-    """A connection that takes what the test says."""
-
-    handed: int = 0
-    unsent: int = 0
-    gone: bool = False
-
-    def handed_bytes(self) -> int:
-        return self.handed
-
-    def unsent_bytes(self) -> int:
-        return self.unsent
-
-    def is_gone(self) -> bool:
-        return self.gone
 
 
 @pytest.fixture
