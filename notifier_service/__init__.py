@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .core.broker import Broker
     from .core.errors import NotifierError, ToolDenied
     from .core.limits import Limits
-    from .core.permissions import Decision
+    from .core.question import Decision
     from .settings import Settings
     from .web import create_app, serve
 

@@ -19,7 +19,7 @@ from aiohttp import ClientConnectionError, ClientSession, TCPConnector
 from notifier_service import Settings, ToolWrapper, serve
 from notifier_service.core.event_log import Event
 from notifier_service.core.events import ToolProgress, ToolResult, ToolStatus, dump
-from notifier_service.core.permissions import Decision
+from notifier_service.core.question import Decision
 from notifier_service.web import Site
 from tests.raw_socket import RawSocket
 from tests.raw_stream import RawStream

@@ -15,7 +15,7 @@ import pytest
 
 from notifier_service import Broker, Decision, Limits
 from notifier_service.chat import Answer, Chat
-from notifier_service.core.permissions import PermissionRequest
+from notifier_service.core.permission_request import PermissionRequest
 from notifier_service.demo_agent import ChatWorkspace, DemoAgent, DemoChat, Workspace
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from notifier_service import Broker, Limits
 from notifier_service.core.event_log import Event
-from notifier_service.core.permissions import Decision, PermissionRequest
+from notifier_service.core.permission_request import PermissionRequest
+from notifier_service.core.question import Decision
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 from ..core.broker import Broker
 from ..core.errors import BrokerClosed, InvalidInput, LimitReached, NotifierError, TooLarge, ToolDenied
 from ..core.events import EventData
-from ..core.permissions import Question
+from ..core.question import Question
 from .denials import denial_by_error, denial_by_record
 
 __all__ = ["ASKED_BY", "Asker", "BrokerAsker", "Permission", "permission_by_record"]
@@ -65,9 +65,7 @@ class BrokerAsker:
         asked = self._asked(question)
         try:
             session = self._broker.open(self._session_id)
-            if session.admits(asked.tool, asked.risk_level, rated_by=asked.rated_by):
-                return True
-            return goes_on and session.judge(asked.tool, asked.risk_level, rated_by=asked.rated_by).effect == "ask"
+            return session.admits(asked) or (goes_on and session.judge(asked).effect == "ask")
         except NotifierError:
             return False  # to ask will say why
 

@@ -11,7 +11,7 @@ from ..core.errors import InvalidInput, ToolDenied
 from ..core.events import DecisionKind
 from ..core.limits import RiskLevel
 from ..core.parameters import jsonable
-from ..core.permissions import Question
+from ..core.question import Question
 from .asker import Asker, BrokerAsker
 from .denials import denial_by_error
 

@@ -11,7 +11,8 @@ from ..core.broker import process_broker
 from ..core.errors import InvalidInput
 from ..core.events import DecisionKind
 from ..core.limits import RiskLevel
-from ..core.permissions import PermissionRequest, Question
+from ..core.permission_request import PermissionRequest
+from ..core.question import Question
 from .report import Report
 
 __all__ = ["SimpleNotifier"]

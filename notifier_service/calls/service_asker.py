@@ -17,7 +17,7 @@ from ..client import Client
 from ..core.errors import NotifierError, ServiceRefused, ServiceRestarted, ServiceUnavailable, ToolDenied
 from ..core.events import CallDetails, EventData, ToolStatus, dump
 from ..core.limits import Limits
-from ..core.permissions import Question
+from ..core.question import Question
 from .asker import Permission, permission_by_record
 from .denials import denial_by_error
 from .results import shown_parameters

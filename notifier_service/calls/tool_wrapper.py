@@ -18,7 +18,7 @@ from ..core.broker import Broker, process_broker
 from ..core.errors import InvalidInput, NotifierError, ToolDenied
 from ..core.limits import RiskLevel
 from ..core.parameters import canonical_json, jsonable
-from ..core.permissions import Question
+from ..core.question import Question
 from .asker import BrokerAsker, Permission
 from .denials import denial_by_error
 from .mcp_session import McpSession

@@ -17,7 +17,9 @@ from .fan_out import Delivery
 from .large_parameters import LargeParameters
 from .limits import Limits
 from .metrics import Counters
-from .permissions import AMBIGUOUS_SECONDS, Decision, PendingPlaces, PermissionRequest, Question, new_instance
+from .permission_request import PermissionRequest
+from .permissions import AMBIGUOUS_SECONDS, PendingPlaces, new_instance
+from .question import Decision, Question
 from .reader import Peer, Reader, heartbeat
 from .readers import connection_seats
 from .session import Session, check_session_id

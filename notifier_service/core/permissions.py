@@ -6,18 +6,17 @@ in the pending set until it is settled, whoever watches.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import logging
 import re
 import secrets
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Any
 
-from pydantic import Field, JsonValue, ValidationError, model_validator
+from pydantic import JsonValue, ValidationError
 
 from .errors import (
     AlreadyDecided,
@@ -45,29 +44,22 @@ from .events import (
     dump,
     utc_now,
 )
-from .grants import Grants, described, quoted
 from .large_parameters import LargeParameters
-from .limits import MAX_TIMEOUT_SECONDS, Limits, RiskLevel
+from .limits import MAX_TIMEOUT_SECONDS, Limits
 from .parameters import action_sha256_of, beginning, canonical_json, frozen_json, jsonable, parameters_sha256
-from .policy import AskedTool, RatedBy, Verdict
+from .permission_request import PermissionRequest
+from .policy.grants import Grants, described, quoted
+from .policy.verdict import AskedTool, Verdict
+from .question import ALL_DECISIONS, MAX_REASON, Decision, Question
 from .redaction import without_credentials
 from .shares import Shares
-from .shell import command_use
 
 __all__ = [
-    "ALL_DECISIONS",
-    "ALL_SCOPES",
     "AMBIGUOUS_SECONDS",
-    "Decision",
     "PermissionDesk",
-    "PermissionRequest",
-    "Question",
     "new_instance",
 ]
 
-ALL_DECISIONS: tuple[DecisionKind, ...] = ("approve", "edit", "reject", "respond")
-ALL_SCOPES: tuple[Scope, ...] = ("once", "session")
-_MAX_REASON = 10_000
 #: Whoever may take longer waits as if for ever.
 _LASTING_SECONDS = 86400
 #: So long after a request left the screen an answer that names none may be meant for it: people take that to react.
@@ -79,188 +71,16 @@ _EVENT_ENVELOPE_BYTES = 256
 #: How long the whole of large parameters is kept for the asker after an approval; the shorter one where room is short.
 _KEPT_SECONDS = 60.0
 _KEPT_AT_LEAST_SECONDS = 5.0
-#: More readers of one request are not remembered: they read it again.
-_MOST_READERS = 1000
 
 _log = logging.getLogger("notifier_service.permissions")
 
 Publish = Callable[[str, EventData], object]
-Judge = Callable[[AskedTool, Mapping[str, Any], RiskLevel], Verdict]
+Judge = Callable[[Question], Verdict]
 
 
 def new_instance() -> str:
     """A name for this run of the service, with which the ids of its requests begin."""
     return secrets.token_hex(4)
-
-
-class Question(NamedTuple):
-    """May this call run?"""
-
-    tool_name: str
-    parameters: Mapping[str, Any]
-    risk_level: RiskLevel = "high"
-    risk_reasons: Sequence[str] = ()
-    tool_call_id: str | None = None
-    #: None for as long as the session's limits say, 0 for ever.
-    timeout_seconds: float | None = None
-    #: The words of who asks.
-    description: str | None = None
-    #: The MCP server that has the tool, and a hash of how it defines it.
-    server: str | None = None
-    definition_sha256: str | None = None
-    #: Who asks, as ``AskedTool`` says.
-    asked_by: str | None = None
-    agent: str | None = None
-    #: Whose word the risk is.
-    rated_by: RatedBy = "service"
-    #: Those that the asker can carry out; to approve and to reject are always among them.
-    allowed_decisions: Collection[DecisionKind] = ALL_DECISIONS
-    scopes: Sequence[Scope] = ALL_SCOPES
-    #: Whether the session is told that the call waits; who has it told tells how the call ends, too.
-    announce_status: bool = False
-    #: False asks a person whatever the risk is; what one decided for the session holds all the same.
-    by_policy: bool = True
-
-    @property
-    def tool(self) -> AskedTool:
-        """What a decision for the session is bound to."""
-        return AskedTool(
-            self.tool_name,
-            self.server,
-            self.definition_sha256,
-            self.asked_by,
-            self.agent,
-            command_use(self.parameters),
-        )
-
-
-class Decision(EventData):
-    """What a person answers: the body of a permission response.
-
-    ``parameters`` edits the call and goes only with ``approved: true``; ``response`` answers in the tool's
-    place and goes only with ``approved: false``, so that whoever does not know the field fails safe.
-    """
-
-    approved: bool
-    reason: Annotated[str, Field(max_length=_MAX_REASON)] | None = None
-    request_id: Annotated[str, Field(max_length=256)] | None = None
-    parameters: dict[str, JsonValue] | None = None
-    response: str | None = None
-    scope: Literal["once", "session", "always"] | None = None
-    parameters_sha256: Annotated[str, Field(max_length=256)] | None = None
-    action_sha256: Annotated[str, Field(max_length=256)] | None = None
-
-    @model_validator(mode="after")
-    def _fields_fit_together(self) -> Self:
-        if self.parameters is not None and not self.approved:
-            raise ValueError("parameters edits the call and goes only with approved: true")
-        if self.response is not None and self.approved:
-            raise ValueError("response answers in the tool's place and goes only with approved: false")
-        if self.scope not in (None, "once") and self.response is not None:
-            raise ValueError("a response is for one call: a scope beyond once goes without")
-        return self
-
-
-class PermissionRequest:
-    """One tool call that waits for a person, or waited. ``record`` is all of it, ``shown`` what an event can carry."""
-
-    __slots__ = (
-        "_desk",
-        "_readers",
-        "_waiters",
-        "announced",
-        "deadline",
-        "keeps_names",
-        "kept_bytes",
-        "parameters_bytes",
-        "places",
-        "preview",
-        "record",
-        "seq",
-        "size",
-        "tool",
-    )
-
-    def __init__(self, desk: PermissionDesk, record: PermissionRecord, tool: AskedTool) -> None:
-        self._desk = desk
-        self._waiters: set[asyncio.Future[PermissionRecord]] = set()
-        self.record = record
-        self.tool = tool
-        self.announced = False
-        #: The places that it takes while it is pending.
-        self.places: Sequence[Shares] = ()
-        #: On the desk's clock; None for never, or while it is not announced.
-        self.deadline: float | None = None
-        #: The asker lays an edit over what it asked, so that none can take a parameter away.
-        self.keeps_names = False
-        #: What stands in an event in the place of parameters that it cannot hold.
-        self.preview: Mapping[str, Any] | None = None
-        #: Where the log announced it; 0 for nowhere yet.
-        self.seq = 0
-        #: Bytes of large parameters that are counted for it.
-        self.kept_bytes = 0
-        #: Bytes of the canonical form of its parameters.
-        self.parameters_bytes = 0
-        #: Bytes of what is shown.
-        self.size = 0
-        self._readers: set[str] = set()
-
-    @property
-    def shown(self) -> PermissionRecord:
-        """The record for events and lists: of large parameters the beginning, their size and their hash."""
-        return self.record if self.preview is None else self.record.model_copy(update=self.preview)
-
-    def note_reader(self, name: str) -> None:
-        """Tell that the whole was given to this caller, who may approve it from now on."""
-        if self.preview is not None and len(self._readers) < _MOST_READERS:
-            self._readers.add(name)
-
-    def was_read_by(self, name: str) -> bool:
-        """Whether this caller was given all there is to approve; what events hold, everybody was."""
-        return self.preview is None or name in self._readers
-
-    def forget_whole(self) -> None:
-        """Keep of large parameters what is shown only."""
-        self.record, self.preview = self.shown, None
-
-    @property
-    def request_id(self) -> str:
-        return self.record.request_id
-
-    @property
-    def asked_by(self) -> str | None:
-        return self.tool.asked_by
-
-    @property
-    def pending(self) -> bool:
-        return self.record.status == "pending"
-
-    async def decision(self) -> PermissionRecord:
-        """Wait until the request is settled, and return the record: a person's answer, or how it ended.
-
-        Never raises for a denial: ``record.approved`` is True only when the call may run, with
-        ``record.parameters``.
-        """
-        if self.pending:
-            waiter: asyncio.Future[PermissionRecord] = asyncio.get_running_loop().create_future()
-            self._waiters.add(waiter)
-            try:
-                return await waiter
-            finally:
-                self._waiters.discard(waiter)
-        return self.record
-
-    def cancel(self, reason: str = "the agent went away", *, cancelled_by: str = "agent") -> PermissionRecord:
-        """Withdraw the request; nothing runs. Without effect when it is settled already."""
-        self._desk.cancel(self, reason, cancelled_by=cancelled_by)
-        return self.record
-
-    def _settle(self, record: PermissionRecord) -> None:
-        self.record = record
-        self.deadline = None
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(record)
 
 
 class PendingPlaces:
@@ -411,7 +231,7 @@ class PermissionDesk:
             server=question.server,
             definition_sha256=question.definition_sha256,
         )
-        request = PermissionRequest(self, record, tool)
+        request = PermissionRequest(record, question._replace(parameters=frozen), withdraw=self.cancel)
         # What is asked must leave room for the answer, or nobody could give one.
         room = min(self.limits.max_event_bytes // 8, 16 * 1024)
         request.parameters_bytes = parameters_bytes
@@ -504,7 +324,7 @@ class PermissionDesk:
                 raise EditDenied("The agent that asks cannot take a parameter away: change it, or reject the call.")
             text = canonical_json(edited)
             parameters_bytes = self._size_of(text)
-            verdict = self._judge(request.tool._replace(command=command_use(edited)), edited, record.risk_level)
+            verdict = self._judge(request.question._replace(parameters=edited))
             if verdict.effect == "deny":
                 raise EditDenied(f"The policy denies the edited call: {'; '.join(verdict.reasons)}.")
             update = {
@@ -560,7 +380,7 @@ class PermissionDesk:
     ) -> None:
         """Withdraw a request that is still open."""
         # A character is at most seven bytes of JSON, and the event that tells of it must fit.
-        reason = reason[: min(_MAX_REASON, (self.limits.max_event_bytes - 4096) // 7)]
+        reason = reason[: min(MAX_REASON, (self.limits.max_event_bytes - 4096) // 7)]
         if request.pending:
             cancelled = self._decided(
                 request.record, status="cancelled", reason=reason, decided_by=cancelled_by, code=code
@@ -658,7 +478,7 @@ class PermissionDesk:
 
     def _answer_by_policy(self, request: PermissionRequest, verdict: Verdict) -> None:
         settled = self._by_policy(request, verdict)
-        request._settle(settled)
+        request.settle(settled)
         self._remember(request, via="policy")
         self._publish("permission_response_result", _response_result(request.shown))
 
@@ -688,7 +508,7 @@ class PermissionDesk:
         request.places = ()
         self._queued.pop(request.request_id, None)
         announced = self._pending.pop(request.request_id, None) is not None
-        request._settle(record)
+        request.settle(record)
         self._remember(request, size, via=via)
         if answered:
             self._publish("permission_response_result", _response_result(request.shown))

@@ -25,11 +25,14 @@ from .events import (
 )
 from .fan_out import Delivery
 from .large_parameters import LargeParameters
-from .limits import Limits, RiskLevel
+from .limits import Limits
 from .metrics import Counters
-from .permissions import Decision, PendingPlaces, PermissionDesk, PermissionRequest, Question
-from .policy import AskedTool, RatedBy, Ratings, Verdict, is_riskier, judge
+from .permission_request import PermissionRequest
+from .permissions import PendingPlaces, PermissionDesk
+from .policy.by_risk import Ratings, judge
+from .policy.verdict import Verdict, is_riskier
 from .present_state import SessionState
+from .question import Decision, Question
 from .reader import Opening, Peer, Reader
 from .readers import Readers, connection_seats
 from .shares import Shares
@@ -93,7 +96,7 @@ class Session:
             session_id,
             limits=limits,
             publish=self._append_asked,
-            judge=lambda tool, _parameters, risk: self.judge(tool, risk),
+            judge=self.judge,
             count_viewers=lambda: self.viewer_count,
             count=self._count_request,
             places=pending_places,
@@ -140,25 +143,26 @@ class Session:
 
     # What is asked
 
-    def judge(self, tool: AskedTool, risk_level: RiskLevel, *, rated_by: RatedBy = "service") -> Verdict:
+    def judge(self, question: Question) -> Verdict:
         """Ask the policy about a call in this session: what people decided about its tool, then its risk.
 
         A producer's word that a tool is harmless counts, but not after the tool was asked about at a higher risk.
         """
+        tool, risk_level = question.tool, question.risk_level
         granted = self.desk.grants.judge(tool, risk_level)
         if granted is not None:
             return granted
         verdict = judge(risk_level, ask_from_risk=self.limits.ask_from_risk)
-        if verdict.effect == "allow" and rated_by == "producer":
+        if verdict.effect == "allow" and question.rated_by == "producer":
             before = self._ratings.highest(tool)
             if not is_riskier(self.limits.ask_from_risk, before):
                 why = f"who asks rates it {risk_level} now, and it was asked about at risk {before} before"
                 return Verdict("ask", (why,))
         return verdict
 
-    def admits(self, tool: AskedTool, risk_level: RiskLevel, *, rated_by: RatedBy = "service") -> bool:
+    def admits(self, question: Question) -> bool:
         """Whether the policy lets such a call run unasked, which is counted as the use of a rule."""
-        verdict = self.judge(tool, risk_level, rated_by=rated_by)
+        verdict = self.judge(question)
         if verdict.effect == "allow":
             self.desk.grants.use(verdict.rule_id)
         return verdict.effect == "allow"
@@ -174,7 +178,7 @@ class Session:
         tool = question.tool
         verdict = None
         if question.by_policy:
-            verdict = self.judge(tool, question.risk_level, rated_by=question.rated_by)
+            verdict = self.judge(question)
         elif "session" in question.scopes:
             verdict = self.desk.grants.judge(tool, question.risk_level)
         if verdict is not None:

@@ -14,7 +14,7 @@ from ..calls.rounds import Round, Rounds
 from ..core.errors import InvalidInput, ToolDenied
 from ..core.limits import RiskLevel
 from ..core.parameters import jsonable
-from ..core.permissions import Question
+from ..core.question import Question
 from .message import ToolCall, denial_answer, heartbeat, replacement_answer
 
 __all__ = ["Answer", "Gate", "Run"]

@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from ..core.errors import IdempotencyConflict, InvalidInput
-from ..core.permissions import PermissionRequest
+from ..core.permission_request import PermissionRequest
 
 __all__ = ["IDEMPOTENCY", "IdempotencyKeys", "idempotency_key"]
 

@@ -15,7 +15,8 @@ from ..calls.report import Report
 from ..core.errors import NotifierError, RequestNotFound, TooLarge
 from ..core.events import DecisionKind, EventData, Many, ServerName, Sha256, ToolCallId, ToolName, dump
 from ..core.limits import MAX_TIMEOUT_SECONDS, RiskLevel
-from ..core.permissions import ALL_DECISIONS, Decision, PermissionRequest, Question
+from ..core.permission_request import PermissionRequest
+from ..core.question import ALL_DECISIONS, Decision, Question
 from .answers import error_body, reply
 from .departure import held
 from .idempotency import IDEMPOTENCY, idempotency_key

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from ..core.errors import Forbidden, InvalidInput, NotifierError, Unauthenticated
 from ..core.events import dump
-from ..core.permissions import Decision
+from ..core.question import Decision
 from ..core.session import check_session_id
 from ..settings import Settings
 from . import chat, ops, permissions, polling, produce, rules, sse, tickets, websocket

@@ -23,7 +23,7 @@ from ..core.events import (
     ToolResult,
     ToolStatus,
 )
-from ..core.permissions import Decision
+from ..core.question import Decision
 from .models import PresentState, SessionHealth, SessionRow, StateAndEvents
 
 __all__ = ["EVENT_DATA", "wire_schema"]

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from ..core.errors import InvalidInput, NotifierError
 from ..core.event_log import Event
 from ..core.events import Bye, EventData, dump, encode
-from ..core.permissions import Decision
+from ..core.question import Decision
 from ..core.reader import Reader, retry_ms
 from .answers import as_error
 from .auth import Caller, still_may_view

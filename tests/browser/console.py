@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from playwright.async_api import Locator, Page, expect
 
-from notifier_service.core.permissions import PermissionRequest
+from notifier_service.core.permission_request import PermissionRequest
 from tests.browser.person import Person
 
 __all__ = ["Console"]

@@ -8,7 +8,8 @@ from typing import Any
 from notifier_service import Broker
 from notifier_service.core.events import utc_now
 from notifier_service.core.limits import RiskLevel
-from notifier_service.core.permissions import Decision, PermissionRequest
+from notifier_service.core.permission_request import PermissionRequest
+from notifier_service.core.question import Decision
 
 __all__ = ["SESSION", "busy", "done", "others", "prepared", "waiting"]
 

@@ -14,7 +14,8 @@ from playwright.async_api import Route, expect
 from pytest_asyncio import fixture
 
 from notifier_service import Broker
-from notifier_service.core.permissions import Decision, PermissionRequest
+from notifier_service.core.permission_request import PermissionRequest
+from notifier_service.core.question import Decision
 from notifier_service.demo_agent import DemoAgent, Workspace
 from notifier_service.web import Site
 from tests.browser.conftest import Serving, SitDown

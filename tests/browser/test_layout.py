@@ -7,7 +7,7 @@ import json
 import pytest
 from playwright.async_api import Locator, Page, expect
 
-from notifier_service.core.permissions import PermissionRequest
+from notifier_service.core.permission_request import PermissionRequest
 from notifier_service.web import Site
 from tests.browser.conftest import SitDown
 from tests.browser.console import Console

@@ -15,7 +15,7 @@ from playwright.async_api import Locator, Page, expect
 from pytest_asyncio import fixture
 
 from notifier_service import Broker
-from notifier_service.core.permissions import Decision
+from notifier_service.core.question import Decision
 from notifier_service.demo_agent import DemoAgent, Workspace
 from notifier_service.web import Site
 from tests.browser.person import Person

@@ -12,7 +12,7 @@ from notifier_service import Broker, Client, Decision, Limits, Settings, ToolDen
 from notifier_service.calls.asker import BrokerAsker, permission_by_record
 from notifier_service.core.broker import set_process_broker
 from notifier_service.core.events import PermissionRecord, ToolStatus
-from notifier_service.core.permissions import PermissionRequest
+from notifier_service.core.permission_request import PermissionRequest
 from tests.clock import Clock
 
 Service = Broker | Client | None

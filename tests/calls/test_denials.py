@@ -11,7 +11,7 @@ from notifier_service import Broker, Decision
 from notifier_service.calls.denials import denial_by_error, denial_by_record
 from notifier_service.core.errors import BrokerClosed, InvalidInput, LimitReached, NotifierError, SessionClosed
 from notifier_service.core.events import dump
-from notifier_service.core.permissions import PermissionRequest
+from notifier_service.core.permission_request import PermissionRequest
 from tests.clock import Clock
 
 

@@ -21,8 +21,8 @@ from mcp import ClientSession, types
 
 from notifier_service import Broker, Decision, Limits, ToolDenied, ToolWrapper
 from notifier_service.calls.mcp_session import McpSession
-from notifier_service.core.permissions import PermissionRequest
-from notifier_service.core.policy import Verdict
+from notifier_service.core.permission_request import PermissionRequest
+from notifier_service.core.policy.verdict import Verdict
 from tests.clock import Clock
 from tests.mcp_server import IS_FIRST, Journal, in_memory, over_stdio
 

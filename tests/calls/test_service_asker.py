@@ -18,7 +18,8 @@ from notifier_service.calls.asker import Permission
 from notifier_service.calls.service_asker import ServiceAsker
 from notifier_service.core.errors import NotifierError
 from notifier_service.core.events import ToolStatus
-from notifier_service.core.permissions import PermissionRequest, Question
+from notifier_service.core.permission_request import PermissionRequest
+from notifier_service.core.question import Question
 from notifier_service.web import Site
 from tests.cli.processes import free_port
 from tests.losing_proxy import Fate, LosingProxy

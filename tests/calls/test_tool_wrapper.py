@@ -20,8 +20,8 @@ import pytest
 from notifier_service import Broker, Decision, Limits, ToolDenied, ToolWrapper, report_progress
 from notifier_service.core.broker import set_process_broker
 from notifier_service.core.errors import InvalidInput, NoBroker
-from notifier_service.core.permissions import PermissionRequest
-from notifier_service.core.policy import Verdict
+from notifier_service.core.permission_request import PermissionRequest
+from notifier_service.core.policy.verdict import Verdict
 
 Wrap = Callable[..., ToolWrapper]
 

@@ -21,7 +21,7 @@ import rich
 import notifier_service
 from notifier_service import Client, Settings, serve
 from notifier_service.cli.watch import Watch
-from notifier_service.core.permissions import PermissionRequest
+from notifier_service.core.permission_request import PermissionRequest
 from notifier_service.web import Site
 from tests.cli.processes import Commands, free_port, line_of
 from tests.cli.terminals import LOOK, SCREEN, Terminal

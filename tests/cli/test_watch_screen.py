@@ -14,7 +14,7 @@ import pytest
 
 from notifier_service import Client
 from notifier_service.cli.terminal import pretty, seen
-from notifier_service.core.permissions import PermissionRequest
+from notifier_service.core.permission_request import PermissionRequest
 from notifier_service.web import Site
 from tests.cli.processes import Commands
 from tests.cli.terminals import LOOK, Terminal

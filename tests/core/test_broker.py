@@ -24,7 +24,8 @@ from notifier_service.core.errors import (
     SessionNotFound,
 )
 from notifier_service.core.limits import Limits
-from notifier_service.core.permissions import Decision, PermissionRequest
+from notifier_service.core.permission_request import PermissionRequest
+from notifier_service.core.question import Decision
 
 if TYPE_CHECKING:
     from conftest import Clock

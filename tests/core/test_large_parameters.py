@@ -13,7 +13,8 @@ from notifier_service import Broker, Limits
 from notifier_service.core.errors import InvalidInput, LimitReached, ParametersUnread, TooLarge
 from notifier_service.core.events import PermissionRecord, dump
 from notifier_service.core.parameters import canonical_json
-from notifier_service.core.permissions import Decision, PermissionRequest
+from notifier_service.core.permission_request import PermissionRequest
+from notifier_service.core.question import Decision
 
 if TYPE_CHECKING:
     from conftest import Clock

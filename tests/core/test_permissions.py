@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +28,12 @@ from notifier_service.core.errors import (
     TooLarge,
 )
 from notifier_service.core.events import EventData, PermissionRecord, dump, utc_now, utc_text
-from notifier_service.core.limits import Limits, RiskLevel
+from notifier_service.core.limits import Limits
 from notifier_service.core.parameters import parameters_sha256
-from notifier_service.core.permissions import ALL_DECISIONS, Decision, PermissionDesk, PermissionRequest, Question
-from notifier_service.core.policy import AskedTool, Verdict
+from notifier_service.core.permission_request import PermissionRequest
+from notifier_service.core.permissions import PermissionDesk
+from notifier_service.core.policy.verdict import Verdict
+from notifier_service.core.question import ALL_DECISIONS, Decision, Question
 
 if TYPE_CHECKING:
     from conftest import Clock
@@ -49,7 +50,7 @@ class Desk(PermissionDesk):
     def __init__(self, clock: Clock, **limits: Any) -> None:
         self.published: list[tuple[str, dict[str, Any]]] = []
         self.verdict = Verdict("ask", ("risk high asks a person",))
-        self.judged: list[tuple[AskedTool, Mapping[str, Any], RiskLevel]] = []
+        self.judged: list[Question] = []
         self.viewers = 2
         super().__init__(
             "s1",
@@ -63,8 +64,8 @@ class Desk(PermissionDesk):
     def keep(self, event_type: str, data: EventData) -> None:
         self.published.append((event_type, json.loads(dump(data))))
 
-    def say(self, tool: AskedTool, parameters: Mapping[str, Any], risk_level: RiskLevel) -> Verdict:
-        self.judged.append((tool, parameters, risk_level))
+    def say(self, question: Question) -> Verdict:
+        self.judged.append(question)
         return self.verdict
 
     @property
@@ -444,7 +445,8 @@ def test_edited_call_passes_the_policy_again(desk: Desk) -> None:
     desk.ask()
     desk.answer(True, parameters=EDITED)
 
-    assert desk.judged == [(AskedTool("write"), EDITED, "high")]
+    (judged,) = desk.judged
+    assert (judged.tool_name, judged.parameters, judged.risk_level) == ("write", EDITED, "high")
 
 
 def test_edit_that_the_policy_denies_leaves_the_request_pending(desk: Desk) -> None:

@@ -13,7 +13,7 @@ import pytest
 from notifier_service.core.event_log import Event
 from notifier_service.core.events import Bye
 from notifier_service.core.limits import Limits
-from notifier_service.core.permissions import Question
+from notifier_service.core.question import Question
 from notifier_service.core.reader import Reader, heartbeat, retry_ms
 from notifier_service.core.session import Session
 from tests.clock import Clock

@@ -16,7 +16,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from notifier_service.core.errors import CursorLost
 from notifier_service.core.events import ToolResult, ToolStatus, encode
 from notifier_service.core.limits import Limits
-from notifier_service.core.permissions import Decision, Question
+from notifier_service.core.question import Decision, Question
 from notifier_service.core.reader import Opening
 from notifier_service.core.session import Session
 

@@ -20,8 +20,8 @@ from notifier_service.core.errors import (
 )
 from notifier_service.core.events import ToolProgress, ToolResult, ToolStatus, encode
 from notifier_service.core.limits import Limits
-from notifier_service.core.permissions import Decision, PermissionRequest, Question
-from notifier_service.core.policy import AskedTool
+from notifier_service.core.permission_request import PermissionRequest
+from notifier_service.core.question import Decision, Question
 from notifier_service.core.reader import Opening, Reader
 from notifier_service.core.session import Session, check_session_id
 from tests.core.peer import Peer
@@ -286,9 +286,9 @@ def test_tool_allowed_for_the_session_is_asked_no_more(session: Session) -> None
 
     assert ask(session, "write").record.decided_by == "policy"
     assert ask(session, "Write").pending
-    assert session.admits(AskedTool("write"), "high")
+    assert session.admits(Question("write", {}))
     assert [rule.used for rule in session.desk.grants.rules] == [2]
-    assert not Session("other").admits(AskedTool("write"), "high")
+    assert not Session("other").admits(Question("write", {}))
 
 
 def test_tool_denied_for_the_session_is_asked_no_more(session: Session) -> None:

@@ -20,7 +20,7 @@ import pytest
 
 from notifier_service import Decision, Settings, serve
 from notifier_service.cli import main
-from notifier_service.core.permissions import PermissionRequest
+from notifier_service.core.permission_request import PermissionRequest
 from notifier_service.web import Site
 from tests.cli.processes import free_port
 from tests.integrations.environments import PYTHON

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from notifier_service import Broker, Decision, Settings
 from notifier_service.calls.asker import Asker, BrokerAsker
-from notifier_service.core.permissions import PermissionRequest
+from notifier_service.core.permission_request import PermissionRequest
 from notifier_service.web import create_gateway_app
 from notifier_service.web.mcp.relay import HttpRelay
 from tests.mcp.http_stub import HttpStub

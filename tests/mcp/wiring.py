@@ -11,7 +11,7 @@ from typing import Any
 
 from notifier_service import Broker, Decision
 from notifier_service.calls.asker import BrokerAsker
-from notifier_service.core.permissions import PermissionRequest
+from notifier_service.core.permission_request import PermissionRequest
 from notifier_service.mcp.stdio_relay import StdioRelay
 from tests.mcp.stdio_client import StdioClient
 

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from notifier_service import Broker, Settings
-from notifier_service.core.permissions import PermissionRequest
+from notifier_service.core.permission_request import PermissionRequest
 
 from .conftest import API, Client, MakeClient, answer, error_of, until
 

@@ -15,7 +15,7 @@ import pytest
 
 from notifier_service import Broker, Decision, Limits, SimpleNotifier, ToolWrapper
 from notifier_service.core.broker import set_process_broker
-from notifier_service.core.permissions import PermissionRequest
+from notifier_service.core.permission_request import PermissionRequest
 from tests.mcp.http_wiring import HttpWiring
 from tests.mcp.stdio_client import call
 from tests.mcp.wiring import Wiring

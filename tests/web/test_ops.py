@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from notifier_service import Broker
-from notifier_service.core.permissions import Question
+from notifier_service.core.question import Question
 
 from .conftest import API, Client, MakeClient, WriteTokens, answer, bearer, error_of, reading
 

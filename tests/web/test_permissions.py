@@ -12,7 +12,7 @@ import pytest
 from yarl import URL
 
 from notifier_service import Broker, Limits
-from notifier_service.core.permissions import PermissionRequest
+from notifier_service.core.permission_request import PermissionRequest
 
 from .conftest import API, Client, MakeClient, Service, answer, error_of, serving, until
 

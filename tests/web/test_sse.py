@@ -11,7 +11,7 @@ from yarl import URL
 
 from notifier_service import Broker, Limits
 from notifier_service.core.events import ToolProgress, ToolResult, ToolStatus
-from notifier_service.core.permissions import Decision
+from notifier_service.core.question import Decision
 
 from .conftest import API, Client, Frame, MakeClient, Service, Stream, error_of, reading, serving, until
 

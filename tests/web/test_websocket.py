@@ -17,7 +17,7 @@ import pytest
 from aiohttp import web
 
 from notifier_service import Broker, Limits, Settings, create_app, serve
-from notifier_service.core.permissions import PermissionRequest
+from notifier_service.core.permission_request import PermissionRequest
 from notifier_service.web import AccessLog, Site, sockets
 from tests.clock import Clock
 from tests.raw_socket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Closed, OpenSocket, RawSocket

@@ -24,7 +24,8 @@ from ...core.errors import NotifierError
 from ...core.events import PermissionRecord
 from ...core.limits import Limits, RiskLevel
 from ...core.parameters import frozen_json
-from ...core.permissions import PermissionRequest, Question
+from ...core.permission_request import PermissionRequest
+from ...core.question import Question
 from ...core.session import Session
 from ..long_body import too_large
 

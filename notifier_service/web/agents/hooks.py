@@ -22,7 +22,7 @@ from ...calls.report import Report
 from ...core.errors import BrokerClosed, Forbidden, InvalidInput, NotifierError, ToolDenied, Unauthenticated
 from ...core.events import DecisionKind, PermissionRecord, ToolCallId, ToolName, dump
 from ...core.limits import MAX_TIMEOUT_SECONDS, RiskLevel
-from ...core.permissions import ALL_DECISIONS
+from ...core.question import ALL_DECISIONS
 from ...core.session import check_session_id
 from ..answers import json_answer
 from ..auth import Right
@@ -296,7 +296,7 @@ async def _pre_tool_use(call: _HookCall, asked: AskedCall | None) -> dict[str, A
     try:
         session = call.broker.open(call.session_id, opened_by=call.caller.name)
         joined = _calls(call).join(call.broker, session, "pre_tool_use", asked)
-        verdict = session.judge(asked.question.tool, asked.risk_level)
+        verdict = session.judge(asked.question)
         if verdict.effect == "allow" and verdict.rule_id is None:
             # It is not ours to allow what the agent's own rules may want a person for.
             joined.tell_running(asked.parameters)

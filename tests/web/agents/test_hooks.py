@@ -17,7 +17,7 @@ import pytest
 
 from notifier_service import Broker, Decision, Limits
 from notifier_service.core.events import CallDetails
-from notifier_service.core.permissions import PermissionRequest
+from notifier_service.core.permission_request import PermissionRequest
 from tests.clock import Clock
 
 from ..conftest import Client, MakeClient, WriteTokens, answer, bearer, error_of, serving, until

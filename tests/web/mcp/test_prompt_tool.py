@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from notifier_service import Broker, Decision
-from notifier_service.core.permissions import PermissionRequest
+from notifier_service.core.permission_request import PermissionRequest
 
 from ..conftest import Client, MakeClient, bearer, error_of, serving, until
 

@@ -13,7 +13,7 @@ import pytest
 from notifier_service import Broker, Client, Settings, serve
 from notifier_service.calls.asker import BrokerAsker, Permission
 from notifier_service.calls.service_asker import ServiceAsker
-from notifier_service.core.permissions import Question
+from notifier_service.core.question import Question
 from notifier_service.mcp.conversation import Conversation
 from notifier_service.mcp.gate import Answer, Run
 from notifier_service.mcp.message import ToolCall

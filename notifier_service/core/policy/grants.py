@@ -6,10 +6,10 @@ import json
 import secrets
 from collections.abc import Sequence
 
-from .errors import LimitReached, RuleNotFound
-from .events import Rule, utc_now
-from .limits import RiskLevel
-from .policy import AskedTool, Effect, Verdict, is_riskier
+from ..errors import LimitReached, RuleNotFound
+from ..events import Rule, utc_now
+from ..limits import RiskLevel
+from .verdict import AskedTool, Effect, Verdict, is_riskier
 
 __all__ = ["Grants", "described", "quoted"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from notifier_service.core.shell import NotUnderstood, command_use, simple_commands
+from notifier_service.core.policy.shell import NotUnderstood, command_use, simple_commands
 
 BASH = shutil.which("bash")
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from notifier_service.core.errors import LimitReached, RuleNotFound
-from notifier_service.core.grants import Grants, described, quoted
 from notifier_service.core.limits import RiskLevel
-from notifier_service.core.policy import AskedTool
-from notifier_service.core.shell import command_use
+from notifier_service.core.policy.grants import Grants, described, quoted
+from notifier_service.core.policy.shell import command_use
+from notifier_service.core.policy.verdict import AskedTool
 
 READ = AskedTool("read", "mail", "0a" * 32, "ci", "claude-code")
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from .parameters import parameters_sha256
+from ..parameters import parameters_sha256
 
 __all__ = ["CommandUse", "NotUnderstood", "command_use", "simple_commands"]
 

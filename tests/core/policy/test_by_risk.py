@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from notifier_service.core.limits import RiskLevel
-from notifier_service.core.policy import AskedTool, Effect, Ratings, judge
+from notifier_service.core.policy.by_risk import Ratings, judge
+from notifier_service.core.policy.verdict import AskedTool, Effect
 
 
 @pytest.mark.parametrize(

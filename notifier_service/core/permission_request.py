@@ -1,0 +1,130 @@
+"""One permission request: what was asked, who waits for the answer, and how it ended (contract section 4)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from .events import CancelCode, PermissionRecord
+from .question import Question
+from .shares import Shares
+
+__all__ = ["PermissionRequest"]
+
+#: More readers of one request are not remembered: they read it again.
+_MOST_READERS = 1000
+
+
+class Withdraw(Protocol):
+    """Takes a request back that is still open."""
+
+    def __call__(
+        self, request: PermissionRequest, reason: str, *, cancelled_by: str, code: CancelCode | None = None
+    ) -> None: ...
+
+
+class PermissionRequest:
+    """One tool call that waits for a person, or waited. ``record`` is all of it, ``shown`` what an event can carry."""
+
+    __slots__ = (
+        "_readers",
+        "_waiters",
+        "_withdraw",
+        "announced",
+        "deadline",
+        "keeps_names",
+        "kept_bytes",
+        "parameters_bytes",
+        "places",
+        "preview",
+        "question",
+        "record",
+        "seq",
+        "size",
+        "tool",
+    )
+
+    def __init__(self, record: PermissionRecord, question: Question, *, withdraw: Withdraw) -> None:
+        self._withdraw = withdraw
+        self._waiters: set[asyncio.Future[PermissionRecord]] = set()
+        self.record = record
+        self.question = question
+        self.tool = question.tool
+        self.announced = False
+        #: The places that it takes while it is pending.
+        self.places: Sequence[Shares] = ()
+        #: On the desk's clock; None for never, or while it is not announced.
+        self.deadline: float | None = None
+        #: The asker lays an edit over what it asked, so that none can take a parameter away.
+        self.keeps_names = False
+        #: What stands in an event in the place of parameters that it cannot hold.
+        self.preview: Mapping[str, Any] | None = None
+        #: Where the log announced it; 0 for nowhere yet.
+        self.seq = 0
+        #: Bytes of large parameters that are counted for it.
+        self.kept_bytes = 0
+        #: Bytes of the canonical form of its parameters.
+        self.parameters_bytes = 0
+        #: Bytes of what is shown.
+        self.size = 0
+        self._readers: set[str] = set()
+
+    @property
+    def shown(self) -> PermissionRecord:
+        """The record for events and lists: of large parameters the beginning, their size and their hash."""
+        return self.record if self.preview is None else self.record.model_copy(update=self.preview)
+
+    def note_reader(self, name: str) -> None:
+        """Tell that the whole was given to this caller, who may approve it from now on."""
+        if self.preview is not None and len(self._readers) < _MOST_READERS:
+            self._readers.add(name)
+
+    def was_read_by(self, name: str) -> bool:
+        """Whether this caller was given all there is to approve; what events hold, everybody was."""
+        return self.preview is None or name in self._readers
+
+    def forget_whole(self) -> None:
+        """Keep of large parameters what is shown only."""
+        self.record, self.preview = self.shown, None
+        self.question = self.question._replace(parameters=self.record.parameters)
+
+    @property
+    def request_id(self) -> str:
+        return self.record.request_id
+
+    @property
+    def asked_by(self) -> str | None:
+        return self.tool.asked_by
+
+    @property
+    def pending(self) -> bool:
+        return self.record.status == "pending"
+
+    async def decision(self) -> PermissionRecord:
+        """Wait until the request is settled, and return the record: a person's answer, or how it ended.
+
+        Never raises for a denial: ``record.approved`` is True only when the call may run, with
+        ``record.parameters``.
+        """
+        if self.pending:
+            waiter: asyncio.Future[PermissionRecord] = asyncio.get_running_loop().create_future()
+            self._waiters.add(waiter)
+            try:
+                return await waiter
+            finally:
+                self._waiters.discard(waiter)
+        return self.record
+
+    def cancel(self, reason: str = "the agent went away", *, cancelled_by: str = "agent") -> PermissionRecord:
+        """Withdraw the request; nothing runs. Without effect when it is settled already."""
+        self._withdraw(self, reason, cancelled_by=cancelled_by)
+        return self.record
+
+    def settle(self, record: PermissionRecord) -> None:
+        """Give the record of its end to all who wait for it."""
+        self.record = record
+        self.deadline = None
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(record)

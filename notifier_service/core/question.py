@@ -1,0 +1,88 @@
+"""What is asked about a call, and what a person answers (contract section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Annotated, Any, Literal, NamedTuple, Self
+
+from pydantic import Field, JsonValue, model_validator
+
+from .events import DecisionKind, EventData, Scope
+from .limits import RiskLevel
+from .policy.shell import command_use
+from .policy.verdict import AskedTool, RatedBy
+
+__all__ = ["ALL_DECISIONS", "ALL_SCOPES", "MAX_REASON", "Decision", "Question"]
+
+ALL_DECISIONS: tuple[DecisionKind, ...] = ("approve", "edit", "reject", "respond")
+ALL_SCOPES: tuple[Scope, ...] = ("once", "session")
+#: Characters that a person says why.
+MAX_REASON = 10_000
+
+
+class Question(NamedTuple):
+    """May this call run?"""
+
+    tool_name: str
+    parameters: Mapping[str, Any]
+    risk_level: RiskLevel = "high"
+    risk_reasons: Sequence[str] = ()
+    tool_call_id: str | None = None
+    #: None for as long as the session's limits say, 0 for ever.
+    timeout_seconds: float | None = None
+    #: The words of who asks.
+    description: str | None = None
+    #: The MCP server that has the tool, and a hash of how it defines it.
+    server: str | None = None
+    definition_sha256: str | None = None
+    #: Who asks, as ``AskedTool`` says.
+    asked_by: str | None = None
+    agent: str | None = None
+    #: Whose word the risk is.
+    rated_by: RatedBy = "service"
+    #: Those that the asker can carry out; to approve and to reject are always among them.
+    allowed_decisions: Collection[DecisionKind] = ALL_DECISIONS
+    scopes: Sequence[Scope] = ALL_SCOPES
+    #: Whether the session is told that the call waits; who has it told tells how the call ends, too.
+    announce_status: bool = False
+    #: False asks a person whatever the risk is; what one decided for the session holds all the same.
+    by_policy: bool = True
+
+    @property
+    def tool(self) -> AskedTool:
+        """What a decision for the session is bound to."""
+        return AskedTool(
+            self.tool_name,
+            self.server,
+            self.definition_sha256,
+            self.asked_by,
+            self.agent,
+            command_use(self.parameters),
+        )
+
+
+class Decision(EventData):
+    """What a person answers: the body of a permission response.
+
+    ``parameters`` edits the call and goes only with ``approved: true``; ``response`` answers in the tool's
+    place and goes only with ``approved: false``, so that whoever does not know the field fails safe.
+    """
+
+    approved: bool
+    reason: Annotated[str, Field(max_length=MAX_REASON)] | None = None
+    request_id: Annotated[str, Field(max_length=256)] | None = None
+    parameters: dict[str, JsonValue] | None = None
+    response: str | None = None
+    scope: Literal["once", "session", "always"] | None = None
+    parameters_sha256: Annotated[str, Field(max_length=256)] | None = None
+    action_sha256: Annotated[str, Field(max_length=256)] | None = None
+
+    @model_validator(mode="after")
+    def _fields_fit_together(self) -> Self:
+        if self.parameters is not None and not self.approved:
+            raise ValueError("parameters edits the call and goes only with approved: true")
+        if self.response is not None and self.approved:
+            raise ValueError("response answers in the tool's place and goes only with approved: false")
+        if self.scope not in (None, "once") and self.response is not None:
+            raise ValueError("a response is for one call: a scope beyond once goes without")
+        return self
