@@ -10,7 +10,7 @@ from pydantic import Field, JsonValue, model_validator
 from .events import DecisionKind, EventData, Scope
 from .limits import RiskLevel
 from .policy.shell import command_use
-from .policy.verdict import AskedTool, RatedBy
+from .policy.verdict import AskedTool, Call, RatedBy
 
 __all__ = ["ALL_DECISIONS", "ALL_SCOPES", "MAX_REASON", "Decision", "Question"]
 
@@ -47,6 +47,8 @@ class Question(NamedTuple):
     announce_status: bool = False
     #: False asks a person whatever the risk is; what one decided for the session holds all the same.
     by_policy: bool = True
+    #: False where ``parameters`` are not all that the tool would get, or can be read in two ways.
+    is_whole: bool = True
 
     @property
     def tool(self) -> AskedTool:
@@ -59,6 +61,10 @@ class Question(NamedTuple):
             self.agent,
             command_use(self.parameters),
         )
+
+    def call(self, session_id: str) -> Call:
+        """What the rules of a policy are asked about."""
+        return Call(self.tool, session_id, self.risk_level, self.parameters, self.is_whole)
 
 
 class Decision(EventData):

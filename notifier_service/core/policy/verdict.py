@@ -5,12 +5,13 @@ Effects are those of the field: ``allow``, ``ask``, ``deny`` (Claude Code, Gemin
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
 
 from ..limits import RiskLevel
 from .shell import CommandUse
 
-__all__ = ["AskedTool", "Effect", "RatedBy", "Verdict", "is_riskier"]
+__all__ = ["AskedTool", "Call", "Effect", "RatedBy", "Verdict", "is_riskier"]
 
 Effect = Literal["allow", "ask", "deny"]
 
@@ -21,11 +22,16 @@ _RANK: dict[RiskLevel, int] = {"low": 0, "medium": 1, "high": 2}
 
 
 class Verdict(NamedTuple):
-    """What the policy says of one call; ``reasons`` are sentences for a person, ``rule_id`` the rule that says so."""
+    """What the policy says of one call; ``reasons`` are sentences for a person, ``rule_id`` the rule that says so.
+
+    ``rule`` is the name of that rule, ``justification`` what it says to the person and, where it denies, to the agent.
+    """
 
     effect: Effect
     reasons: tuple[str, ...]
     rule_id: str | None = None
+    rule: str | None = None
+    justification: str | None = None
 
 
 class AskedTool(NamedTuple):
@@ -52,6 +58,20 @@ class AskedTool(NamedTuple):
     def by_name(self) -> AskedTool:
         """The same tool, however its server defines it and whatever it is told to run."""
         return self._replace(definition_sha256=None, command=None)
+
+
+class Call(NamedTuple):
+    """One call, as rules are asked about it.
+
+    ``is_whole`` is False where ``parameters`` are not all that the tool would get, or can be read in two ways: no rule
+    allows such a call.
+    """
+
+    tool: AskedTool
+    session_id: str
+    risk_level: RiskLevel
+    parameters: Mapping[str, Any]
+    is_whole: bool = True
 
 
 def is_riskier(one: RiskLevel, other: RiskLevel) -> bool:
