@@ -233,7 +233,7 @@ class Rule(EventData):
     """
 
     rule_id: str
-    source: Literal["session"]
+    source: Literal["session", "learned"]
     name: str
     effect: Literal["allow", "ask", "deny"]
     tool: ToolName

@@ -472,8 +472,8 @@ class PermissionDesk:
     def _settle_twins(self, tool: AskedTool) -> None:
         """Give what was just decided about a tool to the calls of it that wait already, as to those that come."""
         for request in (*self._queued.values(), *self._pending.values()):
-            verdict = self.grants.judge(tool, request.record.risk_level) if request.tool == tool else None
-            if verdict is not None and verdict.effect != "ask" and "session" in request.record.scopes:
+            verdict = self.grants.judge(request.question.call(self.session_id)) if request.tool == tool else None
+            if verdict is not None and "session" in request.record.scopes:
                 self._close_request(request, self._by_policy(request, verdict), via="policy", answered=True)
 
     def _answer_by_policy(self, request: PermissionRequest, verdict: Verdict) -> None:

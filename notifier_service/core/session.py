@@ -149,7 +149,7 @@ class Session:
         A producer's word that a tool is harmless counts, but not after the tool was asked about at a higher risk.
         """
         tool, risk_level = question.tool, question.risk_level
-        granted = self.desk.grants.judge(tool, risk_level)
+        granted = self._granted(question)
         if granted is not None:
             return granted
         verdict = judge(risk_level, ask_from_risk=self.limits.ask_from_risk)
@@ -158,6 +158,14 @@ class Session:
             if not is_riskier(self.limits.ask_from_risk, before):
                 why = f"who asks rates it {risk_level} now, and it was asked about at risk {before} before"
                 return Verdict("ask", (why,))
+        return verdict
+
+    def _granted(self, question: Question) -> Verdict | None:
+        """What people decided of such a call; None if nothing."""
+        call, grants = question.call(self.session_id), self.desk.grants
+        verdict = grants.judge(call)
+        if verdict is None and (doubt := grants.doubt(call)) is not None:
+            return Verdict("ask", (doubt,))
         return verdict
 
     def admits(self, question: Question) -> bool:
@@ -180,7 +188,7 @@ class Session:
         if question.by_policy:
             verdict = self.judge(question)
         elif "session" in question.scopes:
-            verdict = self.desk.grants.judge(tool, question.risk_level)
+            verdict = self._granted(question)
         if verdict is not None:
             question = question._replace(risk_reasons=(*question.risk_reasons, *verdict.reasons))
         settles = verdict is not None and verdict.effect != "ask"

@@ -10,29 +10,35 @@ from notifier_service.core.errors import LimitReached, RuleNotFound
 from notifier_service.core.limits import RiskLevel
 from notifier_service.core.policy.grants import Grants, described, quoted
 from notifier_service.core.policy.shell import command_use
-from notifier_service.core.policy.verdict import AskedTool
+from notifier_service.core.policy.verdict import AskedTool, Call
 
 READ = AskedTool("read", "mail", "0a" * 32, "ci", "claude-code")
 
 
-def effect(grants: Grants, tool: AskedTool = READ, risk: RiskLevel = "medium") -> str | None:
-    verdict = grants.judge(tool, risk)
-    return None if verdict is None else verdict.effect
+def call(tool: AskedTool = READ, risk: RiskLevel = "medium", *, is_whole: bool = True) -> Call:
+    return Call(tool, "s1", risk, {}, is_whole)
+
+
+def effect(grants: Grants, asked: Call | None = None) -> str | None:
+    asked = asked or call()
+    verdict = grants.judge(asked)
+    return verdict.effect if verdict else "ask" if grants.doubt(asked) else None
 
 
 @pytest.mark.parametrize("given", ["allow", "deny"])
 def test_decision_holds_for_that_tool_from_now_on(given: Any) -> None:
     grants = Grants()
-    before = grants.judge(READ, "medium")
+    before = grants.judge(call())
     rule = grants.add(given, READ, "medium", created_by="ana", reason="as you like")
 
-    verdict = grants.judge(READ, "medium")
+    verdict = grants.judge(call())
 
     assert before is None
     assert verdict is not None
     word = "allowed" if given == "allow" else "denied"
     assert verdict.reasons == (f"ana {word} this tool for the rest of the session: as you like",)
-    assert (verdict.effect, verdict.rule_id) == (given, rule.rule_id)
+    assert (verdict.effect, verdict.rule_id, verdict.rule) == (given, rule.rule_id, rule.name)
+    assert verdict.justification == "as you like"
 
 
 @pytest.mark.parametrize("given", ["allow", "deny"])
@@ -59,7 +65,7 @@ def test_decision_says_nothing_of_another_tool_or_another_asker(given: Any, othe
     grants = Grants()
     grants.add(given, READ, "high", created_by="ana")
 
-    assert grants.judge(READ._replace(**other), "low") is None
+    assert effect(grants, call(READ._replace(**other), "low")) is None
 
 
 @pytest.mark.parametrize("definition", ["0b" * 32, None])
@@ -69,11 +75,10 @@ def test_tool_that_is_defined_anew_is_asked_at_every_risk(given: Any, definition
     grants.add(given, READ, "high", created_by="ana")
     changed = READ._replace(definition_sha256=definition)
 
-    verdicts = [grants.judge(changed, risk) for risk in ("low", "medium", "high")]
-
-    assert [verdict and verdict.effect for verdict in verdicts] == ["ask"] * 3
-    assert verdicts[0] is not None
-    assert verdicts[0].reasons == ("the tool is not defined as it was when ana decided about it",)
+    assert [grants.judge(call(changed, risk)) for risk in ("low", "medium", "high")] == [None] * 3
+    assert {grants.doubt(call(changed, risk)) for risk in ("low", "medium", "high")} == {
+        "the tool is not defined as it was when ana decided about it"
+    }
 
 
 def test_definition_that_becomes_known_is_another_one() -> None:
@@ -98,7 +103,17 @@ def test_what_was_allowed_is_asked_at_a_higher_risk_and_what_was_denied_never(
     grants = Grants()
     grants.add(given, READ, at, created_by="ana")
 
-    assert [effect(grants, risk=risk) for risk in ("low", "medium", "high")] == expected
+    assert [effect(grants, call(risk=risk)) for risk in ("low", "medium", "high")] == expected
+
+
+def test_call_that_is_not_whole_is_denied_as_ever_but_not_allowed() -> None:
+    grants = Grants()
+    grants.add("allow", READ, "high", created_by="ana")
+    allowed = effect(grants, call(is_whole=False)), grants.doubt(call(is_whole=False))
+    grants.add("deny", READ, "high", created_by="ana")
+
+    assert allowed == ("ask", "not all of the call can be read, so that no rule allows it")
+    assert effect(grants, call(is_whole=False)) == "deny"
 
 
 def test_rule_tells_all_that_it_is_bound_to() -> None:
@@ -187,7 +202,7 @@ def test_later_decision_about_the_same_tool_takes_the_place_of_the_earlier() -> 
     grants.add("deny", READ, "high", created_by="ben")
 
     assert [rule.created_by for rule in grants.rules] == ["ben"]
-    assert effect(grants, risk="low") == "deny"
+    assert effect(grants, call(risk="low")) == "deny"
 
 
 def test_rules_are_bounded() -> None:
