@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
 from ..core.parameters import canonical_json
+from ..core.policy.reasons import Reason
 from .risk import DEFINITION, RatedRisk, risk_of_tool
 
 __all__ = ["Catalog", "Definitions", "ListedTool"]
@@ -71,11 +72,11 @@ class Definitions:
             return tool
         last = next(reversed(accepted))
         if last is None:
-            said = "the server did not list this tool before, when it was called in this session"
+            said = Reason("not_listed_before")
         else:
             old, new = dict(last), dict(tool.definition or ())
             changed = [part for part in DEFINITION if old.get(part) != new.get(part)]
-            said = f"the server changed its definition of this tool in this session: {', '.join(changed)}"
+            said = Reason("definition_changed", parts=", ".join(changed))
         return tool._replace(risk=tool.risk._replace(level="high", reasons=(said, *tool.risk.reasons)))
 
 
@@ -139,7 +140,7 @@ class Catalog:
                 tool = self.look_up(name)
         if tool is not None:
             self.definitions.meet(name, tool.definition)
-        return tool or ListedTool(RatedRisk("high", ("the server did not list its tools",)))
+        return tool or ListedTool(RatedRisk("high", (Reason("list_missing"),)))
 
     async def _list(self, era: Mapping[str, Any]) -> bool:
         """Ask for the list, and keep it unless it has changed meanwhile. False if there is none."""
@@ -161,7 +162,7 @@ class Catalog:
             for tool in page:
                 name = tool.get("name") if isinstance(tool, Mapping) else None
                 if isinstance(name, str):
-                    risk = RatedRisk("high", ("the server lists it twice",)) if name in tools else risk_of_tool(tool)
+                    risk = RatedRisk("high", (Reason("listed_twice"),)) if name in tools else risk_of_tool(tool)
                     tools[name] = ListedTool(risk, "outputSchema" in tool, _definition(tool))
             life_ms = result.get("ttlMs")
             if isinstance(life_ms, int | float) and not isinstance(life_ms, bool):
@@ -182,7 +183,7 @@ class Catalog:
 def _without_doubles(tools: dict[str, ListedTool]) -> dict[str, ListedTool]:
     """The tools; of those whose names some servers take for one, all are as risky as can be."""
     alike = Counter(map(_folded, tools))
-    doubt = ("the server lists another tool with nearly the same name",)
+    doubt = (Reason("look_alike"),)
     return {
         name: tool._replace(risk=tool.risk._replace(level="high", reasons=doubt)) if alike[_folded(name)] > 1 else tool
         for name, tool in tools.items()

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from inspect import signature
 from typing import Any
 
+from ..core.policy.reasons import Reason
 from .catalog import Catalog, Definitions
 from .risk import DEFINITION, RatedRisk
 
@@ -49,14 +50,14 @@ class McpSession:
     async def risk_of(self, tool_name: str) -> RatedRisk:
         """Rate a tool by what the server says of it. What cannot be known is of high risk."""
         if not callable(getattr(self._target, "list_tools", None)):
-            return RatedRisk("high", ("nobody said how risky this tool is",))
+            return RatedRisk("high", (Reason("unrated"),))
         self._hear_changes()
         try:
             async with asyncio.timeout(_LIST_SECONDS):
                 return (await self._catalog.find(tool_name, {})).risk
         except Exception as error:
             _log.warning("the tools of a session cannot be listed: %s", error)
-            return RatedRisk("high", ("the server's list of tools cannot be read",))
+            return RatedRisk("high", (Reason("list_unreadable"),))
 
     async def call(self, positional: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
         """Call the tool; a call that is cancelled is cancelled at the server too."""

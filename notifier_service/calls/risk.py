@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from ..core.errors import InvalidInput
 from ..core.limits import RiskLevel
 from ..core.parameters import jsonable, parameters_sha256
+from ..core.policy.reasons import Reason
 
 __all__ = ["DEFINITION", "RatedRisk", "risk_of_annotations", "risk_of_tool"]
 
@@ -24,7 +25,7 @@ class RatedRisk(NamedTuple):
     """A level, why it is that in sentences for a person, and a hash of how the server defines the tool, if it does."""
 
     level: RiskLevel
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
     definition_sha256: str | None = None
 
 
@@ -35,7 +36,7 @@ def risk_of_tool(tool: Any) -> RatedRisk:
     ``read_only_hint``).
     """
     if tool is None:
-        return RatedRisk("high", ("the server lists no tool of that name",))
+        return RatedRisk("high", (Reason("not_listed"),))
     return risk_of_annotations(_get(tool, "annotations"))._replace(definition_sha256=_definition_sha256(tool))
 
 
@@ -45,26 +46,13 @@ def risk_of_annotations(annotations: Any) -> RatedRisk:
     destructive = _hint(annotations, "destructiveHint", "destructive_hint")
     open_world = _hint(annotations, "openWorldHint", "open_world_hint")
     if read_only is None and destructive is None and open_world is None:
-        return RatedRisk("high", ("the server does not say what the tool may do",))
-    reach = (
-        "the server says that it stays within its own system"
-        if open_world is False
-        else "the server says that it reaches the outside world"
-        if open_world
-        else "the server does not say that it stays within its own system"
-    )
+        return RatedRisk("high", (Reason("hints_missing"),))
+    reach = Reason("reach_unsaid" if open_world is None else "reaches_out" if open_world else "stays_within")
     if read_only is True:
-        return RatedRisk("low" if open_world is False else "medium", ("the server says that it only reads", reach))
+        return RatedRisk("low" if open_world is False else "medium", (Reason("only_reads"), reach))
     if destructive is False:
-        return RatedRisk(
-            "medium" if open_world is False else "high", ("the server says that it destroys nothing", reach)
-        )
-    worst = (
-        "the server says that it may destroy something"
-        if destructive
-        else "the server does not say that it destroys nothing"
-    )
-    return RatedRisk("high", (worst, reach))
+        return RatedRisk("medium" if open_world is False else "high", (Reason("destroys_nothing"), reach))
+    return RatedRisk("high", (Reason("may_destroy" if destructive else "may_destroy_unsaid"), reach))
 
 
 def _definition_sha256(tool: Any) -> str | None:

@@ -18,6 +18,7 @@ from ..core.broker import Broker, process_broker
 from ..core.errors import InvalidInput, NotifierError, ToolDenied
 from ..core.limits import RiskLevel
 from ..core.parameters import canonical_json, jsonable
+from ..core.policy.reasons import Reason
 from ..core.question import Question
 from .asker import BrokerAsker, Permission
 from .denials import denial_by_error
@@ -243,7 +244,7 @@ class ToolWrapper:
             given = given(tool_name, jsonable(parameters))
         if given in _RISKS:
             return question._replace(risk_level=given)
-        return question._replace(risk_reasons=("nobody said how risky this tool is",))
+        return question._replace(risk_reasons=(Reason("unrated"),))
 
     async def _gated(
         self, question: Question, prepare: Callable[[Mapping[str, Any] | None], Run], *, goes_on: bool = False

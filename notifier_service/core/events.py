@@ -33,6 +33,7 @@ __all__ = [
     "ResultCleared",
     "Rule",
     "RunningCall",
+    "SaidReason",
     "Snapshot",
     "Status",
     "Timestamp",
@@ -102,6 +103,19 @@ class EventData(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+class SaidReason(EventData):
+    """Why a call was rated or judged so: ``text`` says it in English, ``code`` and the values beside it in any other.
+
+    With ``said_code`` somebody else says what the service says by that code.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, str | int | float]
+
+    code: str
+    text: str
+
+
 class CallDetails(EventData):
     """What the service says of a call beside its status, as far as it knows.
 
@@ -117,6 +131,7 @@ class CallDetails(EventData):
     parameters_truncated: Literal[True] | None = _absent()
     parameters_bytes: int | None = _absent(ge=0)
     risk_level: RiskLevel | None = _absent()
+    reasons: Many[SaidReason] | None = _absent()
     description: str | None = _absent()
     start_time: Timestamp | None = _absent()
     request_id: str | None = _absent()
@@ -183,6 +198,7 @@ class PermissionRecord(EventData):
     ``parameters`` are those that run: the person's edit after an edit, with ``asked_parameters_sha256`` then
     telling which ones were asked; ``action_sha256`` is over these, the tool, its server and the session. ``approved``,
     ``decision`` and the rest are null while it is pending.
+    ``reasons`` say the same as ``risk_reasons``, one for one, and by codes too.
     ``rated_by`` tells whose word ``risk_level`` is: the service's, or that of whoever asks or of an MCP server.
     With ``parameters_truncated`` they are ``{"beginning": text}``, because the whole does not fit into an event: it has
     ``parameters_bytes`` bytes of canonical JSON, ``parameters_sha256`` is its hash, and GET of the request gives it.
@@ -207,6 +223,7 @@ class PermissionRecord(EventData):
     expires_at: Timestamp | None
     timeout_seconds: float
     risk_reasons: Many[str] = ()
+    reasons: Many[SaidReason] = ()
     allowed_decisions: Many[DecisionKind]
     scopes: Many[Scope]
     suggested_rule: str | None = _absent()

@@ -49,6 +49,7 @@ from .limits import MAX_TIMEOUT_SECONDS, Limits
 from .parameters import action_sha256_of, beginning, canonical_json, frozen_json, jsonable, parameters_sha256
 from .permission_request import PermissionRequest
 from .policy.grants import Grants, described, quoted
+from .policy.reasons import as_told
 from .policy.verdict import AskedTool, Verdict
 from .question import ALL_DECISIONS, MAX_REASON, Decision, Question
 from .redaction import without_credentials
@@ -219,6 +220,7 @@ class PermissionDesk:
             risk_level=question.risk_level,
             rated_by=question.rated_by,
             risk_reasons=tuple(question.risk_reasons),
+            reasons=tuple(map(as_told, question.risk_reasons)),
             timestamp=utc_now(),
             expires_at=None,
             timeout_seconds=timeout,

@@ -30,6 +30,7 @@ from .metrics import Counters
 from .permission_request import PermissionRequest
 from .permissions import PendingPlaces, PermissionDesk
 from .policy.by_risk import Ratings, judge
+from .policy.reasons import Reason
 from .policy.verdict import Verdict, is_riskier
 from .present_state import SessionState
 from .question import Decision, Question
@@ -156,8 +157,7 @@ class Session:
         if verdict.effect == "allow" and question.rated_by == "producer":
             before = self._ratings.highest(tool)
             if not is_riskier(self.limits.ask_from_risk, before):
-                why = f"who asks rates it {risk_level} now, and it was asked about at risk {before} before"
-                return Verdict("ask", (why,))
+                return Verdict("ask", (Reason("rated_lower_than_before", risk=risk_level, before=before),))
         return verdict
 
     def _granted(self, question: Question) -> Verdict | None:
@@ -213,6 +213,7 @@ class Session:
                             parameters_truncated=record.parameters_truncated,
                             parameters_bytes=record.parameters_bytes if record.parameters_truncated else None,
                             risk_level=record.risk_level,
+                            reasons=record.reasons,
                             request_id=record.request_id,
                         ),
                     ),

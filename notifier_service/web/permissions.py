@@ -16,6 +16,7 @@ from ..core.errors import NotifierError, RequestNotFound, TooLarge
 from ..core.events import DecisionKind, EventData, Many, ServerName, Sha256, ToolCallId, ToolName, dump
 from ..core.limits import MAX_TIMEOUT_SECONDS, RiskLevel
 from ..core.permission_request import PermissionRequest
+from ..core.policy.reasons import Reason
 from ..core.question import ALL_DECISIONS, Decision, Question
 from .answers import error_body, reply
 from .departure import held
@@ -175,7 +176,7 @@ def _ask_person(call: Call[WaitQuery, AskBody]) -> PermissionRequest:
         timeout_seconds=body.timeout_seconds,
         description=body.description,
         # The asker's words, and marked as such: what the service says itself stands without this.
-        risk_reasons=[f"the asker says: {reason}" for reason in body.risk_reasons],
+        risk_reasons=[Reason.by_asker(reason) for reason in body.risk_reasons],
         rated_by="producer",
         allowed_decisions=body.allowed_decisions,
         server=body.server,

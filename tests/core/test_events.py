@@ -67,6 +67,7 @@ RECORD_ON_THE_WIRE = {
     "expires_at": None,
     "timeout_seconds": 300.0,
     "risk_reasons": [],
+    "reasons": [],
     "allowed_decisions": ["approve", "reject"],
     "scopes": ["once"],
     "viewers": 2,

@@ -188,6 +188,7 @@ def test_asked_request_tells_all_that_the_contract_lists(desk: Desk) -> None:
         ),
         "timeout_seconds": 60.0,
         "risk_reasons": ["writes"],
+        "reasons": [{"code": "words", "text": "writes"}],
         "allowed_decisions": ["approve", "edit", "reject", "respond"],
         "scopes": list(record.scopes),
         "suggested_rule": 'every call of "write", asked by "agent", at risk high or less',
@@ -288,7 +289,7 @@ def test_largest_request_that_can_be_asked_can_also_be_decided(clock: Clock, dec
     while request is None:
         size -= 1
         try:
-            request = desk.ask(description="x" * (size - 12_000), risk_reasons=("x" * 12_000,))
+            request = desk.ask(description="x" * (size - 12_000), risk_reasons=("x" * 6_000,))
         except (TooLarge, InvalidInput):
             continue
 

@@ -276,7 +276,12 @@ def test_status_that_a_call_waits_comes_before_the_request(session: Session) -> 
 
     assert types(session) == ["tool_status", "permission_request"]
     assert (told["status"], told["tool_call_id"]) == ("waiting_permission", "c1")
-    assert told["details"] == {"parameters": {"a": 1}, "risk_level": "high", "request_id": request.request_id}
+    assert told["details"] == {
+        "parameters": {"a": 1},
+        "risk_level": "high",
+        "reasons": [{"code": "risk_asks", "text": "risk high asks a person", "risk": "high"}],
+        "request_id": request.request_id,
+    }
     assert running(session) == [("waiting_permission", "c1", None)]
 
 

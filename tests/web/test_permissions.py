@@ -65,6 +65,7 @@ async def test_a_request_that_is_approved_now_comes_back_with_its_record(
         ).hexdigest(),
         "timeout_seconds": 300.0,
         "risk_reasons": ["risk high asks a person"],
+        "reasons": [{"code": "risk_asks", "text": "risk high asks a person", "risk": "high"}],
         "allowed_decisions": ["approve", "edit", "reject", "respond"],
         "scopes": ["once", "session"],
         "suggested_rule": 'every call of "rm", asked by this program, at risk high or less',

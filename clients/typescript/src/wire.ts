@@ -77,6 +77,7 @@ export interface Wire {
   ResultCleared: ResultCleared;
   ResultClearedEvent: ResultClearedEvent;
   RunningCall: RunningCall;
+  SaidReason: SaidReason;
   SessionHealth: SessionHealth;
   SessionRow: SessionRow;
   Snapshot: Snapshot;
@@ -126,6 +127,7 @@ export interface CallDetails {
   parameters_truncated?: true;
   parameters_bytes?: number;
   risk_level?: "low" | "medium" | "high";
+  reasons?: SaidReason[];
   description?: string;
   start_time?: string;
   request_id?: string;
@@ -137,6 +139,16 @@ export interface CallDetails {
   answered_by?: string;
   input_required?: true;
   [k: string]: unknown;
+}
+/**
+ * Why a call was rated or judged so: ``text`` says it in English, ``code`` and the values beside it in any other.
+ *
+ * With ``said_code`` somebody else says what the service says by that code.
+ */
+export interface SaidReason {
+  code: string;
+  text: string;
+  [k: string]: string | number;
 }
 export interface ToolProgressEvent {
   type: "tool_progress";
@@ -192,6 +204,7 @@ export interface PermissionRequestEvent {
  * ``parameters`` are those that run: the person's edit after an edit, with ``asked_parameters_sha256`` then
  * telling which ones were asked; ``action_sha256`` is over these, the tool, its server and the session. ``approved``,
  * ``decision`` and the rest are null while it is pending.
+ * ``reasons`` say the same as ``risk_reasons``, one for one, and by codes too.
  * ``rated_by`` tells whose word ``risk_level`` is: the service's, or that of whoever asks or of an MCP server.
  * With ``parameters_truncated`` they are ``{"beginning": text}``, because the whole does not fit into an event: it has
  * ``parameters_bytes`` bytes of canonical JSON, ``parameters_sha256`` is its hash, and GET of the request gives it.
@@ -218,6 +231,7 @@ export interface PermissionRecord {
   expires_at: string | null;
   timeout_seconds: number;
   risk_reasons: string[];
+  reasons: SaidReason[];
   allowed_decisions: ("approve" | "edit" | "reject" | "respond")[];
   scopes: ("once" | "session" | "always")[];
   suggested_rule?: string;

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from ..limits import RiskLevel
+from .reasons import Reason
 from .verdict import AskedTool, Verdict, is_riskier
 
 __all__ = ["Ratings", "judge"]
@@ -16,8 +17,8 @@ _MAX_TOOLS = 1000
 def judge(risk_level: RiskLevel, *, ask_from_risk: RiskLevel) -> Verdict:
     """Say by its risk alone whether a call is allowed or asked."""
     if is_riskier(ask_from_risk, risk_level):
-        return Verdict("allow", (f"risk {risk_level} is below {ask_from_risk}, from which a person is asked",))
-    return Verdict("ask", (f"risk {risk_level} asks a person",))
+        return Verdict("allow", (Reason("risk_below", risk=risk_level, asked_from=ask_from_risk),))
+    return Verdict("ask", (Reason("risk_asks", risk=risk_level),))
 
 
 class Ratings:

@@ -11,6 +11,7 @@ from typing import Literal
 from ..errors import LimitReached, RuleNotFound
 from ..events import Rule, utc_now
 from ..limits import RiskLevel
+from .reasons import Reason
 from .verdict import AskedTool, Call, Effect, Verdict, is_riskier
 
 __all__ = ["Grants", "Remembered", "described", "quoted", "rule_from"]
@@ -25,8 +26,8 @@ class Remembered:
     asked again at a higher one; what was denied is denied at every risk.
     """
 
-    #: For how long a person decided, in words.
-    lasting = "from now on"
+    #: For how long a person decided.
+    lasting: Literal["always", "session"] = "always"
 
     def __init__(self) -> None:
         self._rules: dict[AskedTool, Rule] = {}
@@ -44,16 +45,16 @@ class Remembered:
         if rule is None or (rule.effect == "allow" and not (call.is_whole and _covers(rule, call.risk_level))):
             return None
         word = "denied" if rule.effect == "deny" else "allowed"
-        why = f": {rule.justification}" if rule.justification else ""
+        why = {"why": rule.justification} if rule.justification else {}
         return Verdict(
             rule.effect,
-            (f"{rule.created_by} {word} this tool {self.lasting}{why}",),
+            (Reason(f"{word}_{self.lasting}", by=rule.created_by, **why),),
             rule.rule_id,
             rule.name,
             rule.justification,
         )
 
-    def doubt(self, call: Call) -> str | None:
+    def doubt(self, call: Call) -> Reason | None:
         """Why a call for which no rule holds is asked whatever its risk is; None if nothing speaks for that.
 
         A tool about which somebody decided is never let run by its risk alone: one that is another by now is asked.
@@ -63,12 +64,12 @@ class Remembered:
         rule = self._rules.get(call.tool)
         if rule is not None:
             if not call.is_whole:
-                return "not all of the call can be read, so that no rule allows it"
-            return f"risk {call.risk_level} is more than {rule.risk}, at which {rule.created_by} allowed it"
+                return Reason("not_whole")
+            return Reason("risk_above_allowed", risk=call.risk_level, allowed=rule.risk, by=rule.created_by)
         known = call.tool.whichever_definition
         others = [rule for other, rule in self._rules.items() if other.whichever_definition == known]
         if others:
-            return f"the tool is not defined as it was when {others[-1].created_by} decided about it"
+            return Reason("changed_since_decided", by=others[-1].created_by)
         return None
 
     def use(self, rule_id: str | None) -> None:
@@ -85,7 +86,7 @@ class Remembered:
 class Grants(Remembered):
     """The rules of one session, made by its decisions with ``scope: session``; at most ``capacity`` of them."""
 
-    lasting = "for the rest of the session"
+    lasting = "session"
 
     def __init__(self, *, capacity: int = _MAX_RULES) -> None:
         super().__init__()

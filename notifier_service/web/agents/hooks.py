@@ -22,6 +22,7 @@ from ...calls.report import Report
 from ...core.errors import BrokerClosed, Forbidden, InvalidInput, NotifierError, ToolDenied, Unauthenticated
 from ...core.events import DecisionKind, PermissionRecord, ToolCallId, ToolName, dump
 from ...core.limits import MAX_TIMEOUT_SECONDS, RiskLevel
+from ...core.policy.reasons import Reason
 from ...core.question import ALL_DECISIONS
 from ...core.session import check_session_id
 from ..answers import json_answer
@@ -385,7 +386,7 @@ def asked_by_agent(
     if joined.request is None:
         joined.ask(
             by_policy=False,
-            risk_reasons=("the agent's own rules want a person for this call",),
+            risk_reasons=(Reason("agent_rules"),),
             timeout_seconds=timeout_seconds,
             allowed_decisions=allowed_decisions,
         )

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ...calls.denials import denial_by_error
 from ...core.errors import InvalidInput, NotifierError, TooLarge, UnsupportedMediaType
 from ...core.events import PermissionRecord, ToolCallId, ToolName, dump
+from ...core.policy.reasons import Reason
 from ...mcp.conversation import HeldCalls
 from ...mcp.message import (
     ERA,
@@ -329,7 +330,7 @@ async def _ask_human(call: _PromptCall, message: _Message, arguments: Mapping[st
         joined = JoinedCall(call.broker, call.broker.open(call.session_id, opened_by=call.caller.name), question)
         joined.ask(
             by_policy=False,
-            risk_reasons=("the agent asks a question; nothing runs",),
+            risk_reasons=(Reason("agent_question"),),
             allowed_decisions=("approve", "reject", "respond"),
             scopes=("once",),
             timeout_seconds=call.query.timeout_seconds,

@@ -1,0 +1,101 @@
+"""Why a call runs, waits or is denied: sentences that also say by a code what they tell, so that anybody can translate.
+
+The sentences of the service are all here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from string import Formatter
+from typing import Any, Self
+
+__all__ = ["SENTENCES", "Reason", "as_told"]
+
+#: By code, in English. Who says them in another language has the values that stand in braces.
+SENTENCES: Mapping[str, str] = {
+    # the policy
+    "risk_below": "risk {risk} is below {asked_from}, from which a person is asked",
+    "risk_asks": "risk {risk} asks a person",
+    "rated_lower_than_before": "who asks rates it {risk} now, and it was asked about at risk {before} before",
+    "allowed_session": "{by} allowed this tool for the rest of the session",
+    "denied_session": "{by} denied this tool for the rest of the session",
+    "allowed_always": "{by} allowed this tool from now on",
+    "denied_always": "{by} denied this tool from now on",
+    "not_whole": "not all of the call can be read, so that no rule allows it",
+    "risk_above_allowed": "risk {risk} is more than {allowed}, at which {by} allowed it",
+    "changed_since_decided": "the tool is not defined as it was when {by} decided about it",
+    # what an MCP server says of its tools
+    "not_listed": "the server lists no tool of that name",
+    "not_listed_before": "the server did not list this tool before, when it was called in this session",
+    "list_missing": "the server did not list its tools",
+    "list_unreadable": "the server's list of tools cannot be read",
+    "listed_twice": "the server lists it twice",
+    "look_alike": "the server lists another tool with nearly the same name",
+    "definition_changed": "the server changed its definition of this tool in this session: {parts}",
+    "hints_missing": "the server does not say what the tool may do",
+    "only_reads": "the server says that it only reads",
+    "destroys_nothing": "the server says that it destroys nothing",
+    "may_destroy": "the server says that it may destroy something",
+    "may_destroy_unsaid": "the server does not say that it destroys nothing",
+    "stays_within": "the server says that it stays within its own system",
+    "reaches_out": "the server says that it reaches the outside world",
+    "reach_unsaid": "the server does not say that it stays within its own system",
+    # who asks
+    "unrated": "nobody said how risky this tool is",
+    "agent_rules": "the agent's own rules want a person for this call",
+    "agent_question": "the agent asks a question; nothing runs",
+    "asker_says": "the asker says: {said}",
+}
+
+
+class Reason(str):
+    """A sentence of the service: English as a text, and by ``code`` and ``values`` what anybody can translate.
+
+    The value ``why`` is somebody's own words, which any sentence may have at its end.
+    """
+
+    __slots__ = ("code", "values")
+
+    code: str
+    values: Mapping[str, str | int]
+
+    def __new__(cls, code: str, **values: str | int) -> Self:
+        sentence = SENTENCES[code] + (": {why}" if "why" in values else "")
+        reason = super().__new__(cls, sentence.format_map(values))
+        reason.code, reason.values = code, values
+        return reason
+
+    def __getnewargs_ex__(self) -> tuple[tuple[str], dict[str, str | int]]:
+        return (self.code,), dict(self.values)
+
+    @classmethod
+    def by_asker(cls, text: str) -> Reason:
+        """What an asker says, marked as its words; ``said_code`` is there if it says what this service would say.
+
+        A gateway elsewhere is such an asker: its sentences are of the same table.
+        """
+        for code, form in _forms().items():
+            match = form.fullmatch(text)
+            if match is not None:
+                return cls("asker_says", **match.groupdict(), said_code=code, said=text)
+        return cls("asker_says", said=text)
+
+
+def as_told(reason: str) -> dict[str, Any]:
+    """A reason as records carry it: its code, its text and its values. ``words`` are somebody's own."""
+    if isinstance(reason, Reason):
+        return {**reason.values, "code": reason.code, "text": str(reason)}
+    return {"code": "words", "text": reason}
+
+
+@cache
+def _forms() -> Mapping[str, re.Pattern[str]]:
+    """What each sentence of the service can look like."""
+    return {code: _form(text) for code, text in SENTENCES.items() if code != "asker_says"}
+
+
+def _form(sentence: str) -> re.Pattern[str]:
+    parts = Formatter().parse(sentence)
+    return re.compile("".join(re.escape(text) + (f"(?P<{name}>.+?)" if name else "") for text, name, *_ in parts))
