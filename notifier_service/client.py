@@ -256,6 +256,23 @@ class Client:
         pending: list[dict[str, Any]] = await self._call("GET", path, is_safe=True)
         return pending
 
+    async def history(
+        self,
+        session_id: str | None = None,
+        *,
+        tool: str | None = None,
+        decided_by: str | None = None,
+        before: str | None = None,
+        limit: int = 50,
+    ) -> dict[str, Any]:
+        """Return ``{requests, next}``: how permission requests ended, over all sessions, newest first, 200 at most.
+
+        ``next`` is for ``before``, to go on to older ones; None where there are none.
+        """
+        given = {"session_id": session_id, "tool": tool, "decided_by": decided_by, "before": before}
+        query = {name: value for name, value in given.items() if value is not None}
+        return await self._record("GET", "/api/history", query={**query, "limit": str(limit)}, is_safe=True)
+
     async def publish(self, session_id: str, events: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> list[str]:
         """Publish one event ``{type, data}`` or several, and return their ids."""
         body: Any = dict(events) if isinstance(events, Mapping) else [dict(event) for event in events]

@@ -35,6 +35,8 @@ def test_defaults_are_those_of_the_contract() -> None:
         "max_pending_per_session": 100,
         "max_pending": 10_000,
         "max_pending_lasting": 1000,
+        "history_events": 10_000,
+        "history_bytes": 64 * 1024 * 1024,
         "ask_from_risk": "medium",
         "one_request_at_a_time": False,
         "require_request_id": False,

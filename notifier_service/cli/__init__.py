@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     import argparse
 
     from .. import __version__
-    from . import gateway, schema, scripts, service, token
+    from . import gateway, history, schema, scripts, service, token
 
     parser = argparse.ArgumentParser(
         prog="notifier-service",
@@ -91,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     service.add_commands(commands)
     scripts.add_commands(commands)
+    history.add_commands(commands)
     token.add_commands(commands)
     schema.add_commands(commands)
     gateway.add_commands(commands)

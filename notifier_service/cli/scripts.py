@@ -17,19 +17,19 @@ from ..client import DEFAULT_URL, Client
 from ..core.parameters import canonical_json
 from .typed import json_object
 
-__all__ = ["add_commands"]
+__all__ = ["add_commands", "service_command"]
 
 
 def add_commands(commands: Any) -> None:
-    watch = _command(commands, "watch", _watch, "follow a session and answer its requests", "Follow a session.")
+    watch = service_command(commands, "watch", _watch, "follow a session and answer its requests", "Follow a session.")
     watch.add_argument("session")
 
-    publish = _command(commands, "publish", _publish, "publish an event", "Publish an event to a session.")
+    publish = service_command(commands, "publish", _publish, "publish an event", "Publish an event to a session.")
     publish.add_argument("session")
     publish.add_argument("type", help="tool_status, tool_progress, tool_result, or a type of your own")
     publish.add_argument("data", nargs="?", type=_json_object, help="a JSON object; - reads it from standard input")
 
-    ask = _command(commands, "ask", _ask, "ask for permission", "Ask a person whether a tool call may run.")
+    ask = service_command(commands, "ask", _ask, "ask for permission", "Ask a person whether a tool call may run.")
     ask.add_argument("session")
     ask.add_argument("tool")
     ask.add_argument(
@@ -46,7 +46,7 @@ def add_commands(commands: Any) -> None:
     ask.add_argument("--timeout", type=float, metavar="SECONDS", help="deny after so long; 0 is never")
     ask.add_argument("--tool-call-id", help="the agent's own id of the call")
 
-    decide = _command(commands, "decide", _decide, "answer a permission request", "Answer a permission request.")
+    decide = service_command(commands, "decide", _decide, "answer a permission request", "Answer a permission request.")
     decide.add_argument("session")
     decide.add_argument("request", nargs="?", help="which one (request_id); without, what waits is printed")
     answer = decide.add_mutually_exclusive_group(required=True)
@@ -58,7 +58,10 @@ def add_commands(commands: Any) -> None:
     decide.add_argument("--scope", choices=["once", "session", "always"], help="how far an approval reaches (once)")
 
 
-def _command(commands: Any, name: str, command: Any, help_text: str, description: str) -> argparse.ArgumentParser:
+def service_command(
+    commands: Any, name: str, command: Any, help_text: str, description: str
+) -> argparse.ArgumentParser:
+    """A command that talks to a running service, with the options for where that is and who asks."""
     parser: argparse.ArgumentParser = commands.add_parser(name, help=help_text, description=description)
     url = os.environ.get("NOTIFIER_URL", DEFAULT_URL)
     parser.add_argument("--url", default=url, help=f"the service, with its prefix or without (NOTIFIER_URL; {url})")

@@ -14,6 +14,7 @@ from .errors import BrokerClosed, NoBroker, SessionNotFound
 from .event_log import Event, base36, new_epoch
 from .events import EventData, PermissionRecord
 from .fan_out import Delivery
+from .history import History
 from .large_parameters import LargeParameters
 from .limits import Limits
 from .metrics import Counters
@@ -58,6 +59,8 @@ class Broker:
     def __init__(self, limits: Limits | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.limits = Limits() if limits is None else limits
         self.counters = Counters()
+        #: What was settled in all sessions, also in those that have ended.
+        self.history = History(self.limits.history_events, self.limits.history_bytes)
         self.closed = False
         self._clock = clock
         self._instance = new_instance()
@@ -143,6 +146,7 @@ class Broker:
             clock=self._clock,
             delivery=self._delivery,
             large_parameters=self._large_parameters,
+            history=self.history,
             seats=self._seats,
             pending_places=self._pending_places,
             epoch=epoch,

@@ -83,6 +83,10 @@ class Limits(BaseModel):
     ask_from_risk: RiskLevel = Field(
         default="medium", description="The lowest risk level that asks a person: low asks always."
     )
+    history_events: int = Field(
+        default=10_000, ge=1, le=1_000_000, description="Settled permission requests that are remembered, in all."
+    )
+    history_bytes: int = Field(default=64 * 1024 * 1024, ge=16 * 1024, description="Bytes of them, as they are shown.")
     one_request_at_a_time: bool = Field(
         default=False,
         description="Later requests of a session wait unannounced until the first is settled, for clients that "

@@ -44,6 +44,7 @@ from .events import (
     dump,
     utc_now,
 )
+from .history import History
 from .large_parameters import LargeParameters
 from .limits import MAX_TIMEOUT_SECONDS, Limits
 from .parameters import action_sha256_of, beginning, canonical_json, frozen_json, jsonable, parameters_sha256
@@ -117,6 +118,7 @@ class PermissionDesk:
         count_viewers: Callable[[], int] = lambda: 0,
         count: Callable[[str], object] = lambda status: None,
         large_parameters: LargeParameters | None = None,
+        history: History | None = None,
         places: PendingPlaces | None = None,
         clock: Callable[[], float] = time.monotonic,
         left_at: float | None = None,
@@ -152,6 +154,7 @@ class PermissionDesk:
         self._queued: OrderedDict[str, PermissionRequest] = OrderedDict()
         self._settled: OrderedDict[str, PermissionRequest] = OrderedDict()
         self._settled_bytes = 0
+        self._history = History(limits.history_events, limits.history_bytes) if history is None else history
         self._large = large_parameters or LargeParameters(limits.max_kept_parameters_bytes)
         # Approved, in the order settled: until when their large parameters are kept whole.
         self._lingering: deque[tuple[float, PermissionRequest]] = deque()
@@ -344,7 +347,7 @@ class PermissionDesk:
             decided_by=decided_by,
             **update,
         )
-        preview, size = self._fitted(settled, parameters_bytes, room=_EVENT_ENVELOPE_BYTES)
+        preview, _ = self._fitted(settled, parameters_bytes, room=_EVENT_ENVELOPE_BYTES)
         self._keep_whole(request, preview)
         if scope == "session":
             self.grants.add(
@@ -355,7 +358,7 @@ class PermissionDesk:
                 reason=decision.reason,
             )
         request.preview, request.parameters_bytes = preview, parameters_bytes
-        self._close_request(request, settled, via=via, answered=True, size=size)
+        self._close_request(request, settled, via=via, answered=True)
         if scope == "session":
             self._settle_twins(request.tool)
         self._announce_next()
@@ -503,7 +506,6 @@ class PermissionDesk:
         *,
         via: str,
         answered: bool = False,
-        size: int | None = None,
     ) -> None:
         for place in request.places:
             place.leave(request.asked_by)
@@ -511,7 +513,7 @@ class PermissionDesk:
         self._queued.pop(request.request_id, None)
         announced = self._pending.pop(request.request_id, None) is not None
         request.settle(record)
-        self._remember(request, size, via=via)
+        self._remember(request, via=via)
         if answered:
             self._publish("permission_response_result", _response_result(request.shown))
         if announced:
@@ -530,15 +532,17 @@ class PermissionDesk:
         if len(self._askers) < 2:
             self._askers.add(name)
 
-    def _remember(self, request: PermissionRequest, size: int | None = None, *, via: str) -> None:
-        """Keep a settled request for repeated decisions and reads, within the bounds of the log."""
+    def _remember(self, request: PermissionRequest, *, via: str) -> None:
+        """Keep a settled request for repeated decisions and reads, within the bounds of the log, and in the history."""
         self._tell_the_log(request.record, via)
         if request.kept_bytes:
             if request.record.approved:
                 self._lingering.append((self._clock(), request))
             else:
                 self._forget_whole(request)
-        request.size = len(dump(request.shown)) if size is None else size
+        json = dump(request.shown)
+        self._history.add(self.session_id, request.record, asked_by=request.asked_by, json=json)
+        request.size = len(json)
         self._settled[request.request_id] = request
         self._settled_bytes += request.size
         self._count(request.record.status)

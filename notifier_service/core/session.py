@@ -24,6 +24,7 @@ from .events import (
     utc_now,
 )
 from .fan_out import Delivery
+from .history import History
 from .large_parameters import LargeParameters
 from .limits import Limits
 from .metrics import Counters
@@ -77,6 +78,7 @@ class Session:
         request_left_at: float | None = None,
         instance: str | None = None,
         large_parameters: LargeParameters | None = None,
+        history: History | None = None,
     ) -> None:
         self.session_id = check_session_id(session_id)
         self.limits = limits = Limits() if limits is None else limits
@@ -102,6 +104,7 @@ class Session:
             count=self._count_request,
             places=pending_places,
             large_parameters=large_parameters,
+            history=history,
             clock=clock,
             left_at=request_left_at,
             instance=instance,

@@ -14,7 +14,15 @@ from ..core.events import (
     ToolStatus,
 )
 
-__all__ = ["PresentState", "SessionHealth", "SessionRow", "StateAndEvents", "present_state"]
+__all__ = [
+    "HistoryRecord",
+    "HistoryRecords",
+    "PresentState",
+    "SessionHealth",
+    "SessionRow",
+    "StateAndEvents",
+    "present_state",
+]
 
 
 class SessionHealth(EventData):
@@ -41,6 +49,19 @@ class SessionRow(EventData):
     pending_permissions: int
     last_event_id: str
     idle_seconds: float
+
+
+class HistoryRecord(PermissionRecord):
+    """A permission request that was settled, and the session in which it was asked."""
+
+    session_id: str
+
+
+class HistoryRecords(EventData):
+    """Some of them, newest first; ``next`` is what ``before`` takes to go on to older ones."""
+
+    requests: Many[HistoryRecord]
+    next: str | None
 
 
 class _State(EventData):

@@ -14,7 +14,7 @@ from ..core.events import dump
 from ..core.question import Decision
 from ..core.session import check_session_id
 from ..settings import Settings
-from . import chat, ops, permissions, polling, produce, rules, sse, tickets, websocket
+from . import chat, history, ops, permissions, polling, produce, rules, sse, tickets, websocket
 from .agents import hooks
 from .answers import expect
 from .auth import AUTH, Caller, Right
@@ -175,6 +175,10 @@ ROUTES: Sequence[Route] = (
     Route(
         "GET", "/api/sessions", ops.list_sessions, _rights("view"), "The open sessions that the caller may see.",
         query=ops.SessionsQuery,
+    ),
+    Route(
+        "GET", "/api/history", history.read_history, _rights("view"),
+        "What was asked and how it ended, over all sessions.", query=history.HistoryQuery,
     ),
     Route("GET", "/healthz/live", ops.live, _rights(), "The process answers.", prefixed=False),
     Route("GET", "/healthz/live", ops.live, _rights(), "The same behind the prefix.", name=ops.BEHIND_PREFIX),

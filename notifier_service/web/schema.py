@@ -24,7 +24,7 @@ from ..core.events import (
     ToolStatus,
 )
 from ..core.question import Decision
-from .models import PresentState, SessionHealth, SessionRow, StateAndEvents
+from .models import HistoryRecords, PresentState, SessionHealth, SessionRow, StateAndEvents
 
 __all__ = ["EVENT_DATA", "wire_schema"]
 
@@ -43,7 +43,13 @@ EVENT_DATA: Mapping[str, type[EventData]] = {
     "bye": Bye,
 }
 
-_ANSWERS: tuple[type[BaseModel], ...] = (PresentState, StateAndEvents, SessionHealth, SessionRow)
+_ANSWERS: tuple[type[BaseModel], ...] = (
+    PresentState,
+    StateAndEvents,
+    SessionHealth,
+    SessionRow,
+    HistoryRecords,
+)
 
 _TEXT = {"type": "string"}
 

@@ -89,6 +89,7 @@ def test_the_table_holds_each_endpoint_once() -> None:
         ("GET", "/agent_backend/api/rules/{session_id}"),
         ("DELETE", "/agent_backend/api/rules/{session_id}/{rule_id}"),
         ("GET", "/agent_backend/api/sessions"),
+        ("GET", "/agent_backend/api/history"),
         ("POST", "/mcp/{session_id}"),
         ("POST", "/hooks/claude-code"),
         ("GET", "/healthz/live"),

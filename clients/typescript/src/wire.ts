@@ -67,6 +67,8 @@ export interface Wire {
   HeartbeatEvent: HeartbeatEvent;
   Hello: Hello;
   HelloEvent: HelloEvent;
+  HistoryRecord: HistoryRecord;
+  HistoryRecords: HistoryRecords;
   JsonValue: JsonValue;
   PermissionCleared: PermissionCleared;
   PermissionClearedEvent: PermissionClearedEvent;
@@ -408,6 +410,53 @@ export interface Decision {
   scope?: ("once" | "session" | "always") | null;
   parameters_sha256?: string | null;
   action_sha256?: string | null;
+}
+/**
+ * A permission request that was settled, and the session in which it was asked.
+ */
+export interface HistoryRecord {
+  request_id: string;
+  tool_name: string;
+  server?: string;
+  definition_sha256?: string;
+  parameters: {
+    [k: string]: unknown;
+  };
+  risk_level: "low" | "medium" | "high";
+  rated_by: "service" | "producer";
+  timestamp: string;
+  status: "pending" | "approved" | "rejected" | "expired" | "cancelled";
+  parameters_sha256: string;
+  action_sha256: string;
+  parameters_truncated?: true;
+  parameters_bytes?: number;
+  asked_parameters_sha256?: string;
+  expires_at: string | null;
+  timeout_seconds: number;
+  risk_reasons: string[];
+  allowed_decisions: ("approve" | "edit" | "reject" | "respond")[];
+  scopes: ("once" | "session" | "always")[];
+  suggested_rule?: string;
+  description?: string;
+  viewers: number;
+  tool_call_id?: string;
+  replayed?: true;
+  decision: ("approve" | "edit" | "reject" | "respond") | null;
+  approved: boolean | null;
+  reason: string | null;
+  response: string | null;
+  scope: ("once" | "session" | "always") | null;
+  decided_by: string | null;
+  decided_at: string | null;
+  code?: "shutdown" | "session_closed";
+  session_id: string;
+}
+/**
+ * Some of them, newest first; ``next`` is what ``before`` takes to go on to older ones.
+ */
+export interface HistoryRecords {
+  requests: HistoryRecord[];
+  next: string | null;
 }
 /**
  * The whole present state, as a poll gives it.
