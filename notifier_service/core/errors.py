@@ -25,6 +25,7 @@
     ├── TooLarge                  too_large
     ├── UnsupportedMediaType      unsupported_media_type
     ├── LimitReached              limit_reached
+    ├── RulesNotKept              rules_not_kept       the file of the learned rules cannot be written
     ├── BrokerClosed              shutting_down
     │   └── SessionClosed         session_closed
     ├── CursorLost                gap                  the log no longer holds what a cursor asks for
@@ -70,6 +71,7 @@ __all__ = [
     "RequestExpired",
     "RequestNotFound",
     "RuleNotFound",
+    "RulesNotKept",
     "ServiceRefused",
     "ServiceRestarted",
     "ServiceUnavailable",
@@ -242,6 +244,12 @@ class LimitReached(NotifierError):
         super().__init__(message, limit=limit)
         self.limit = limit
         self.retry_after_seconds = retry_after_seconds
+
+
+class RulesNotKept(NotifierError):
+    """A decision for always cannot be written down, so that it is none; the message says why."""
+
+    code = "rules_not_kept"
 
 
 class BrokerClosed(NotifierError):

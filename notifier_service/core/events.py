@@ -34,6 +34,7 @@ __all__ = [
     "Rule",
     "RunningCall",
     "SaidReason",
+    "Sha256",
     "Snapshot",
     "Status",
     "Timestamp",
@@ -242,11 +243,11 @@ class PermissionRecord(EventData):
 
 
 class Rule(EventData):
-    """What a person decided for the rest of a session (contract section 11).
+    """What a person decided for the rest of a session, or for always (contract section 11).
 
     ``name`` says in words for which calls it holds, ``command`` how their commands begin, where it is bound to that.
     ``risk`` is that of the call which was decided, ``asked_by`` and ``agent`` are who asked, ``justification`` is the
-    person's reason.
+    person's reason. Where there are ``session`` patterns it holds in the sessions that match one, until ``until``.
     """
 
     rule_id: str
@@ -259,8 +260,10 @@ class Rule(EventData):
     command: str | None = _absent()
     asked_by: str | None
     agent: str | None
+    session: Many[str] | None = _absent()
     risk: RiskLevel
     justification: str | None = _absent()
+    until: Timestamp | None = _absent()
     used: int = 0
     last_used_at: Timestamp | None = None
     created_by: str

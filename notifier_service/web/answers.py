@@ -39,6 +39,7 @@ _STATUS: Mapping[type[errors.NotifierError], int] = {
     errors.TooLarge: 413,
     errors.UnsupportedMediaType: 415,
     errors.LimitReached: 429,
+    errors.RulesNotKept: 503,
     errors.BrokerClosed: 503,
 }
 

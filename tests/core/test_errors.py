@@ -41,6 +41,7 @@ CODES = {
     "RequestExpired": "request_expired",
     "RequestNotFound": "request_not_found",
     "RuleNotFound": "rule_not_found",
+    "RulesNotKept": "rules_not_kept",
     "ServiceUnavailable": "service_unavailable",
     "ServiceUnproven": "service_unproven",
     "SessionClosed": "session_closed",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ..errors import LimitReached, RuleNotFound
 from ..events import Rule, utc_now
@@ -14,9 +14,48 @@ from ..limits import RiskLevel
 from .reasons import Reason
 from .verdict import AskedTool, Call, Effect, Verdict, is_riskier
 
-__all__ = ["Grants", "Remembered", "described", "quoted", "rule_from"]
+__all__ = ["Entry", "Grants", "Remembered", "Shelf", "described", "quoted", "rule_from"]
 
 _MAX_RULES = 100
+
+#: The effects, the strongest first, as the reasons name them.
+_WORDS: Mapping[Effect, str] = {"deny": "denied", "ask": "asked", "allow": "allowed"}
+
+
+class Entry(NamedTuple):
+    """A rule, and the tool that it is bound to."""
+
+    tool: AskedTool
+    rule: Rule
+
+
+class Shelf:
+    """Rules by their id, oldest first, and by the tool that they are about."""
+
+    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+        self.entries: dict[str, Entry] = {}
+        self._about: dict[AskedTool, list[Entry]] = {}
+        for entry in entries:
+            self.put(entry)
+
+    def put(self, entry: Entry) -> None:
+        self.entries[entry.rule.rule_id] = entry
+        self._about.setdefault(entry.tool.whichever_definition, []).append(entry)
+
+    def take(self, rule_id: str) -> Entry:
+        """Take a rule out. Raises ``RuleNotFound``."""
+        if rule_id not in self.entries:
+            raise RuleNotFound("There is no rule of that id.")
+        entry = self.entries.pop(rule_id)
+        known = entry.tool.whichever_definition
+        self._about[known].remove(entry)
+        if not self._about[known]:
+            del self._about[known]
+        return entry
+
+    def about(self, tool: AskedTool) -> Sequence[Entry]:
+        """What is decided about a tool, however its server defines it."""
+        return self._about.get(tool.whichever_definition, ()) if self._about else ()
 
 
 class Remembered:
@@ -30,57 +69,65 @@ class Remembered:
     lasting: Literal["always", "session"] = "always"
 
     def __init__(self) -> None:
-        self._rules: dict[AskedTool, Rule] = {}
+        self._shelf = Shelf()
         #: How often, and when last, each rule settled a call.
         self._uses: dict[str, tuple[int, datetime]] = {}
 
     @property
     def rules(self) -> Sequence[Rule]:
         """All of them, oldest first."""
-        return tuple(self._counted(rule) for rule in self._rules.values())
+        return tuple(self._counted(entry.rule) for entry in self._shelf.entries.values())
 
     def judge(self, call: Call) -> Verdict | None:
         """What the rules say of a call; None if nobody decided about it. No rule allows a call that is not whole."""
-        rule = self._rules.get(call.tool)
-        if rule is None or (rule.effect == "allow" and not (call.is_whole and _covers(rule, call.risk_level))):
-            return None
-        word = "denied" if rule.effect == "deny" else "allowed"
-        why = {"why": rule.justification} if rule.justification else {}
-        return Verdict(
-            rule.effect,
-            (Reason(f"{word}_{self.lasting}", by=rule.created_by, **why),),
-            rule.rule_id,
-            rule.name,
-            rule.justification,
-        )
+        said = [entry.rule for entry in self._shelf.about(call.tool) if self._holds(entry, call)]
+        for effect, word in _WORDS.items():
+            for rule in said:
+                if rule.effect == effect:
+                    why = {"why": rule.justification} if rule.justification else {}
+                    reason = Reason(f"{word}_{self.lasting}", by=rule.created_by, **why)
+                    return Verdict(effect, (reason,), rule.rule_id, rule.name, rule.justification)
+        return None
 
     def doubt(self, call: Call) -> Reason | None:
         """Why a call for which no rule holds is asked whatever its risk is; None if nothing speaks for that.
 
         A tool about which somebody decided is never let run by its risk alone: one that is another by now is asked.
         """
-        if not self._rules:
+        rules = [entry.rule for entry in self._shelf.about(call.tool) if self._is_in_force(entry.rule, call)]
+        if not rules:
             return None
-        rule = self._rules.get(call.tool)
-        if rule is not None:
-            if not call.is_whole:
-                return Reason("not_whole")
-            return Reason("risk_above_allowed", risk=call.risk_level, allowed=rule.risk, by=rule.created_by)
-        known = call.tool.whichever_definition
-        others = [rule for other, rule in self._rules.items() if other.whichever_definition == known]
-        if others:
-            return Reason("changed_since_decided", by=others[-1].created_by)
-        return None
+        same = [rule for rule in rules if rule.definition_sha256 == call.tool.definition_sha256]
+        if not same:
+            return Reason("changed_since_decided", by=rules[-1].created_by)
+        if not call.is_whole:
+            return Reason("not_whole")
+        by = same[-1].created_by
+        return Reason("risk_above_allowed", risk=call.risk_level, allowed=same[-1].risk, by=by)
 
     def use(self, rule_id: str | None) -> None:
         """Count that a rule settled a call; None, or one that is of another source or taken back, counts nothing."""
-        if any(rule.rule_id == rule_id for rule in self._rules.values()):
-            assert rule_id is not None  # no rule has that
+        if rule_id is not None and rule_id in self._shelf.entries:
             self._uses[rule_id] = self._uses.get(rule_id, (0, utc_now()))[0] + 1, utc_now()
+
+    def _holds(self, entry: Entry, call: Call) -> bool:
+        rule = entry.rule
+        if entry.tool != call.tool or not self._is_in_force(rule, call):
+            return False
+        return rule.effect != "allow" or (call.is_whole and not is_riskier(call.risk_level, rule.risk))
+
+    def _is_in_force(self, rule: Rule, call: Call) -> bool:
+        return True
 
     def _counted(self, rule: Rule) -> Rule:
         uses = self._uses.get(rule.rule_id)
         return rule if uses is None else rule.model_copy(update={"used": uses[0], "last_used_at": uses[1]})
+
+    def _forget(self, rule_id: str) -> Rule:
+        """Take a rule from the shelf and return it with its last count. Raises ``RuleNotFound``."""
+        rule = self._counted(self._shelf.take(rule_id).rule)
+        self._uses.pop(rule_id, None)
+        return rule
 
 
 class Grants(Remembered):
@@ -96,26 +143,21 @@ class Grants(Remembered):
         self, effect: Effect, tool: AskedTool, risk_level: RiskLevel, *, created_by: str, reason: str | None = None
     ) -> Rule:
         """Keep a decision as a rule, in the place of an earlier one about the same tool, or raise ``LimitReached``."""
-        if len(self._rules) >= self._capacity and tool not in self._rules:
+        before = [entry.rule for entry in self._shelf.about(tool) if entry.tool == tool]
+        if len(self._shelf.entries) >= self._capacity and not before:
             raise LimitReached(
                 "rules_per_session",
-                f"This session has {len(self._rules)} rules: take one back, or decide about this call only.",
+                f"This session has {len(self._shelf.entries)} rules: take one back, or decide about this call only.",
             )
-        before = self._rules.pop(tool, None)
-        if before is not None:
-            self._uses.pop(before.rule_id, None)
-        rule = self._rules[tool] = rule_from("session", effect, tool, risk_level, created_by=created_by, reason=reason)
+        for rule in before:
+            self._forget(rule.rule_id)
+        rule = rule_from("session", effect, tool, risk_level, created_by=created_by, reason=reason)
+        self._shelf.put(Entry(tool, rule))
         return rule
 
     def take_back(self, rule_id: str) -> Rule:
         """Forget a rule, and return it; what waits or runs already is not touched. Raises ``RuleNotFound``."""
-        for tool, rule in self._rules.items():
-            if rule.rule_id == rule_id:
-                del self._rules[tool]
-                counted = self._counted(rule)
-                self._uses.pop(rule_id, None)
-                return counted
-        raise RuleNotFound("This session has no rule of that id.")
+        return self._forget(rule_id)
 
 
 def rule_from(
@@ -144,10 +186,6 @@ def rule_from(
         created_by=created_by,
         created_at=utc_now(),
     )
-
-
-def _covers(rule: Rule, risk_level: RiskLevel) -> bool:
-    return not is_riskier(risk_level, rule.risk)
 
 
 def described(tool: AskedTool, risk_level: RiskLevel | None) -> str:

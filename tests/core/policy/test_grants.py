@@ -196,6 +196,17 @@ def test_rule_that_was_taken_back_holds_no_more() -> None:
         grants.take_back(rule.rule_id)
 
 
+def test_rules_about_two_definitions_of_a_tool_are_taken_back_one_by_one() -> None:
+    grants = Grants()
+    old = grants.add("allow", READ, "high", created_by="ana")
+    grants.add("allow", READ._replace(definition_sha256="0b" * 32), "high", created_by="ana")
+
+    grants.take_back(old.rule_id)
+
+    assert effect(grants) == "ask"
+    assert effect(grants, call(READ._replace(definition_sha256="0b" * 32))) == "allow"
+
+
 def test_later_decision_about_the_same_tool_takes_the_place_of_the_earlier() -> None:
     grants = Grants()
     grants.add("allow", READ, "low", created_by="ana")
