@@ -9,7 +9,7 @@ from pydantic import Field, JsonValue, model_validator
 
 from .events import DecisionKind, EventData, Scope
 from .limits import RiskLevel
-from .policy.shell import command_use
+from .policy.command_use import command_use
 from .policy.verdict import AskedTool, Call, RatedBy
 
 __all__ = ["ALL_DECISIONS", "ALL_SCOPES", "MAX_REASON", "Decision", "Question"]
