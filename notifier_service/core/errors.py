@@ -6,7 +6,8 @@
     │   └── DecisionNotOffered    decision_not_offered
     ├── Unauthenticated           unauthenticated
     ├── Forbidden                 forbidden
-    │   └── EditDenied            edit_denied          the policy denies the edited parameters
+    │   ├── EditDenied            edit_denied          the policy denies the edited parameters
+    │   └── SelfApproval          self_approval        who asked may not approve
     ├── NotFound                  not_found
     │   ├── SessionNotFound       session_not_found
     │   ├── RequestNotFound       request_not_found
@@ -72,6 +73,7 @@ __all__ = [
     "RequestNotFound",
     "RuleNotFound",
     "RulesNotKept",
+    "SelfApproval",
     "ServiceRefused",
     "ServiceRestarted",
     "ServiceUnavailable",
@@ -131,6 +133,12 @@ class EditDenied(Forbidden):
     """The policy denies the call as the person edited it; the request stays pending."""
 
     code = "edit_denied"
+
+
+class SelfApproval(Forbidden):
+    """Who asked may not approve; the request stays pending."""
+
+    code = "self_approval"
 
 
 class NotFound(NotifierError):

@@ -42,6 +42,7 @@ CODES = {
     "RequestNotFound": "request_not_found",
     "RuleNotFound": "rule_not_found",
     "RulesNotKept": "rules_not_kept",
+    "SelfApproval": "self_approval",
     "ServiceUnavailable": "service_unavailable",
     "ServiceUnproven": "service_unproven",
     "SessionClosed": "session_closed",

@@ -39,6 +39,8 @@ export type ErrorCode =
   | "request_expired"
   | "request_not_found"
   | "rule_not_found"
+  | "rules_not_kept"
+  | "self_approval"
   | "service_unavailable"
   | "service_unproven"
   | "session_closed"
@@ -434,6 +436,7 @@ export interface HistoryRecord {
   expires_at: string | null;
   timeout_seconds: number;
   risk_reasons: string[];
+  reasons: SaidReason[];
   allowed_decisions: ("approve" | "edit" | "reject" | "respond")[];
   scopes: ("once" | "session" | "always")[];
   suggested_rule?: string;
