@@ -29,6 +29,7 @@
     ├── RulesNotKept              rules_not_kept       the file of the learned rules cannot be written
     ├── BrokerClosed              shutting_down
     │   └── SessionClosed         session_closed
+    ├── NotRecorded               not_recorded         what is decided cannot be put on record, and is not done
     ├── CursorLost                gap                  the log no longer holds what a cursor asks for
     ├── NoBroker                  no_broker            this process has no broker yet
     ├── ToolDenied                tool_denied          what an agent gets instead of a result
@@ -65,6 +66,7 @@ __all__ = [
     "MethodNotAllowed",
     "NoBroker",
     "NotFound",
+    "NotRecorded",
     "NotifierError",
     "ParametersChanged",
     "ParametersUnread",
@@ -270,6 +272,12 @@ class SessionClosed(BrokerClosed):
     """This session has ended; a new one of the same id starts with a new epoch."""
 
     code = "session_closed"
+
+
+class NotRecorded(NotifierError):
+    """What was to be decided or asked cannot be put on record, so it is not: the request stays as it is."""
+
+    code = "not_recorded"
 
 
 class CursorLost(NotifierError):
