@@ -104,6 +104,9 @@ class Settings(Limits, BaseSettings):
         default={},
         description="MCP servers behind the gateway, as name=URL with commas: files=http://127.0.0.1:3001/mcp.",
     )
+    policy_file: Path | None = Field(
+        default=None, description="Rules in TOML, read again when it changes: which calls are allowed, asked or denied."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="What the command logs."
     )

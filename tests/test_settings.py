@@ -60,6 +60,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "drain_seconds": 0,
         "producer_idle_seconds": 600,
         "mcp_upstreams": {},
+        "policy_file": None,
         "shutdown_seconds": 2,
         "log_level": "info",
     }

@@ -10,6 +10,9 @@ from ..core.events import PermissionRecord
 
 __all__ = ["denial_by_error", "denial_by_record"]
 
+#: What a record says of the rule that denied it.
+_OF_A_RULE = ("rule", "justification")
+
 
 def denial_by_record(record: PermissionRecord | Mapping[str, Any]) -> ToolDenied:
     """The denial that a settled request is, given as the record or as the JSON of it.
@@ -24,7 +27,7 @@ def denial_by_record(record: PermissionRecord | Mapping[str, Any]) -> ToolDenied
     elif status == "cancelled":
         outcome, text = "cancelled", f"{name} did not run: the request was cancelled because {reason}."
     elif decided_by == "policy":
-        outcome, text = "policy", f"{name} did not run: the policy denies it ({reason})."
+        outcome, text = "policy", f"{name} did not run: denied by policy{_rule_in_words(told)}"
     else:
         outcome, text = "rejected", f"{name} did not run: rejected by {decided_by}" + (f": {reason}" if reason else ".")
     return ToolDenied(
@@ -32,7 +35,15 @@ def denial_by_record(record: PermissionRecord | Mapping[str, Any]) -> ToolDenied
         outcome=outcome,
         reason=reason if outcome == "rejected" else None,
         request_id=told.get("request_id"),
+        **{field: told[field] for field in _OF_A_RULE if outcome == "policy" and told.get(field) is not None},
     )
+
+
+def _rule_in_words(told: Mapping[str, Any]) -> str:
+    rule, justification = map(told.get, _OF_A_RULE)
+    if rule is None:
+        return f": {told.get('reason')}."
+    return f' rule "{rule}"' + (f": {justification}" if justification else "")
 
 
 def denial_by_error(tool_name: str, error: NotifierError) -> ToolDenied:

@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -82,6 +82,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="for --service, with the right to produce; better set as NOTIFIER_TOKEN, where ps does not show it",
     )
     parser.add_argument(
+        "--policy-file",
+        type=Path,
+        metavar="FILE",
+        help="rules in TOML: what is allowed, asked or denied (without --service)",
+    )
+    parser.add_argument(
         "--name", type=_name, metavar="NAME", help="what people know the MCP server by (from its command or address)"
     )
     parser.add_argument(
@@ -109,7 +115,7 @@ async def _run_stdio(arguments: argparse.Namespace) -> int:
                 client_seconds=_patience_of_claude_code(),
             )
             return await relay.run(arguments.server, source=source, sink=sink)
-    except ValidationError as error:
+    except (ValidationError, InvalidInput) as error:
         return _refuse(error)
 
 
@@ -131,7 +137,10 @@ async def _run_http(arguments: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     async with AsyncExitStack() as stack:
-        asked = await stack.enter_async_context(asker(arguments, session_id))
+        try:
+            asked = await stack.enter_async_context(asker(arguments, session_id))
+        except InvalidInput as error:
+            return _refuse(error)
         relay = HttpRelay(
             arguments.upstream,
             lambda _: asked,
@@ -151,7 +160,10 @@ async def _run_http(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _refuse(error: ValidationError) -> int:
+def _refuse(error: ValidationError | InvalidInput) -> int:
+    if isinstance(error, InvalidInput):
+        print(f"notifier-service: {error.message}", file=sys.stderr)
+        return 2
     problem = error.errors(include_input=False, include_url=False)[0]
     place = ".".join(map(str, problem["loc"]))
     print(f"notifier-service: setting {place}: {problem['msg']}", file=sys.stderr)
@@ -162,6 +174,8 @@ def _refuse(error: ValidationError) -> int:
 async def asker(arguments: argparse.Namespace, session_id: str) -> AsyncIterator[Asker]:
     """Who is asked: the service at ``--service``, or one that runs here as long as this lasts."""
     if arguments.service is not None:
+        if arguments.policy_file is not None:
+            raise InvalidInput("--policy-file goes without --service: the policy of that service decides")
         async with (
             Client(arguments.service, token=arguments.token) as client,
             ServiceAsker(client, session_id) as asked,
@@ -169,7 +183,8 @@ async def asker(arguments: argparse.Namespace, session_id: str) -> AsyncIterator
             _say(client.url, session_id)
             yield asked
     else:
-        settings = Settings(host="127.0.0.1", port=0, auth="none", log_level="warning")
+        given = {} if arguments.policy_file is None else {"policy_file": arguments.policy_file}
+        settings = Settings(host="127.0.0.1", port=0, auth="none", log_level="warning", **given)
         async with serve(settings=settings) as site:
             _say(site.url + settings.prefix, session_id)
             yield BrokerAsker(site.broker, session_id)

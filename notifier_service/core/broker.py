@@ -20,6 +20,9 @@ from .limits import Limits
 from .metrics import Counters
 from .permission_request import PermissionRequest
 from .permissions import AMBIGUOUS_SECONDS, PendingPlaces, new_instance
+from .policy.policy_file import PolicyFile
+from .policy.policy_watch import POLICY_SECONDS, PolicyWatch
+from .policy.rule_book import RuleBook
 from .question import Decision, Question
 from .reader import Peer, Reader, heartbeat
 from .readers import connection_seats
@@ -53,14 +56,26 @@ class Broker:
     """All sessions of this process, and the one sweeper that looks after them.
 
     Everything runs on one event loop. The sweeper is a timer that re-arms itself while there are sessions; no
-    ``start`` is needed. ``clock`` gives seconds, monotonic.
+    ``start`` is needed. ``clock`` gives seconds, monotonic. A ``policy`` says which calls are allowed, asked or denied;
+    it is looked at about once a second, and read in a thread where it has changed.
     """
 
-    def __init__(self, limits: Limits | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        *,
+        policy: PolicyFile | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.limits = Limits() if limits is None else limits
         self.counters = Counters()
         #: What was settled in all sessions, also in those that have ended.
         self.history = History(self.limits.history_events, self.limits.history_bytes)
+        #: The rules that hold in every session.
+        self.rules = RuleBook()
+        self._policy_watch: PolicyWatch | None = None
+        if policy is not None:
+            self.follow(policy)
         self.closed = False
         self._clock = clock
         self._instance = new_instance()
@@ -152,6 +167,7 @@ class Broker:
             epoch=epoch,
             request_left_at=self._requests_left_at.get(session_id),
             instance=self._instance,
+            rules=self.rules,
         )
 
     def _make_room(self, opened_by: str | None, beside: Container[str]) -> None:
@@ -248,11 +264,9 @@ class Broker:
             self._arm(request.deadline)
         return request
 
-    def decide(
-        self, session_id: str, decision: Decision, *, decided_by: str, decided_with: str = "", via: str = "program"
-    ) -> PermissionRecord:
+    def decide(self, session_id: str, decision: Decision, *, decided_by: str, via: str = "program") -> PermissionRecord:
         """Settle a permission request, as ``PermissionDesk.decide`` does; a session that nobody opened has none."""
-        return self.look(session_id).decide(decision, decided_by=decided_by, decided_with=decided_with, via=via)
+        return self.look(session_id).decide(decision, decided_by=decided_by, via=via)
 
     def join(
         self,
@@ -304,6 +318,8 @@ class Broker:
     def sweep(self) -> float | None:
         """Expire, beat and cut what is due; return the seconds until it is worth looking again, None for never."""
         now = self._clock()
+        if self._policy_watch is not None:
+            self._policy_watch.look(now)
         beat = heartbeat()
         next_deadline: float | None = None
         for session in self.sessions:
@@ -326,12 +342,33 @@ class Broker:
             if deadline is not None and (next_deadline is None or deadline < next_deadline):
                 next_deadline = deadline
         if not self._sessions:
-            return None
+            return None if self._policy_watch is None else POLICY_SECONDS
         limits = self.limits
         interval = min(0.5, limits.heartbeat_seconds / 4, limits.stalled_seconds / 4, limits.session_idle_seconds / 4)
         if next_deadline is not None:
             interval = min(interval, next_deadline - now)
         return max(0.01, interval)
+
+    @property
+    def policy(self) -> PolicyFile | None:
+        """The policy file, if there is one."""
+        return self.rules.policy_file
+
+    def follow(self, policy: PolicyFile) -> None:
+        """Have a policy file say from now on, in all sessions, which calls are allowed, asked or denied."""
+        if self._policy_watch is not None:
+            self._policy_watch.close()
+        self.rules.policy_file = policy
+        self._policy_watch = PolicyWatch(policy, self.counters)
+
+    def watch(self) -> None:
+        """Look after sessions and the policy file from now on, even if no session is open yet."""
+        self._arm()
+
+    def read_again(self) -> None:
+        """Look at the policy file now."""
+        if self._policy_watch is not None:
+            self._policy_watch.look(self._clock(), at_once=True)
 
     def ask_readers_again(self) -> None:
         """End the streams of all who may no longer read; for whoever knows that rights have changed."""
@@ -349,6 +386,8 @@ class Broker:
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
+            if self._policy_watch is not None:
+                self._policy_watch.close()
         set_process_broker(None, only_if=self)
 
     def statistics(self) -> BrokerStatistics:

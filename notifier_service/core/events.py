@@ -123,7 +123,8 @@ class CallDetails(EventData):
     ``reason`` is a whole sentence: who or what denied or cancelled it, and why. ``error`` is what the tool or its
     server said; of a long one the beginning, and how much more there was. ``parameters`` are those that run; with
     ``parameters_truncated`` they are ``{"beginning": text}`` of so many ``parameters_bytes``. ``answered_by`` is who
-    answered in the tool's place. With ``input_required`` the server wants more before it goes on.
+    answered in the tool's place. With ``input_required`` the server wants more before it goes on. ``rule`` names the
+    rule of the policy that denied it, ``justification`` is what that rule says for it.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -138,6 +139,8 @@ class CallDetails(EventData):
     request_id: str | None = _absent()
     outcome: DenialOutcome | None = _absent()
     reason: str | None = _absent()
+    rule: str | None = _absent()
+    justification: str | None = _absent()
     limit: str | None = _absent()
     error: str | None = _absent()
     duration_ms: float | None = _absent(ge=0)
@@ -204,7 +207,8 @@ class PermissionRecord(EventData):
     With ``parameters_truncated`` they are ``{"beginning": text}``, because the whole does not fit into an event: it has
     ``parameters_bytes`` bytes of canonical JSON, ``parameters_sha256`` is its hash, and GET of the request gives it.
     ``server`` is the MCP server that has the tool, ``definition_sha256`` a hash of how that server defines it.
-    ``code`` is there where the service itself cancelled it.
+    ``code`` is there where the service itself cancelled it. ``rule`` names the rule of the policy that settled it, or
+    that wants it asked; ``justification`` is what that rule says for it.
     """
 
     request_id: str
@@ -228,6 +232,8 @@ class PermissionRecord(EventData):
     allowed_decisions: Many[DecisionKind]
     scopes: Many[Scope]
     suggested_rule: str | None = _absent()
+    rule: str | None = _absent()
+    justification: str | None = _absent()
     description: str | None = _absent()
     viewers: int
     tool_call_id: ToolCallId | None = _absent()

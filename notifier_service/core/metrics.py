@@ -21,6 +21,8 @@ class Counters:
     connections: int = 0
     #: Permission requests by how they ended: approved, rejected, expired, cancelled.
     permissions: Counter[str] = field(default_factory=Counter)
+    #: How often a changed policy file was read, by what came of it: loaded, refused.
+    policies_read: Counter[str] = field(default_factory=Counter)
     #: Gaps told to readers, by reason.
     gaps: Counter[str] = field(default_factory=Counter)
     #: Streams that ended, by reason: left, shutdown, session_closed, slow, token_expired.

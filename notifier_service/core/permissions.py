@@ -30,7 +30,6 @@ from .errors import (
     RequestCancelled,
     RequestExpired,
     RequestNotFound,
-    SelfApproval,
     SessionClosed,
     TooLarge,
 )
@@ -103,10 +102,10 @@ class PendingPlaces:
 class PermissionDesk:
     """All permission requests of one session.
 
-    ``publish`` appends an event to the session's log, ``judge`` asks the policy about an edited call,
-    ``count_viewers`` tells how many people could see a request, ``count`` hears how each one ended. ``clock`` is in
-    seconds, monotonic. The log gets one line for each that ended. ``instance`` names this run of the service: the ids
-    of its requests begin so, and an id that does not was given before a restart.
+    ``publish`` appends an event to the session's log, ``judge`` asks the policy about an edited call, ``note_use``
+    hears which rule settled one, ``count_viewers`` tells how many people could see a request, ``count`` hears how each
+    one ended. ``clock`` is in seconds, monotonic. The log gets one line for each that ended. ``instance`` names this
+    run of the service: the ids of its requests begin so, and an id that does not was given before a restart.
     """
 
     def __init__(
@@ -116,6 +115,7 @@ class PermissionDesk:
         limits: Limits,
         publish: Publish,
         judge: Judge,
+        note_use: Callable[[str | None], object] | None = None,
         count_viewers: Callable[[], int] = lambda: 0,
         count: Callable[[str], object] = lambda status: None,
         large_parameters: LargeParameters | None = None,
@@ -147,6 +147,7 @@ class PermissionDesk:
         )
         self._publish = publish
         self._judge = judge
+        self._note_use = self.grants.use if note_use is None else note_use
         self._count_viewers = count_viewers
         self._count = count
         self._clock = clock
@@ -195,10 +196,10 @@ class PermissionDesk:
                 return shelf[request_id]
         raise self._not_found(request_id)
 
-    def register(self, question: Question, *, settled_by_policy: Verdict | None = None) -> PermissionRequest:
+    def register(self, question: Question, verdict: Verdict | None = None) -> PermissionRequest:
         """Keep a request; nobody sees it before ``announce``. The parameters are copied and hashed here.
 
-        With ``settled_by_policy`` the request is answered by that verdict at once. Raises ``InvalidInput`` for
+        A ``verdict`` of the policy answers it at once, unless that is to ask. Raises ``InvalidInput`` for
         parameters that cannot be shown, ``TooLarge`` for more of them than ``max_parameters_bytes``, ``LimitReached``
         when too many are pending or too many bytes of them are kept, ``SessionClosed`` after ``close``; nothing is kept
         then.
@@ -236,20 +237,23 @@ class PermissionDesk:
             tool_call_id=question.tool_call_id,
             server=question.server,
             definition_sha256=question.definition_sha256,
+            rule=None if verdict is None else verdict.rule,
+            justification=None if verdict is None else verdict.justification,
         )
         request = PermissionRequest(record, question._replace(parameters=frozen), withdraw=self.cancel)
         # What is asked must leave room for the answer, or nobody could give one.
         room = min(self.limits.max_event_bytes // 8, 16 * 1024)
         request.parameters_bytes = parameters_bytes
         request.preview, request.size = self._fitted(record, parameters_bytes, room=room)
-        if settled_by_policy is None:
+        is_settled = verdict is not None and verdict.effect != "ask"
+        if not is_settled:
             places = self._places_for(timeout)
             for place in places:
                 place.check(tool.asked_by)
         self._keep_whole(request, request.preview)
-        if settled_by_policy is not None:
+        if verdict is not None and is_settled:
             self._note_asker(tool.asked_by)
-            self._answer_by_policy(request, settled_by_policy)
+            self._answer_by_policy(request, verdict)
             return request
         for place in places:
             place.take(tool.asked_by)
@@ -282,17 +286,14 @@ class PermissionDesk:
         self._pending[request.request_id] = request
         request.seq = getattr(self._publish("permission_request", request.shown), "seq", 0)
 
-    def decide(
-        self, decision: Decision, *, decided_by: str, decided_with: str = "", via: str = "program"
-    ) -> PermissionRecord:
+    def decide(self, decision: Decision, *, decided_by: str, via: str = "program") -> PermissionRecord:
         """Settle the request that ``decision`` means, and return its record; the same decision again gives it again.
 
-        ``decided_with`` is a digest of the token that who decides came with, if any. ``via`` is the way that it came,
-        for the log; ``program`` is code of this process, which has the whole record.
+        ``via`` is the way that it came, for the log; ``program`` is code of this process, which has the whole record.
         Raises, in this order: ``InvalidInput`` where ``require_request_id`` wants one; ``RequestNotFound`` or
-        ``AmbiguousRequest``; ``AlreadyDecided``, ``RequestExpired`` or ``RequestCancelled``; ``SelfApproval``;
-        ``ParametersChanged``, ``DecisionNotOffered``, ``ParametersUnread``; then ``InvalidInput``, ``TooLarge``,
-        ``LimitReached`` or ``EditDenied`` for what cannot be decided so, and the request stays pending.
+        ``AmbiguousRequest``; ``AlreadyDecided``, ``RequestExpired`` or ``RequestCancelled``; ``ParametersChanged``,
+        ``DecisionNotOffered``, ``ParametersUnread``; then ``InvalidInput``, ``TooLarge``, ``LimitReached`` or
+        ``EditDenied`` for what cannot be decided so, and the request stays pending.
         """
         request = self._meant(decision)
         if request.deadline is not None and request.deadline <= self._clock():
@@ -301,11 +302,6 @@ class PermissionDesk:
         kind, edited = self._kind(request, decision)
         if not request.pending:
             return self._decided_before(request, decision)
-        if kind != "reject" and request.was_asked_by(decided_by, decided_with):
-            raise SelfApproval(
-                "This was asked in your name or with your token: somebody else must approve it. Who asks needs a token "
-                "with a subject of its own."
-            )
         record = request.record
         if decision.parameters_sha256 not in (None, record.parameters_sha256) or (
             decision.action_sha256 not in (None, record.action_sha256)
@@ -497,7 +493,7 @@ class PermissionDesk:
         self._publish("permission_response_result", _response_result(request.shown))
 
     def _by_policy(self, request: PermissionRequest, verdict: Verdict) -> PermissionRecord:
-        self.grants.use(verdict.rule_id)
+        self._note_use(verdict.rule_id)
         allowed = verdict.effect == "allow"
         return self._decided(
             request.record,
@@ -506,6 +502,8 @@ class PermissionDesk:
             reason="; ".join(verdict.reasons),
             scope="once",
             decided_by="policy",
+            rule=verdict.rule,
+            justification=verdict.justification,
         )
 
     def _close_request(

@@ -32,6 +32,7 @@ from .permission_request import PermissionRequest
 from .permissions import PendingPlaces, PermissionDesk
 from .policy.by_risk import Ratings, judge
 from .policy.reasons import Reason
+from .policy.rule_book import RuleBook
 from .policy.verdict import Verdict, is_riskier
 from .present_state import SessionState
 from .question import Decision, Question
@@ -79,11 +80,13 @@ class Session:
         instance: str | None = None,
         large_parameters: LargeParameters | None = None,
         history: History | None = None,
+        rules: RuleBook | None = None,
     ) -> None:
         self.session_id = check_session_id(session_id)
         self.limits = limits = Limits() if limits is None else limits
         self.counters = Counters() if counters is None else counters
         self.clock = clock
+        self.rules = RuleBook() if rules is None else rules
         self.created_at: datetime = utc_now()
         #: Whose session it is, of the many that may be open.
         self.opened_by: str | None = None
@@ -100,6 +103,7 @@ class Session:
             limits=limits,
             publish=self._append_asked,
             judge=self.judge,
+            note_use=self._note_use,
             count_viewers=lambda: self.viewer_count,
             count=self._count_request,
             places=pending_places,
@@ -148,34 +152,50 @@ class Session:
     # What is asked
 
     def judge(self, question: Question) -> Verdict:
-        """Ask the policy about a call in this session: what people decided about its tool, then its risk.
+        """Ask the policy about a call in this session: the rules, from wherever they come, then what holds without one.
 
         A producer's word that a tool is harmless counts, but not after the tool was asked about at a higher risk.
         """
-        tool, risk_level = question.tool, question.risk_level
-        granted = self._granted(question)
-        if granted is not None:
-            return granted
-        verdict = judge(risk_level, ask_from_risk=self.limits.ask_from_risk)
-        if verdict.effect == "allow" and question.rated_by == "producer":
-            before = self._ratings.highest(tool)
-            if not is_riskier(self.limits.ask_from_risk, before):
-                return Verdict("ask", (Reason("rated_lower_than_before", risk=risk_level, before=before),))
-        return verdict
+        by_rule = self._by_rules(question)
+        if by_rule is not None:
+            return by_rule
+        default = self.rules.default if question.by_policy else "ask"
+        if default == "deny":
+            return Verdict("deny", (Reason("default_denies"),))
+        if not question.is_whole:
+            return Verdict("ask", (Reason("not_whole"),))
+        if default == "by-risk":
+            return self._by_risk(question)
+        return Verdict("ask", (Reason("default_asks"),) if question.by_policy else ())
 
-    def _granted(self, question: Question) -> Verdict | None:
-        """What people decided of such a call; None if nothing."""
-        call, grants = question.call(self.session_id), self.desk.grants
-        verdict = grants.judge(call)
-        if verdict is None and (doubt := grants.doubt(call)) is not None:
+    def _by_rules(self, question: Question) -> Verdict | None:
+        """What the rules say, and else why it is asked although somebody decided about its tool."""
+        call, granted = question.call(self.session_id), self.desk.grants
+        verdict = self.rules.judge(call, granted)
+        if not question.by_policy and "session" not in question.scopes:
+            # What only a person can answer, no rule allows.
+            return None if verdict is not None and verdict.effect == "allow" else verdict
+        if verdict is None and (doubt := self.rules.doubt(call, granted)) is not None:
             return Verdict("ask", (doubt,))
         return verdict
+
+    def _by_risk(self, question: Question) -> Verdict:
+        verdict = judge(question.risk_level, ask_from_risk=self.limits.ask_from_risk)
+        if verdict.effect == "allow" and question.rated_by == "producer":
+            before = self._ratings.highest(question.tool)
+            if not is_riskier(self.limits.ask_from_risk, before):
+                reason = Reason("rated_lower_than_before", risk=question.risk_level, before=before)
+                return Verdict("ask", (reason,))
+        return verdict
+
+    def _note_use(self, rule_id: str | None) -> None:
+        self.rules.use(rule_id, self.desk.grants)
 
     def admits(self, question: Question) -> bool:
         """Whether the policy lets such a call run unasked, which is counted as the use of a rule."""
         verdict = self.judge(question)
         if verdict.effect == "allow":
-            self.desk.grants.use(verdict.rule_id)
+            self._note_use(verdict.rule_id)
         return verdict.effect == "allow"
 
     def ask(self, question: Question) -> PermissionRequest:
@@ -186,21 +206,16 @@ class Session:
         """
         if question.risk_level not in ("low", "medium", "high"):
             raise InvalidInput("risk_level must be low, medium or high")
-        tool = question.tool
-        verdict = None
-        if question.by_policy:
-            verdict = self.judge(question)
-        elif "session" in question.scopes:
-            verdict = self._granted(question)
-        if verdict is not None:
-            question = question._replace(risk_reasons=(*question.risk_reasons, *verdict.reasons))
-        settles = verdict is not None and verdict.effect != "ask"
+        verdict = self.judge(question)
+        question = question._replace(risk_reasons=(*question.risk_reasons, *verdict.reasons))
+        if verdict.effect == "ask" and verdict.rule is not None:
+            question = question._replace(scopes=("once",))  # whatever a person decides, the rule asks again
         try:
-            request = self.desk.register(question, settled_by_policy=verdict if settles else None)
+            request = self.desk.register(question, verdict)
         except LimitReached as error:
             self.counters.limits_reached[error.limit] += 1
             raise
-        self._ratings.note(tool, question.risk_level)
+        self._ratings.note(question.tool, question.risk_level)
         self.touch()
         if request.pending:
             if question.announce_status:
@@ -224,12 +239,10 @@ class Session:
             self.desk.announce(request)
         return request
 
-    def decide(
-        self, decision: Decision, *, decided_by: str, decided_with: str = "", via: str = "program"
-    ) -> PermissionRecord:
+    def decide(self, decision: Decision, *, decided_by: str, via: str = "program") -> PermissionRecord:
         """Settle a request as ``PermissionDesk.decide`` does."""
         self.touch()
-        return self.desk.decide(decision, decided_by=decided_by, decided_with=decided_with, via=via)
+        return self.desk.decide(decision, decided_by=decided_by, via=via)
 
     # Who reads
 

@@ -187,6 +187,7 @@ class Gate:
             definition_sha256=definition_sha256,
             rated_by="producer",
             announce_status=True,
+            is_whole=call.has_one_reading,
         )
 
     def _seconds_for(self, call: ToolCall) -> float | None:

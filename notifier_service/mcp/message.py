@@ -84,11 +84,13 @@ class MessageRefused(Exception):
 class Message:
     """One message. ``text`` is what passes it on: the bytes that came, where nobody can read them in two ways."""
 
-    __slots__ = ("body", "text")
+    __slots__ = ("body", "has_one_reading", "text")
 
-    def __init__(self, body: dict[str, Any], text: bytes) -> None:
+    def __init__(self, body: dict[str, Any], text: bytes, *, has_one_reading: bool = True) -> None:
         self.body = body
         self.text = text
+        #: False for what came with a key twice in one object, of which another reader may take the first.
+        self.has_one_reading = has_one_reading
 
     @classmethod
     def parse(cls, text: bytes) -> Message:
@@ -113,7 +115,7 @@ class Message:
             raise MessageRefused(INVALID_REQUEST, problem, _asked_with(body))
         if keys.doubled or _is_broken(text) or not _is_literal(body, text) or body.get("method") == "tools/call":
             text = _written_for(body)
-        return cls(body, one_line(text))
+        return cls(body, one_line(text), has_one_reading=not keys.doubled)
 
     @classmethod
     def of_server(cls, text: bytes) -> Message:
@@ -203,6 +205,11 @@ class ToolCall:
         self.meta: dict[str, Any] = meta or {}
         self.params: dict[str, Any] = params
         self._message = message
+
+    @property
+    def has_one_reading(self) -> bool:
+        """Whether the message that came can be read in one way only."""
+        return self._message.has_one_reading
 
     @property
     def progress_token(self) -> str | int | None:

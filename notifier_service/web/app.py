@@ -11,6 +11,7 @@ from aiohttp import web
 
 from ..chat import Agent, Chat, load_agent
 from ..core.broker import Broker, set_process_broker
+from ..core.policy.policy_file import PolicyFile
 from ..demo_agent import DemoChat
 from ..settings import Settings
 from .agents.agent_calls import JOINED_CALLS, JoinedCalls
@@ -44,15 +45,17 @@ def create_app(
     """Return the service as an aiohttp application, to be run or to be mounted with ``add_subapp``.
 
     ``broker`` becomes the process's broker, the one that ``SimpleNotifier`` and ``ToolWrapper`` publish to; it is
-    closed when the application shuts down. Without one, and without ``settings``, they are made from ``NOTIFIER_*``.
-    ``agent`` answers in the chat: an async generator function that takes one ``ChatTurn``. Without one it is that of
-    ``settings.agent``, or the demonstration agent.
+    closed when the application shuts down, and follows the ``policy_file`` of the settings if it has no other. Without
+    one, and without ``settings``, they are made from ``NOTIFIER_*``. ``agent`` answers in the chat: an async generator
+    function that takes one ``ChatTurn``. Without one it is that of ``settings.agent``, or the demonstration agent.
 
-    Raises ``InvalidInput`` when the ``agent`` of the settings, the ``tokens_file`` or the key of ``auth=jwt`` cannot be
-    used.
+    Raises ``InvalidInput`` when the ``agent`` of the settings, the ``tokens_file``, the ``policy_file`` or the key of
+    ``auth=jwt`` cannot be used.
     """
     settings = Settings() if settings is None else settings
     broker = Broker(settings) if broker is None else broker
+    if settings.policy_file is not None and broker.policy is None:
+        broker.follow(PolicyFile(settings.policy_file))
     app = web.Application(middlewares=[answer_errors(origin_guard(settings))], client_max_size=settings.max_body_bytes)
     app[BROKER] = broker
     app[SETTINGS] = settings
@@ -76,6 +79,7 @@ def create_app(
     app.cleanup_ctx.append(ending_revoked)
     add_routes(app, settings.prefix)
     add_pages(app, settings.prefix)
+    app.on_startup.append(_watch)
     app.on_shutdown.append(_close_broker)
 
     async def clean_up(app: web.Application) -> None:
@@ -103,7 +107,8 @@ class Site:
     authenticator: Authenticator | None = None
 
     def read_again(self) -> None:
-        """Look at the files now that say who may do what, which are read again whenever they have changed."""
+        """Look at the files now that say who may do what and which calls run; those that changed are read again."""
+        self.broker.read_again()
         if self.authenticator is not None:
             _ = self.authenticator.source
 
@@ -131,6 +136,10 @@ async def serve(
         if settings.drain_seconds:
             app[DRAINING].set()
             await asyncio.sleep(settings.drain_seconds)
+
+
+async def _watch(app: web.Application) -> None:
+    app[BROKER].watch()
 
 
 async def _close_broker(app: web.Application) -> None:

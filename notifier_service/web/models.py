@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from ..core.events import (
     EventData,
     Gap,
@@ -13,16 +15,25 @@ from ..core.events import (
     ToolResult,
     ToolStatus,
 )
+from ..core.policy.policy import Default
+from ..core.policy.verdict import Effect
 
 __all__ = [
     "HistoryRecord",
     "HistoryRecords",
+    "PolicyHealth",
+    "PolicyRow",
+    "PolicyState",
     "PresentState",
     "SessionHealth",
     "SessionRow",
     "StateAndEvents",
     "present_state",
 ]
+
+
+#: Whether the policy in force is what its file says now: it is stale where the newest text does not load.
+PolicyHealth = Literal["none", "loaded", "stale"]
 
 
 class SessionHealth(EventData):
@@ -39,6 +50,24 @@ class SessionHealth(EventData):
     created_at: Timestamp
     idle_seconds: float
     disconnects: dict[str, int]
+    policy: PolicyHealth
+
+
+class PolicyRow(EventData):
+    """One rule of the policy file."""
+
+    name: str
+    effect: Effect
+
+
+class PolicyState(EventData):
+    """The policy in force. ``error`` is why the newest text of its file does not load: ``FILE:LINE: reason``."""
+
+    file: str | None
+    default: Default
+    loaded_at: Timestamp | None
+    rules: Many[PolicyRow]
+    error: str | None
 
 
 class SessionRow(EventData):

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from heapq import nsmallest
+from typing import Any
 
 from aiohttp import web
 from pydantic import Field
 
+from ..core.broker import Broker
 from ..core.errors import BrokerClosed, InvalidInput
 from ..core.session import Session
 from ..service_address import CHALLENGE, KeyUnusable, address_of, own_key, proof
 from .answers import reply
-from .models import SessionRow
+from .models import PolicyHealth, PolicyRow, PolicyState, SessionRow
 from .request import Call, Query
 
-__all__ = ["BEHIND_PREFIX", "DRAINING", "SessionsQuery", "list_sessions", "live", "ready"]
+__all__ = ["BEHIND_PREFIX", "DRAINING", "SessionsQuery", "list_sessions", "live", "policy", "policy_health", "ready"]
 
 
 #: Set while the listener is still open and nothing new should come.
@@ -56,7 +59,34 @@ async def ready(call: Call[Query, None]) -> web.Response:
     """The process takes work; 503 while it drains."""
     if call.broker.closed or call.request.config_dict[DRAINING].is_set():
         raise BrokerClosed("The service is shutting down.")
-    return reply({"status": "ready"})
+    health = policy_health(call.broker)
+    return reply({"status": "ready"} if health == "none" else {"status": "ready", "policy": health})
+
+
+def policy_health(broker: Broker) -> PolicyHealth:
+    """Whether the policy in force is what its file says now."""
+    file = broker.policy
+    if file is None:
+        return "none"
+    return "loaded" if file.error is None else "stale"
+
+
+async def policy(call: Call[Query, None]) -> web.Response:
+    """The policy in force, and why the newest text of its file does not load, if it does not."""
+    file = call.broker.policy
+    if file is None:
+        return reply(PolicyState(file=None, default="by-risk", loaded_at=None, rules=(), error=None))
+    in_force: Sequence[Any] = file.policy.rules
+    rules = tuple(PolicyRow(name=rule.name, effect=rule.effect) for rule in in_force)
+    return reply(
+        PolicyState(
+            file=str(file.path),
+            default=file.policy.default,
+            loaded_at=file.loaded_at,
+            rules=rules,
+            error=file.error,
+        )
+    )
 
 
 async def list_sessions(call: Call[SessionsQuery, None]) -> web.Response:

@@ -180,6 +180,7 @@ ROUTES: Sequence[Route] = (
         "GET", "/api/history", history.read_history, _rights("view"),
         "What was asked and how it ended, over all sessions.", query=history.HistoryQuery,
     ),
+    Route("GET", "/api/policy", ops.policy, _rights("admin"), "The policy in force, and whether its file loads."),
     Route("GET", "/healthz/live", ops.live, _rights(), "The process answers.", prefixed=False),
     Route("GET", "/healthz/live", ops.live, _rights(), "The same behind the prefix.", name=ops.BEHIND_PREFIX),
     Route("GET", "/healthz/ready", ops.ready, _rights(), "It takes work; 503 while it drains.", prefixed=False),

@@ -24,7 +24,7 @@ from ..core.events import (
     ToolStatus,
 )
 from ..core.question import Decision
-from .models import HistoryRecords, PresentState, SessionHealth, SessionRow, StateAndEvents
+from .models import HistoryRecords, PolicyState, PresentState, SessionHealth, SessionRow, StateAndEvents
 
 __all__ = ["EVENT_DATA", "wire_schema"]
 
@@ -49,6 +49,7 @@ _ANSWERS: tuple[type[BaseModel], ...] = (
     SessionHealth,
     SessionRow,
     HistoryRecords,
+    PolicyState,
 )
 
 _TEXT = {"type": "string"}

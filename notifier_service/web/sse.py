@@ -18,6 +18,7 @@ from .answers import as_error, reply
 from .auth import still_may_view
 from .connection import Form, StreamConnection
 from .models import SessionHealth
+from .ops import policy_health
 from .peer import ConnectionPeer
 from .request import Call, Query
 
@@ -104,6 +105,7 @@ async def health(call: Call[Query, None]) -> web.Response:
             created_at=session.created_at,
             idle_seconds=round(session.idle_seconds, 3),
             disconnects=dict(session.readers.disconnects),
+            policy=policy_health(call.broker),
         )
     )
 

@@ -56,11 +56,21 @@ async def test_record_and_its_json_are_told_alike(
     broker.close()
 
 
-def test_denial_by_the_policy_names_the_rule() -> None:
-    denial = denial_by_record({"tool_name": "rm", "status": "rejected", "decided_by": "policy", "reason": "rule 3"})
+@pytest.mark.parametrize(
+    ("told", "text"),
+    [
+        ({"rule": "no deletes", "justification": "ask ops"}, 'denied by policy rule "no deletes": ask ops'),
+        ({"rule": "no deletes"}, 'denied by policy rule "no deletes"'),
+        ({}, "denied by policy: no rule allows it."),
+    ],
+    ids=["justified", "not justified", "by default"],
+)
+def test_denial_by_the_policy_names_the_rule_and_says_what_that_says(told: dict[str, str], text: str) -> None:
+    record = {"tool_name": "rm", "status": "rejected", "decided_by": "policy", "reason": "no rule allows it", **told}
+    denial = denial_by_record(record)
 
-    assert (denial.outcome, str(denial)) == ("policy", "rm did not run: the policy denies it (rule 3).")
-    assert denial.reason is None
+    assert (denial.outcome, str(denial)) == ("policy", f"rm did not run: {text}")
+    assert (denial.reason, denial.details) == (None, told)
 
 
 @pytest.mark.parametrize(

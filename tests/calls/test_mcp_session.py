@@ -574,7 +574,7 @@ async def test_policy_that_denies_denies_a_further_round_too(
         monkeypatch.setattr("notifier_service.core.session.judge", lambda *call, **rules: Verdict("deny", ("rule 3",)))
         result = await call("rounds", {}, allow_input_required=True, request_state=first.request_state)
 
-    assert text_of(result) == "rounds did not run: the policy denies it (rule 3)."
+    assert text_of(result) == "rounds did not run: denied by policy: rule 3."
 
 
 @stateless

@@ -1225,7 +1225,7 @@ async def test_call_that_the_policy_denies_does_not_run(
 ) -> None:
     monkeypatch.setattr("notifier_service.core.session.judge", lambda *call, **rules: Verdict("deny", ("rule 3",)))
 
-    with pytest.raises(ToolDenied, match=r"add did not run: the policy denies it \(rule 3\)\.") as denied:
+    with pytest.raises(ToolDenied, match=r"add did not run: denied by policy: rule 3\.") as denied:
         await wrap(add)(1)
 
     assert (denied.value.outcome, denied.value.reason) == ("policy", None)

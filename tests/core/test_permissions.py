@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from contextlib import nullcontext
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,6 @@ from notifier_service.core.errors import (
     RequestCancelled,
     RequestExpired,
     RequestNotFound,
-    SelfApproval,
     SessionClosed,
     TooLarge,
 )
@@ -341,7 +339,7 @@ def test_waiting_unannounced_requests_count_towards_the_limit(clock: Clock) -> N
 def test_policy_settles_a_request_before_anybody_sees_it(
     desk: Desk, verdict: Verdict, status: str, kind: str, approved: bool, reason: str
 ) -> None:
-    request = desk.register(Question(tool_name="write", parameters=ASKED, risk_level="high"), settled_by_policy=verdict)
+    request = desk.register(Question(tool_name="write", parameters=ASKED, risk_level="high"), verdict)
     record = request.record
 
     assert (record.status, record.decision, record.approved, record.reason) == (status, kind, approved, reason)
@@ -355,7 +353,7 @@ def test_policy_answers_even_if_too_many_are_pending(clock: Clock) -> None:
     desk = Desk(clock, max_pending_per_session=1)
     desk.ask()
 
-    assert not desk.register(Question(tool_name="ls", parameters={}, risk_level="low"), settled_by_policy=ALLOW).pending
+    assert not desk.register(Question(tool_name="ls", parameters={}, risk_level="low"), ALLOW).pending
 
 
 # Decided now
@@ -685,7 +683,7 @@ def test_what_was_asked_is_no_longer_the_same_after_an_edit(desk: Desk) -> None:
 
 
 def test_person_who_agrees_with_the_policy_gets_its_record(desk: Desk) -> None:
-    request = desk.register(Question(tool_name="ls", parameters={}, risk_level="low"), settled_by_policy=ALLOW)
+    request = desk.register(Question(tool_name="ls", parameters={}, risk_level="low"), ALLOW)
 
     assert desk.answer(True, request_id=request.request_id) is request.record
     assert desk.refusal(False, request_id=request.request_id).code == "already_decided"
@@ -1228,37 +1226,3 @@ def test_tool_without_a_name_is_refused_and_nothing_is_kept(desk: Desk) -> None:
         desk.ask("")
 
     assert desk.pending_count == 0
-
-
-@pytest.mark.parametrize(
-    ("asked_with", "decided_by", "decided_with", "is_own"),
-    [
-        ("a1", "agent", "a1", True),
-        ("a1", "agent", "b2", True),
-        ("a1", "somebody else", "a1", True),
-        ("a1", "somebody else", "b2", False),
-        ("a1", "somebody else", "", False),
-        ("", "agent", "", False),
-    ],
-)
-def test_neither_the_subject_nor_the_token_that_asked_approves(
-    asked_with: str, decided_by: str, decided_with: str, is_own: bool
-) -> None:
-    broker = Broker()
-    request = broker.ask("s1", tool_name="rm", parameters={}, asked_by="agent", asked_with=asked_with)
-
-    with pytest.raises(SelfApproval) if is_own else nullcontext():
-        broker.decide("s1", Decision(approved=True), decided_by=decided_by, decided_with=decided_with)
-
-    assert request.pending is is_own
-
-
-def test_who_asked_may_reject_but_not_reply() -> None:
-    broker = Broker()
-    request = broker.ask("s1", tool_name="ask_human", parameters={}, asked_by="agent", asked_with="a1")
-
-    with pytest.raises(SelfApproval):
-        broker.decide("s1", Decision(approved=False, response="yes"), decided_by="agent", decided_with="a1")
-    broker.decide("s1", Decision(approved=False), decided_by="agent", decided_with="a1")
-
-    assert request.record.status == "rejected"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
 from notifier_service.core.errors import (
     CursorLost,
+    DecisionNotOffered,
     InvalidInput,
     InvalidSessionId,
     LimitReached,
@@ -21,10 +23,12 @@ from notifier_service.core.errors import (
 from notifier_service.core.events import ToolProgress, ToolResult, ToolStatus, encode
 from notifier_service.core.limits import Limits
 from notifier_service.core.permission_request import PermissionRequest
+from notifier_service.core.policy.rule_book import RuleBook
 from notifier_service.core.question import Decision, Question
 from notifier_service.core.reader import Opening, Reader
 from notifier_service.core.session import Session, check_session_id
 from tests.core.peer import Peer
+from tests.policies import a_policy_file
 
 if TYPE_CHECKING:
     from conftest import Clock
@@ -727,3 +731,78 @@ def test_session_in_which_something_is_done_never_expires_and_its_idle_time_begi
     clock.now += session.limits.session_idle_seconds
 
     assert (busy, just_after, session.expired) == (False, (False, 0), True)
+
+
+# A policy file
+
+
+def ruled(clock: Clock, tmp_path: Path, **policy: Any) -> Session:
+    return Session("s1", clock=clock, rules=RuleBook(a_policy_file(tmp_path / "policy.toml", **policy)))
+
+
+def test_rule_of_the_file_settles_a_call_with_its_name_and_justification(clock: Clock, tmp_path: Path) -> None:
+    session = ruled(clock, tmp_path, allow="read", deny="rm")
+    allowed, denied = ask(session, "read", risk_level="high").record, ask(session, "rm", risk_level="low").record
+
+    assert (allowed.status, allowed.rule, allowed.decided_by) == ("approved", "let read", "policy")
+    assert (denied.status, denied.rule, denied.decided_by) == ("rejected", "no rm", "policy")
+    assert (denied.justification, denied.decision) == ("because of rm", "reject")
+
+
+def test_person_is_told_which_rule_wants_a_call_asked_and_may_decide_about_that_one_only(
+    clock: Clock, tmp_path: Path
+) -> None:
+    session = ruled(clock, tmp_path, ask="pay")
+    record = ask(session, "pay", risk_level="low").record
+
+    assert (record.status, record.rule, record.justification) == ("pending", "ask pay", "because of pay")
+    assert (record.scopes, record.suggested_rule) == (("once",), None)
+    with pytest.raises(DecisionNotOffered):
+        session.decide(Decision(approved=True, scope="session"), decided_by="ana")
+    session.decide(Decision(approved=True), decided_by="ana")
+    assert ask(session, "pay", risk_level="low").pending
+
+
+@pytest.mark.parametrize(
+    ("default", "low", "high"), [("by-risk", "allow", "ask"), ("ask", "ask", "ask"), ("deny", "deny", "deny")]
+)
+def test_default_of_the_file_counts_where_no_rule_does(
+    default: Any, low: str, high: str, clock: Clock, tmp_path: Path
+) -> None:
+    session = ruled(clock, tmp_path, default=default, deny="rm")
+    effects = [session.judge(Question("write", {}, risk)).effect for risk in ("low", "high")]
+
+    assert effects == [low, high]
+
+
+@pytest.mark.parametrize(("tool", "status"), [("read", "approved"), ("rm", "rejected"), ("write", "pending")])
+def test_who_wants_a_person_gets_one_unless_a_rule_decides(
+    tool: str, status: str, clock: Clock, tmp_path: Path
+) -> None:
+    session = ruled(clock, tmp_path, default="deny", allow="read", deny="rm")
+
+    assert ask(session, tool, by_policy=False, risk_level="low").record.status == status
+
+
+@pytest.mark.parametrize(("tool", "status"), [("ask_human", "pending"), ("rm", "rejected")])
+def test_what_only_a_person_can_answer_no_rule_allows(tool: str, status: str, clock: Clock, tmp_path: Path) -> None:
+    session = ruled(clock, tmp_path, allow="ask_human", deny="rm")
+
+    assert ask(session, tool, by_policy=False, scopes=("once",)).record.status == status
+
+
+def test_call_of_which_not_all_is_there_is_asked_at_any_risk(clock: Clock, tmp_path: Path) -> None:
+    session = ruled(clock, tmp_path, allow="read", deny="rm")
+    effects = [session.judge(Question(tool, {}, "low", is_whole=False)).effect for tool in ("write", "rm")]
+
+    assert effects == ["ask", "deny"]
+
+
+def test_use_of_a_rule_of_the_file_is_counted_whichever_way_it_settles(clock: Clock, tmp_path: Path) -> None:
+    session = ruled(clock, tmp_path, allow="read", deny="rm")
+    session.admits(Question("read", {}))
+    session.admits(Question("rm", {}))
+    ask(session, "rm")
+
+    assert session.rules.file is not None
+    assert [count for count, _ in session.rules.file.uses.values()] == [1, 1]

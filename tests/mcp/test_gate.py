@@ -247,7 +247,7 @@ async def test_second_round_does_not_run_where_a_person_has_denied_the_tool_mean
     answer = await gate.admit(SECOND, lambda beat: None)
 
     assert isinstance(answer, Answer)
-    assert b"the policy denies it" in answer.text
+    assert b"denied by policy rule" in answer.text
 
 
 async def test_second_round_comes_too_late(broker: Broker, clock: Clock) -> None:

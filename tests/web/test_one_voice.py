@@ -42,7 +42,17 @@ WORDS: Mapping[str, list[tuple[str, dict[str, Any]]]] = {
     "denied by a person": [
         ("denied", {"outcome": "rejected", "reason": "TOOL did not run: rejected by ada: not today"})
     ],
-    "denied by policy": [("denied", {"outcome": "policy", "reason": "TOOL did not run: the policy denies it (RULE)."})],
+    "denied by policy": [
+        (
+            "denied",
+            {
+                "outcome": "policy",
+                "reason": 'TOOL did not run: denied by policy rule "RULE": not here',
+                "rule": "RULE",
+                "justification": "not here",
+            },
+        )
+    ],
     "expired": [
         (
             "denied",
@@ -272,6 +282,8 @@ def heard(voice: Voice) -> list[tuple[str, dict[str, Any]]]:
             assert details.pop("request_id", asked["request_id"]) == asked["request_id"]
             if "reason" in details:
                 details["reason"] = plain(details["reason"], asked, voice)
+            if "rule" in details:
+                details["rule"] = details["rule"].replace(asked["rule"], "RULE")
             if "error" in details:
                 details["error"] = details["error"].replace(voice.error, "ERROR")
             told.append((data["status"], details))
@@ -288,7 +300,7 @@ def heard(voice: Voice) -> list[tuple[str, dict[str, Any]]]:
 def plain(reason: str, asked: dict[str, Any], voice: Voice) -> str:
     reason = re.sub(f"^{asked['tool_name']}", "TOOL", reason).replace(voice.cause, "CAUSE")
     reason = re.sub(r"within [\d.]+ s", "within N s", reason)
-    return reason.replace(asked["reason"], "RULE") if asked["decided_by"] == "policy" else reason
+    return reason.replace(asked["rule"], "RULE") if asked["decided_by"] == "policy" else reason
 
 
 @pytest.mark.parametrize(
@@ -302,7 +314,7 @@ async def test_the_same_outcome_has_the_same_words(
     async with speaking(kind, make_client, tmp_path) as voice:
         if outcome == "denied by policy":
             await voice.begin(outcome, None)
-            await voice.decide(approved=False, scope="session")
+            await voice.decide(approved=False, scope="session", reason="not here")
             await voice.over(outcome)
         await voice.begin(outcome, 0.2 if outcome == "expired" else None)
         if outcome == "cancelled":

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from notifier_service import Broker
+from notifier_service.core.events import utc_text
 from notifier_service.core.question import Question
+from tests.policies import a_policy_file
 
 from .conftest import API, Client, MakeClient, WriteTokens, answer, bearer, error_of, reading
 
@@ -22,6 +25,48 @@ async def test_a_living_process_says_so(client: Client) -> None:
 
 async def test_a_process_that_takes_work_says_so(client: Client) -> None:
     assert await answer(await client.get("/healthz/ready")) == (200, {"success": True, "data": {"status": "ready"}})
+
+
+async def test_policy_that_does_not_load_any_more_is_told_by_health(make_client: MakeClient, tmp_path: Path) -> None:
+    file = a_policy_file(tmp_path / "policy.toml", deny="rm")
+    client = await make_client(Broker(policy=file))
+    before = (await (await client.get("/healthz/ready")).json())["data"]
+    file.error = "policy.toml:3: no such effect"
+
+    after = (await (await client.get("/healthz/ready")).json())["data"]
+    of_session = (await (await client.get(f"{API}/sse/health/s1")).json())["data"]
+
+    assert before == {"status": "ready", "policy": "loaded"}
+    assert after == {"status": "ready", "policy": "stale"}
+    assert of_session["policy"] == "stale"
+
+
+async def test_admin_is_told_of_the_policy_in_force_and_why_a_newer_one_does_not_load(
+    make_client: MakeClient, write_tokens: WriteTokens, tmp_path: Path
+) -> None:
+    file = a_policy_file(tmp_path / "policy.toml", deny="rm")
+    file.error = "policy.toml:3: no such effect"
+    tokens = [{"token": right, "rights": [right], "sessions": ["*"]} for right in ("admin", "approve")]
+    client = await make_client(Broker(policy=file), auth="tokens", tokens_file=write_tokens(tokens))
+
+    response = await client.get(f"{API}/policy", headers={"Authorization": "Bearer admin"})
+    refused = await client.get(f"{API}/policy", headers={"Authorization": "Bearer approve"})
+
+    data = (await response.json())["data"]
+    assert data.pop("loaded_at") == utc_text(file.loaded_at)
+    assert data == {
+        "file": str(tmp_path / "policy.toml"),
+        "default": "by-risk",
+        "rules": [{"name": "no rm", "effect": "deny"}],
+        "error": "policy.toml:3: no such effect",
+    }
+    assert await error_of(refused) == (403, "forbidden")
+
+
+async def test_without_a_policy_file_there_is_nothing_to_tell_but_the_default(client: Client) -> None:
+    _, told = await answer(await client.get(f"{API}/policy"))
+
+    assert told["data"] == {"file": None, "default": "by-risk", "loaded_at": None, "rules": [], "error": None}
 
 
 async def test_a_process_that_drains_is_alive_but_not_ready(client: Client, broker: Broker) -> None:
@@ -135,6 +180,7 @@ async def test_health_tells_how_a_session_and_its_readers_are(make_client: MakeC
         "last_event_id": broker.get("s1").log.last_event_id,
         "idle_seconds": 3.25,
         "disconnects": {},
+        "policy": "none",
     }
 
 

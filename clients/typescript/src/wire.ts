@@ -40,7 +40,6 @@ export type ErrorCode =
   | "request_not_found"
   | "rule_not_found"
   | "rules_not_kept"
-  | "self_approval"
   | "service_unavailable"
   | "service_unproven"
   | "session_closed"
@@ -77,6 +76,8 @@ export interface Wire {
   PermissionRecord: PermissionRecord;
   PermissionRequestEvent: PermissionRequestEvent;
   PermissionResponseResultEvent: PermissionResponseResultEvent;
+  PolicyRow: PolicyRow;
+  PolicyState: PolicyState;
   PresentState: PresentState;
   ResultCleared: ResultCleared;
   ResultClearedEvent: ResultClearedEvent;
@@ -122,7 +123,8 @@ export interface ToolStatus {
  * ``reason`` is a whole sentence: who or what denied or cancelled it, and why. ``error`` is what the tool or its
  * server said; of a long one the beginning, and how much more there was. ``parameters`` are those that run; with
  * ``parameters_truncated`` they are ``{"beginning": text}`` of so many ``parameters_bytes``. ``answered_by`` is who
- * answered in the tool's place. With ``input_required`` the server wants more before it goes on.
+ * answered in the tool's place. With ``input_required`` the server wants more before it goes on. ``rule`` names the
+ * rule of the policy that denied it, ``justification`` is what that rule says for it.
  */
 export interface CallDetails {
   parameters?: {
@@ -137,6 +139,8 @@ export interface CallDetails {
   request_id?: string;
   outcome?: "rejected" | "policy" | "expired" | "cancelled" | "limit" | "invalid" | "unavailable";
   reason?: string;
+  rule?: string;
+  justification?: string;
   limit?: string;
   error?: string;
   duration_ms?: number;
@@ -213,7 +217,8 @@ export interface PermissionRequestEvent {
  * With ``parameters_truncated`` they are ``{"beginning": text}``, because the whole does not fit into an event: it has
  * ``parameters_bytes`` bytes of canonical JSON, ``parameters_sha256`` is its hash, and GET of the request gives it.
  * ``server`` is the MCP server that has the tool, ``definition_sha256`` a hash of how that server defines it.
- * ``code`` is there where the service itself cancelled it.
+ * ``code`` is there where the service itself cancelled it. ``rule`` names the rule of the policy that settled it, or
+ * that wants it asked; ``justification`` is what that rule says for it.
  */
 export interface PermissionRecord {
   request_id: string;
@@ -239,6 +244,8 @@ export interface PermissionRecord {
   allowed_decisions: ("approve" | "edit" | "reject" | "respond")[];
   scopes: ("once" | "session" | "always")[];
   suggested_rule?: string;
+  rule?: string;
+  justification?: string;
   description?: string;
   viewers: number;
   tool_call_id?: string;
@@ -440,6 +447,8 @@ export interface HistoryRecord {
   allowed_decisions: ("approve" | "edit" | "reject" | "respond")[];
   scopes: ("once" | "session" | "always")[];
   suggested_rule?: string;
+  rule?: string;
+  justification?: string;
   description?: string;
   viewers: number;
   tool_call_id?: string;
@@ -460,6 +469,23 @@ export interface HistoryRecord {
 export interface HistoryRecords {
   requests: HistoryRecord[];
   next: string | null;
+}
+/**
+ * One rule of the policy file.
+ */
+export interface PolicyRow {
+  name: string;
+  effect: "allow" | "ask" | "deny";
+}
+/**
+ * The policy in force. ``error`` is why the newest text of its file does not load: ``FILE:LINE: reason``.
+ */
+export interface PolicyState {
+  file: string | null;
+  default: "by-risk" | "ask" | "deny";
+  loaded_at: string | null;
+  rules: PolicyRow[];
+  error: string | null;
 }
 /**
  * The whole present state, as a poll gives it.
@@ -492,6 +518,7 @@ export interface SessionHealth {
   disconnects: {
     [k: string]: number;
   };
+  policy: "none" | "loaded" | "stale";
 }
 /**
  * A session, in the list of those that are open.

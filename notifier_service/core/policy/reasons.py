@@ -25,6 +25,8 @@ SENTENCES: Mapping[str, str] = {
     "denied_always": "{by} denied this tool from now on",
     "asked_always": "{by} wants to be asked about this tool",
     "learned_unread": "what people decided for always cannot be read: {problem}",
+    "default_asks": "no rule of the policy allows it",
+    "default_denies": "no rule of the policy allows it, and its default is to deny",
     "not_whole": "not all of the call can be read, so that no rule allows it",
     "risk_above_allowed": "risk {risk} is more than {allowed}, at which {by} allowed it",
     "changed_since_decided": "the tool is not defined as it was when {by} decided about it",

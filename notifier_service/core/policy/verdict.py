@@ -5,13 +5,13 @@ Effects are those of the field: ``allow``, ``ask``, ``deny`` (Claude Code, Gemin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from ..limits import RiskLevel
-from .command_use import CommandUse
+from .shell import CommandUse
 
-__all__ = ["AskedTool", "Call", "Effect", "RatedBy", "Verdict", "is_riskier"]
+__all__ = ["AskedTool", "Call", "Effect", "RatedBy", "Verdict", "is_riskier", "strictest"]
 
 Effect = Literal["allow", "ask", "deny"]
 
@@ -19,6 +19,7 @@ Effect = Literal["allow", "ask", "deny"]
 RatedBy = Literal["service", "producer"]
 
 _RANK: dict[RiskLevel, int] = {"low": 0, "medium": 1, "high": 2}
+_STRICTNESS: dict[Effect, int] = {"allow": 0, "ask": 1, "deny": 2}
 
 
 class Verdict(NamedTuple):
@@ -76,3 +77,9 @@ class Call(NamedTuple):
 
 def is_riskier(one: RiskLevel, other: RiskLevel) -> bool:
     return _RANK[one] > _RANK[other]
+
+
+def strictest(verdicts: Iterable[Verdict | None]) -> Verdict | None:
+    """The one that counts of several: deny beats ask beats allow, and of equal ones the first; None where none is."""
+    given = [verdict for verdict in verdicts if verdict is not None]
+    return max(given, key=lambda verdict: _STRICTNESS[verdict.effect], default=None)

@@ -1,0 +1,52 @@
+"""Reads a policy file again when it changes, and never on the loop: reading it runs its examples."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+
+from ..metrics import Counters
+from .policy_file import PolicyFile
+
+__all__ = ["POLICY_SECONDS", "PolicyWatch"]
+
+#: How often the file is looked at.
+POLICY_SECONDS = 1.0
+
+_log = logging.getLogger("notifier_service.policy")
+
+
+class PolicyWatch:
+    """Looks at a policy file when told to, in a thread of its own; what comes of it is counted, and logged once."""
+
+    def __init__(self, file: PolicyFile, counters: Counters, *, thread: Executor | None = None) -> None:
+        self._file = file
+        self._counters = counters
+        # Not the loop's own threads, which tools that take long may all have taken.
+        self._thread = thread or ThreadPoolExecutor(1, thread_name_prefix="notifier-policy")
+        self._looking: Future[bool] | None = None
+        self._due_at = 0.0
+
+    def look(self, now: float, *, at_once: bool = False) -> None:
+        """Have the file looked at if that is due, or ``at_once``. Never waits."""
+        looking = self._looking
+        if looking is not None and looking.done():
+            self._looking = None
+            self._tell(looking)
+        if self._looking is None and (at_once or now >= self._due_at):
+            self._due_at = now + POLICY_SECONDS
+            self._looking = self._thread.submit(self._file.refresh)
+
+    def close(self) -> None:
+        """Look no more. Never waits."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _tell(self, looked: Future[bool]) -> None:
+        file = self._file
+        if not looked.result():
+            return
+        self._counters.policies_read["loaded" if file.error is None else "refused"] += 1
+        if file.error is None:
+            _log.info("%s was read again; rules in force: %d", file.path, len(file.policy.rules))
+        else:
+            _log.warning("%s; the policy that was read before stays in force", file.error)
