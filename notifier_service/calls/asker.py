@@ -18,8 +18,9 @@ __all__ = ["ASKED_BY", "Asker", "BrokerAsker", "Permission", "permission_by_reco
 
 _log = logging.getLogger("notifier_service.mcp")
 
-#: Who called, where a gateway of the service asks on behalf of its callers; None is this program.
-ASKED_BY: ContextVar[str | None] = ContextVar("notifier_service_asked_by", default=None)
+#: Who called, and a digest of the token, where a gateway of the service asks on behalf of its callers; None is this
+#: program.
+ASKED_BY: ContextVar[tuple[str | None, str]] = ContextVar("notifier_service_asked_by", default=(None, ""))
 
 
 class Permission(NamedTuple):
@@ -84,7 +85,8 @@ class BrokerAsker:
         return permission_by_record(dict(record))
 
     def _asked(self, question: Question) -> Question:
-        return question._replace(asked_by=ASKED_BY.get(), agent=self._agent)
+        asked_by, asked_with = ASKED_BY.get()
+        return question._replace(asked_by=asked_by, asked_with=asked_with, agent=self._agent)
 
     def tell(self, event_type: str, event: EventData) -> None:
         try:

@@ -264,9 +264,11 @@ class Broker:
             self._arm(request.deadline)
         return request
 
-    def decide(self, session_id: str, decision: Decision, *, decided_by: str, via: str = "program") -> PermissionRecord:
+    def decide(
+        self, session_id: str, decision: Decision, *, decided_by: str, decided_with: str = "", via: str = "program"
+    ) -> PermissionRecord:
         """Settle a permission request, as ``PermissionDesk.decide`` does; a session that nobody opened has none."""
-        return self.look(session_id).decide(decision, decided_by=decided_by, via=via)
+        return self.look(session_id).decide(decision, decided_by=decided_by, decided_with=decided_with, via=via)
 
     def join(
         self,

@@ -6,7 +6,8 @@
     │   └── DecisionNotOffered    decision_not_offered
     ├── Unauthenticated           unauthenticated
     ├── Forbidden                 forbidden
-    │   └── EditDenied            edit_denied          the policy denies the edited parameters
+    │   ├── EditDenied            edit_denied          the policy denies the edited parameters
+    │   └── SelfApproval          self_approval        who asked may not approve
     ├── NotFound                  not_found
     │   ├── SessionNotFound       session_not_found
     │   ├── RequestNotFound       request_not_found
@@ -28,6 +29,7 @@
     ├── RulesNotKept              rules_not_kept       the file of the learned rules cannot be written
     ├── BrokerClosed              shutting_down
     │   └── SessionClosed         session_closed
+    ├── NotRecorded               not_recorded         what is decided cannot be put on record, and is not done
     ├── CursorLost                gap                  the log no longer holds what a cursor asks for
     ├── NoBroker                  no_broker            this process has no broker yet
     ├── ToolDenied                tool_denied          what an agent gets instead of a result
@@ -64,6 +66,7 @@ __all__ = [
     "MethodNotAllowed",
     "NoBroker",
     "NotFound",
+    "NotRecorded",
     "NotifierError",
     "ParametersChanged",
     "ParametersUnread",
@@ -72,6 +75,7 @@ __all__ = [
     "RequestNotFound",
     "RuleNotFound",
     "RulesNotKept",
+    "SelfApproval",
     "ServiceRefused",
     "ServiceRestarted",
     "ServiceUnavailable",
@@ -131,6 +135,12 @@ class EditDenied(Forbidden):
     """The policy denies the call as the person edited it; the request stays pending."""
 
     code = "edit_denied"
+
+
+class SelfApproval(Forbidden):
+    """Who asked may not approve; the request stays pending."""
+
+    code = "self_approval"
 
 
 class NotFound(NotifierError):
@@ -262,6 +272,12 @@ class SessionClosed(BrokerClosed):
     """This session has ended; a new one of the same id starts with a new epoch."""
 
     code = "session_closed"
+
+
+class NotRecorded(NotifierError):
+    """What was to be decided or asked cannot be put on record, so it is not: the request stays as it is."""
+
+    code = "not_recorded"
 
 
 class CursorLost(NotifierError):

@@ -84,6 +84,11 @@ class PermissionRequest:
         """Whether this caller was given all there is to approve; what events hold, everybody was."""
         return self.preview is None or name in self._readers
 
+    def was_asked_by(self, name: str, token_sha256: str) -> bool:
+        """Whether this caller asked it: in this name or with this token, where tokens tell who is who."""
+        asked_with = self.question.asked_with
+        return bool(asked_with) and (self.asked_by == name or asked_with == token_sha256)
+
     def forget_whole(self) -> None:
         """Keep of large parameters what is shown only."""
         self.record, self.preview = self.shown, None

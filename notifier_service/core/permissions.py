@@ -30,6 +30,7 @@ from .errors import (
     RequestCancelled,
     RequestExpired,
     RequestNotFound,
+    SelfApproval,
     SessionClosed,
     TooLarge,
 )
@@ -286,14 +287,17 @@ class PermissionDesk:
         self._pending[request.request_id] = request
         request.seq = getattr(self._publish("permission_request", request.shown), "seq", 0)
 
-    def decide(self, decision: Decision, *, decided_by: str, via: str = "program") -> PermissionRecord:
+    def decide(
+        self, decision: Decision, *, decided_by: str, decided_with: str = "", via: str = "program"
+    ) -> PermissionRecord:
         """Settle the request that ``decision`` means, and return its record; the same decision again gives it again.
 
-        ``via`` is the way that it came, for the log; ``program`` is code of this process, which has the whole record.
+        ``decided_with`` is a digest of the token that who decides came with, if any. ``via`` is the way that it came,
+        for the log; ``program`` is code of this process, which has the whole record.
         Raises, in this order: ``InvalidInput`` where ``require_request_id`` wants one; ``RequestNotFound`` or
-        ``AmbiguousRequest``; ``AlreadyDecided``, ``RequestExpired`` or ``RequestCancelled``; ``ParametersChanged``,
-        ``DecisionNotOffered``, ``ParametersUnread``; then ``InvalidInput``, ``TooLarge``, ``LimitReached`` or
-        ``EditDenied`` for what cannot be decided so, and the request stays pending.
+        ``AmbiguousRequest``; ``AlreadyDecided``, ``RequestExpired`` or ``RequestCancelled``; ``SelfApproval``;
+        ``ParametersChanged``, ``DecisionNotOffered``, ``ParametersUnread``; then ``InvalidInput``, ``TooLarge``,
+        ``LimitReached`` or ``EditDenied`` for what cannot be decided so, and the request stays pending.
         """
         request = self._meant(decision)
         if request.deadline is not None and request.deadline <= self._clock():
@@ -302,6 +306,11 @@ class PermissionDesk:
         kind, edited = self._kind(request, decision)
         if not request.pending:
             return self._decided_before(request, decision)
+        if kind != "reject" and request.was_asked_by(decided_by, decided_with):
+            raise SelfApproval(
+                "This was asked in your name or with your token: somebody else must approve it. Who asks needs a token "
+                "with a subject of its own."
+            )
         record = request.record
         if decision.parameters_sha256 not in (None, record.parameters_sha256) or (
             decision.action_sha256 not in (None, record.action_sha256)

@@ -9,7 +9,7 @@ from pydantic import Field, JsonValue, model_validator
 
 from .events import DecisionKind, EventData, Scope
 from .limits import RiskLevel
-from .policy.shell import command_use
+from .policy.command_use import command_use
 from .policy.verdict import AskedTool, Call, RatedBy
 
 __all__ = ["ALL_DECISIONS", "ALL_SCOPES", "MAX_REASON", "Decision", "Question"]
@@ -38,6 +38,8 @@ class Question(NamedTuple):
     #: Who asks, as ``AskedTool`` says.
     asked_by: str | None = None
     agent: str | None = None
+    #: A digest of the token that who asks came with; empty where none tells one caller from another.
+    asked_with: str = ""
     #: Whose word the risk is.
     rated_by: RatedBy = "service"
     #: Those that the asker can carry out; to approve and to reject are always among them.

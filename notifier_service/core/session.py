@@ -239,10 +239,12 @@ class Session:
             self.desk.announce(request)
         return request
 
-    def decide(self, decision: Decision, *, decided_by: str, via: str = "program") -> PermissionRecord:
+    def decide(
+        self, decision: Decision, *, decided_by: str, decided_with: str = "", via: str = "program"
+    ) -> PermissionRecord:
         """Settle a request as ``PermissionDesk.decide`` does."""
         self.touch()
-        return self.desk.decide(decision, decided_by=decided_by, via=via)
+        return self.desk.decide(decision, decided_by=decided_by, decided_with=decided_with, via=via)
 
     # Who reads
 

@@ -55,7 +55,10 @@ async def decide(call: Call[Query, Decision]) -> web.Response:
     if (size := call.request.get(BODY_BYTES)) is not None:
         raise too_large(size, call.broker.limits)
     via = "polling" if "/polling/" in call.request.path else "sse"
-    record = call.broker.decide(call.session_id, call.body, decided_by=call.caller.name, via=via)
+    caller = call.caller
+    record = call.broker.decide(
+        call.session_id, call.body, decided_by=caller.name, decided_with=caller.token_sha256, via=via
+    )
     # The tool that waits goes first: it is woken in the next turn of the loop, at whose end its answer leaves.
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -182,6 +185,7 @@ def _ask_person(call: Call[WaitQuery, AskBody]) -> PermissionRequest:
         server=body.server,
         definition_sha256=body.definition_sha256,
         asked_by=call.caller.name,
+        asked_with=call.caller.token_sha256,
     )
     return call.broker.ask(call.session_id, question)
 

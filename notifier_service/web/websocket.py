@@ -175,7 +175,9 @@ class _Answers:
     def _decide(self, message: Mapping[str, JsonValue]) -> bytes:
         decision = checked(Decision, {name: value for name, value in message.items() if name != "type"})
         caller = self._caller.require(frozenset({"approve"}), self._call.session_id)
-        record = self._call.broker.decide(self._call.session_id, decision, decided_by=caller.name, via="websocket")
+        record = self._call.broker.decide(
+            self._call.session_id, decision, decided_by=caller.name, decided_with=caller.token_sha256, via="websocket"
+        )
         return dump({"type": "permission_response", "success": True, "data": record})
 
     def _ping(self, message: Mapping[str, JsonValue]) -> bytes:

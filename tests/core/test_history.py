@@ -176,6 +176,17 @@ def test_flood_drops_no_decision_of_others(flood: dict[str, Any]) -> None:
     assert set(mine) <= set(ids(broker.history.page(everything)))
 
 
+def test_last_of_an_asker_gives_way_too() -> None:
+    broker = Broker(Limits(history_events=1))
+    asked_and_decided(broker, asked_by="one")
+
+    newest = asked_and_decided(broker, asked_by="other")
+    asked_and_decided(broker, asked_by="one")
+
+    assert newest not in ids(broker.history.page(everything))
+    assert len(ids(broker.history.page(everything))) == 1
+
+
 def test_page_ends_before_it_is_too_large(broker: Broker) -> None:
     asked = [asked_and_decided(broker, parameters={"text": "x" * 200_000}) for _ in range(30)]
 

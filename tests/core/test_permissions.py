@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from notifier_service.core.errors import (
     RequestCancelled,
     RequestExpired,
     RequestNotFound,
+    SelfApproval,
     SessionClosed,
     TooLarge,
 )
@@ -1226,3 +1228,37 @@ def test_tool_without_a_name_is_refused_and_nothing_is_kept(desk: Desk) -> None:
         desk.ask("")
 
     assert desk.pending_count == 0
+
+
+@pytest.mark.parametrize(
+    ("asked_with", "decided_by", "decided_with", "is_own"),
+    [
+        ("a1", "agent", "a1", True),
+        ("a1", "agent", "b2", True),
+        ("a1", "somebody else", "a1", True),
+        ("a1", "somebody else", "b2", False),
+        ("a1", "somebody else", "", False),
+        ("", "agent", "", False),
+    ],
+)
+def test_neither_the_subject_nor_the_token_that_asked_approves(
+    asked_with: str, decided_by: str, decided_with: str, is_own: bool
+) -> None:
+    broker = Broker()
+    request = broker.ask("s1", tool_name="rm", parameters={}, asked_by="agent", asked_with=asked_with)
+
+    with pytest.raises(SelfApproval) if is_own else nullcontext():
+        broker.decide("s1", Decision(approved=True), decided_by=decided_by, decided_with=decided_with)
+
+    assert request.pending is is_own
+
+
+def test_who_asked_may_reject_but_not_reply() -> None:
+    broker = Broker()
+    request = broker.ask("s1", tool_name="ask_human", parameters={}, asked_by="agent", asked_with="a1")
+
+    with pytest.raises(SelfApproval):
+        broker.decide("s1", Decision(approved=False, response="yes"), decided_by="agent", decided_with="a1")
+    broker.decide("s1", Decision(approved=False), decided_by="agent", decided_with="a1")
+
+    assert request.record.status == "rejected"

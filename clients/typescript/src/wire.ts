@@ -40,6 +40,7 @@ export type ErrorCode =
   | "request_not_found"
   | "rule_not_found"
   | "rules_not_kept"
+  | "self_approval"
   | "service_unavailable"
   | "service_unproven"
   | "session_closed"

@@ -22,9 +22,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from ..errors import LimitReached, RulesNotKept
 from ..events import Many, Rule, Sha256, utc_now, utc_text
 from ..limits import RiskLevel
+from .command_use import CommandUse
 from .grants import Entry, Remembered, Shelf, rule_from
 from .reasons import Reason
-from .shell import CommandUse
 from .verdict import AskedTool, Call, Effect, Verdict, is_riskier
 
 __all__ = ["LearnedRules", "rule_table"]

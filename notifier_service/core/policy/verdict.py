@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from ..limits import RiskLevel
-from .shell import CommandUse
+from .command_use import CommandUse
 
 __all__ = ["AskedTool", "Call", "Effect", "RatedBy", "Verdict", "is_riskier", "strictest"]
 

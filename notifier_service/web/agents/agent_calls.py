@@ -75,6 +75,7 @@ class AskedCall(NamedTuple):
             server=self.server,
             asked_by=self.asked_by.name,
             agent=self.asked_by.agent,
+            asked_with=self.asked_by.token_sha256,
             is_whole=self.body_bytes is None,
         )
 

@@ -86,7 +86,7 @@ async def gateway(call: Call[GatewayQuery, None]) -> web.StreamResponse:
         call.caller.require(_PRODUCE, session_id)
         return session_id
 
-    ASKED_BY.set(call.caller.name)
+    ASKED_BY.set((call.caller.name, call.caller.token_sha256))
     with call.holding():
         return await relay.answer(
             request,

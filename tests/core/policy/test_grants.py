@@ -8,8 +8,8 @@ import pytest
 
 from notifier_service.core.errors import LimitReached, RuleNotFound
 from notifier_service.core.limits import RiskLevel
+from notifier_service.core.policy.command_use import command_use
 from notifier_service.core.policy.grants import Grants, described, quoted
-from notifier_service.core.policy.shell import command_use
 from notifier_service.core.policy.verdict import AskedTool, Call
 
 READ = AskedTool("read", "mail", "0a" * 32, "ci", "claude-code")

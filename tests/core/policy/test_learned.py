@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from notifier_service.core.errors import LimitReached, RuleNotFound, RulesNotKept
 from notifier_service.core.limits import RiskLevel
+from notifier_service.core.policy.command_use import CommandUse, command_use
 from notifier_service.core.policy.learned import LearnedRules, rule_table
-from notifier_service.core.policy.shell import CommandUse, command_use
 from notifier_service.core.policy.verdict import AskedTool, Call
 
 READ = AskedTool("read", "mail", "0a" * 32, "ci", "claude-code")

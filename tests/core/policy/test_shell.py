@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from notifier_service.core.policy.shell import NotUnderstood, command_use, simple_commands
+from notifier_service.core.policy.command_use import command_use
+from notifier_service.core.policy.not_understood import NotUnderstood
+from notifier_service.core.policy.shell import simple_commands
 
 BASH = shutil.which("bash")
 
@@ -26,7 +28,14 @@ BASH = shutil.which("bash")
         ("git log HEAD~1 --format=%H, a=b", [["git", "log", "HEAD~1", "--format=%H,", "a=b"]]),
         ("echo 'it costs $5; `no` | > \\ *'", [["echo", "it costs $5; `no` | > \\ *"]]),
         ("echo 'two\nlines'", [["echo", "two\nlines"]]),
-        ("grüße ñandú", [["grüße", "ñandú"]]),
+        ("echo 'grüße' \"ñandú\"", [["echo", "grüße", "ñandú"]]),
+        ("time git log | cat", [["time", "git", "log"], ["git", "log"], ["cat"]]),
+        (
+            "timeout -k 5 10s nice -n 5 a -b",
+            [["timeout", "-k", "5", "10s", "nice", "-n", "5", "a", "-b"], ["nice", "-n", "5", "a", "-b"], ["a", "-b"]],
+        ),
+        ("bash -c 'a; b \"c d\"'; e", [["bash", "-c", 'a; b "c d"'], ["a"], ["b", "c d"], ["e"]]),
+        ("command -v git; command env a", [["command", "-v", "git"], ["command", "env", "a"], ["env", "a"], ["a"]]),
     ],
 )
 def test_plain_commands_are_read_as_a_shell_reads_them(text: str, commands: list[list[str]]) -> None:
@@ -42,11 +51,15 @@ def test_plain_commands_are_read_as_a_shell_reads_them(text: str, commands: list
         "cat <<E\n$(rm x)\nE", "cat <<<x", "a > b", "a >> b", "a < b", "a <(b)", "a 3>/dev/null", "a >/dev/null2",
         "a 2>&12", "a >& b", "(a)", "{ a; }", "a() { b; }", "a {b,c}", "a *", "a ?", "a [b]", "a ~", "a b=~/c", "~/a",
         "# a", "a # b", "a \\\n b", "a\\ b", "a 'b", 'a "b', "! a", "a !b", "=a", "a =b",
-        "X=1 a", "a=b", "PATH=. ls", "'' a", "-a", "%1", "if a; then b; fi", "time rm x", "coproc a", "[ a ]",
-        "env a", "/usr/bin/env a", "command a", "exec a", "eval a", "source a", ". a", "sh a", "bash -c a", "zsh",
+        "X=1 a", "a=b", "PATH=. ls", "'' a", "-a", "%1", "if a; then b; fi", "time -p rm x", "coproc a", "[ a ]",
+        "grüße ñandú",
+        "env", "env X=1 a", "/usr/bin/env -i a", "command -p a", "exec a", "eval a", "source a", ". a", "sh a",
+        "bash -c", "bash -c a b", "bash -x -c a", "zsh",
         "xargs a",
-        "sudo a", "doas a", "nice a", "nohup a", "timeout 1 a", "watch a", "ssh h a", "docker run a", "find . -exec a",
-        "find . -delete", "a; sudo b", "a && env b", "'su'do a", '"env" a',
+        "sudo a", "doas a", "nice --x a", "nohup a", "timeout a", "timeout -x 1 a", "watch a",
+        "ssh h a", "docker run a", "find . -exec a",
+        "find . -execdir a", "a; sudo b", "a && env -S b", "'su'do a", '"env"',
+        "bash -c 'sudo a'", "time env nice time command a", "bash -c \"bash -c 'a > b'\"",
         "a\rb", "a\x00b", "a\x1b[2Kb", "a 'x\u202ey'", "a\u00a0b", "a\u2003b", "a\u2028b", "\ufeffa",
         "a " + "x" * 70_000,
     ],

@@ -150,6 +150,24 @@ async def test_producing_in_the_session_is_what_a_caller_needs(
             assert response.status == status
 
 
+async def test_who_calls_over_the_gateway_cannot_approve(
+    make_client: MakeClient, broker: Broker, stub: HttpStub, write_tokens: WriteTokens
+) -> None:
+    both = {"token": "both", "subject": "agent", "rights": ["produce", "approve"], "sessions": ["*"]}
+    other = {"token": "other", "subject": "person", "rights": ["approve"], "sessions": ["*"]}
+    tokens = write_tokens([both, other])
+    client = await make_client(broker, mcp_upstreams={"files": stub.url}, auth="tokens", tokens_file=tokens)
+    answer = asyncio.create_task(text_of(client, call(1, "write"), Authorization="Bearer both"))
+    await until(lambda: broker.open("mcp-files").desk.pending)
+
+    decide = "/agent_backend/api/sse/permission-response/mcp-files"
+    refused = await client.post(decide, json={"approved": True}, headers={"Authorization": "Bearer both"})
+    allowed = await client.post(decide, json={"approved": True}, headers={"Authorization": "Bearer other"})
+
+    assert (await error_of(refused), allowed.status) == ((403, "self_approval"), 200)
+    assert await answer == "write ran with {}"
+
+
 @pytest.mark.parametrize(
     ("given", "upstreams"),
     [

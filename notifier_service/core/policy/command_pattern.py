@@ -1,0 +1,237 @@
+"""How a rule names commands: ``git status *``, words against words.
+
+A pattern is one command, written as for a shell: words between blanks, and quotes around what is to be taken as it is.
+``* ? [..]`` in a word stand for characters of this one word. Where a rule **allows**:
+
+- ``*`` as the last word stands for any further words, also for none: ``git *`` is ``git`` and all that begins with it.
+  Elsewhere it stands for one word.
+- The program is compared as it is written: ``git`` is neither ``/usr/bin/git`` nor ``./git``.
+- Within the pattern, what ``* ? [..]`` stand for begins with no ``-`` and is no path with ``..``. No ``*``, also not
+  the last one, stands for an option by which a well-known program writes, deletes or sends (``find -delete``,
+  ``sort -o``, ``sed -i``, ``git log --output``): to allow such a command the pattern has to name the option.
+- What a wrapper runs is a part of its own: ``timeout 5 ls`` needs a rule for ``timeout *`` and one for ``ls``.
+
+Where a rule **denies or asks**, it errs to holding back: the program counts under every path and in capital letters;
+options count wherever they stand, short ones in any grouping; a ``*`` within stands for any words. In a text that is
+not understood, or that an interpreter runs, it is enough that the words appear in their order, whatever quotes,
+backslashes and expansions stand between their letters. That is a tripwire, and no protection.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import translate
+from functools import lru_cache
+
+from .programs import is_interpreter, to_be_named
+from .shell import CommandReading
+
+__all__ = ["CommandPattern", "matches_command", "mentions", "programs_in"]
+
+Words = tuple[str, ...]
+
+_BLANKS = re.compile(r"[ \t]+")
+_PIECE = re.compile(r"'([^']*)'|\"([^\"$`\\]*)\"|((?:[A-Za-z0-9_./,:+@%=^~*?{}#!-]|\[[^\]\s'\"]+\]|[^\W_])+)")
+_GLOB = re.compile(r"[*?[]")
+_MAX_WORDS = 100
+
+
+@dataclass(frozen=True)
+class _PatternWord:
+    """One word: a literal, or an expression."""
+
+    text: str
+    expression: re.Pattern[str] | None
+    #: What comes before the first ``* ? [``.
+    beginning: str
+
+    @property
+    def is_option(self) -> bool:
+        return self.beginning.startswith("-") and self.text != "-"
+
+    def matches(self, word: str) -> bool:
+        return word == self.text if self.expression is None else self.expression.match(word) is not None
+
+
+@dataclass(frozen=True)
+class CommandPattern:
+    """A ``command`` of a rule, read once."""
+
+    text: str
+    words: tuple[_PatternWord, ...]
+    #: Whether any further words may follow.
+    is_open: bool
+
+    @classmethod
+    def of(cls, text: str) -> CommandPattern:
+        """Read a pattern, or raise ``ValueError`` that says why it names no command."""
+        words = tuple(_words_of(text))
+        is_open = words[-1].text == "*" and words[-1].expression is not None
+        return cls(text, words, is_open)
+
+    @property
+    def program(self) -> str | None:
+        """The program that it names, or None if it names several: for an index."""
+        first = self.words[0]
+        return first.text if first.expression is None else None
+
+    def allows(self, words: Words) -> bool:
+        """Whether an ``allow`` rule with this pattern names a part of these words."""
+        named = self.words[:-1] if self.is_open else self.words
+        if len(words) < len(named) or (len(words) > len(named) and not self.is_open) or not words:
+            return False
+        if not all(_stands_for(pattern, word) for pattern, word in zip(named, words, strict=False)):
+            return False
+        odd = to_be_named(words)
+        if not odd:
+            return True
+        told = {word for pattern, word in zip(named, words, strict=False) if _names(pattern, word, words[0])}
+        return odd <= told and not any(word in odd for word in words[len(named) :])
+
+    def holds_back(self, reading: CommandReading) -> bool:
+        """Whether a ``deny`` or ``ask`` rule with this pattern holds for a command, of which little may be known."""
+        if any(self._may_mean(words) for words in reading.parts):
+            return True
+        if reading.not_understood is not None:
+            return self._is_in(_mentioned(reading.text))
+        return any(self._is_in(_mentioned("\n".join(words))) for words in reading.parts if is_interpreter(words))
+
+    def _may_mean(self, words: Words) -> bool:
+        if not _is_program(self.words[0], words[0]):
+            return False
+        operands = [word for word in self.words[1:] if not word.is_option]
+        at, is_free, after_option = 0, False, False
+        for word in words[1:]:
+            while at < len(operands) and operands[at].text == "*" and operands[at].expression is not None:
+                at, is_free = at + 1, True
+            is_option = word.startswith("-") and word != "-"
+            if at < len(operands) and operands[at].matches(word):
+                at, is_free = at + 1, False
+            elif not (is_option or after_option or is_free or (at == len(operands) and self.is_open)):
+                return False
+            after_option = is_option
+        while at < len(operands) and operands[at].text == "*" and operands[at].expression is not None:
+            at += 1
+        return at == len(operands) and self._has_options(words[1:])
+
+    def _has_options(self, words: Sequence[str]) -> bool:
+        options = [word for word in self.words[1:] if word.is_option]
+        return all(_is_among(option, words) for option in options)
+
+    def _is_in(self, mentioned: Sequence[Words]) -> bool:
+        return any(self._begins_in(words) for words in mentioned)
+
+    def _begins_in(self, words: Words) -> bool:
+        start = next((at for at, word in enumerate(words) if _is_program(self.words[0], word)), None)
+        if start is None:
+            return False
+        at = start + 1
+        for pattern in self.words[1:]:
+            if pattern.is_option or (pattern.text == "*" and pattern.expression is not None):
+                continue
+            found = next((later for later in range(at, len(words)) if pattern.matches(words[later])), None)
+            if found is None:
+                return False
+            at = found + 1
+        return self._has_options(words[start + 1 :])
+
+
+@lru_cache(maxsize=1024)
+def _read(pattern: str) -> CommandPattern:
+    return CommandPattern.of(pattern)
+
+
+def programs_in(reading: CommandReading) -> frozenset[str]:
+    """The programs of which a rule that holds back may name one, without paths and capital letters: for an index."""
+    first = {words[0] for words in reading.parts}
+    if reading.not_understood is not None:
+        first.update(word for words in _mentioned(reading.text) for word in words)
+    for words in reading.parts:
+        if is_interpreter(words):
+            first.update(word for way in _mentioned("\n".join(words)) for word in way)
+    return frozenset(word.rpartition("/")[2].casefold() for word in first)
+
+
+def matches_command(pattern: str, words: Sequence[str]) -> bool:
+    """Whether an ``allow`` rule with this pattern names a part of these words."""
+    return _read(pattern).allows(tuple(words))
+
+
+def mentions(text: str, pattern: str) -> bool:
+    """Whether a pattern's words appear in a text, whatever hides them: a tripwire that errs to true."""
+    return _read(pattern)._is_in(_mentioned(text))
+
+
+def _words_of(text: str) -> Iterator[_PatternWord]:
+    at = 0
+    text = text.strip(" \t")
+    if not text:
+        raise ValueError("a pattern of no words matches no command")
+    while at < len(text):
+        literal, expression, beginning = "", "", None
+        while at < len(text) and text[at] not in " \t":
+            piece = _PIECE.match(text, at)
+            if piece is None:
+                raise ValueError(
+                    f"a pattern names one command: {text[at]!r} belongs in quotes, or to no part of a command"
+                )
+            quoted = next((group for group in piece.groups()[:2] if group is not None), None)
+            told = piece[3] if quoted is None else quoted
+            if quoted is None and _GLOB.search(told) is not None:
+                beginning = literal + _GLOB.split(told)[0] if beginning is None else beginning
+                expression += translate(told)[4:-3]
+            else:
+                expression += re.escape(told)
+            literal += told
+            at = piece.end()
+        yield _PatternWord(
+            literal,
+            None if beginning is None else re.compile(rf"(?s:{expression})\Z"),
+            literal if beginning is None else beginning,
+        )
+        blanks = _BLANKS.match(text, at)
+        at = at if blanks is None else blanks.end()
+
+
+def _stands_for(pattern: _PatternWord, word: str) -> bool:
+    if pattern.expression is None:
+        return word == pattern.text
+    if word.startswith("-") and not pattern.is_option:
+        return False
+    return pattern.matches(word) and ".." not in word.split("/")
+
+
+def _names(pattern: _PatternWord, word: str, program: str) -> bool:
+    """Whether a word of the pattern names an option, and not only with a ``*``."""
+    return pattern.expression is None or bool(to_be_named((program, pattern.beginning)))
+
+
+def _is_program(pattern: _PatternWord, word: str) -> bool:
+    names = {word, word.casefold()} | ({word.rpartition("/")[2], word.rpartition("/")[2].casefold()})
+    return any(pattern.matches(name) for name in names)
+
+
+def _is_among(option: _PatternWord, words: Sequence[str]) -> bool:
+    if any(option.matches(word) or option.matches(word.partition("=")[0]) for word in words):
+        return True
+    if option.text.startswith("--"):  # cut short
+        return any(
+            len(word) > 3 and option.beginning.startswith(word.partition("=")[0]) for word in words if word[:2] == "--"
+        )
+    letters = {letter for word in words if word[:1] == "-" and word[1:2] != "-" for letter in word[1:]}
+    return option.expression is None and set(option.text[1:]) <= letters
+
+
+_BETWEEN_WORDS = re.compile(r"[\s;|&()<>`{},!]+")
+_BETWEEN_LETTERS = re.compile(r"\\\n|['\"\\\x00-\x08\x7f\u00ad\u200b-\u200f\u2060\ufeff]")
+_EXPANSIONS = re.compile(r"\$(?:\w+|\{[^}]{0,64}\}|[@*#?!$-])")
+
+
+@lru_cache(maxsize=16)
+def _mentioned(text: str) -> tuple[Words, ...]:
+    """The words that a text may hold: without what hides letters, and without expansions that may be empty."""
+    plain = _BETWEEN_LETTERS.sub("", text)
+    ways = {plain, _EXPANSIONS.sub("", plain), _BETWEEN_LETTERS.sub(" ", text)}
+    return tuple(tuple(word for word in _BETWEEN_WORDS.split(way) if word) for way in sorted(ways))

@@ -1,0 +1,301 @@
+"""Which programs run, write or delete what their words say, and what a wrapper runs.
+
+A wrapper is unwrapped only where it is certain what it runs: with the few options that are named here. Every other
+program whose business is to run another one, and every option by which a harmless one does that, is not understood.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+from .not_understood import NotUnderstood
+
+__all__ = ["SHELLS", "is_interpreter", "to_be_named", "wrapped"]
+
+Words = tuple[str, ...]
+
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+#: In the place of a command these are the words of some shell, change how it reads what follows, or evaluate text.
+_OWN_WORDS = _set("""
+    ! . [ [[ alias always and autoload begin bg bind break builtin bye case chdir compgen complete compopt continue
+    coproc declare disable disown do done elif else emulate enable end esac eval exec export fc fg fi float for foreach
+    function functions getopts hash history if in integer jobs let limit local logout mapfile nameref nocorrect noglob
+    not or print private read readarray readonly repeat return sched select set setopt shift shopt source suspend switch
+    then trap typeset unalias unfunction unhash unset unsetopt until vared wait while zcompile zformat zle zmodload
+    zparseopts zpty zregexparse zsocket zstyle zsystem ztcp
+    """)
+#: Programs that run what they are given, or are shells.
+_WRAPPERS = _set("""
+    arch ash at bash batch busybox bwrap caffeinate cgexec chpst chronic chroot chrt cmd csh daemonize dash
+    dbus-run-session direnv distrobox doas docker doppler dumb-init eatmydata elvish entr env envdir expect fakeroot
+    faketime firejail fish flock gosu gtimeout hyperfine ionice ksh ld.so linux32 linux64 logsave ltrace lxc mksh
+    mosh ncat nice nix nix-shell nohup nsenter nu numactl parallel perf pkexec podman powershell prlimit proot
+    proxychains proxychains4 pwsh rbash rlwrap rsh run-parts runuser screen script sem setarch setlock setpriv
+    setsid setuidgid sg sh socat softlimit ssh start-stop-daemon stdbuf strace su su-exec sudo systemd-run taskset
+    tcsh time timeout tini tmux toolbox torify torsocks toybox tsocks unbuffer unshare valgrind watch watchexec wsl
+    xargs xonsh xvfb-run yash zsh
+""")
+SHELLS = frozenset({"bash", "dash", "sh", "zsh"})
+#: What docker and podman do without running a word that they are given.
+_OF_CONTAINERS = _set("""
+    build diff events history images info inspect kill logs pause port ps pull push restart rm rmi start stats stop tag
+    top unpause version
+    """)
+_OF_COMPOSED_CONTAINERS = _set("build config down images logs ls ps pull restart start stop top up version")
+
+#: Options by which a program runs what it is given.
+_RUNNING: Mapping[str, Sequence[str]] = {
+    name: options.split()
+    for name, options in {
+        "cargo": "--config -Z",
+        "fd": "--exec --exec-batch -x -X",
+        "fdfind": "--exec --exec-batch -x -X",
+        "find": "-exec -execdir -ok -okdir",
+        "git": "--config-env --exec --exec-path --ext-diff --extcmd --open-files-in-pager --receive-pack --upload-pack",
+        "git clone": "-c -u --config --template",
+        "git grep": "-O",
+        "git rebase": "-x",
+        "go": "-exec -toolexec -vettool",
+        "kubectl": "--kubeconfig",
+        "man": "--pager --html -P -H",
+        "mypy": "--python-executable",
+        "rg": "--pre --hostname-bin",
+        "rsync": "--rsh --rsync-path -e",
+        "scp": "-F -J -o -S",
+        "sort": "--compress-program",
+        "tar": "--checkpoint-action --info-script --new-volume-script --rsh-command --to-command --use-compress-program"
+        " -F -I",
+        "zip": "--unzip-command -T",
+    }.items()
+}
+_RUNNING_SUBCOMMANDS: Mapping[str, frozenset[str]] = {
+    "git": frozenset({"bisect", "difftool", "filter-branch", "for-each-repo", "hook", "mergetool", "submodule"}),
+    "kubectl": frozenset({"debug", "exec", "plugin", "run"}),
+}
+#: Options by which a program that looks or tests writes, deletes, installs or sends.
+_TO_BE_NAMED: Mapping[str, Sequence[str]] = {
+    name: options.split()
+    for name, options in {
+        "black": "--config",
+        "cargo": "--fix --manifest-path --target-dir -C",
+        "curl": "--config --data --form --json --output --remote-name --request --upload-file -d -F -K -o -O -T -X",
+        "date": "--set -s",
+        "eslint": "--cache-location --config --fix --init --output-file --rulesdir -c -o",
+        "file": "--compile -C",
+        "find": "-delete -fls -fprint -fprint0 -fprintf",
+        "git": "--output --output-directory",
+        "go": "-C -blockprofile -coverprofile -cpuprofile -memprofile -modfile -mutexprofile -o -outputdir -overlay"
+        " -trace -u -w",
+        "kubectl": "--as --certificate-authority --insecure-skip-tls-verify --password --raw --server --token"
+        " --username -s",
+        "mypy": "--any-exprs-report --cache-dir --cobertura-xml-report --config-file --html-report --install-types"
+        " --junit-xml --linecount-report --linecoverage-report --lineprecision-report --txt-report --xml-report"
+        " --xslt-html-report --xslt-txt-report",
+        "prettier": "--config --plugin --write -w",
+        "pytest": "--basetemp --config-file --cov-config --cov-report --debug --html --junit-xml --junitxml --log-file"
+        " --override-ini --pastebin --pdbcls --report-log --rootdir -c -o -p",
+        "ruff": "--add-noqa --cache-dir --config --fix --fix-only --output-file --unsafe-fixes -o",
+        "sed": "--in-place -i",
+        "sort": "--output --temporary-directory -o -T",
+        "tree": "-o -R",
+        "wget": "--config --execute --output-document --post-data --post-file -e -O",
+        "yq": "--inplace --in-place -i",
+    }.items()
+}
+#: Their options have one dash and many letters, or two, and are never cut short.
+_WITH_WHOLE_OPTIONS = frozenset({"find", "go"})
+
+#: Programs that run the file or the text that they are given: only the whole command says what that is.
+_INTERPRETERS = re.compile(
+    r"(?:python|pypy|node|nodejs|deno|bun|ruby|perl|php|lua|tclsh|java|pwsh|osascript|make|gmake|ninja|just|npx|bunx|uvx"
+    r"|pipx|awk|gawk|mawk|sed|vi|vim|nvim|emacs|gdb|sqlite3|psql|mysql)[0-9.]*"
+)
+
+#: A script that prints, deletes, replaces or ends, and neither runs nor writes (``e``, ``w``, ``r``).
+_SED_TEXT = {mark: rf"(?:[^{mark}\\\n\[]|\\.|\[[^\]{mark}\n]*\])*[{mark}]" for mark in "/|#,"}
+_SED_ADDRESS = rf"(?:\d+|\$|/{_SED_TEXT['/']}I?)"
+_SED_REPLACES = "|".join(rf"s[{mark}]{text}{text}[gpIi\d]*" for mark, text in _SED_TEXT.items())
+_SED_COMMAND = rf" *(?:{_SED_ADDRESS}(?:,(?:{_SED_ADDRESS}|[+~]\d+))?)? *!? *(?:[pdq=]|{_SED_REPLACES}) *"
+_SED_SCRIPT = re.compile(rf"{_SED_COMMAND}(?:[;\n]{_SED_COMMAND})*[;\n]?")
+_SED_OPTION = re.compile(
+    r"-[nErsuz]*(?:e|i.*)?|--(?:quiet|silent|regexp-extended|posix|separate|null-data|in-place(?:=.*)?)"
+)
+
+_FORMAT_OF_TEXT = re.compile(r"(?!-)(?:[^%]|%%|%-?\d*[sb])*")
+_CALCULATING_TESTS = frozenset({"-eq", "-ge", "-gt", "-le", "-lt", "-ne", "-R", "-t", "-v"})
+
+
+def is_interpreter(words: Words) -> bool:
+    """Whether only the whole command says what it does."""
+    return _INTERPRETERS.fullmatch(_name(words[0])) is not None
+
+
+def to_be_named(words: Words) -> frozenset[str]:
+    """Those of its words for which no ``*`` of a rule stands: they have it write, delete, install or send."""
+    name = _program(words)[0]
+    return frozenset(word for word in words[1:] if _is_option_of(name, _TO_BE_NAMED.get(name, ()), word))
+
+
+def wrapped(words: Words) -> Words | str | None:
+    """What this command runs: words, the text of a shell, or None if it is no wrapper. Raises ``NotUnderstood``."""
+    first, name = words[0], _name(words[0])
+    if not name or "=" in first or first[0] in "%-~+^":
+        raise NotUnderstood("shell_assignment", word=first)
+    if name in _OWN_WORDS:
+        raise NotUnderstood("shell_own_word", program=name)
+    if name in _UNWRAPPED:
+        return _UNWRAPPED[name](words)
+    if name in _WRAPPERS:
+        raise NotUnderstood("shell_wrapper", program=name)
+    _refuse_what_runs_by_its_options(words)
+    _refuse_what_is_calculated(name, words)
+    if name in ("sed", "gsed"):
+        _refuse_unknown_scripts(words)
+    return None
+
+
+def _name(program: str) -> str:
+    return program.rpartition("/")[2]
+
+
+def _program(words: Words) -> Words:
+    """The program whose options these are, and its subcommand where that says what they mean."""
+    name = _name(words[0])
+    if name == "git":
+        return (name, *_git_subcommand(words))
+    if re.fullmatch(r"python[0-9.]*", name) and words[1:2] == ("-m",):
+        return words[2:3] or (name,)
+    return (name,)
+
+
+def _git_subcommand(words: Words) -> Words:
+    at = 1
+    while at < len(words) and words[at].startswith("-"):
+        if words[at] == "-C":
+            at += 2
+        elif words[at] in ("--no-pager", "-P", "--no-optional-locks", "--literal-pathspecs", "--version", "--help"):
+            at += 1
+        else:  # -c and others say what a subcommand runs, or which programs git consists of
+            raise NotUnderstood("shell_option", program="git", word=words[at])
+    return words[at : at + 1]
+
+
+def _is_option_of(name: str, options: Sequence[str], word: str) -> bool:
+    """Whether a word means one of these options, as it is, with a value, cut short, or among other letters."""
+    if not word.startswith("-"):
+        return False
+    told = word.partition("=")[0]
+    if name in _WITH_WHOLE_OPTIONS:
+        return told in options or told[1:] in options
+    if word.startswith("--"):
+        return len(told) > 2 and any(option.startswith(told) for option in options)
+    return any(option[1] in word for option in options if option[1] != "-")
+
+
+def _refuse_what_runs_by_its_options(words: Words) -> None:
+    program = _program(words)
+    name = program[0]
+    options = (*_RUNNING.get(name, ()), *(_RUNNING.get(" ".join(program), ()) if program[1:] else ()))
+    subcommands = _RUNNING_SUBCOMMANDS.get(name, frozenset())
+    for word in words[1:]:
+        if _is_option_of(name, options, word) or (word in subcommands and (name != "git" or program[1:] == (word,))):
+            raise NotUnderstood("shell_option", program=name, word=word)
+
+
+def _refuse_what_is_calculated(name: str, words: Words) -> None:
+    """Builtins of some shells take text for a sum, and a sum may assign and run: ``test 'a[$(rm x)]' -eq 0``."""
+    rest = words[1:]
+    if name == "printf":
+        odd = [] if not rest or _FORMAT_OF_TEXT.fullmatch(rest[0]) else [rest[0]]
+    elif name == "test":
+        odd = [word for word in rest if word in _CALCULATING_TESTS]
+    elif name == "exit":
+        odd = [word for word in rest if not word.isdecimal()]
+    else:
+        return
+    if odd:
+        raise NotUnderstood("shell_arithmetic", program=name, word=odd[0])
+
+
+def _refuse_unknown_scripts(words: Words) -> None:
+    scripts: list[str] = []
+    operands: list[str] = []
+    is_script = False
+    for word in words[1:]:
+        if is_script:
+            scripts.append(word)
+            is_script = False
+        elif word.startswith("--expression="):
+            scripts.append(word.partition("=")[2])
+        elif not word.startswith("-") or word == "-":
+            operands.append(word)
+        elif _SED_OPTION.fullmatch(word):
+            is_script = word.endswith("e") and not word.startswith("--") and "i" not in word
+        else:
+            raise NotUnderstood("shell_option", program="sed", word=word)
+    for script in scripts or operands[:1]:
+        if not _SED_SCRIPT.fullmatch(script):
+            raise NotUnderstood("shell_program_text", program="sed", word=script)
+
+
+def _behind(options: str, operands: str = "") -> Callable[[Words], Words]:
+    """Unwraps what stands behind these options, each in full, and one word of this form."""
+    option, operand = re.compile(options), re.compile(operands) if operands else None
+
+    def unwrap(words: Words) -> Words:
+        at = 1
+        while at < len(words) and words[at].startswith("-"):
+            with_value = at + 1 < len(words) and option.fullmatch(f"{words[at]} {words[at + 1]}")
+            if not with_value and not option.fullmatch(words[at]):
+                raise NotUnderstood("shell_option", program=_name(words[0]), word=words[at])
+            at += 2 if with_value else 1
+        if operand is not None:
+            if at >= len(words) or not operand.fullmatch(words[at]):
+                raise NotUnderstood("shell_wrapper", program=_name(words[0]))
+            at += 1
+        if at >= len(words):
+            raise NotUnderstood("shell_wrapper", program=_name(words[0]))
+        return words[at:]
+
+    return unwrap
+
+
+def _command(words: Words) -> Words | None:
+    return None if words[1:2] == ("-v",) and len(words) == 3 else _behind("")(words)
+
+
+def _shell(words: Words) -> str:
+    if len(words) != 3 or words[1] not in ("-c", "-lc"):
+        raise NotUnderstood("shell_wrapper", program=_name(words[0]))
+    return words[2]
+
+
+def _containers(words: Words) -> None:
+    subcommand = words[2:3] if words[1:2] == ("compose",) else words[1:2]
+    known = _OF_COMPOSED_CONTAINERS if words[1:2] == ("compose",) else _OF_CONTAINERS
+    if subcommand and subcommand[0] not in known and words[1:] != ("--version",):
+        raise NotUnderstood("shell_wrapper", program=_name(words[0]))
+
+
+_DURATION = r"\d+(?:\.\d+)?[smhd]?"
+_SIGNAL = r"[A-Z0-9]+"
+#: Wrappers of which it is certain what they run.
+_UNWRAPPED: Mapping[str, Callable[[Words], Words | str | None]] = {
+    "command": _command,
+    "docker": _containers,
+    "env": _behind(""),
+    "nice": _behind(r"-\d+|-n -?\d+|--adjustment=-?\d+"),
+    "podman": _containers,
+    "stdbuf": _behind(r"-[ioe](?:L|\d+)"),
+    "time": _behind(""),
+    "timeout": _behind(
+        rf"--foreground|--preserve-status|-k {_DURATION}|--kill-after={_DURATION}|-s {_SIGNAL}|--signal={_SIGNAL}",
+        _DURATION,
+    ),
+    **dict.fromkeys(SHELLS, _shell),
+}
