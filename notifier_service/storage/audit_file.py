@@ -25,6 +25,8 @@ from ..core.audit import Entry
 from ..core.errors import InvalidInput, NotRecorded
 from ..core.events import utc_now, utc_text
 from .audit_chain import MAX_LINE_BYTES, BadLine, Head, chained, checked_line
+from .audit_leaves import leaves_of, tree_told
+from .merkle import EMPTY, Tree, leaf_hash
 
 __all__ = ["AuditFile", "AuditState", "AuditUnusable"]
 
@@ -69,7 +71,8 @@ class AuditFile:
 
     Unless ``required``, who waits goes on also when nothing can be written. ``prepare`` makes of an entry what may
     stand in the file. A file is rotated when it would be larger than ``rotate_bytes`` or is older than
-    ``rotate_days``; a rotated one is removed after ``keep_days``, 0 for never. ``write`` and ``sync`` are those of the
+    ``rotate_days``; a rotated one is removed after ``keep_days``, 0 for never. ``rotated`` hears, in the thread that
+    writes, of the new name of a file and of the tree over all lines to its end. ``write`` and ``sync`` are those of the
     operating system.
     """
 
@@ -82,6 +85,7 @@ class AuditFile:
         rotate_bytes: int = 64 * 1024 * 1024,
         rotate_days: float = 30,
         keep_days: float = 183,
+        rotated: Callable[[Path, Tree], object] = lambda path, tree: None,
         write: Callable[[int, bytes], int] = os.write,
         sync: Callable[[int], object] = os.fsync,
     ) -> None:
@@ -91,6 +95,7 @@ class AuditFile:
         self._rotate_bytes = rotate_bytes
         self._rotate_days = rotate_days
         self._keep_days = keep_days
+        self._rotated_to = rotated
         self._write = write
         self._sync = sync
         self._given = path
@@ -100,6 +105,7 @@ class AuditFile:
         self._began: float = 0
         self._rotate_at = 0.0
         self._head = Head()
+        self._tree: Tree | None = EMPTY
         self._commits = self._failures = self._lost = 0
         self._error: str | None = None
         self._kept: list[_Waiting] = []
@@ -125,6 +131,11 @@ class AuditFile:
     def head(self) -> Head:
         """The last line that is on disk."""
         return self._head
+
+    @property
+    def tree(self) -> Tree | None:
+        """The tree over all lines that are on disk; None where the file does not say what was before it."""
+        return self._tree
 
     @property
     def state(self) -> AuditState:
@@ -264,6 +275,8 @@ class AuditFile:
             raise
         self._size += len(text)
         self._lost = 0
+        if self._tree is not None:
+            self._tree = self._tree.with_leaves(leaf_hash(line) for line in text.split(b"\n") if line)
 
     def _look_at_the_file(self) -> None:
         """Go on where others have moved, removed or cut the file: the chain then says so."""
@@ -312,7 +325,9 @@ class AuditFile:
                 self._forget_other_names(there)
         self._inode, self._size, self._head = (there.st_dev, there.st_ino), size, head
         self._began = _began(fd) if size else time.time()
-        line, opened = chained(_opened("; ".join(reasons)), head)
+        if size:
+            self._tree = _tree_of(self.path, head)
+        line, opened = chained(_opened("; ".join(reasons)) | ({} if size else tree_told(self._tree)), head)
         self._append_bytes(line)
         _sync_folder(self.path.parent)
         self._head = opened
@@ -346,7 +361,8 @@ class AuditFile:
             new.unlink()
         fd = _locked(new)
         try:
-            line, head = chained(_opened(f"goes on behind {self._rotated_name.name}"), self._head)
+            reason = f"goes on behind {self._rotated_name.name}"
+            line, head = chained(_opened(reason) | tree_told(self._tree), self._head)
             _write_all(fd, line, self._write)
             self._sync(fd)
             there = os.fstat(fd)
@@ -359,7 +375,11 @@ class AuditFile:
             raise
         os.close(self._fd)
         self._fd, self._inode = fd, (there.st_dev, there.st_ino)
+        rotated, tree = self._rotated_name, self._tree
         self._size, self._head, self._began = len(line), head, time.time()
+        if tree is not None:
+            self._tree = tree.with_leaves([leaf_hash(line[:-1])])
+            self._rotated_to(rotated, tree)
         _sync_folder(self.path.parent)
         self._remove_old()
 
@@ -458,6 +478,19 @@ def _end_of(fd: int, path: Path, size: int) -> tuple[Head, int]:
             "file away to begin another."
         ) from None
     return Head(told["seq"], told["hash"]), tail_at + end
+
+
+def _tree_of(path: Path, head: Head) -> Tree | None:
+    """The tree over all lines to the end of a file; None where that cannot be said, which is logged."""
+    try:
+        leaves = leaves_of([path])
+        if leaves.size == head.seq:
+            return leaves.tree
+        why = f"it ends with number {head.seq}, which is its line {leaves.size}"
+    except InvalidInput as error:
+        why = error.message
+    _log.error("nothing in the audit log %s can be proved: %s", path, why)
+    return None
 
 
 def _began(fd: int) -> float:
