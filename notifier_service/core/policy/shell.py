@@ -37,6 +37,7 @@ _REDIRECTION = re.compile(r"(?:(?:[12]?>>?|&>>?|<)[ \t]*/dev/null|2>&1)(?=[ \t\n
 _PLAIN = re.compile(r"[A-Za-z0-9_./,:+@%=^~-]")
 _SINGLE_QUOTED = re.compile(r"'([^']*)'")
 #: An interactive shell reads ``!`` in double quotes, too.
+_ODD_IN_QUOTES = re.compile(r"[$`\\!]")
 _DOUBLE_QUOTED = re.compile(r'"([^"$`\\!]*)"')
 
 Words = tuple[str, ...]
@@ -214,12 +215,8 @@ class _Reader:
 
     def _why_not_literal(self, quote: str) -> NotUnderstood:
         """Why a quoted text is not what it shows."""
-        for at in range(self._at + 1, len(self._text)):
-            if self._text[at] == quote:
-                break
-            if self._text[at] in "$`\\!" and quote == '"':
-                return self._why(at)
-        return NotUnderstood("shell_quote")
+        odd = _ODD_IN_QUOTES.search(self._text, self._at) if quote == '"' else None
+        return NotUnderstood("shell_quote") if odd is None else self._why(odd.start())
 
     def _why(self, at: int) -> NotUnderstood:
         mark = self._text[at]
