@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     import argparse
 
     from .. import __version__
-    from . import audit, gateway, history, schema, scripts, service, token
+    from . import audit, gateway, history, policy, schema, scripts, service, token
 
     parser = argparse.ArgumentParser(
         prog="notifier-service",
@@ -95,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     token.add_commands(commands)
     schema.add_commands(commands)
     gateway.add_commands(commands)
+    policy.add_commands(commands)
     audit.add_commands(commands)
     hook.add_commands(commands)
     return parser

@@ -2,49 +2,302 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from ..limits import RiskLevel
-from .verdict import Call, Verdict
+from .command_pattern import programs_in
+from .grants import quoted
+from .matching import MISSING, Equals, Glob, Names, value_at
+from .reasons import Reason
+from .rules import Default, PolicyRule, PolicyText, read_policy
+from .shell import CommandReading, read_call
+from .text_glob import beginnings, seen
+from .verdict import Call, Effect, Verdict
 
 __all__ = ["Considered", "Default", "Explanation", "Policy"]
 
-#: What holds where no rule matches; never to allow.
-Default = Literal["by-risk", "ask", "deny"]
+_STRICTEST_FIRST: Sequence[Effect] = ("deny", "ask", "allow")
+_CODES: dict[Effect, str] = {"allow": "allowed_rule", "ask": "asked_rule", "deny": "denied_rule"}
+#: Kinds of calls of which is remembered which rules may hold for them.
+_MAX_KINDS = 1000
 
 
 class Considered(NamedTuple):
     """One rule, and why it matches a call, or does not: the first of its conditions that fails."""
 
     rule: str
+    effect: Effect
     line: int
     reason: str
 
 
 class Explanation(NamedTuple):
-    """What the rules say of a call (None where none matches), and each of them."""
+    """What the rules say of a call (None where none matches), which match, and of each other one why it does not.
+
+    ``doubt`` is why a call for which no rule holds is asked whatever its risk is.
+    """
 
     verdict: Verdict | None
     matched: Sequence[Considered] = ()
     considered: Sequence[Considered] = ()
+    doubt: str | None = None
 
 
 class Policy:
-    """Immutable. Without a file: no rule, and the default by risk."""
+    """Immutable. Without a text: no rule, and the default by risk."""
 
-    def __init__(self, *, default: Default = "by-risk") -> None:
-        self.default: Default = default
-        self.rules: Sequence[object] = ()
+    def __init__(self, text: PolicyText = PolicyText()) -> None:  # noqa: B008  # frozen
+        self.default: Default = text.default
+        self.rules: Sequence[PolicyRule] = text.rules
+        self.rated = text.rated
+        self.warnings: Sequence[str] = text.warnings
+        self._roots = text.roots
+        ordered = sorted(text.rules, key=lambda rule: _STRICTEST_FIRST.index(rule.effect))
+        self._ranked = list(enumerate(ordered))
+        self._of_tool: dict[str, list[_Ranked]] = {}
+        self._of_any_tool: list[_Ranked] = []
+        for ranked in self._ranked:
+            names = ranked[1].conditions.get("tool")
+            exact = names.exact if isinstance(names, Names) else None
+            for name in exact or ():
+                self._of_tool.setdefault(name, []).append(ranked)
+            if exact is None:
+                self._of_any_tool.append(ranked)
+        self._kinds: dict[tuple[str | None, ...], _Index] = {}
+
+    @classmethod
+    def loads(cls, text: str, file: str, *, home: str | None = None) -> Policy:
+        """Read a policy from the text of a file, or raise ``InvalidInput`` with ``FILE:LINE: reason``."""
+        return cls(read_policy(text, file, home=home))
 
     def judge(self, call: Call) -> Verdict | None:
         """What the rules say of a call; None where none of them matches."""
-        return None
+        if not self.rules:
+            return None
+        reading = read_call(call.parameters)
+        return _verdict(self._matching(call, reading))
+
+    def doubt(self, call: Call) -> str | None:
+        """Why a call for which no rule holds is asked whatever its risk is; None if nothing speaks for that."""
+        if not self.rules:
+            return None
+        reading = read_call(call.parameters)
+        if reading is None:
+            return None
+        if reading.not_understood is not None:
+            return Reason("command_not_understood", why=str(reading.not_understood))
+        parts = self._parts(self._candidates(call, reading), call, reading)
+        part = next((words for number, words in enumerate(reading.parts) if not parts[number]), None)
+        if part is None or not any(parts.values()):
+            return None
+        return Reason("command_part", part=quoted(" ".join(part)))
 
     def explain(self, call: Call) -> Explanation:
-        """The same, and of each rule why."""
-        return Explanation(self.judge(call))
+        """What ``judge`` says, and of each rule why it matches or not."""
+        reading = read_call(call.parameters)
+        matching = self._matching(call, reading, everything=True)
+        verdict = _verdict(matching)
+        matched, considered = [], []
+        for rule in self.rules:
+            if rule in matching:
+                matched.append(Considered(rule.name, rule.effect, rule.line, _why_matched(rule)))
+            else:
+                considered.append(Considered(rule.name, rule.effect, rule.line, _why_not(rule, call, reading)))
+        doubt = None
+        if verdict is None:
+            doubt = self.doubt(call)
+        elif verdict.effect == "allow" and not call.is_whole:
+            verdict, doubt = None, Reason("not_whole")
+        return Explanation(verdict, tuple(matched), tuple(considered), doubt)
 
     def risk_of(self, tool_name: str, server: str | None) -> RiskLevel | None:
         """How the file rates a tool of this server; None where it does not."""
+        return self.rated.risk_of(tool_name, server)
+
+    def _matching(
+        self, call: Call, reading: CommandReading | None, *, everything: bool = False
+    ) -> Sequence[PolicyRule]:
+        """The rules that match, the strictest first; of these the first is enough where not ``everything`` is wanted.
+
+        Several rules that allow may each allow a part of a command.
+        """
+        found: list[PolicyRule] = []
+        candidates = self._candidates(call, reading)
+        allowing: list[PolicyRule] = []
+        now = time.time()
+        for rule in candidates:
+            if rule.is_over(now) or rule.failing(call) is not None:
+                continue
+            if rule.effect == "allow":
+                if reading is None and not rule.commands:
+                    found.append(rule)
+                else:
+                    allowing.append(rule)
+                    continue
+            elif rule.holds_back(reading):
+                found.append(rule)
+            if found and not everything:
+                return found
+        if reading is not None and allowing:
+            parts = self._parts(allowing, call, reading)
+            if all(parts.values()):
+                names = {rule.name for rules in parts.values() for rule in (rules if everything else rules[:1])}
+                found += [rule for rule in allowing if rule.name in names]
+        return found
+
+    @staticmethod
+    def _parts(rules: Iterable[PolicyRule], call: Call, reading: CommandReading) -> dict[int, list[PolicyRule]]:
+        """Of each part of a command the rules that allow it."""
+        parts: dict[int, list[PolicyRule]] = {number: [] for number in range(max(len(reading.parts), 1))}
+        now = time.time()
+        for rule in rules:
+            if rule.effect == "allow" and not rule.is_over(now) and rule.failing(call) is None:
+                for number in rule.parts(reading, call) or ():
+                    parts[number].append(rule)
+        return parts
+
+    def _candidates(self, call: Call, reading: CommandReading | None) -> Iterator[PolicyRule]:
+        tool = call.tool
+        kind = (tool.tool_name, tool.server, tool.agent, tool.asked_by, call.risk_level)
+        index = self._kinds.get(kind)
+        if index is None:
+            if len(self._kinds) >= _MAX_KINDS:
+                self._kinds.clear()
+            names = {tool.tool_name, seen(tool.tool_name)}
+            known = {ranked[0]: ranked for name in names for ranked in self._of_tool.get(name, ())}
+            known |= {ranked[0]: ranked for ranked in self._of_any_tool}
+            fitting = [known[rank] for rank in sorted(known) if _may_fit(known[rank][1], call)]
+            index = self._kinds[kind] = _Index(fitting, self._roots)
+        return index.candidates(call, reading)
+
+
+_Ranked = tuple[int, PolicyRule]
+
+
+def _may_fit(rule: PolicyRule, call: Call) -> bool:
+    """Whether a rule fits the kind of a call; its session and its parameters are looked at later."""
+    return all(
+        condition.allows(call) if rule.effect == "allow" else condition.holds_back(call)
+        for name, condition in rule.conditions.items()
+        if name != "session"
+    )
+
+
+class _Index:
+    """Of many rules about one kind of calls those that may hold for a call: each rule stands under one key."""
+
+    def __init__(self, rules: Sequence[_Ranked], roots: Any) -> None:
+        self._roots = roots
+        self._always: list[_Ranked] = []
+        self._of_session: dict[str, list[_Ranked]] = {}
+        self._of_program: dict[str, list[_Ranked]] = {}
+        self._of_program_held_back: dict[str, list[_Ranked]] = {}
+        #: By the first name of a pointer, so that no pointer is followed whose beginning is not there.
+        self._of_parameter: dict[str, dict[Sequence[str], _OfValue]] = {}
+        for ranked in rules:
+            self._add(ranked)
+
+    def candidates(self, call: Call, reading: CommandReading | None) -> Iterator[PolicyRule]:
+        found = self._always
+        if self._of_session and call.session_id in self._of_session:
+            found = found + self._of_session[call.session_id]
+        if reading is not None and self._of_program:
+            for program in {words[0] for words in reading.parts}:
+                found = found + self._of_program.get(program, [])
+        if reading is not None and self._of_program_held_back:
+            for program in programs_in(reading):
+                found = found + self._of_program_held_back.get(program, [])
+        if self._of_parameter:
+            for name in call.parameters:
+                for tokens, of_value in self._of_parameter.get(name, {}).items():
+                    found = found + of_value.candidates(value_at(call.parameters, tokens), self._roots)
+        if found is not self._always:
+            found = sorted(dict(found).items())
+        return (rule for _, rule in found)
+
+    def _add(self, ranked: _Ranked) -> None:
+        rule = ranked[1]
+        session = rule.conditions.get("session")
+        sessions = session.exact if isinstance(session, Names) else None
+        programs = [pattern.program for pattern in rule.commands]
+        if sessions is not None:
+            for name in sessions:
+                self._of_session.setdefault(name, []).append(ranked)
+        elif programs and None not in programs:
+            for program in filter(None, programs):
+                if rule.effect == "allow":
+                    self._of_program.setdefault(program, []).append(ranked)
+                else:
+                    named = program.rpartition("/")[2].casefold()
+                    self._of_program_held_back.setdefault(named, []).append(ranked)
+        else:
+            parameter = next((parameter for parameter in rule.parameters if parameter.tokens), None)
+            if parameter is None:
+                self._always.append(ranked)
+                return
+            pointers = self._of_parameter.setdefault(parameter.tokens[0], {})
+            of_value = pointers.setdefault(parameter.tokens, _OfValue())
+            of_value.add(ranked, parameter.checks if rule.effect == "allow" else ())
+
+
+class _OfValue:
+    """Rules about what one pointer leads to."""
+
+    def __init__(self) -> None:
+        self._always: list[_Ranked] = []
+        self._equal: dict[str, list[_Ranked]] = {}
+        self._beginning: dict[Sequence[str], list[_Ranked]] = {}
+
+    def add(self, ranked: _Ranked, checks: Sequence[object]) -> None:
+        for check in checks:
+            if isinstance(check, Equals) and isinstance(check.value, str):
+                self._equal.setdefault(check.value, []).append(ranked)
+                return
+            if isinstance(check, Glob) and check.glob.beginning:
+                self._beginning.setdefault(check.glob.beginning, []).append(ranked)
+                return
+        self._always.append(ranked)
+
+    def candidates(self, value: Any, roots: Any) -> list[_Ranked]:
+        if value is MISSING:
+            return []
+        found = self._always
+        if self._equal and isinstance(value, str):
+            found = found + self._equal.get(value, [])
+        text = value[0] if type(value) is list and value else value
+        if self._beginning and type(text) is str:
+            for beginning in beginnings(text, roots):
+                found = found + self._beginning.get(beginning, [])
+        return found
+
+
+def _verdict(matching: Sequence[PolicyRule]) -> Verdict | None:
+    if not matching:
         return None
+    first = matching[0]
+    reasons = tuple(_reason(rule) for rule in matching if rule.effect == first.effect)
+    return Verdict(first.effect, reasons, first.rule_id, first.name, first.justification)
+
+
+def _reason(rule: PolicyRule) -> Reason:
+    why = {} if rule.justification is None else {"why": rule.justification}
+    return Reason(_CODES[rule.effect], rule=quoted(rule.name), **why)
+
+
+def _why_matched(rule: PolicyRule) -> str:
+    names = [*rule.conditions, *(quoted(parameter.pointer) for parameter in rule.parameters)]
+    names += ["command"] if rule.commands else []
+    return f"{', '.join(names)} as it wants" if names else "it holds for every call"
+
+
+def _why_not(rule: PolicyRule, call: Call, reading: CommandReading | None) -> str:
+    if rule.is_over(time.time()):
+        return "its until has passed"
+    failing = rule.failing(call)
+    if failing is not None:
+        return failing.why_not(call)
+    if not rule.matches_command(reading, call):
+        return rule.why_not_command(reading, call)
+    return "no rule allows all parts of the command"

@@ -46,7 +46,7 @@ class FileRules:
         return verdict
 
     def doubt(self, call: Call) -> str | None:
-        return None
+        return self.file.policy.doubt(call)
 
     def use(self, rule_id: str | None) -> None:
         if rule_id in self._uses:

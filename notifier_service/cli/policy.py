@@ -1,0 +1,195 @@
+"""``policy``: see whether a policy file loads, and what it says of a call."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+from ..core.errors import InvalidInput, NotifierError
+from ..core.limits import RiskLevel
+from ..core.parameters import jsonable
+from ..core.policy.by_risk import judge as judge_by_risk
+from ..core.policy.policy import Considered, Explanation, Policy
+from ..core.policy.policy_file import load_policy
+from ..core.policy.reasons import Reason
+from ..core.policy.verdict import AskedTool, Call, Verdict
+from ..core.session import check_session_id
+from ..settings import ENV_PREFIX
+
+__all__ = ["add_commands"]
+
+_RISKS = get_args(RiskLevel)
+
+
+def add_commands(commands: Any) -> None:
+    parser = commands.add_parser(
+        "policy",
+        help="check a policy file, and explain what it says of a call",
+        description="Work with policy files: rules in TOML that say which calls are allowed, asked about or denied. "
+        "No service needs to run.",
+    )
+    steps = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_check(steps)
+    _add_explain(steps)
+
+
+def _add_check(steps: Any) -> None:
+    parser = steps.add_parser(
+        "check",
+        help="see whether a policy file loads",
+        description="Read a policy file as the service does, and run its examples. Exits with 0 and prints the number "
+        "of rules, or with 1 and FILE:LINE: reason on standard error.",
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="the policy file")
+    parser.set_defaults(command=_check)
+
+
+async def _check(arguments: argparse.Namespace) -> int:
+    policy = _loaded(arguments.file)
+    if policy is None:
+        return 1
+    for warning in policy.warnings:
+        print(f"{warning} (warning)", file=sys.stderr)
+    print(f"{len(policy.rules)} rule{'' if len(policy.rules) == 1 else 's'}")
+    return 0
+
+
+def _add_explain(steps: Any) -> None:
+    parser = steps.add_parser(
+        "explain",
+        help="say what a policy says of a call, and why",
+        description="Say whether a call would be allowed, asked about or denied, which rules match, and of each other "
+        "rule the first condition that does not hold. What people decided in a session is not looked at.",
+        epilog='Example: notifier-service policy explain Bash --parameters \'{"command": "git status"}\' '
+        "--policy-file policy.toml",
+    )
+    parser.add_argument("tool", metavar="TOOL", help="the name of the tool")
+    parser.add_argument("--parameters", default="{}", metavar="JSON", help="what it is called with, an object ({})")
+    parser.add_argument("--session", default="session", metavar="S", help="the session's id (session)")
+    parser.add_argument("--server", metavar="N", help="the MCP server that has the tool (none)")
+    parser.add_argument("--agent", metavar="A", help="who asks: the kind of agent, or the subject of its token")
+    parser.add_argument(
+        "--risk", choices=_RISKS, help="how risky the call is; without, as the file rates the tool, and else high"
+    )
+    file = os.environ.get(f"{ENV_PREFIX}POLICY_FILE")
+    parser.add_argument(
+        "--policy-file",
+        type=Path,
+        default=file,
+        metavar="FILE",
+        help=f"the policy ({ENV_PREFIX}POLICY_FILE); without one calls are judged by risk alone",
+    )
+    parser.add_argument("--json", action="store_true", help="print one object for programs")
+    parser.set_defaults(command=_explain)
+
+
+class _Answer(NamedTuple):
+    effect: str
+    rule: str | None
+    reasons: Sequence[str]
+    matched: Sequence[Considered]
+    considered: Sequence[Considered]
+
+
+async def _explain(arguments: argparse.Namespace) -> int:
+    try:
+        parameters, is_whole = _parameters(arguments.parameters)
+        session_id = check_session_id(arguments.session)
+        ask_from = _ask_from_risk()
+        for flag in ("tool", "server", "agent"):
+            value = getattr(arguments, flag)
+            if value is not None and not 1 <= len(value) <= 256:
+                raise InvalidInput(f"{flag} has 1 to 256 characters")
+    except NotifierError as error:
+        print(f"notifier-service: {error.message}", file=sys.stderr)
+        return 2
+    policy = Policy() if arguments.policy_file is None else _loaded(arguments.policy_file)
+    if policy is None:
+        return 1
+    risk = arguments.risk or policy.risk_of(arguments.tool, arguments.server) or "high"
+    tool = AskedTool(arguments.tool, arguments.server, agent=arguments.agent)
+    call = Call(tool, session_id, risk, parameters, is_whole)
+    explained = policy.explain(call)
+    verdict = _settled(policy, explained, call, ask_from)
+    answer = _Answer(verdict.effect, verdict.rule, verdict.reasons, explained.matched, explained.considered)
+    print(_as_json(answer) if arguments.json else _as_text(answer))
+    return 0
+
+
+def _settled(policy: Policy, explained: Explanation, call: Call, ask_from: RiskLevel) -> Verdict:
+    """What holds in a session in which nobody decided anything."""
+    if explained.verdict is not None:
+        return explained.verdict
+    if policy.default == "deny":
+        return Verdict("deny", (Reason("default_denies"),))
+    if explained.doubt is not None or not call.is_whole:
+        return Verdict("ask", (explained.doubt or Reason("not_whole"),))
+    if policy.default == "ask":
+        return Verdict("ask", (Reason("default_asks"),))
+    return judge_by_risk(call.risk_level, ask_from_risk=ask_from)
+
+
+def _loaded(path: Path) -> Policy | None:
+    try:
+        return load_policy(path)
+    except InvalidInput as error:
+        print(error.message, file=sys.stderr)
+        return None
+
+
+def _parameters(text: str) -> tuple[dict[str, Any], bool]:
+    """What the flag says, and whether it can be read in one way only."""
+    doubled: list[str] = []
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        read = dict(pairs)
+        if len(read) < len(pairs):
+            doubled.append("")
+        return read
+
+    def refused(constant: str) -> Any:
+        raise ValueError(f"{constant} is no JSON")
+
+    try:
+        parameters = json.loads(text, object_pairs_hook=once, parse_constant=refused)
+        if not isinstance(parameters, dict):
+            raise ValueError("it is no object")
+        return jsonable(parameters), not doubled
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"--parameters is a JSON object: {error or 'it is nested too deeply'}") from None
+
+
+def _ask_from_risk() -> RiskLevel:
+    text = os.environ.get(f"{ENV_PREFIX}ASK_FROM_RISK", "medium")
+    for risk in _RISKS:
+        if risk == text:
+            found: RiskLevel = risk
+            return found
+    raise InvalidInput(f"{ENV_PREFIX}ASK_FROM_RISK is {', '.join(_RISKS)}")
+
+
+def _as_json(answer: _Answer) -> str:
+    rules = {"matched": answer.matched, "considered": answer.considered}
+    return json.dumps(
+        {
+            "effect": answer.effect,
+            "rule": answer.rule,
+            "reasons": [str(reason) for reason in answer.reasons],
+            **{key: [rule._asdict() for rule in some] for key, some in rules.items()},
+        },
+        indent=2,
+    )
+
+
+def _as_text(answer: _Answer) -> str:
+    lines = [answer.effect, *(f"  {reason}" for reason in answer.reasons)]
+    for title, rules in (("matches:", answer.matched), ("does not match:", answer.considered)):
+        if rules:
+            lines += ["", title]
+            lines += [f"  line {rule.line}, {rule.effect} {json.dumps(rule.rule)}: {rule.reason}" for rule in rules]
+    return "\n".join(lines)

@@ -1,0 +1,280 @@
+"""The conditions of a rule, each asked about a call.
+
+Where a rule allows, a condition holds only if nothing else can be meant; where it asks or denies, if it may be meant.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any, Protocol
+from unicodedata import normalize
+
+from ..limits import RiskLevel
+from ..parameters import canonical_json
+from .grants import quoted
+from .regex import Regex
+from .text_glob import MAX_CHARACTERS, NameGlob, TextGlob
+from .verdict import Call
+
+__all__ = ["MISSING", "Condition", "Equals", "Glob", "Matches", "Names", "Parameter", "Range", "Risks", "value_at"]
+
+#: What a pointer leads to that leads nowhere.
+MISSING = object()
+#: Values within a value that rules which hold back look at; one with more may hold anything.
+_MAX_INNER = 10_000
+
+
+class Condition(Protocol):
+    """Something that a rule asks of a call."""
+
+    def allows(self, call: Call) -> bool:
+        """Whether it holds for a rule that allows."""
+
+    def holds_back(self, call: Call) -> bool:
+        """Whether it holds for a rule that asks or denies."""
+
+    def why_not(self, call: Call) -> str:
+        """In words, why it does not hold."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """One of the names that a call has is one of these: of its tool, its server, its session, or who asks."""
+
+    what: str
+    globs: Sequence[NameGlob]
+    names: Callable[[Call], Sequence[str | None]]
+
+    @property
+    def exact(self) -> Sequence[str] | None:
+        """The names, if all of them are told as they are."""
+        return [glob.pattern for glob in self.globs] if all(glob.is_exact for glob in self.globs) else None
+
+    def allows(self, call: Call) -> bool:
+        return any(glob.allows(name) for name in self.names(call) if name is not None for glob in self.globs)
+
+    def holds_back(self, call: Call) -> bool:
+        return any(glob.holds_back(name) for name in self.names(call) if name is not None for glob in self.globs)
+
+    def why_not(self, call: Call) -> str:
+        given = [quoted(name) for name in self.names(call) if name is not None]
+        wanted = " or ".join(quoted(glob.pattern) for glob in self.globs)
+        return f"{self.what} {' or '.join(given)} is not {wanted}" if given else f"no {self.what} is told"
+
+
+@dataclass(frozen=True)
+class Risks:
+    levels: frozenset[RiskLevel]
+
+    def allows(self, call: Call) -> bool:
+        return call.risk_level in self.levels
+
+    holds_back = allows
+
+    def why_not(self, call: Call) -> str:
+        return f"risk {call.risk_level} is not {' or '.join(sorted(self.levels, key=('low', 'medium', 'high').index))}"
+
+
+class Check(Protocol):
+    """Something that a rule asks of one parameter."""
+
+    def allows(self, value: Any) -> bool: ...
+    def holds_back(self, value: Any) -> bool: ...
+    def wanted(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """What a JSON pointer leads to is there, and passes all checks."""
+
+    pointer: str
+    tokens: Sequence[str]
+    checks: Sequence[Check]
+
+    def allows(self, call: Call) -> bool:
+        value = value_at(call.parameters, self.tokens)
+        return value is not MISSING and all(check.allows(value) for check in self.checks)
+
+    def holds_back(self, call: Call) -> bool:
+        value = value_at(call.parameters, self.tokens)
+        return value is not MISSING and all(check.holds_back(value) for check in self.checks)
+
+    def why_not(self, call: Call) -> str:
+        value = value_at(call.parameters, self.tokens)
+        if value is MISSING:
+            return f"there is no parameter {quoted(self.pointer)}"
+        failing = next(
+            (check for check in self.checks if not check.allows(value)),
+            self.checks[0],
+        )
+        return f"parameter {quoted(self.pointer)} is {_shown(value)}, and not {failing.wanted()}"
+
+
+def value_at(value: Any, tokens: Sequence[str]) -> Any:
+    """What a JSON pointer leads to, or ``MISSING``."""
+    for token in tokens:
+        if isinstance(value, Mapping):
+            value = value.get(token, MISSING)
+        elif isinstance(value, list) and token.isascii() and token.isdigit() and str(int(token[:9])) == token:
+            value = value[int(token)] if int(token) < len(value) else MISSING
+        else:
+            return MISSING
+    return value
+
+
+@dataclass(frozen=True)
+class Glob:
+    """A text that is named by a glob, or a list of such texts."""
+
+    glob: TextGlob
+
+    def allows(self, value: Any) -> bool:
+        if type(value) is list:
+            return bool(value) and all(type(item) is str and self.glob.allows(item) for item in value)
+        return type(value) is str and self.glob.allows(value)
+
+    def holds_back(self, value: Any) -> bool:
+        return any(inner is MISSING or (type(inner) is str and self.glob.holds_back(inner)) for inner in _inner(value))
+
+    def wanted(self) -> str:
+        return f"certainly within {quoted(self.glob.pattern)}"
+
+
+@dataclass(frozen=True)
+class Matches:
+    """A text that a regular expression matches from its beginning to its end."""
+
+    regex: Regex
+
+    def allows(self, value: Any) -> bool:
+        return type(value) is str and len(value) <= MAX_CHARACTERS and self.regex.matches(value)
+
+    def holds_back(self, value: Any) -> bool:
+        return any(inner is MISSING or self._may_match(inner) for inner in _inner(value))
+
+    def _may_match(self, value: Any) -> bool:
+        if type(value) is not str:
+            return type(value) in (int, float) and self.regex.matches(str(value))
+        if len(value) > MAX_CHARACTERS:
+            return True
+        return any(map(self.regex.matches, {value, value.strip(), normalize("NFKC", value)}))
+
+    def wanted(self) -> str:
+        return f"what {quoted(self.regex.pattern)} matches"
+
+
+@dataclass(frozen=True)
+class Range:
+    """A number between two others, which count as between. A text is none, and neither is true."""
+
+    least: int | float | None
+    most: int | float | None
+
+    def allows(self, value: Any) -> bool:
+        return type(value) in (int, float) and math.isfinite(value) and self._holds(value)
+
+    def holds_back(self, value: Any) -> bool:
+        return any(inner is MISSING or self._may_hold(inner) for inner in _inner(value))
+
+    def _holds(self, value: int | float | Decimal) -> bool:
+        return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
+
+    def _may_hold(self, value: Any) -> bool:
+        """Some programs read numbers out of texts, and true as 1."""
+        number = _number(value) if type(value) is str else value if isinstance(value, int | float) else None
+        return number is not None and (number != number or self._holds(number))
+
+    def wanted(self) -> str:
+        ends = [f"at least {self.least}"] if self.least is not None else []
+        ends += [f"at most {self.most}"] if self.most is not None else []
+        return f"a number of {' and '.join(ends)}"
+
+
+@dataclass(frozen=True)
+class Equals:
+    """The same JSON: 1 is 1.0, and neither is true or "1"."""
+
+    value: Any
+    text: bytes
+
+    @classmethod
+    def of(cls, value: Any) -> Equals:
+        """Raises ``ValueError`` or ``TypeError`` for what no JSON can be equal to."""
+        return cls(value, canonical_json(value))
+
+    def allows(self, value: Any) -> bool:
+        if type(value) is str or type(self.value) is str:
+            return type(value) is type(self.value) and bool(value == self.value)
+        return _canonical(value) == self.text
+
+    def holds_back(self, value: Any) -> bool:
+        if self.allows(value):
+            return True
+        mine = _readings(self.value)
+        return any(inner is MISSING or not mine.isdisjoint(_readings(inner)) for inner in _inner(value))
+
+    def wanted(self) -> str:
+        return _shown(self.value)
+
+
+def _canonical(value: Any) -> bytes | None:
+    try:
+        return canonical_json(value)
+    except (ValueError, TypeError, RecursionError):
+        return None
+
+
+def _readings(value: Any) -> frozenset[str | bytes]:
+    """What a program may take a value for that does not look at types."""
+    if isinstance(value, bool):
+        return frozenset({"true", "1"} if value else {"false", "0"})
+    if isinstance(value, str):
+        text = normalize("NFKC", value).strip().casefold()
+        number = _number(text)
+        return frozenset(
+            {text} if number is None or number != number else {text, format(number.normalize(), "f")[:400]}
+        )
+    if isinstance(value, int):
+        return frozenset({str(value) if abs(value) < 10**400 else "huge"})
+    text_of = _canonical(value)
+    return frozenset() if text_of is None else frozenset({text_of.decode()})
+
+
+def _number(text: str) -> Decimal | None:
+    text = text.strip()
+    if not text or len(text) > 5000:
+        return None
+    try:
+        number = Decimal(text)
+    except (InvalidOperation, ValueError):
+        try:
+            return Decimal(int(text, 0))
+        except ValueError:
+            return None
+    return number if number.is_nan() or number.is_infinite() or abs(number.adjusted()) < 10_000 else Decimal("nan")
+
+
+def _inner(value: Any) -> Iterator[Any]:
+    """A value and all values in it; ``MISSING`` in the place of what is too much to look at."""
+    waiting, left = [value], _MAX_INNER
+    while waiting:
+        if left <= 0:
+            yield MISSING
+            return
+        left -= 1
+        inner = waiting.pop()
+        yield inner
+        if isinstance(inner, Mapping):
+            waiting += list(inner.values())[:left]
+        elif isinstance(inner, list | tuple):
+            waiting += inner[:left]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str):
+        return quoted(value)
+    text = _canonical(value)
+    return quoted("what is no JSON" if text is None else text.decode())[1:-1].replace('\\"', '"')
