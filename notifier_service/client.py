@@ -281,6 +281,27 @@ class Client:
         ids: list[str] = answer["ids"]
         return ids
 
+    async def rules(self, session_id: str | None = None) -> list[dict[str, Any]]:
+        """Return the rules that hold in a session; without one those of the files, which hold beyond any."""
+        rules: list[dict[str, Any]] = await self._call("GET", _rules(session_id), is_safe=True)
+        return rules
+
+    async def suggestions(self, session_id: str) -> list[dict[str, Any]]:
+        """Return the rules that would have saved questions in a session; they are nobody's yet."""
+        suggestions: list[dict[str, Any]] = await self._call(
+            "GET", _rules(session_id), is_safe=True, field="suggestions"
+        )
+        return suggestions
+
+    async def take_over(self, session_id: str, suggestion_id: str, *, scope: str = "session") -> dict[str, Any]:
+        """Make a rule of a suggestion, for the session or for always, and return it."""
+        body = {"suggestion_id": suggestion_id, "scope": scope}
+        return await self._record("POST", _rules(session_id), body=body)
+
+    async def take_back(self, rule_id: str, session_id: str | None = None) -> dict[str, Any]:
+        """Revoke a rule of a session, or a learned one, and return it; a learned one needs no session."""
+        return await self._record("DELETE", f"{_rules(session_id)}/{_quoted(rule_id)}")
+
     async def health(self, session_id: str) -> dict[str, Any]:
         """Return how a session and its readers are."""
         return await self._record("GET", f"/api/sse/health/{_quoted(session_id)}", is_safe=True)
@@ -409,15 +430,19 @@ class Client:
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         is_safe: bool = False,
+        field: str = "data",
     ) -> Any:
-        """The data of an answer. What ``is_safe`` to do twice is sent once more when its connection is lost."""
+        """The data of an answer, or another ``field`` of it.
+
+        What ``is_safe`` to do twice is sent once more when its connection is lost.
+        """
         how: dict[str, Any] = {"params": query or {}, "headers": dict(headers or {})}
         text = b"" if body is None else json.dumps(body).encode()
         if text:
             how["headers"]["Content-Type"] = "application/json"
         try:
             try:
-                return await self._sent(self._session, method, path, text, how)
+                return await self._sent(self._session, method, path, text, how, field)
             except aiohttp.ClientConnectorError:
                 raise  # nobody listens
             except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):
@@ -425,27 +450,27 @@ class Client:
                 if not is_safe:
                     raise
             async with self._new_session() as fresh:
-                return await self._sent(fresh, method, path, text, how)
+                return await self._sent(fresh, method, path, text, how, field)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ServiceUnavailable(f"The service at {self.url} does not answer: {error}") from error
 
     async def _sent(
-        self, session: aiohttp.ClientSession, method: str, path: str, text: bytes, how: Mapping[str, Any]
+        self, session: aiohttp.ClientSession, method: str, path: str, text: bytes, how: Mapping[str, Any], field: str
     ) -> Any:
         try:
-            return await self._sent_once(session, method, path, text, how)
+            return await self._sent_once(session, method, path, text, how, field)
         except ServiceRefused as error:
             await self._locate(error)
-        return await self._sent_once(session, method, path, text, how)
+        return await self._sent_once(session, method, path, text, how, field)
 
     async def _sent_once(
-        self, session: aiohttp.ClientSession, method: str, path: str, text: bytes, how: Mapping[str, Any]
+        self, session: aiohttp.ClientSession, method: str, path: str, text: bytes, how: Mapping[str, Any], field: str
     ) -> Any:
         # aiohttp sends much of it in pieces, so that the loop goes on, if it comes as a file.
         data = io.BytesIO(text) if len(text) > _PIECEWISE_BYTES else text or None
         async with session.request(method, self.url + path, data=data, **how) as response:
             await _refused(response)
-            return await _data(response)
+            return await _data(response, field)
 
     async def _locate(self, refused: ServiceRefused) -> None:
         """Put the prefix behind a URL that lacks it, once, where that may be what was refused; else raise it."""
@@ -652,9 +677,13 @@ def _retry_after(response: aiohttp.ClientResponse) -> float:
     return float(wait) if wait.isascii() and wait.isdigit() and len(wait) < 6 else 0.0
 
 
-async def _data(response: aiohttp.ClientResponse) -> Any:
+def _rules(session_id: str | None) -> str:
+    return "/api/rules" if session_id is None else f"/api/rules/{_quoted(session_id)}"
+
+
+async def _data(response: aiohttp.ClientResponse, field: str = "data") -> Any:
     try:
-        return (await response.json())["data"]
+        return (await response.json())[field]
     except (aiohttp.ContentTypeError, ValueError, KeyError, TypeError):
         raise _of_another(response) from None
 

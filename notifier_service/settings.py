@@ -107,9 +107,20 @@ class Settings(Limits, BaseSettings):
     policy_file: Path | None = Field(
         default=None, description="Rules in TOML, read again when it changes: which calls are allowed, asked or denied."
     )
+    learned_rules_file: Path | None = Field(
+        default=None,
+        description="What people decide for always is kept here; without, beside the policy_file as NAME.learned.toml.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="What the command logs."
     )
+
+    @property
+    def learned_path(self) -> Path | None:
+        """Where decisions for always are kept; None where they are not offered."""
+        if self.learned_rules_file is None and self.policy_file is not None:
+            return self.policy_file.with_name(f"{self.policy_file.stem}.learned.toml")
+        return self.learned_rules_file
 
     @field_validator("jwt_algorithms", "allowed_origins", "allowed_hosts", mode="before")
     @classmethod
@@ -152,6 +163,13 @@ class Settings(Limits, BaseSettings):
         if prefix and (not prefix.startswith("/") or any(c in prefix for c in "{}?#%\\ ") or "//" in prefix):
             raise ValueError("a prefix is a plain path such as /agent_backend")
         return prefix
+
+    @model_validator(mode="after")
+    def _rules_have_files_of_their_own(self) -> Self:
+        learned, policy = self.learned_rules_file, self.policy_file
+        if learned is not None and policy is not None and learned.resolve() == policy.resolve():
+            raise ValueError("learned_rules_file is the policy_file: the service writes the one, and never the other")
+        return self
 
     @model_validator(mode="after")
     def _auth_fits_the_address(self) -> Self:

@@ -61,6 +61,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "producer_idle_seconds": 600,
         "mcp_upstreams": {},
         "policy_file": None,
+        "learned_rules_file": None,
         "shutdown_seconds": 2,
         "log_level": "info",
     }

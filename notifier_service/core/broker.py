@@ -20,9 +20,11 @@ from .limits import Limits
 from .metrics import Counters
 from .permission_request import PermissionRequest
 from .permissions import AMBIGUOUS_SECONDS, PendingPlaces, new_instance
+from .policy.learned import LearnedRules
 from .policy.policy_file import PolicyFile
 from .policy.policy_watch import POLICY_SECONDS, PolicyWatch
 from .policy.rule_book import RuleBook
+from .policy.verdict import AskedTool
 from .question import Decision, Question
 from .reader import Peer, Reader, heartbeat
 from .readers import connection_seats
@@ -57,7 +59,8 @@ class Broker:
 
     Everything runs on one event loop. The sweeper is a timer that re-arms itself while there are sessions; no
     ``start`` is needed. ``clock`` gives seconds, monotonic. A ``policy`` says which calls are allowed, asked or denied;
-    it is looked at about once a second, and read in a thread where it has changed.
+    it is looked at about once a second, and read in a thread where it has changed. In ``learned`` is kept what people
+    decide for always.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Broker:
         limits: Limits | None = None,
         *,
         policy: PolicyFile | None = None,
+        learned: LearnedRules | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.limits = Limits() if limits is None else limits
@@ -73,9 +77,11 @@ class Broker:
         self.history = History(self.limits.history_events, self.limits.history_bytes)
         #: The rules that hold in every session.
         self.rules = RuleBook()
-        self._policy_watch: PolicyWatch | None = None
+        self._watches: dict[str, PolicyWatch] = {}
         if policy is not None:
             self.follow(policy)
+        if learned is not None:
+            self.learn_into(learned)
         self.closed = False
         self._clock = clock
         self._instance = new_instance()
@@ -168,6 +174,7 @@ class Broker:
             request_left_at=self._requests_left_at.get(session_id),
             instance=self._instance,
             rules=self.rules,
+            tell_learned=self._settle_twins,
         )
 
     def _make_room(self, opened_by: str | None, beside: Container[str]) -> None:
@@ -265,10 +272,19 @@ class Broker:
         return request
 
     def decide(
-        self, session_id: str, decision: Decision, *, decided_by: str, decided_with: str = "", via: str = "program"
+        self,
+        session_id: str,
+        decision: Decision,
+        *,
+        decided_by: str,
+        decided_with: str = "",
+        via: str = "program",
+        reach: Sequence[str] = ("*",),
     ) -> PermissionRecord:
         """Settle a permission request, as ``PermissionDesk.decide`` does; a session that nobody opened has none."""
-        return self.look(session_id).decide(decision, decided_by=decided_by, decided_with=decided_with, via=via)
+        return self.look(session_id).decide(
+            decision, decided_by=decided_by, decided_with=decided_with, via=via, reach=reach
+        )
 
     def join(
         self,
@@ -320,8 +336,8 @@ class Broker:
     def sweep(self) -> float | None:
         """Expire, beat and cut what is due; return the seconds until it is worth looking again, None for never."""
         now = self._clock()
-        if self._policy_watch is not None:
-            self._policy_watch.look(now)
+        for watch in self._watches.values():
+            watch.look(now)
         beat = heartbeat()
         next_deadline: float | None = None
         for session in self.sessions:
@@ -344,7 +360,7 @@ class Broker:
             if deadline is not None and (next_deadline is None or deadline < next_deadline):
                 next_deadline = deadline
         if not self._sessions:
-            return None if self._policy_watch is None else POLICY_SECONDS
+            return POLICY_SECONDS if self._watches else None
         limits = self.limits
         interval = min(0.5, limits.heartbeat_seconds / 4, limits.stalled_seconds / 4, limits.session_idle_seconds / 4)
         if next_deadline is not None:
@@ -358,19 +374,34 @@ class Broker:
 
     def follow(self, policy: PolicyFile) -> None:
         """Have a policy file say from now on, in all sessions, which calls are allowed, asked or denied."""
-        if self._policy_watch is not None:
-            self._policy_watch.close()
         self.rules.policy_file = policy
-        self._policy_watch = PolicyWatch(policy, self.counters)
+        self._look_after("policy", policy)
+
+    def learn_into(self, learned: LearnedRules) -> None:
+        """Have decisions for always kept in a file from now on, and held to in all sessions."""
+        if learned.error is not None:
+            _log.warning("%s; every call is asked until it can be read", learned.error)
+        self.rules.learned = learned
+        self._look_after("learned", learned)
+
+    def _look_after(self, name: str, file: PolicyFile | LearnedRules) -> None:
+        if name in self._watches:
+            self._watches[name].close()
+        self._watches[name] = PolicyWatch(file, self.counters)
+
+    def _settle_twins(self, tool: AskedTool) -> None:
+        """Give what was just decided for always about a tool to the calls of it that wait, in all sessions."""
+        for session in self.sessions:
+            session.desk.settle_twins(tool)
 
     def watch(self) -> None:
         """Look after sessions and the policy file from now on, even if no session is open yet."""
         self._arm()
 
     def read_again(self) -> None:
-        """Look at the policy file now."""
-        if self._policy_watch is not None:
-            self._policy_watch.look(self._clock(), at_once=True)
+        """Look at the files of rules now."""
+        for watch in self._watches.values():
+            watch.look(self._clock(), at_once=True)
 
     def ask_readers_again(self) -> None:
         """End the streams of all who may no longer read; for whoever knows that rights have changed."""
@@ -388,8 +419,8 @@ class Broker:
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
-            if self._policy_watch is not None:
-                self._policy_watch.close()
+            for watch in self._watches.values():
+                watch.close()
         set_process_broker(None, only_if=self)
 
     def statistics(self) -> BrokerStatistics:

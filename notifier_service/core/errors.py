@@ -17,6 +17,7 @@
     │   ├── AlreadyDecided        already_decided
     │   ├── ParametersChanged     parameters_changed
     │   ├── ParametersUnread      parameters_unread    who approves has seen the beginning only
+    │   ├── RuleOfFile            rule_of_file         only who writes the policy file changes it
     │   ├── IdempotencyConflict   idempotency_conflict
     │   └── AnswerRunning         answer_running       the agent is still answering the query before
     ├── Gone                      gone
@@ -74,6 +75,7 @@ __all__ = [
     "RequestExpired",
     "RequestNotFound",
     "RuleNotFound",
+    "RuleOfFile",
     "RulesNotKept",
     "SelfApproval",
     "ServiceRefused",
@@ -195,6 +197,12 @@ class ParametersUnread(Conflict):
     """An approval of parameters of which events show the beginning only, by somebody who has not read them whole."""
 
     code = "parameters_unread"
+
+
+class RuleOfFile(Conflict):
+    """The rule is one of the policy file, and is changed there."""
+
+    code = "rule_of_file"
 
 
 class IdempotencyConflict(Conflict):

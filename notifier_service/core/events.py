@@ -25,6 +25,7 @@ __all__ = [
     "CallDetails",
     "DecisionKind",
     "EventData",
+    "FileRule",
     "Gap",
     "Hello",
     "Many",
@@ -206,6 +207,8 @@ class PermissionRecord(EventData):
     ``rated_by`` tells whose word ``risk_level`` is: the service's, or that of whoever asks or of an MCP server.
     With ``parameters_truncated`` they are ``{"beginning": text}``, because the whole does not fit into an event: it has
     ``parameters_bytes`` bytes of canonical JSON, ``parameters_sha256`` is its hash, and GET of the request gives it.
+    ``suggested_rule`` says in words what a scope beyond ``once`` would allow, ``suggested_policy_rule`` is that rule as
+    the file of the learned rules has it.
     ``server`` is the MCP server that has the tool, ``definition_sha256`` a hash of how that server defines it.
     ``code`` is there where the service itself cancelled it. ``rule`` names the rule of the policy that settled it, or
     that wants it asked; ``justification`` is what that rule says for it.
@@ -232,6 +235,7 @@ class PermissionRecord(EventData):
     allowed_decisions: Many[DecisionKind]
     scopes: Many[Scope]
     suggested_rule: str | None = _absent()
+    suggested_policy_rule: dict[str, Any] | None = _absent()
     rule: str | None = _absent()
     justification: str | None = _absent()
     description: str | None = _absent()
@@ -274,6 +278,19 @@ class Rule(EventData):
     last_used_at: Timestamp | None = None
     created_by: str
     created_at: Timestamp
+
+
+class FileRule(EventData):
+    """A rule of the policy file, in the words of the file; who wants another changes it there (contract section 11)."""
+
+    rule_id: str
+    source: Literal["file"] = "file"
+    name: str
+    effect: Literal["allow", "ask", "deny"]
+    used: int = 0
+    last_used_at: Timestamp | None = None
+    created_by: None = None
+    created_at: None = None
 
 
 class PermissionCleared(EventData):

@@ -30,6 +30,7 @@ from .errors import (
     RequestCancelled,
     RequestExpired,
     RequestNotFound,
+    RuleNotFound,
     SelfApproval,
     SessionClosed,
     TooLarge,
@@ -41,21 +42,24 @@ from .events import (
     PermissionCleared,
     PermissionRecord,
     RequestStatus,
+    Rule,
     Scope,
     dump,
     utc_now,
 )
 from .history import History
 from .large_parameters import LargeParameters
-from .limits import MAX_TIMEOUT_SECONDS, Limits
+from .limits import MAX_TIMEOUT_SECONDS, Limits, RiskLevel
 from .parameters import action_sha256_of, beginning, canonical_json, frozen_json, jsonable, parameters_sha256
 from .permission_request import PermissionRequest
 from .policy.grants import Grants, described, quoted
+from .policy.learned import LearnedRules, rule_table
 from .policy.reasons import as_told
-from .policy.verdict import AskedTool, Verdict
+from .policy.verdict import AskedTool, Effect, Verdict
 from .question import ALL_DECISIONS, MAX_REASON, Decision, Question
 from .redaction import without_credentials
 from .shares import Shares
+from .suggestions import Proposal, Suggestion, proposals
 
 __all__ = [
     "AMBIGUOUS_SECONDS",
@@ -71,6 +75,8 @@ AMBIGUOUS_SECONDS = 1.5
 _REQUEST_ID = re.compile(r"pr_[A-Za-z0-9_-]{32}")
 #: What an event says around its data.
 _EVENT_ENVELOPE_BYTES = 256
+#: Of a rule that takes more words nobody reads them all, and the event must hold the call too.
+_MAX_WORDS = 4096
 #: How long the whole of large parameters is kept for the asker after an approval; the shorter one where room is short.
 _KEPT_SECONDS = 60.0
 _KEPT_AT_LEAST_SECONDS = 5.0
@@ -106,7 +112,9 @@ class PermissionDesk:
     ``publish`` appends an event to the session's log, ``judge`` asks the policy about an edited call, ``note_use``
     hears which rule settled one, ``count_viewers`` tells how many people could see a request, ``count`` hears how each
     one ended. ``clock`` is in seconds, monotonic. The log gets one line for each that ended. ``instance`` names this
-    run of the service: the ids of its requests begin so, and an id that does not was given before a restart.
+    run of the service: the ids of its requests begin so, and an id that does not was given before a restart. Where
+    there is a file of ``learned`` rules, decisions may be for always, and ``tell_learned`` hears about which tool one
+    was.
     """
 
     def __init__(
@@ -125,6 +133,8 @@ class PermissionDesk:
         clock: Callable[[], float] = time.monotonic,
         left_at: float | None = None,
         instance: str | None = None,
+        learned: LearnedRules | None = None,
+        tell_learned: Callable[[AskedTool], object] = lambda tool: None,
     ) -> None:
         self.session_id = session_id
         self.limits = limits
@@ -133,6 +143,8 @@ class PermissionDesk:
         self._id_start = "pr_" + (new_instance() if instance is None else instance)
         #: What people decided for the rest of the session.
         self.grants = Grants()
+        self._learned = learned
+        self._tell_learned = tell_learned
         self.closed = False
         self._places = PendingPlaces(limits) if places is None else places
         self._own_places = Shares(
@@ -217,6 +229,8 @@ class PermissionDesk:
             raise InvalidInput("allowed_decisions are approve, reject, and of edit and respond what can be carried out")
         frozen, text = frozen_json(question.parameters)
         tool = question.tool
+        words = described(tool, question.risk_level) if "session" in question.scopes else None
+        is_readable = words is not None and len(words) <= _MAX_WORDS
         parameters_bytes = self._size_of(text)
         record = _record(
             request_id=self._id_start + secrets.token_urlsafe(18),  # 144 bits
@@ -231,8 +245,9 @@ class PermissionDesk:
             expires_at=None,
             timeout_seconds=timeout,
             allowed_decisions=tuple(kind for kind in ALL_DECISIONS if kind in offered),
-            scopes=tuple(question.scopes),
-            suggested_rule=described(tool, question.risk_level) if "session" in question.scopes else None,
+            scopes=self._scopes(question, may_always=is_readable),
+            suggested_rule=words,
+            suggested_policy_rule=rule_table("allow", tool, question.risk_level) if is_readable else None,
             description=question.description,
             viewers=self._count_viewers(),
             tool_call_id=question.tool_call_id,
@@ -287,17 +302,32 @@ class PermissionDesk:
         self._pending[request.request_id] = request
         request.seq = getattr(self._publish("permission_request", request.shown), "seq", 0)
 
+    def _scopes(self, question: Question, *, may_always: bool) -> tuple[Scope, ...]:
+        """Those that are asked for; for always where for the session, if there is a file that can keep it."""
+        offered: list[Scope] = [scope for scope in question.scopes if scope != "always"]
+        if may_always and self._learned is not None and self._learned.error is None:
+            offered.append("always")
+        return tuple(offered)
+
     def decide(
-        self, decision: Decision, *, decided_by: str, decided_with: str = "", via: str = "program"
+        self,
+        decision: Decision,
+        *,
+        decided_by: str,
+        decided_with: str = "",
+        via: str = "program",
+        reach: Sequence[str] = ("*",),
     ) -> PermissionRecord:
         """Settle the request that ``decision`` means, and return its record; the same decision again gives it again.
 
         ``decided_with`` is a digest of the token that who decides came with, if any. ``via`` is the way that it came,
-        for the log; ``program`` is code of this process, which has the whole record.
+        for the log; ``program`` is code of this process, which has the whole record. ``reach`` are the patterns of the
+        sessions in which this person may decide: for always is for those.
         Raises, in this order: ``InvalidInput`` where ``require_request_id`` wants one; ``RequestNotFound`` or
         ``AmbiguousRequest``; ``AlreadyDecided``, ``RequestExpired`` or ``RequestCancelled``; ``SelfApproval``;
         ``ParametersChanged``, ``DecisionNotOffered``, ``ParametersUnread``; then ``InvalidInput``, ``TooLarge``,
-        ``LimitReached`` or ``EditDenied`` for what cannot be decided so, and the request stays pending.
+        ``LimitReached``, ``EditDenied`` or ``RulesNotKept`` for what cannot be decided so, and the request stays
+        pending.
         """
         request = self._meant(decision)
         if request.deadline is not None and request.deadline <= self._clock():
@@ -306,11 +336,8 @@ class PermissionDesk:
         kind, edited = self._kind(request, decision)
         if not request.pending:
             return self._decided_before(request, decision)
-        if kind != "reject" and request.was_asked_by(decided_by, decided_with):
-            raise SelfApproval(
-                "This was asked in your name or with your token: somebody else must approve it. Who asks needs a token "
-                "with a subject of its own."
-            )
+        if kind != "reject":
+            self._require_other(request, decided_by, decided_with)
         record = request.record
         if decision.parameters_sha256 not in (None, record.parameters_sha256) or (
             decision.action_sha256 not in (None, record.action_sha256)
@@ -363,19 +390,23 @@ class PermissionDesk:
         )
         preview, _ = self._fitted(settled, parameters_bytes, room=_EVENT_ENVELOPE_BYTES)
         self._keep_whole(request, preview)
-        if scope == "session":
-            self.grants.add(
+        if scope != "once":
+            self._remember_rule(
+                scope,
                 "allow" if decision.approved else "deny",
                 request.tool,
                 record.risk_level,
                 created_by=decided_by,
                 reason=decision.reason,
+                reach=reach,
             )
         request.preview, request.parameters_bytes = preview, parameters_bytes
         self._close_request(request, settled, via=via, answered=True)
-        if scope == "session":
-            self._settle_twins(request.tool)
+        if scope != "once":
+            self.settle_twins(request.tool)
         self._announce_next()
+        if scope == "always":
+            self._tell_learned(request.tool)
         return request.shown
 
     def expire_due(self) -> int:
@@ -488,12 +519,83 @@ class PermissionDesk:
             update={"status": status, "approved": status == "approved", "decided_at": utc_now(), **update}
         )
 
-    def _settle_twins(self, tool: AskedTool) -> None:
+    def _remember_rule(
+        self,
+        scope: Scope,
+        effect: Effect,
+        tool: AskedTool,
+        risk_level: RiskLevel,
+        *,
+        created_by: str,
+        reason: str | None,
+        reach: Sequence[str],
+    ) -> Rule:
+        if scope == "always" and self._learned is not None:
+            return self._learned.add(
+                effect, tool, risk_level, created_by=created_by, reason=reason or None, sessions=reach
+            )
+        return self.grants.add(effect, tool, risk_level, created_by=created_by, reason=reason)
+
+    def settle_twins(self, tool: AskedTool) -> None:
         """Give what was just decided about a tool to the calls of it that wait already, as to those that come."""
         for request in (*self._queued.values(), *self._pending.values()):
-            verdict = self.grants.judge(request.question.call(self.session_id)) if request.tool == tool else None
-            if verdict is not None and "session" in request.record.scopes:
+            verdict = self._judge(request.question) if request.tool == tool else None
+            if verdict is None or verdict.rule_id is None or verdict.effect == "ask":
+                continue
+            if "session" in request.record.scopes:
                 self._close_request(request, self._by_policy(request, verdict), via="policy", answered=True)
+        self._announce_next()
+
+    @property
+    def suggestions(self) -> Sequence[Suggestion]:
+        """The rules that would have saved the most questions of this session; they are nobody's yet."""
+        return tuple(each.suggestion for each in self._proposals())
+
+    def take_over(
+        self,
+        suggestion_id: str,
+        scope: Scope,
+        *,
+        decided_by: str,
+        decided_with: str = "",
+        reason: str | None = None,
+        reach: Sequence[str] = ("*",),
+    ) -> Rule:
+        """Make a rule of a suggestion, as a decision with this scope would, and return it.
+
+        Raises ``RuleNotFound`` where nobody would be told of such a suggestion now, ``SelfApproval``,
+        ``DecisionNotOffered`` where no file keeps what is for always, and ``LimitReached`` or ``RulesNotKept``.
+        """
+        if self.closed:
+            raise SessionClosed("This session has ended.")
+        found = [each for each in self._proposals() if each.suggestion.suggestion_id == suggestion_id]
+        if not found:
+            raise RuleNotFound("This session has no suggestion of that id: see which ones there are now.")
+        [proposal] = found
+        self._require_other(proposal.request, decided_by, decided_with)
+        offered = self._scopes(proposal.request.question, may_always=True)
+        if scope == "once" or scope not in offered:
+            raise DecisionNotOffered(
+                "A suggestion is not offered for that scope.", allowed_decisions=["approve"], scopes=list(offered[1:])
+            )
+        tool, risk_level = proposal.request.tool, proposal.request.record.risk_level
+        rule = self._remember_rule(scope, "allow", tool, risk_level, created_by=decided_by, reason=reason, reach=reach)
+        self.settle_twins(tool)
+        if scope == "always":
+            self._tell_learned(tool)
+        return rule
+
+    @staticmethod
+    def _require_other(request: PermissionRequest, name: str, token_sha256: str) -> None:
+        """Raise ``SelfApproval`` for who asked it."""
+        if request.was_asked_by(name, token_sha256):
+            raise SelfApproval(
+                "This was asked in your name or with your token: somebody else must approve it. Who asks needs a token "
+                "with a subject of its own."
+            )
+
+    def _proposals(self) -> Sequence[Proposal]:
+        return proposals(self._settled.values(), self._judge)
 
     def _answer_by_policy(self, request: PermissionRequest, verdict: Verdict) -> None:
         settled = self._by_policy(request, verdict)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Literal
@@ -15,10 +15,12 @@ from .event_log import Event, EventLog
 from .events import (
     CallDetails,
     EventData,
+    FileRule,
     Gap,
     Hello,
     PermissionRecord,
     ResultCleared,
+    Rule,
     Snapshot,
     ToolStatus,
     utc_now,
@@ -32,8 +34,8 @@ from .permission_request import PermissionRequest
 from .permissions import PendingPlaces, PermissionDesk
 from .policy.by_risk import Ratings, judge
 from .policy.reasons import Reason
-from .policy.rule_book import RuleBook
-from .policy.verdict import Verdict, is_riskier
+from .policy.rule_book import RuleBook, require_other
+from .policy.verdict import AskedTool, Verdict, is_riskier
 from .present_state import SessionState
 from .question import Decision, Question
 from .reader import Opening, Peer, Reader
@@ -81,6 +83,7 @@ class Session:
         large_parameters: LargeParameters | None = None,
         history: History | None = None,
         rules: RuleBook | None = None,
+        tell_learned: Callable[[AskedTool], object] = lambda tool: None,
     ) -> None:
         self.session_id = check_session_id(session_id)
         self.limits = limits = Limits() if limits is None else limits
@@ -112,6 +115,8 @@ class Session:
             clock=clock,
             left_at=request_left_at,
             instance=instance,
+            learned=self.rules.learned,
+            tell_learned=tell_learned,
         )
         self._ratings = Ratings()
         self.readers = Readers(
@@ -191,6 +196,20 @@ class Session:
     def _note_use(self, rule_id: str | None) -> None:
         self.rules.use(rule_id, self.desk.grants)
 
+    def all_rules(self) -> Sequence[Rule | FileRule]:
+        """The rules that hold in this session, from wherever they come: the strictest that matches a call counts."""
+        return *self.rules.listed(self.session_id), *self.desk.grants.rules
+
+    def take_back(
+        self, rule_id: str, *, revoked_by: str = "", revoked_with: str = "", reach: Sequence[str] = ("*",)
+    ) -> Rule:
+        """Forget a rule of this session or a learned one, as ``RuleBook.take_back`` does."""
+        rule = self.desk.grants.find(rule_id)
+        if rule is None:
+            return self.rules.take_back(rule_id, revoked_by=revoked_by, revoked_with=revoked_with, reach=reach)
+        require_other(rule, revoked_by, revoked_with)
+        return self.desk.grants.take_back(rule_id)
+
     def admits(self, question: Question) -> bool:
         """Whether the policy lets such a call run unasked, which is counted as the use of a rule."""
         verdict = self.judge(question)
@@ -240,11 +259,17 @@ class Session:
         return request
 
     def decide(
-        self, decision: Decision, *, decided_by: str, decided_with: str = "", via: str = "program"
+        self,
+        decision: Decision,
+        *,
+        decided_by: str,
+        decided_with: str = "",
+        via: str = "program",
+        reach: Sequence[str] = ("*",),
     ) -> PermissionRecord:
         """Settle a request as ``PermissionDesk.decide`` does."""
         self.touch()
-        return self.desk.decide(decision, decided_by=decided_by, decided_with=decided_with, via=via)
+        return self.desk.decide(decision, decided_by=decided_by, decided_with=decided_with, via=via, reach=reach)
 
     # Who reads
 

@@ -52,9 +52,9 @@ ANSWER_HEADERS = {
 }
 
 
-def reply(data: Any, *, status: int = 200) -> web.Response:
+def reply(data: Any, *, status: int = 200, **beside: Any) -> web.Response:
     """``{"success": true, "data": …}``"""
-    return _json({"success": True, "data": data}, status)
+    return _json({"success": True, "data": data, **beside}, status)
 
 
 def error_body(error: errors.NotifierError) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from ..chat import Agent, Chat, load_agent
 from ..core.broker import Broker, set_process_broker
+from ..core.policy.learned import LearnedRules
 from ..core.policy.policy_file import PolicyFile
 from ..demo_agent import DemoChat
 from ..settings import Settings
@@ -56,6 +57,8 @@ def create_app(
     broker = Broker(settings) if broker is None else broker
     if settings.policy_file is not None and broker.policy is None:
         broker.follow(PolicyFile(settings.policy_file))
+    if settings.learned_path is not None and broker.rules.learned is None:
+        broker.learn_into(LearnedRules(settings.learned_path))
     app = web.Application(middlewares=[answer_errors(origin_guard(settings))], client_max_size=settings.max_body_bytes)
     app[BROKER] = broker
     app[SETTINGS] = settings

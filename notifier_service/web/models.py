@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from ..core.events import (
     EventData,
     Gap,
@@ -61,13 +63,18 @@ class PolicyRow(EventData):
 
 
 class PolicyState(EventData):
-    """The policy in force. ``error`` is why the newest text of its file does not load: ``FILE:LINE: reason``."""
+    """The policy in force. ``error`` is why the newest text of its file does not load: ``FILE:LINE: reason``.
+
+    ``learned_file`` keeps what people decide for always, ``learned_error`` is why it cannot be read.
+    """
 
     file: str | None
     default: Default
     loaded_at: Timestamp | None
     rules: Many[PolicyRow]
     error: str | None
+    learned_file: str | None = Field(default=None, exclude_if=lambda path: path is None)
+    learned_error: str | None = Field(default=None, exclude_if=lambda error: error is None)
 
 
 class SessionRow(EventData):

@@ -64,18 +64,19 @@ async def ready(call: Call[Query, None]) -> web.Response:
 
 
 def policy_health(broker: Broker) -> PolicyHealth:
-    """Whether the policy in force is what its file says now."""
-    file = broker.policy
-    if file is None:
+    """Whether the rules in force are what their files say now."""
+    files = [file for file in (broker.policy, broker.rules.learned) if file is not None]
+    if not files:
         return "none"
-    return "loaded" if file.error is None else "stale"
+    return "loaded" if all(file.error is None for file in files) else "stale"
 
 
 async def policy(call: Call[Query, None]) -> web.Response:
     """The policy in force, and why the newest text of its file does not load, if it does not."""
-    file = call.broker.policy
+    file, learned = call.broker.policy, call.broker.rules.learned
+    kept = {} if learned is None else {"learned_file": str(learned.path), "learned_error": learned.error}
     if file is None:
-        return reply(PolicyState(file=None, default="by-risk", loaded_at=None, rules=(), error=None))
+        return reply(PolicyState(file=None, default="by-risk", loaded_at=None, rules=(), error=None, **kept))
     in_force: Sequence[Any] = file.policy.rules
     rules = tuple(PolicyRow(name=rule.name, effect=rule.effect) for rule in in_force)
     return reply(
@@ -85,6 +86,7 @@ async def policy(call: Call[Query, None]) -> web.Response:
             loaded_at=file.loaded_at,
             rules=rules,
             error=file.error,
+            **kept,
         )
     )
 

@@ -57,7 +57,12 @@ async def decide(call: Call[Query, Decision]) -> web.Response:
     via = "polling" if "/polling/" in call.request.path else "sse"
     caller = call.caller
     record = call.broker.decide(
-        call.session_id, call.body, decided_by=caller.name, decided_with=caller.token_sha256, via=via
+        call.session_id,
+        call.body,
+        decided_by=caller.name,
+        decided_with=caller.token_sha256,
+        via=via,
+        reach=caller.sessions,
     )
     # The tool that waits goes first: it is woken in the next turn of the loop, at whose end its answer leaves.
     await asyncio.sleep(0)

@@ -140,10 +140,24 @@ ROUTES: Sequence[Route] = (
         "DELETE", "/api/permissions/{session_id}/{request_id}", permissions.cancel, _rights("produce"),
         "Withdraw a permission request.",
     ),
-    Route("GET", "/api/rules/{session_id}", rules.list_rules, _rights("view"), "What was decided for the session."),
+    Route(
+        "GET", "/api/rules", rules.list_learned, _rights("view"), "The rules that hold beyond one session."
+    ),
+    Route(
+        "DELETE", "/api/rules/{rule_id}", rules.revoke_learned, _rights("approve"),
+        "Take back what was decided for always.",
+    ),
+    Route(
+        "GET", "/api/rules/{session_id}", rules.list_rules, _rights("view"),
+        "The rules that hold in a session, and which would have saved questions.",
+    ),
+    Route(
+        "POST", "/api/rules/{session_id}", rules.take_over, _rights("approve"),
+        "Make a rule of what would have saved questions.", body=rules.TakeOverBody,
+    ),
     Route(
         "DELETE", "/api/rules/{session_id}/{rule_id}", rules.take_back, _rights("approve"),
-        "Take back what was decided for the session.",
+        "Take back what was decided for the session, or for always.",
     ),
     Route(
         "POST", "/mcp/gateway/{name}", mcp_gateway.gateway, _rights("produce"),

@@ -1,20 +1,70 @@
-"""What people decided for the rest of a session: listed, and taken back (contract section 11)."""
+"""The rules of a session, wherever they come from: listed, taken back, and made of what people approve (section 11)."""
 
 from __future__ import annotations
 
-from aiohttp import web
+from typing import Annotated, Any, Literal
 
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..core.events import FileRule
+from ..core.question import MAX_REASON
 from .answers import reply
 from .request import Call, Query
 
-__all__ = ["list_rules", "take_back"]
+__all__ = ["TakeOverBody", "list_learned", "list_rules", "revoke_learned", "take_back", "take_over"]
+
+
+class TakeOverBody(BaseModel):
+    """A suggestion that somebody makes a rule of."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    suggestion_id: Annotated[str, Field(max_length=256)]
+    scope: Literal["session", "always"]
+    reason: Annotated[str, Field(max_length=MAX_REASON)] | None = None
 
 
 async def list_rules(call: Call[Query, None]) -> web.Response:
-    """The rules of a session, oldest first."""
-    return reply(call.broker.look(call.session_id).desk.grants.rules)
+    """The rules that hold in a session, oldest first, and which ones would have saved questions."""
+    session = call.broker.look(call.session_id)
+    return reply(session.all_rules(), suggestions=session.desk.suggestions)
+
+
+async def list_learned(call: Call[Query, None]) -> web.Response:
+    """The rules that hold beyond a session, in sessions that the caller may see."""
+    rules, sessions = call.broker.rules.listed(), set(call.caller.sessions)
+    if "*" not in sessions:
+        rules = [rule for rule in rules if isinstance(rule, FileRule) or sessions & set(rule.session or sessions)]
+    return reply(rules)
 
 
 async def take_back(call: Call[Query, None]) -> web.Response:
-    """Forget a rule: the next call that it held for is asked again."""
-    return reply(call.broker.look(call.session_id).desk.grants.take_back(call.request.match_info["rule_id"]))
+    """Forget a rule of the session, or a learned one: the next call that it held for is asked again."""
+    rule_id = call.request.match_info["rule_id"]
+    return reply(call.broker.look(call.session_id).take_back(rule_id, **_revoked_by(call)))
+
+
+async def revoke_learned(call: Call[Query, None]) -> web.Response:
+    """Forget a learned rule, in all sessions."""
+    return reply(call.broker.rules.take_back(call.request.match_info["rule_id"], **_revoked_by(call)))
+
+
+def _revoked_by(call: Call[Query, None]) -> dict[str, Any]:
+    caller = call.caller
+    return {"revoked_by": caller.name, "revoked_with": caller.token_sha256, "reach": caller.sessions}
+
+
+async def take_over(call: Call[Query, TakeOverBody]) -> web.Response:
+    """Make a rule of a suggestion."""
+    body = call.body
+    caller = call.caller
+    rule = call.broker.look(call.session_id).desk.take_over(
+        body.suggestion_id,
+        body.scope,
+        decided_by=caller.name,
+        decided_with=caller.token_sha256,
+        reason=body.reason,
+        reach=caller.sessions,
+    )
+    return reply(rule, status=201)

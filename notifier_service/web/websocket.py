@@ -176,7 +176,12 @@ class _Answers:
         decision = checked(Decision, {name: value for name, value in message.items() if name != "type"})
         caller = self._caller.require(frozenset({"approve"}), self._call.session_id)
         record = self._call.broker.decide(
-            self._call.session_id, decision, decided_by=caller.name, decided_with=caller.token_sha256, via="websocket"
+            self._call.session_id,
+            decision,
+            decided_by=caller.name,
+            decided_with=caller.token_sha256,
+            via="websocket",
+            reach=caller.sessions,
         )
         return dump({"type": "permission_response", "success": True, "data": record})
 

@@ -42,6 +42,7 @@ CODES = {
     "RequestExpired": "request_expired",
     "RequestNotFound": "request_not_found",
     "RuleNotFound": "rule_not_found",
+    "RuleOfFile": "rule_of_file",
     "RulesNotKept": "rules_not_kept",
     "SelfApproval": "self_approval",
     "ServiceUnavailable": "service_unavailable",

@@ -68,7 +68,7 @@ class Desk(PermissionDesk):
 
     def say(self, question: Question) -> Verdict:
         self.judged.append(question)
-        return self.verdict
+        return self.grants.judge(question.call("s1")) or self.verdict
 
     @property
     def types(self) -> list[str]:
@@ -194,6 +194,13 @@ def test_asked_request_tells_all_that_the_contract_lists(desk: Desk) -> None:
         "allowed_decisions": ["approve", "edit", "reject", "respond"],
         "scopes": list(record.scopes),
         "suggested_rule": 'every call of "write", asked by "agent", at risk high or less',
+        "suggested_policy_rule": {
+            "name": 'allow every call of "write", asked by "agent", at risk high or less',
+            "effect": "allow",
+            "tool": "write",
+            "risk": ["low", "medium", "high"],
+            "learned": {"asked_by": "agent"},
+        },
         "description": "I tidy up",
         "viewers": 2,
         "tool_call_id": "c1",
@@ -515,6 +522,14 @@ def test_scope_session_allows_the_tool_from_now_on(desk: Desk) -> None:
     assert record.scope == "session"
     [rule] = desk.grants.rules
     assert (rule.effect, rule.tool, rule.risk, rule.created_by) == ("allow", "write", "high", "ana")
+
+
+def test_rule_that_nobody_would_read_to_its_end_is_told_in_words_alone(desk: Desk) -> None:
+    options = " ".join(f"-{number}" for number in range(2000))
+    record = desk.ask("Bash", {"command": f"ls {options}"}).record
+
+    assert record.suggested_rule is not None
+    assert (record.suggested_policy_rule, list(record.scopes)) == (None, ["once", "session"])
 
 
 def test_scope_once_allows_nothing_beyond(desk: Desk) -> None:

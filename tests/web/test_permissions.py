@@ -69,6 +69,12 @@ async def test_a_request_that_is_approved_now_comes_back_with_its_record(
         "allowed_decisions": ["approve", "edit", "reject", "respond"],
         "scopes": ["once", "session"],
         "suggested_rule": 'every call of "rm", asked by this program, at risk high or less',
+        "suggested_policy_rule": {
+            "name": 'allow every call of "rm", asked by this program, at risk high or less',
+            "effect": "allow",
+            "tool": "rm",
+            "risk": ["low", "medium", "high"],
+        },
         "description": "clean up",
         "viewers": 0,
         "tool_call_id": "c1",

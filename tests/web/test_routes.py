@@ -24,6 +24,7 @@ _QUERIES: dict[str, dict[str, str]] = {"ChatQuery": {"query": "hello", "session_
 _BODIES: dict[str, Any] = {
     "Decision": {"approved": False},
     "AskBody": {"tool_name": "rm", "parameters": {}},
+    "TakeOverBody": {"suggestion_id": "sug_x", "scope": "session"},
     "HookBody": {"session_id": "team-1", "hook_event_name": "PostToolUse", "tool_name": "Bash"},
 }
 

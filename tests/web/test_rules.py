@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from pytest_aiohttp import AiohttpClient
 
-from notifier_service import Broker
+from notifier_service import Broker, Settings, create_app
 
 from .conftest import API, Client, answer, bearer, error_of
 
@@ -122,6 +126,179 @@ async def test_low_rating_is_not_believed_of_a_tool_that_was_asked_about(client:
     assert doubted["rated_by"] == "producer"
 
 
+async def suggested(client: Client) -> list[dict[str, Any]]:
+    listed: list[dict[str, Any]] = (await answer(await client.get(RULES)))[1]["suggestions"]
+    return listed
+
+
+async def test_rule_that_would_have_saved_questions_is_told_beside_the_rules_and_taken_over(client: Client) -> None:
+    records = [await asked(client) for _ in range(3)]
+    for record in records:
+        await decided(client, record, scope="once")
+
+    [suggestion] = await suggested(client)
+    body = {"suggestion_id": suggestion["suggestion_id"], "scope": "session", "reason": "often"}
+    status, made = await answer(await client.post(RULES, json=body))
+
+    assert suggestion["would_have_saved"] == 3
+    assert suggestion["requests"] == [record["request_id"] for record in records]
+    assert suggestion["words"] == records[0]["suggested_rule"]
+    assert suggestion["rule"] == records[0]["suggested_policy_rule"]
+    assert (status, made["data"]["name"], made["data"]["justification"]) == (201, suggestion["rule"]["name"], "often")
+    assert await rules(client) == [made["data"]]
+    assert (await asked(client))["status"] == "approved"
+    assert await suggested(client) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({"suggestion_id": "sug_x", "scope": "session"}, 404, "rule_not_found"),
+        ({"suggestion_id": "sug_x", "scope": "once"}, 422, "invalid"),
+        ({"suggestion_id": "sug_x"}, 422, "invalid"),
+        ({"suggestion_id": 1, "scope": "session"}, 422, "invalid"),
+        ({"suggestion_id": "x" * 257, "scope": "session"}, 422, "invalid"),
+        ({"suggestion_id": "sug_x", "scope": "session", "rule": {}}, 422, "invalid"),
+        ([], 422, "invalid"),
+    ],
+    ids=lambda value: ascii(value)[:40],
+)
+async def test_what_is_no_suggestion_makes_no_rule(client: Client, body: Any, status: int, code: str) -> None:
+    assert await error_of(await client.post(RULES, json=body)) == (status, code)
+    assert await rules(client) == []
+
+
+# For always
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "policy.learned.toml"
+
+
+@pytest.fixture
+async def started(aiohttp_client: AiohttpClient, path: Path) -> Callable[[], Awaitable[Client]]:
+    """Start a service that keeps what people decide for always."""
+
+    async def start() -> Client:
+        client: Client = await aiohttp_client(create_app(settings=Settings(learned_rules_file=path)))
+        return client
+
+    return start
+
+
+async def test_decision_for_always_is_in_the_file_and_holds_after_a_restart(
+    started: Callable[[], Awaitable[Client]], path: Path
+) -> None:
+    first = await started()
+    record = await asked(first)
+    await decided(first, record, scope="always", reason="my own mail")
+    again = await started()
+    settled = await asked(again, "s2")
+    [rule] = (await answer(await again.get(f"{API}/rules/s2")))[1]["data"]
+
+    [written] = tomllib.loads(path.read_text())["rule"]
+    origin = {name: written["learned"].pop(name) for name in ("rule_id", "created_by", "created_at")}
+    assert record["scopes"] == ["once", "session", "always"]
+    assert (settled["status"], settled["rule"]) == ("approved", rule["name"])
+    assert written == {**record["suggested_policy_rule"], "justification": "my own mail"}
+    assert (rule["source"], rule["used"], rule["rule_id"]) == ("learned", 1, origin["rule_id"])
+
+
+async def test_rule_for_always_is_listed_and_taken_back_without_a_session(
+    started: Callable[[], Awaitable[Client]], path: Path
+) -> None:
+    client = await started()
+    await decided(client, await asked(client), scope="always")
+    await decided(client, await asked(client, tool_name="other"), scope="session")
+    [rule] = (await answer(await client.get(f"{API}/rules")))[1]["data"]
+    in_the_session = [each["source"] for each in await rules(client)]
+
+    status, body = await answer(await client.delete(f"{API}/rules/{rule['rule_id']}"))
+
+    assert in_the_session == ["learned", "session"]
+    assert (status, body["data"]["rule_id"]) == (200, rule["rule_id"])
+    assert "[[rule]]" not in path.read_text()
+    assert (await asked(client))["status"] == "pending"
+    assert await error_of(await client.delete(f"{API}/rules/{rule['rule_id']}")) == (404, "rule_not_found")
+
+
+async def test_decision_that_cannot_be_kept_is_refused_and_the_request_stays(
+    started: Callable[[], Awaitable[Client]], path: Path
+) -> None:
+    client = await started()
+    record = await asked(client)
+    path.mkdir()
+
+    assert await decided(client, record, scope="always") == 503
+    assert (await answer(await client.get(f"{API}/permissions/s1")))[1]["data"][0]["request_id"] == record["request_id"]
+    told = (await answer(await client.get(f"{API}/policy")))[1]["data"]
+    assert (told["file"], told["learned_file"], told["learned_error"]) == (None, str(path), f"{path}:1: Is a directory")
+    assert (await answer(await client.get("/healthz/ready")))[1]["data"]["policy"] == "stale"
+    path.rmdir()
+    assert await decided(client, record, scope="always") == 200
+
+
+def test_learned_rules_lie_beside_the_policy_file_unless_they_are_told_where(tmp_path: Path) -> None:
+    policy, other = tmp_path / "team.toml", tmp_path / "mine.toml"
+
+    assert Settings().learned_path is None
+    assert Settings(policy_file=policy).learned_path == tmp_path / "team.learned.toml"
+    assert Settings(policy_file=policy, learned_rules_file=other).learned_path == other
+    with pytest.raises(ValueError, match="never the other"):
+        Settings(policy_file=policy, learned_rules_file=tmp_path / "x" / ".." / "team.toml")
+
+
+TOKENS = """[
+ {"token": "everywhere-approve-token", "subject": "ana", "rights": ["approve"], "sessions": ["*"]},
+ {"token": "team-approve-token-1234", "subject": "ben", "rights": ["approve"], "sessions": ["team-*"]},
+ {"token": "team-both-rights-token-", "subject": "ci", "rights": ["approve", "produce"], "sessions": ["*"]}
+]"""
+
+
+def by(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+ANA, BEN, CI = by("everywhere-approve-token"), by("team-approve-token-1234"), by("team-both-rights-token-")
+
+
+async def test_who_may_decide_in_some_sessions_makes_and_takes_back_rules_for_those(
+    aiohttp_client: AiohttpClient, path: Path, tmp_path: Path
+) -> None:
+    tokens = tmp_path / "tokens.json"
+    tokens.write_text(TOKENS)
+    tokens.chmod(0o600)
+    settings = Settings(auth="tokens", tokens_file=tokens, learned_rules_file=path)
+    client: Client = await aiohttp_client(create_app(settings=settings))
+
+    async def ask(session_id: str, tool_name: str = "search") -> dict[str, Any]:
+        body = {**ASK, "tool_name": tool_name}
+        posted = await client.post(f"{API}/permissions/{session_id}", json=body, headers=CI)
+        record: dict[str, Any] = (await answer(posted))[1]["data"]
+        return record
+
+    async def decide(session_id: str, record: dict[str, Any], approved: bool, who: dict[str, str]) -> int:
+        decision = {"approved": approved, "request_id": record["request_id"], "scope": "always"}
+        return (await client.post(f"{API}/sse/permission-response/{session_id}", json=decision, headers=who)).status
+
+    assert await decide("team-1", await ask("team-1"), True, CI) == 403  # its own call
+    assert await decide("team-1", await ask("team-1"), True, BEN) == 200
+    assert await decide("s1", await ask("s1", "rm"), False, ANA) == 200
+    assert [(await ask(session_id))["status"] for session_id in ("team-2", "s1")] == ["approved", "pending"]
+    [team, everywhere] = (await answer(await client.get(f"{API}/rules", headers=ANA)))[1]["data"]
+    assert (team["session"], "session" in everywhere) == (["team-*"], False)
+    seen_by_ben = (await answer(await client.get(f"{API}/rules", headers=BEN)))[1]["data"]
+    assert [rule["rule_id"] for rule in seen_by_ben] == [team["rule_id"], everywhere["rule_id"]]
+
+    async def revoke(rule: dict[str, Any], who: dict[str, str]) -> tuple[int, str]:
+        return await error_of(await client.delete(f"{API}/rules/team-1/{rule['rule_id']}", headers=who))
+
+    assert await revoke(everywhere, BEN) == (403, "forbidden")
+    assert await revoke(everywhere, CI) == (403, "self_approval")
+    assert (await client.delete(f"{API}/rules/{team['rule_id']}", headers=BEN)).status == 200
+
+
 async def test_session_that_nobody_opened_has_no_rules_and_is_not_made(client: Client, broker: Broker) -> None:
     assert await rules(client) == []
     assert await error_of(await client.delete(f"{RULES}/rule_x")) == (404, "rule_not_found")
@@ -139,11 +316,19 @@ async def test_rules_of_another_session_are_not_found(client: Client) -> None:
 
 @pytest.mark.parametrize(
     ("method", "right", "status"),
-    [("GET", "view", 200), ("GET", "produce", 403), ("DELETE", "view", 403), ("DELETE", "produce", 403)],
+    [
+        ("GET", "view", 200),
+        ("GET", "produce", 403),
+        ("DELETE", "view", 403),
+        ("DELETE", "produce", 403),
+        ("POST", "view", 403),
+        ("POST", "produce", 403),
+    ],
 )
 async def test_who_may_see_may_list_and_who_may_approve_may_take_back(
     guarded: Client, method: str, right: str, status: int
 ) -> None:
-    path = f"{API}/rules/team-1" + ("" if method == "GET" else "/rule_x")
+    path = f"{API}/rules/team-1" + ("/rule_x" if method == "DELETE" else "")
+    body = {"json": {"suggestion_id": "sug_x", "scope": "session"}} if method == "POST" else {}
 
-    assert (await guarded.request(method, path, headers=bearer(right))).status == status
+    assert (await guarded.request(method, path, headers=bearer(right), **body)).status == status

@@ -6,7 +6,7 @@ import { Http } from "./http.js";
 import { eventsOf } from "./iterator.js";
 import { readerOptions, timingOf, type ClientOptions } from "./options.js";
 import { Reader } from "./reader.js";
-import type { Rule } from "./rules.js";
+import type { Rule, Suggestion } from "./rules.js";
 import type { SessionState } from "./state.js";
 import { canShare, Tabs } from "./tabs.js";
 import { catchUp, type Reading } from "./transports.js";
@@ -141,9 +141,20 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
     throw new NotifierError("parameters_changed", "These are not the parameters that were asked.");
   }
 
-  /** What people decided for the rest of this session, oldest first. */
+  /** The rules that hold in this session: of the policy file, what people decided for always, and for the session. */
   rules(): Promise<Rule[]> {
     return this.#http.call("GET", this.#path("/api/rules"));
+  }
+
+  /** The rules that would have saved questions in this session; none is made by itself. */
+  suggestions(): Promise<Suggestion[]> {
+    return this.#http.call("GET", this.#path("/api/rules"), { field: "suggestions" });
+  }
+
+  /** Make a rule of a suggestion. */
+  takeOver(suggestion: Suggestion, scope: "session" | "always" = "session"): Promise<Rule> {
+    const body = { suggestion_id: suggestion.suggestion_id, scope };
+    return this.#http.call("POST", this.#path("/api/rules"), { body });
   }
 
   /** Take a rule back: the next call that it would have settled is asked again. */

@@ -17,6 +17,8 @@ interface Call {
   /** A token that was asked for already. */
   token?: string;
   signal?: AbortSignal;
+  /** What of the answer is returned; `data`. */
+  field?: string;
   /** Without an answer after this long it is given up. */
   timeoutMs?: number;
 }
@@ -56,7 +58,7 @@ export class Http {
     return `${this.#base}${path}${search && `?${search}`}`;
   }
 
-  /** Return the `data` of the answer. */
+  /** Return the `data` of the answer, or another field of it. */
   async call<Data>(method: "GET" | "POST" | "DELETE", path: string, call: Call = {}): Promise<Data> {
     const headers: Record<string, string> = { Accept: "application/json" };
     const token = call.token ?? (await this.token());
@@ -82,13 +84,13 @@ export class Http {
       call.signal?.throwIfAborted();
       throw new NotifierError("unreachable", `The service does not answer (${String(cause)}).`);
     }
-    return read<Data>(text, status, retryAfter);
+    return read<Data>(text, status, retryAfter, call.field ?? "data");
   }
 }
 
-function read<Data>(text: string, status: number, retryAfter: string | null): Data {
-  const answer = parsed<Data>(text);
-  if (answer?.success === true) return answer.data as Data;
+function read<Data>(text: string, status: number, retryAfter: string | null, field: string): Data {
+  const answer = parsed(text);
+  if (answer?.success === true) return answer[field] as Data;
   const { code, message, ...details } = answer?.error ?? {};
   const seconds = Number(retryAfter ?? Number.NaN);
   throw new NotifierError(
@@ -100,16 +102,16 @@ function read<Data>(text: string, status: number, retryAfter: string | null): Da
   );
 }
 
-interface Answer<Data> {
+interface Answer {
+  [field: string]: unknown;
   success?: unknown;
-  data?: Data;
   error?: Record<string, unknown>;
 }
 
 /** Null for what is no JSON: something between us and the service answered in its place. */
-function parsed<Data>(text: string): Answer<Data> | null {
+function parsed(text: string): Answer | null {
   try {
-    return parseExact(text) as Answer<Data> | null;
+    return parseExact(text) as Answer | null;
   } catch {
     return null;
   }

@@ -7,7 +7,7 @@ export { exactJson, keepsEveryNumber, parseExact } from "./exact.js";
 export { isWireEvent, type OwnEvent, type SessionEvent } from "./feed.js";
 export type { Token } from "./http.js";
 export type { ClientOptions } from "./options.js";
-export type { Rule } from "./rules.js";
+export type { Rule, Suggestion } from "./rules.js";
 export { listSessions } from "./sessions.js";
 export type { SessionState } from "./state.js";
 export { flags, jsonPieces, pieces, type Piece } from "./text.js";

@@ -1,18 +1,31 @@
-import type { PermissionRecord } from "./wire.js";
-
-/** What somebody decided for the rest of a session. */
+/** A rule of the policy file, or what somebody decided for always or for the rest of a session. */
 export interface Rule {
   readonly rule_id: string;
   readonly source: "file" | "learned" | "session";
   /** For which calls it holds, in words. */
   readonly name: string;
   readonly effect: "allow" | "ask" | "deny";
-  readonly tool: string;
-  readonly server: string | null;
-  readonly risk: PermissionRecord["risk_level"];
+  /** Of a rule of the policy file there is what the file says. */
+  readonly tool?: unknown;
+  readonly server?: unknown;
+  readonly risk?: unknown;
+  /** The patterns of the sessions in which it holds; without, all. */
+  readonly session?: readonly string[];
   readonly justification?: string;
   readonly used: number;
   readonly last_used_at: string | null;
-  readonly created_by: string;
-  readonly created_at: string;
+  /** Null for a rule of the policy file. */
+  readonly created_by: string | null;
+  readonly created_at: string | null;
+}
+
+/** A rule that would have saved questions, because people approved such calls again and again. */
+export interface Suggestion {
+  readonly suggestion_id: string;
+  /** For which calls it would hold, in words. */
+  readonly words: string;
+  /** As the file of the learned rules would have it. */
+  readonly rule: Readonly<Record<string, unknown>>;
+  readonly would_have_saved: number;
+  readonly requests: readonly string[];
 }

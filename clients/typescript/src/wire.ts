@@ -33,12 +33,14 @@ export type ErrorCode =
   | "method_not_allowed"
   | "no_broker"
   | "not_found"
+  | "not_recorded"
   | "parameters_changed"
   | "parameters_unread"
   | "request_cancelled"
   | "request_expired"
   | "request_not_found"
   | "rule_not_found"
+  | "rule_of_file"
   | "rules_not_kept"
   | "self_approval"
   | "service_unavailable"
@@ -217,6 +219,8 @@ export interface PermissionRequestEvent {
  * ``rated_by`` tells whose word ``risk_level`` is: the service's, or that of whoever asks or of an MCP server.
  * With ``parameters_truncated`` they are ``{"beginning": text}``, because the whole does not fit into an event: it has
  * ``parameters_bytes`` bytes of canonical JSON, ``parameters_sha256`` is its hash, and GET of the request gives it.
+ * ``suggested_rule`` says in words what a scope beyond ``once`` would allow, ``suggested_policy_rule`` is that rule as
+ * the file of the learned rules has it.
  * ``server`` is the MCP server that has the tool, ``definition_sha256`` a hash of how that server defines it.
  * ``code`` is there where the service itself cancelled it. ``rule`` names the rule of the policy that settled it, or
  * that wants it asked; ``justification`` is what that rule says for it.
@@ -245,6 +249,9 @@ export interface PermissionRecord {
   allowed_decisions: ("approve" | "edit" | "reject" | "respond")[];
   scopes: ("once" | "session" | "always")[];
   suggested_rule?: string;
+  suggested_policy_rule?: {
+    [k: string]: unknown;
+  };
   rule?: string;
   justification?: string;
   description?: string;
@@ -448,6 +455,9 @@ export interface HistoryRecord {
   allowed_decisions: ("approve" | "edit" | "reject" | "respond")[];
   scopes: ("once" | "session" | "always")[];
   suggested_rule?: string;
+  suggested_policy_rule?: {
+    [k: string]: unknown;
+  };
   rule?: string;
   justification?: string;
   description?: string;
@@ -480,6 +490,8 @@ export interface PolicyRow {
 }
 /**
  * The policy in force. ``error`` is why the newest text of its file does not load: ``FILE:LINE: reason``.
+ *
+ * ``learned_file`` keeps what people decide for always, ``learned_error`` is why it cannot be read.
  */
 export interface PolicyState {
   file: string | null;
@@ -487,6 +499,8 @@ export interface PolicyState {
   loaded_at: string | null;
   rules: PolicyRow[];
   error: string | null;
+  learned_file?: string;
+  learned_error?: string;
 }
 /**
  * The whole present state, as a poll gives it.

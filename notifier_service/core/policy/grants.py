@@ -14,7 +14,7 @@ from ..limits import RiskLevel
 from .reasons import Reason
 from .verdict import AskedTool, Call, Effect, Verdict, is_riskier
 
-__all__ = ["Entry", "Grants", "Remembered", "Shelf", "described", "quoted", "rule_from"]
+__all__ = ["Entry", "Grants", "Remembered", "Shelf", "described", "named", "quoted", "rule_from"]
 
 _MAX_RULES = 100
 
@@ -77,6 +77,11 @@ class Remembered:
     def rules(self) -> Sequence[Rule]:
         """All of them, oldest first."""
         return tuple(self._counted(entry.rule) for entry in self._shelf.entries.values())
+
+    def find(self, rule_id: str) -> Rule | None:
+        """The rule of this id, if there is one."""
+        entry = self._shelf.entries.get(rule_id)
+        return None if entry is None else self._counted(entry.rule)
 
     def judge(self, call: Call) -> Verdict | None:
         """What the rules say of a call; None if nobody decided about it. No rule allows a call that is not whole."""
@@ -173,7 +178,7 @@ def rule_from(
     return Rule(
         rule_id="rule_" + secrets.token_urlsafe(12),
         source=source,
-        name=f"{effect} {described(tool, risk_level if effect == 'allow' else None)}",
+        name=named(effect, tool, risk_level),
         effect=effect,
         tool=tool.tool_name,
         server=tool.server,
@@ -186,6 +191,11 @@ def rule_from(
         created_by=created_by,
         created_at=utc_now(),
     )
+
+
+def named(effect: Effect, tool: AskedTool, risk_level: RiskLevel) -> str:
+    """What a rule about this tool is called: what it does, with which calls."""
+    return f"{effect} {described(tool, risk_level if effect == 'allow' else None)}"
 
 
 def described(tool: AskedTool, risk_level: RiskLevel | None) -> str:

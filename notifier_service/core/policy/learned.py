@@ -23,7 +23,7 @@ from ..errors import LimitReached, RulesNotKept
 from ..events import Many, Rule, Sha256, utc_now, utc_text
 from ..limits import RiskLevel
 from .command_use import CommandUse
-from .grants import Entry, Remembered, Shelf, rule_from
+from .grants import Entry, Remembered, Shelf, named, rule_from
 from .reasons import Reason
 from .verdict import AskedTool, Call, Effect, Verdict, is_riskier
 
@@ -43,6 +43,7 @@ _HEAD = """\
 
 _RISKS: Sequence[RiskLevel] = ("low", "medium", "high")
 _HEADER = re.compile(r"^[ \t]*\[\[[ \t]*rule[ \t]*\]\]", re.MULTILINE)
+_PLAIN = re.compile(r"[A-Za-z0-9_./,:+@%=^-]+")
 _TOML_LINE = re.compile(r" ?\(at (?:line (\d+), column \d+|end of document)\)")
 
 _Text = Annotated[str, Field(min_length=1, max_length=256)]
@@ -99,7 +100,7 @@ class _LearnedRule(_Strict):
             raise ValueError("risk: an allowance says at which risk it was given")
         if self.risk is not None and list(self.risk) != list(_RISKS[: len(self.risk)]):
             raise ValueError("risk: low, or low and medium, or all three, in this order")
-        if self.command is not None and list(self.command) != _command_globs(self.entry().tool.command):
+        if list(self.command or ()) != _command_globs(self.entry().tool.command):
             raise ValueError("command: this is not what learned.command says")
         return self
 
@@ -237,10 +238,15 @@ class LearnedRules(Remembered):
             self._uses.pop(rule_id, None)
             return rule
 
+    def in_session(self, session_id: str | None) -> Sequence[Rule]:
+        """Those that hold in a session, oldest first; without one all."""
+        rules = self.rules
+        return rules if session_id is None else [rule for rule in rules if _is_for(rule, session_id)]
+
     def _is_in_force(self, rule: Rule, call: Call) -> bool:
         if rule.until is not None and rule.until <= utc_now():
             return False
-        return rule.session is None or any(fnmatchcase(call.session_id, pattern) for pattern in rule.session)
+        return _is_for(rule, call.session_id)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -361,6 +367,10 @@ class LearnedRules(Remembered):
         return entries
 
 
+def _is_for(rule: Rule, session_id: str) -> bool:
+    return rule.session is None or any(fnmatchcase(session_id, pattern) for pattern in rule.session)
+
+
 def _tables(text: str) -> list[Any] | None:
     """The rules of a text; None where it is no TOML."""
     try:
@@ -400,55 +410,53 @@ def rule_table(effect: Effect, tool: AskedTool, risk_level: RiskLevel) -> dict[s
 
     Without what only the decision tells: its id, who made it, when, why, and in which sessions that person may decide.
     """
-    table = _table(Entry(tool, rule_from("learned", effect, tool, risk_level, created_by="")))
-    for name in ("rule_id", "created_by", "created_at"):
-        del table["learned"][name]
-    if not table["learned"]:
-        del table["learned"]
+    table = _conditions(effect, named(effect, tool, risk_level), tool, risk_level)
+    if learned := _bindings(tool):
+        table["learned"] = learned
     return table
 
 
 def _table(entry: Entry) -> dict[str, Any]:
     """The rule as a table of the file, without what it does not say."""
-    tool, rule, use = entry.tool, entry.rule, entry.tool.command
-    command = None
-    if use is not None:
-        command = {
-            "beginning": list(use.beginning),
-            "options": sorted(use.options),
-            "parameters_sha256": use.sha256,
-            "beside_sha256": use.beside_sha256,
-        }
+    tool, rule = entry
+    origin = {"rule_id": rule.rule_id, "created_by": rule.created_by, "created_at": utc_text(rule.created_at)}
+    more = {"session": None if rule.session is None else list(rule.session), "justification": rule.justification}
+    return {
+        **_conditions(rule.effect, rule.name, tool, rule.risk),
+        **_kept(more),
+        "learned": {**origin, **_bindings(tool)},
+    }
+
+
+def _conditions(effect: Effect, name: str, tool: AskedTool, risk_level: RiskLevel) -> dict[str, Any]:
+    """What a policy file says in the same words."""
     table = {
-        "name": rule.name,
-        "effect": rule.effect,
+        "name": name,
+        "effect": effect,
         "tool": _escaped(tool.tool_name),
         "server": None if tool.server is None else _escaped(tool.server),
-        "session": None if rule.session is None else list(rule.session),
-        "risk": [risk for risk in _RISKS if not is_riskier(risk, rule.risk)] if rule.effect == "allow" else None,
-        "command": _command_globs(use) or None,
-        "justification": rule.justification,
-        "learned": {
-            "rule_id": rule.rule_id,
-            "created_by": rule.created_by,
-            "created_at": utc_text(rule.created_at),
-            "asked_by": tool.asked_by,
-            "agent": tool.agent,
-            "definition_sha256": tool.definition_sha256,
-            "command": command,
-        },
+        "risk": [risk for risk in _RISKS if not is_riskier(risk, risk_level)] if effect == "allow" else None,
+        "command": _command_globs(tool.command) or None,
     }
-    kept: dict[str, Any] = _kept(table)
-    return kept
+    return _kept(table)
+
+
+def _bindings(tool: AskedTool) -> dict[str, Any]:
+    """What a learned rule is bound to besides."""
+    use = tool.command
+    table: dict[str, Any] = {
+        "asked_by": tool.asked_by, "agent": tool.agent, "definition_sha256": tool.definition_sha256
+    }  # fmt: skip
+    if use is not None:
+        command = {"beginning": list(use.beginning), "options": sorted(use.options)}
+        hashes = {"parameters_sha256": use.sha256, "beside_sha256": use.beside_sha256}
+        table["command"] = _kept({name: value or None for name, value in command.items()} | hashes)
+    return _kept(table)
 
 
 def _kept(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what is None or empty, as TOML has no word for it."""
-    return {
-        name: _kept(value) if isinstance(value, dict) else value
-        for name, value in table.items()
-        if value is not None and value != []
-    }
+    """Without what is None, as TOML has no word for it."""
+    return {name: value for name, value in table.items() if value is not None}
 
 
 def _written(table: Mapping[str, Any]) -> str:
@@ -481,8 +489,9 @@ def _unescaped(pattern: str) -> str:
 
 
 def _command_globs(use: CommandUse | None) -> list[str]:
-    words = "" if use is None else " ".join(use.beginning)
-    return [words, f"{words} *"] if words else []
+    words = () if use is None else use.beginning
+    # A word that such a pattern cannot say as it is leaves it to learned.command, which says it anyhow.
+    return [" ".join((*words, "*"))] if words and all(map(_PLAIN.fullmatch, words)) else []
 
 
 def _command_use(learned: _LearnedCommand) -> CommandUse:

@@ -1,4 +1,4 @@
-"""Reads a policy file again when it changes, and never on the loop: reading it runs its examples."""
+"""Reads a file of rules again when it changes, and never on the loop: reading a policy runs its examples."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
 from ..metrics import Counters
+from .learned import LearnedRules
 from .policy_file import PolicyFile
 
 __all__ = ["POLICY_SECONDS", "PolicyWatch"]
@@ -17,9 +18,9 @@ _log = logging.getLogger("notifier_service.policy")
 
 
 class PolicyWatch:
-    """Looks at a policy file when told to, in a thread of its own; what comes of it is counted, and logged once."""
+    """Looks at a file of rules when told to, in a thread of its own; what comes of it is counted, and logged once."""
 
-    def __init__(self, file: PolicyFile, counters: Counters, *, thread: Executor | None = None) -> None:
+    def __init__(self, file: PolicyFile | LearnedRules, counters: Counters, *, thread: Executor | None = None) -> None:
         self._file = file
         self._counters = counters
         # Not the loop's own threads, which tools that take long may all have taken.
@@ -47,6 +48,7 @@ class PolicyWatch:
             return
         self._counters.policies_read["loaded" if file.error is None else "refused"] += 1
         if file.error is None:
-            _log.info("%s was read again; rules in force: %d", file.path, len(file.policy.rules))
+            rules = file.rules if isinstance(file, LearnedRules) else file.policy.rules
+            _log.info("%s was read again; rules in force: %d", file.path, len(rules))
         else:
-            _log.warning("%s; the policy that was read before stays in force", file.error)
+            _log.warning("%s; the rules that were read before stay in force", file.error)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
-from ..events import utc_now
+from ..errors import Forbidden, RuleNotFound, RuleOfFile, SelfApproval
+from ..events import FileRule, Rule, utc_now
+from .learned import LearnedRules
 from .policy import Default
 from .policy_file import PolicyFile
 from .verdict import Call, Verdict, strictest
 
-__all__ = ["FileRules", "RuleBook", "RuleSource"]
+__all__ = ["FileRules", "RuleBook", "RuleSource", "require_other"]
 
 
 class RuleSource(Protocol):
@@ -25,6 +27,12 @@ class RuleSource(Protocol):
 
     def use(self, rule_id: str | None) -> None:
         """Count that a rule settled a call; None, or one that is of another source, counts nothing."""
+
+
+def require_other(rule: Rule, name: str, token_sha256: str) -> None:
+    """Raise ``SelfApproval`` where tokens tell who is who, and the one whom a rule holds back would take it away."""
+    if rule.effect != "allow" and token_sha256 and rule.asked_by == name:
+        raise SelfApproval("This rule holds back what was asked in your name: somebody else must take it back.")
 
 
 class FileRules:
@@ -45,6 +53,17 @@ class FileRules:
             self._uses.setdefault(verdict.rule_id, (0, None))
         return verdict
 
+    def listed(self, session_id: str | None = None) -> Sequence[FileRule]:
+        """All of them, in the order of the file; with a session only those that may hold in it."""
+        listed = []
+        rules: Sequence[Any] = self.file.policy.rules
+        for rule in rules:
+            used, last_used_at = self._uses.get(rule.rule_id, (0, None))
+            listed.append(
+                FileRule(rule_id=rule.rule_id, name=rule.name, effect=rule.effect, used=used, last_used_at=last_used_at)
+            )
+        return listed
+
     def doubt(self, call: Call) -> str | None:
         return self.file.policy.doubt(call)
 
@@ -59,9 +78,16 @@ class RuleBook:
     To it each session adds what was decided in it.
     """
 
-    def __init__(self, policy_file: PolicyFile | None = None, more: Sequence[RuleSource] = ()) -> None:
+    def __init__(
+        self,
+        policy_file: PolicyFile | None = None,
+        more: Sequence[RuleSource] = (),
+        *,
+        learned: LearnedRules | None = None,
+    ) -> None:
         self.file: FileRules | None = None
         self.more = tuple(more)
+        self._learned = learned
         self.policy_file = policy_file
 
     @property
@@ -71,7 +97,48 @@ class RuleBook:
     @policy_file.setter
     def policy_file(self, policy_file: PolicyFile | None) -> None:
         self.file = None if policy_file is None else FileRules(policy_file)
-        self._sources: tuple[RuleSource, ...] = self.more if self.file is None else (self.file, *self.more)
+        self._note_sources()
+
+    @property
+    def learned(self) -> LearnedRules | None:
+        """What people decided for always, where there is a file for it."""
+        return self._learned
+
+    @learned.setter
+    def learned(self, learned: LearnedRules) -> None:
+        self._learned = learned
+        self._note_sources()
+
+    def _note_sources(self) -> None:
+        own: tuple[RuleSource | None, ...] = (self.file, self._learned)
+        self._sources: tuple[RuleSource, ...] = (*(source for source in own if source is not None), *self.more)
+
+    def listed(self, session_id: str | None = None) -> Sequence[Rule | FileRule]:
+        """The rules that hold in a session, those of the policy file first; without one all that hold beyond one."""
+        of_file = () if self.file is None else self.file.listed(session_id)
+        return *of_file, *(() if self._learned is None else self._learned.in_session(session_id))
+
+    def take_back(
+        self, rule_id: str, *, revoked_by: str = "", revoked_with: str = "", reach: Sequence[str] = ("*",)
+    ) -> Rule:
+        """Forget a learned rule, in all sessions, and return it.
+
+        ``reach`` are the patterns of the sessions in which who revokes it may decide, ``revoked_with`` is a digest of
+        the token, if any. Raises ``RuleNotFound``, ``RuleOfFile`` for one of the policy file, ``Forbidden`` for one
+        that holds beyond ``reach``, ``SelfApproval`` as ``require_other`` does, and ``RulesNotKept``.
+        """
+        rule = None if self._learned is None else self._learned.find(rule_id)
+        if self._learned is None or rule is None:
+            for of_file in () if self.file is None else self.file.listed():
+                if of_file.rule_id == rule_id:
+                    raise RuleOfFile(
+                        f"This rule is of the policy file {self.file and self.file.file.path}: change it there."
+                    )
+            raise RuleNotFound("There is no rule of that id.")
+        if "*" not in reach and not (rule.session is not None and set(rule.session) <= set(reach)):
+            raise Forbidden("This rule holds in sessions in which you may not decide.")
+        require_other(rule, revoked_by, revoked_with)
+        return self._learned.take_back(rule_id)
 
     @property
     def default(self) -> Default:

@@ -86,7 +86,7 @@ def test_rule_about_a_command_holds_its_first_words_and_its_options(path: Path) 
     LearnedRules(path).add("deny", SHELL, "high", created_by="ana")
 
     [table] = tomllib.loads(path.read_text())["rule"]
-    assert (table["command"], "risk" in table) == (["git push", "git push *"], False)
+    assert (table["command"], "risk" in table) == (["git push *"], False)
     assert {name: table["learned"]["command"][name] for name in ("beginning", "options")} == {
         "beginning": ["git", "push"],
         "options": ["--force"],
@@ -157,6 +157,7 @@ def test_rules_of_one_name_get_names_of_their_own(path: Path) -> None:
         AskedTool("Bash", command=command_use({"command": "cat a | sh"})),
         AskedTool("Bash", command=command_use({"argv": ["ls", "-l"]})),
         AskedTool("Bash", command=command_use({"command": "ls", "cwd": "/"})),
+        AskedTool("Bash", command=command_use({"command": "'my program' x"})),
     ],
     ids=lambda tool: ascii(tool)[:60],
 )
@@ -322,10 +323,11 @@ BROKEN: list[tuple[str, str, str]] = [
     ('risk = ["low", "medium"]', 'risk = ["medium"]', ":5: risk: low, or low and medium, or all three, in this order"),
     ('risk = ["low", "medium"]', "risk = []", ":5: risk: Tuple should have at least 1 item after validation, not 0"),
     (
-        'command = ["git push", "git push *"]',
+        'command = ["git push *"]',
         'command = ["git *"]',
         ":5: command: this is not what learned.command says",
     ),
+    ('command = ["git push *"]', "", ":5: command: this is not what learned.command says"),
     ('beginning = ["git", "push"]', "beginning = []", ":5: learned.command: either beginning or parameters_sha256"),
     ("[rule.learned.command]", "[rule.learner]", ":5: learner: Extra inputs are not permitted"),
     ('created_by = "ana"', "", ":5: learned.created_by: Field required"),

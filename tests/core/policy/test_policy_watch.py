@@ -92,7 +92,7 @@ def test_what_came_of_a_look_is_logged_and_counted_once(file: Watched, caplog: p
             watch.look(0.0)
 
     assert caplog.messages == [
-        f"{file.path}:3: no such effect; the policy that was read before stays in force",
+        f"{file.path}:3: no such effect; the rules that were read before stay in force",
         f"{file.path} was read again; rules in force: {len(file.policy.rules)}",
     ]
     assert counters.policies_read == {"refused": 1, "loaded": 1}

@@ -105,9 +105,18 @@ export class SessionClient {
             return whole;
         throw new NotifierError("parameters_changed", "These are not the parameters that were asked.");
     }
-    /** What people decided for the rest of this session, oldest first. */
+    /** The rules that hold in this session: of the policy file, what people decided for always, and for the session. */
     rules() {
         return this.#http.call("GET", this.#path("/api/rules"));
+    }
+    /** The rules that would have saved questions in this session; none is made by itself. */
+    suggestions() {
+        return this.#http.call("GET", this.#path("/api/rules"), { field: "suggestions" });
+    }
+    /** Make a rule of a suggestion. */
+    takeOver(suggestion, scope = "session") {
+        const body = { suggestion_id: suggestion.suggestion_id, scope };
+        return this.#http.call("POST", this.#path("/api/rules"), { body });
     }
     /** Take a rule back: the next call that it would have settled is asked again. */
     revoke(rule) {

@@ -28,7 +28,7 @@ export class Http {
         const search = new URLSearchParams(query).toString();
         return `${this.#base}${path}${search && `?${search}`}`;
     }
-    /** Return the `data` of the answer. */
+    /** Return the `data` of the answer, or another field of it. */
     async call(method, path, call = {}) {
         const headers = { Accept: "application/json" };
         const token = call.token ?? (await this.token());
@@ -57,13 +57,13 @@ export class Http {
             call.signal?.throwIfAborted();
             throw new NotifierError("unreachable", `The service does not answer (${String(cause)}).`);
         }
-        return read(text, status, retryAfter);
+        return read(text, status, retryAfter, call.field ?? "data");
     }
 }
-function read(text, status, retryAfter) {
+function read(text, status, retryAfter, field) {
     const answer = parsed(text);
     if (answer?.success === true)
-        return answer.data;
+        return answer[field];
     const { code, message, ...details } = answer?.error ?? {};
     const seconds = Number(retryAfter ?? Number.NaN);
     throw new NotifierError(typeof code === "string" ? code : "unexpected", typeof message === "string" ? message : `Status ${status}, and no answer of the service.`, status, details, Number.isFinite(seconds) ? seconds * 1000 : null);
