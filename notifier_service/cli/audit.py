@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..storage.audit_chain import BadLine, verify
+from .audit_proof import add_options_of_verify, add_prove, heads_hold, verify_offline, wrong_usage
 
 __all__ = ["add_commands"]
 
@@ -20,6 +21,7 @@ def add_commands(commands: Any) -> None:
     )
     steps = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_verify(steps)
+    add_prove(steps)
 
 
 def _add_verify(steps: Any) -> None:
@@ -30,11 +32,18 @@ def _add_verify(steps: Any) -> None:
         "head, or with 1 and the first line that was changed, removed, doubled or exchanged. That lines at the end "
         "are missing shows only when the head is compared with one that was noted before.",
     )
-    parser.add_argument("file", nargs="+", type=Path, help="the log, or all files of one that was rotated")
+    parser.add_argument("file", nargs="*", type=Path, help="the log, or all files of one that was rotated")
+    add_options_of_verify(parser)
     parser.set_defaults(command=_verify)
 
 
 async def _verify(arguments: argparse.Namespace) -> int:
+    if arguments.receipt is not None:
+        return verify_offline(arguments)
+    if not arguments.file or (arguments.key is not None and arguments.head is None):
+        return wrong_usage(
+            "audit verify takes the files of a log, or --receipt; --key goes with one of --head and that"
+        )
     try:
         found = verify(arguments.file)
     except BadLine as error:
@@ -46,4 +55,4 @@ async def _verify(arguments: argparse.Namespace) -> int:
             f"The last {found.unfinished_bytes} bytes are of a line that was never finished: nobody was told of it.",
             file=sys.stderr,
         )
-    return 0
+    return 0 if arguments.head is None else heads_hold(arguments)

@@ -25,6 +25,7 @@ __all__ = [
     "Verified",
     "chained",
     "checked_line",
+    "first_seq",
     "in_order",
     "lines_of",
     "verify",
@@ -99,10 +100,11 @@ def verify(paths: Sequence[Path]) -> Verified:
 
 def in_order(paths: Sequence[Path]) -> list[Path]:
     """The files of one log, the oldest first; one that cannot be read comes where it was given."""
-    return sorted(paths, key=_first_seq)
+    return sorted(paths, key=first_seq)
 
 
-def _first_seq(path: Path) -> int:
+def first_seq(path: Path) -> int:
+    """The number of the first line of a file; 0 where nobody can say."""
     try:
         with path.open("rb") as file:
             first = json.loads(file.readline(MAX_LINE_BYTES + 1))

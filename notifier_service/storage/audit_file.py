@@ -323,10 +323,11 @@ class AuditFile:
                 size = whole
             if there.st_nlink > 1:
                 self._forget_other_names(there)
+        if size:
+            # Who put another file in its place while this one was written may have put other lines into it.
+            self._tree = None if why and head != self._head else _tree_of(self.path, head)
         self._inode, self._size, self._head = (there.st_dev, there.st_ino), size, head
         self._began = _began(fd) if size else time.time()
-        if size:
-            self._tree = _tree_of(self.path, head)
         line, opened = chained(_opened("; ".join(reasons)) | ({} if size else tree_told(self._tree)), head)
         self._append_bytes(line)
         _sync_folder(self.path.parent)

@@ -7,15 +7,16 @@ file has in ``tree`` what the tree over the lines before it is, so that a file c
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..core.errors import InvalidInput
-from .audit_chain import MAX_LINE_BYTES, in_order
+from .audit_chain import MAX_LINE_BYTES, first_seq, in_order
 from .merkle import EMPTY, Leaves, Tree, leaf_hash
 
-__all__ = ["leaves_of", "raw_lines", "tree_told"]
+__all__ = ["files_of", "leaves_of", "raw_lines", "tree_told"]
 
 
 def tree_told(tree: Tree | None) -> dict[str, Any]:
@@ -43,6 +44,22 @@ def leaves_of(paths: Sequence[Path]) -> Leaves:
         hashes.append(leaf_hash(first))
         hashes += map(leaf_hash, lines)
     return Leaves(EMPTY if before is None else before, hashes)
+
+
+def files_of(path: Path) -> list[Path]:
+    """A log and the files into which it was rotated, the oldest first, from behind the last one that is missing."""
+    name = re.compile(re.escape(path.name) + r"\.\d{12}")
+    try:
+        rotated = sorted(one for one in path.absolute().parent.iterdir() if name.fullmatch(one.name))
+    except OSError as error:
+        raise InvalidInput(f"{path.parent} cannot be read: {error.strerror or error}") from error
+    together = [path]
+    for older in reversed(rotated):
+        # The name of a rotated file ends with the number of its last line.
+        if int(older.name[-12:]) != first_seq(together[0]) - 1:
+            break
+        together.insert(0, older)
+    return together
 
 
 def raw_lines(path: Path) -> Iterator[bytes]:

@@ -67,7 +67,7 @@ def test_tree_goes_on_over_rotated_files_and_tells_of_each(audit: Open, path: Pa
         assert told[number - 1][1] == tree_over(all_lines(files[:number]))
     assert log.tree == tree_over(all_lines(files)) == leaves_of(files).tree == leaves_of(files[-2:]).tree
     assert log.tree == leaves_of([path]).tree
-    assert verify(files).records == log.tree.size  # type: ignore[union-attr]
+    assert verify(files).records == log.tree.size
 
 
 def test_tree_goes_on_over_a_restart_in_a_rotated_log(audit: Open, path: Path, tmp_path: Path) -> None:

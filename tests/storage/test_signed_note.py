@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -162,7 +163,8 @@ def test_without_cryptography_the_extra_is_named(monkeypatch: pytest.MonkeyPatch
     key = SigningKey.of(SIGNING)
     monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.asymmetric", None)
 
-    for use in (lambda: key.signed(TEXT), lambda: VerifyingKey.of(VERIFYING).text_of(NOTE)):
+    uses: list[Callable[[], str]] = [lambda: key.signed(TEXT), lambda: VerifyingKey.of(VERIFYING).text_of(NOTE)]
+    for use in uses:
         with pytest.raises(InvalidInput, match=r"pip install 'notifier-service\[proof\]'"):
             use()
 
