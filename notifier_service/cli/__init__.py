@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     import argparse
 
     from .. import __version__
-    from . import audit, gateway, history, policy, schema, scripts, service, token
+    from . import audit, gateway, history, policy, rules, schema, scripts, service, token
 
     parser = argparse.ArgumentParser(
         prog="notifier-service",
@@ -92,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     service.add_commands(commands)
     scripts.add_commands(commands)
     history.add_commands(commands)
+    rules.add_commands(commands)
     token.add_commands(commands)
     schema.add_commands(commands)
     gateway.add_commands(commands)
