@@ -87,8 +87,8 @@ class CommandPattern:
         odd = to_be_named(words)
         if not odd:
             return True
-        told = {word for pattern, word in zip(named, words, strict=False) if _names(pattern, word, words[0])}
-        return odd <= told and not any(word in odd for word in words[len(named) :])
+        told = {at for at, pattern in enumerate(named) if pattern.expression is None or _names(pattern, words[:at])}
+        return all(at in told for at, word in enumerate(words) if word in odd)
 
     def holds_back(self, reading: CommandReading) -> bool:
         """Whether a ``deny`` or ``ask`` rule with this pattern holds for a command, of which little may be known."""
@@ -203,9 +203,9 @@ def _stands_for(pattern: _PatternWord, word: str) -> bool:
     return pattern.matches(word) and ".." not in word.split("/")
 
 
-def _names(pattern: _PatternWord, word: str, program: str) -> bool:
-    """Whether a word of the pattern names an option, and not only with a ``*``."""
-    return pattern.expression is None or bool(to_be_named((program, pattern.beginning)))
+def _names(pattern: _PatternWord, before: Words) -> bool:
+    """Whether what a word of the pattern says before its ``*`` is an option that has to be named."""
+    return bool(before) and bool(to_be_named((*before, pattern.beginning)))
 
 
 def _is_program(pattern: _PatternWord, word: str) -> bool:

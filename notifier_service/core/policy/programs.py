@@ -46,6 +46,7 @@ _OF_CONTAINERS = _set("""
     build diff events history images info inspect kill logs pause port ps pull push restart rm rmi start stats stop tag
     top unpause version
     """)
+_GROUPS_OF_CONTAINERS = _set("container context image network system volume")
 _OF_COMPOSED_CONTAINERS = _set("build config down images logs ls ps pull restart start stop top up version")
 
 #: Options by which a program runs what it is given.
@@ -82,15 +83,22 @@ _TO_BE_NAMED: Mapping[str, Sequence[str]] = {
     name: options.split()
     for name, options in {
         "black": "--config",
-        "cargo": "--fix --manifest-path --target-dir -C",
+        "cargo": "--artifact-dir --fix --manifest-path --out-dir --target-dir -C",
         "curl": "--config --data --form --json --output --remote-name --request --upload-file -d -F -K -o -O -T -X",
         "date": "--set -s",
-        "eslint": "--cache-location --config --fix --init --output-file --rulesdir -c -o",
+        "eslint": "--cache-file --cache-location --config --fix --init --output-file --parser --plugin --rulesdir"
+        " -c -o",
         "file": "--compile -C",
         "find": "-delete -fls -fprint -fprint0 -fprintf",
         "git": "--output --output-directory",
-        "go": "-C -blockprofile -coverprofile -cpuprofile -memprofile -modfile -mutexprofile -o -outputdir -overlay"
-        " -trace -u -w",
+        "flake8": "--append-config --config --output-file",
+        "go": "-C -asmflags -blockprofile -compiler -coverprofile -cpuprofile -gccgoflags -gcflags -ldflags -memprofile"
+        " -modfile -mutexprofile -o -outputdir -overlay -pkgdir -test.blockprofile -test.coverprofile -test.cpuprofile"
+        " -test.gocoverdir -test.memprofile -test.mutexprofile -test.outputdir -test.trace -trace -u -w",
+        "isort": "--settings-file --settings-path --sp",
+        "jest": "--cache-directory --cacheDirectory --clear-cache --clearCache --config --coverage-directory"
+        " --coverageDirectory --init --output-file --outputFile --root-dir --rootDir --update-snapshot --updateSnapshot"
+        " -c -u",
         "kubectl": "--as --certificate-authority --insecure-skip-tls-verify --password --raw --server --token"
         " --username -s",
         "mypy": "--any-exprs-report --cache-dir --cobertura-xml-report --config-file --html-report --install-types"
@@ -103,12 +111,18 @@ _TO_BE_NAMED: Mapping[str, Sequence[str]] = {
         "sed": "--in-place -i",
         "sort": "--output --temporary-directory -o -T",
         "tree": "-o -R",
+        "vitest": "--config --coverage.reportsDirectory --dir --outputFile --root --update -c -r -u",
         "wget": "--config --execute --output-document --post-data --post-file -e -O",
         "yq": "--inplace --in-place -i",
     }.items()
 }
 #: Their options have one dash and many letters, or two, and are never cut short.
-_WITH_WHOLE_OPTIONS = frozenset({"find", "go"})
+_WITH_WHOLE_OPTIONS = _set("find go")
+#: Their long options are never cut short.
+_WITH_WHOLE_LONG_OPTIONS = _set("black eslint jest mypy prettier pytest rg ruff vitest")
+#: By their first words, programs that run another one of the project's, whose options are those that count.
+_RUNNERS = (("bundle", "exec"), ("npx",), ("npx", "--no"), ("npx", "--no-install"), ("pipenv", "run"), ("pnpm", "exec"),
+            ("poetry", "run"), ("uv", "run"), ("yarn", "exec"))  # fmt: skip
 
 #: Programs that run the file or the text that they are given: only the whole command says what that is.
 _INTERPRETERS = re.compile(
@@ -168,6 +182,9 @@ def _program(words: Words) -> Words:
     name = _name(words[0])
     if name == "git":
         return (name, *_git_subcommand(words))
+    behind = max((len(runner) for runner in _RUNNERS if (name, *words[1 : len(runner)]) == runner), default=0)
+    if behind and len(words) > behind and not words[behind].startswith("-"):
+        return _program(words[behind:])
     if re.fullmatch(r"python[0-9.]*", name) and words[1:2] == ("-m",):
         return words[2:3] or (name,)
     return (name,)
@@ -193,7 +210,10 @@ def _is_option_of(name: str, options: Sequence[str], word: str) -> bool:
     if name in _WITH_WHOLE_OPTIONS:
         return told in options or told[1:] in options
     if word.startswith("--"):
-        return len(told) > 2 and any(option.startswith(told) for option in options)
+        is_whole = name in _WITH_WHOLE_LONG_OPTIONS
+        return told in options or (
+            not is_whole and len(told) > 2 and any(option.startswith(told) for option in options)
+        )
     return any(option[1] in word for option in options if option[1] != "-")
 
 
@@ -276,9 +296,14 @@ def _shell(words: Words) -> str:
 
 
 def _containers(words: Words) -> None:
-    subcommand = words[2:3] if words[1:2] == ("compose",) else words[1:2]
-    known = _OF_COMPOSED_CONTAINERS if words[1:2] == ("compose",) else _OF_CONTAINERS
-    if subcommand and subcommand[0] not in known and words[1:] != ("--version",):
+    subcommands = words[1:2] or ("version",)
+    is_known = subcommands[0] in _OF_CONTAINERS or words[1:] == ("--version",)
+    if subcommands[0] == "compose" or _name(words[0]) == "docker-compose":
+        at = 2 if subcommands[0] == "compose" else 1
+        is_known = not words[at:] or words[at] in _OF_COMPOSED_CONTAINERS
+    elif subcommands[0] in _GROUPS_OF_CONTAINERS:
+        is_known = words[2:3] in (("df",), ("inspect",), ("ls",))
+    if not is_known:
         raise NotUnderstood("shell_wrapper", program=_name(words[0]))
 
 
@@ -288,6 +313,7 @@ _SIGNAL = r"[A-Z0-9]+"
 _UNWRAPPED: Mapping[str, Callable[[Words], Words | str | None]] = {
     "command": _command,
     "docker": _containers,
+    "docker-compose": _containers,
     "env": _behind(""),
     "nice": _behind(r"-\d+|-n -?\d+|--adjustment=-?\d+"),
     "podman": _containers,

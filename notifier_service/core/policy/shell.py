@@ -36,9 +36,10 @@ _REDIRECTION = re.compile(r"(?:(?:[12]?>>?|&>>?|<)[ \t]*/dev/null|2>&1)(?=[ \t\n
 #: What stands for itself outside of quotes. Letters of other scripts do not: a shell may see a blank in their bytes.
 _PLAIN = re.compile(r"[A-Za-z0-9_./,:+@%=^~-]")
 _SINGLE_QUOTED = re.compile(r"'([^']*)'")
-#: An interactive shell reads ``!`` in double quotes, too.
-_ODD_IN_QUOTES = re.compile(r"[$`\\!]")
-_DOUBLE_QUOTED = re.compile(r'"([^"$`\\!]*)"')
+#: An interactive shell reads ``!`` in double quotes, too. A backslash there stands for itself, but before these four.
+_ODD_IN_QUOTES = re.compile(r"(?:[^$`\\!]|\\[^`!\n])*?(?=[$`!]|\\[`!\n])")
+_DOUBLE_QUOTED = re.compile(r'"((?:[^"$`\\!]|\\[^`!\n])*)"')
+_ESCAPED = re.compile(r'\\(["$\\])')
 
 Words = tuple[str, ...]
 
@@ -196,7 +197,7 @@ class _Reader:
             quoted = None if literal is None else literal.match(text, self._at)
             if quoted is not None:
                 _refuse_hidden(quoted[1])
-                pieces.append(quoted[1])
+                pieces.append(quoted[1] if mark == "'" else _ESCAPED.sub(r"\1", quoted[1]))
                 self._at = quoted.end()
             elif mark in "'\"":
                 raise self._why_not_literal(mark)
@@ -215,8 +216,8 @@ class _Reader:
 
     def _why_not_literal(self, quote: str) -> NotUnderstood:
         """Why a quoted text is not what it shows."""
-        odd = _ODD_IN_QUOTES.search(self._text, self._at) if quote == '"' else None
-        return NotUnderstood("shell_quote") if odd is None else self._why(odd.start())
+        odd = _ODD_IN_QUOTES.match(self._text, self._at) if quote == '"' else None
+        return NotUnderstood("shell_quote") if odd is None else self._why(odd.end())
 
     def _why(self, at: int) -> NotUnderstood:
         mark = self._text[at]

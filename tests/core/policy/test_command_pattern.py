@@ -32,6 +32,10 @@ from notifier_service.core.policy.shell import read_command
         ("sort --output=* *", "sort --output=a b"),
         ("sed -i *", "sed -i s/a/b/ a"),
         ("python3 -m pytest *", "python3 -m pytest -q -x tests"),
+        ("pytest --cov-report=term* *", "pytest --cov-report=term-missing tests"),
+        ("python -m pytest ?* --cov-report=term*", "python -m pytest a --cov-report=term"),
+        ("pytest *", "pytest --cov=src"),
+        ("npx eslint *", "npx eslint src --ext .ts"),
         ('echo "a b" *', "echo 'a b' c"),
     ],
 )
@@ -67,6 +71,9 @@ def test_pattern_names_a_command(pattern: str, command: str) -> None:
         ("sed -n *", "sed -n -i p a"),
         ("python3 -m pytest *", "python3 -m pytest --basetemp=a"),
         ("curl *", "curl -so a b"),
+        ("npx eslint *", "npx eslint --fix a"),
+        ("uv run python -m pytest *", "uv run python -m pytest --basetemp=a"),
+        ("pytest --cov-report=term *", "pytest --cov-report=term --cov-report=html:a"),
         ("go test *", "go test -coverprofile=a b"),
     ],
 )
