@@ -190,9 +190,9 @@ class Client:
         """Ask for permission and return the record, waiting until it is decided for at most ``wait_seconds``.
 
         ``more`` are the optional fields: ``risk_level``, ``tool_call_id``, ``timeout_seconds``, ``description``,
-        ``server``, ``definition_sha256``. ``wait_seconds=math.inf`` waits until the request is settled; ``on_waiting``
-        is called with the record that is waited for. A service that is restarted meanwhile is asked again under the
-        same key, as long as the person would have had time, and ``on_waiting`` is called again.
+        ``server``, ``definition_sha256``, ``input_schema``. ``wait_seconds=math.inf`` waits until the request is
+        settled; ``on_waiting`` is called with the record that is waited for. A service that is restarted meanwhile is
+        asked again under the same key, as long as the person would have had time, and ``on_waiting`` is called again.
 
         Cancelled, it withdraws the request, unless an ``idempotency_key`` was given, with which the same call joins it
         again. Raises ``ServiceRestarted`` when the service was restarted and there is no time left to ask again, and

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from notifier_service.core.policy.policy import Default
 from notifier_service.core.policy.policy_file import PolicyFile
 
 __all__ = ["a_policy_file", "rules_text"]
@@ -12,7 +11,7 @@ __all__ = ["a_policy_file", "rules_text"]
 _WORDS = {"deny": "no", "ask": "ask", "allow": "let"}
 
 
-def a_policy_file(path: Path, *, default: Default = "by-risk", **tools: str) -> PolicyFile:
+def a_policy_file(path: Path, *, default: str = "by-risk", **tools: str) -> PolicyFile:
     """Write a policy of one rule for each effect and tool, and load it."""
     path.write_text(rules_text(default=default, **tools))
     return PolicyFile(path)

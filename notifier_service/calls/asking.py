@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..core.broker import Broker, process_broker
 from ..core.errors import InvalidInput, ToolDenied
 from ..core.events import DecisionKind
+from ..core.input_schema import InputSchema
 from ..core.limits import RiskLevel
 from ..core.parameters import jsonable
 from ..core.question import Question
@@ -35,19 +36,23 @@ async def ask(
     server: str | None = None,
     definition_sha256: str | None = None,
     may_edit: bool = True,
+    input_schema: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Wait for the answer, and return the parameters with which the call may run: a copy, or a person's edit.
 
     ``service`` is a broker of this process, a ``Client`` of a running service, or None for the process's broker. With
     ``may_edit=False`` people are offered no edit, for a caller that could not carry one out. Unlike ``ToolWrapper`` it
     does not know when the call runs, nor what it gives. ``server`` names the MCP server that has the tool,
-    ``definition_sha256`` is a hash of how that server defines it.
+    ``definition_sha256`` is a hash of how that server defines it, and an edit fits the ``input_schema`` (JSON Schema).
 
     Raises ``ToolDenied``, whose text says who or what denied it, also when the service is away. Cancelled, it withdraws
     the request.
     """
+    schema = InputSchema.of(input_schema)
     try:
         frozen = jsonable(parameters)
+        if schema is not None and schema.problem is not None:
+            raise InvalidInput(f"input_schema: {schema.problem}")
     except InvalidInput as error:
         raise denial_by_error(tool_name, error) from error
     decisions: tuple[DecisionKind, ...] = ("approve", "edit", "reject") if may_edit else ("approve", "reject")
@@ -62,6 +67,7 @@ async def ask(
         allowed_decisions=decisions,
         server=server,
         definition_sha256=definition_sha256,
+        input_schema=schema,
     )
     if service is None or isinstance(service, Broker):
         return await _parameters(BrokerAsker(service or process_broker(), session_id), question)

@@ -10,7 +10,9 @@ import unicodedata
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
+from ..core.input_schema import InputSchema
 from ..core.parameters import canonical_json
 from ..core.policy.reasons import Reason
 from .risk import DEFINITION, RatedRisk, risk_of_tool
@@ -21,6 +23,8 @@ _MAX_PAGES = 100
 _MAX_TOOLS = 10_000
 #: Definitions of one tool that people have approved, before the first is forgotten.
 _MAX_ACCEPTED = 100
+#: Of the input schemas of a server, together.
+_MAX_SCHEMA_BYTES = 8 * 1024 * 1024
 _PAGE_SECONDS = 10.0
 _STATELESS_LIFE_MS = 60_000.0
 #: Servers that have just started tell of each tool that they add.
@@ -40,6 +44,7 @@ class ListedTool(NamedTuple):
     risk: RatedRisk
     is_structured: bool = False
     definition: Definition | None = None
+    input_schema: InputSchema | None = None
 
 
 class Definitions:
@@ -144,7 +149,7 @@ class Catalog:
 
     async def _list(self, era: Mapping[str, Any]) -> bool:
         """Ask for the list, and keep it unless it has changed meanwhile. False if there is none."""
-        generation = self._generation
+        generation, schema_bytes = self._generation, 0
         tools: dict[str, ListedTool] = {}
         params: dict[str, Any] = {"_meta": dict(era)} if era else {}
         # In the stateless era nobody need hear of changes.
@@ -163,7 +168,9 @@ class Catalog:
                 name = tool.get("name") if isinstance(tool, Mapping) else None
                 if isinstance(name, str):
                     risk = RatedRisk("high", (Reason("listed_twice"),)) if name in tools else risk_of_tool(tool)
-                    tools[name] = ListedTool(risk, "outputSchema" in tool, _definition(tool))
+                    schema = _shared(InputSchema.of(tool.get("inputSchema")), schema_bytes)
+                    schema_bytes += 0 if schema is None else len(schema.text)
+                    tools[name] = ListedTool(risk, "outputSchema" in tool, _definition(tool), schema)
             life_ms = result.get("ttlMs")
             if isinstance(life_ms, int | float) and not isinstance(life_ms, bool):
                 lives_ms.append(life_ms)
@@ -178,6 +185,16 @@ class Catalog:
             # At least long enough for the call that asked.
             self._stale_at = self._clock() + max(1.0, min(lives_ms) / 1000) if lives_ms else None
         return True
+
+
+#: Clients of one server are told the same schemas, which are kept once.
+_schemas: WeakValueDictionary[InputSchema, InputSchema] = WeakValueDictionary()
+
+
+def _shared(schema: InputSchema | None, others_bytes: int) -> InputSchema | None:
+    if schema is not None and others_bytes + len(schema.text) > _MAX_SCHEMA_BYTES:
+        schema = InputSchema(b"", "the server lists too many and too large ones")
+    return None if schema is None else _schemas.setdefault(schema, schema)
 
 
 def _without_doubles(tools: dict[str, ListedTool]) -> dict[str, ListedTool]:

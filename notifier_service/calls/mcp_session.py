@@ -16,7 +16,7 @@ from inspect import signature
 from typing import Any
 
 from ..core.policy.reasons import Reason
-from .catalog import Catalog, Definitions
+from .catalog import Catalog, Definitions, ListedTool
 from .risk import DEFINITION, RatedRisk
 
 __all__ = ["McpSession"]
@@ -47,17 +47,24 @@ class McpSession:
             return None
         return self._result_type.model_validate({"content": [{"type": "text", "text": text}], "isError": is_error})
 
-    async def risk_of(self, tool_name: str) -> RatedRisk:
-        """Rate a tool by what the server says of it. What cannot be known is of high risk."""
+    def noted(self, result: Any, text: str) -> Any:
+        """A result of the SDK with a text behind what it has; any other as it is."""
+        note = self.result(text, is_error=False)
+        if note is None or not isinstance(result, type(note)):
+            return result
+        return result.model_copy(update={"content": [*result.content, *note.content]})
+
+    async def listed(self, tool_name: str) -> ListedTool:
+        """A tool as the server lists it, rated by what that says. What cannot be known is of high risk."""
         if not callable(getattr(self._target, "list_tools", None)):
-            return RatedRisk("high", (Reason("unrated"),))
+            return ListedTool(RatedRisk("high", (Reason("unrated"),)))
         self._hear_changes()
         try:
             async with asyncio.timeout(_LIST_SECONDS):
-                return (await self._catalog.find(tool_name, {})).risk
+                return await self._catalog.find(tool_name, {})
         except Exception as error:
             _log.warning("the tools of a session cannot be listed: %s", error)
-            return RatedRisk("high", (Reason("list_unreadable"),))
+            return ListedTool(RatedRisk("high", (Reason("list_unreadable"),)))
 
     async def call(self, positional: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
         """Call the tool; a call that is cancelled is cancelled at the server too."""

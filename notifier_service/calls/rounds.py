@@ -26,6 +26,7 @@ class Round(NamedTuple):
     definition_sha256: str | None
     #: What runs in the place of the arguments that were sent, if a person changed them.
     edited: dict[str, Any] | None = None
+    edited_by: str | None = None
 
 
 class Rounds:

@@ -143,7 +143,11 @@ class ServiceAsker:
             "description": question.description,
             "server": question.server,
             "definition_sha256": question.definition_sha256,
+            "input_schema": None if question.input_schema is None else question.input_schema.to_json(),
         }
+        decisions = set(question.allowed_decisions)
+        if question.input_schema is not None and question.input_schema.problem is not None:
+            decisions.discard("edit")  # nobody there could check one
 
         async def post() -> dict[str, Any]:
             record = await self._client.ask(
@@ -154,7 +158,7 @@ class ServiceAsker:
                 risk_level=question.risk_level,
                 risk_reasons=list(question.risk_reasons),
                 tool_call_id=question.tool_call_id,
-                allowed_decisions=list(question.allowed_decisions),
+                allowed_decisions=sorted(decisions),
                 **{name: value for name, value in more.items() if value is not None},
             )
             if anew and record.get("code") == "shutdown":  # it goes, and still knows the key

@@ -22,6 +22,7 @@ from ..core.policy.reasons import Reason
 from ..core.question import Question
 from .asker import BrokerAsker, Permission
 from .denials import denial_by_error
+from .edits import edit_note
 from .mcp_session import McpSession
 from .report import Report, new_call_id, number
 from .rounds import Round, Rounds
@@ -234,9 +235,14 @@ class ToolWrapper:
         )
         given: Any = self._risk_level
         if given is None and self._session is not None:
-            level, reasons, definition_sha256 = await self._session.risk_of(tool_name)
+            tool = await self._session.listed(tool_name)
+            level, reasons, definition_sha256 = tool.risk
             return question._replace(
-                risk_level=level, risk_reasons=reasons, definition_sha256=definition_sha256, rated_by="producer"
+                risk_level=level,
+                risk_reasons=reasons,
+                definition_sha256=definition_sha256,
+                rated_by="producer",
+                input_schema=tool.input_schema,
             )
         if isinstance(given, Mapping):
             given = given.get(tool_name)
@@ -278,6 +284,8 @@ class ToolWrapper:
                 report.result(None, success=False, error=error, duration_ms=report.elapsed_ms)
                 raise
             report.result(result, success=not _says_that_it_failed(result), duration_ms=report.elapsed_ms)
+            if self._session is not None and permission.edited is not None:
+                return self._session.noted(result, edit_note(permission.decided_by, permission.edited))
             return result
         except asyncio.CancelledError:
             report.cancelled()

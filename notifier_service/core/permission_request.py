@@ -129,6 +129,7 @@ class PermissionRequest:
     def settle(self, record: PermissionRecord) -> None:
         """Give the record of its end to all who wait for it."""
         self.record = record
+        self.question = self.question._replace(input_schema=None)
         self.deadline = None
         for waiter in self._waiters:
             if not waiter.done():

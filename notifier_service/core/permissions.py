@@ -54,7 +54,7 @@ from .parameters import action_sha256_of, beginning, canonical_json, frozen_json
 from .permission_request import PermissionRequest
 from .policy.grants import Grants, described, quoted
 from .policy.learned import LearnedRules, rule_table
-from .policy.reasons import as_told
+from .policy.reasons import Reason, as_told
 from .policy.verdict import AskedTool, Effect, Verdict
 from .question import ALL_DECISIONS, MAX_REASON, Decision, Question
 from .redaction import without_credentials
@@ -227,6 +227,10 @@ class PermissionDesk:
         offered = set(question.allowed_decisions)
         if not {"approve", "reject"} <= offered <= set(ALL_DECISIONS):
             raise InvalidInput("allowed_decisions are approve, reject, and of edit and respond what can be carried out")
+        if question.input_schema is not None and question.input_schema.problem is not None:
+            offered.discard("edit")
+            unchecked = Reason("edit_unchecked", problem=question.input_schema.problem)
+            question = question._replace(risk_reasons=(*question.risk_reasons, unchecked))
         frozen, text = frozen_json(question.parameters)
         tool = question.tool
         words = described(tool, question.risk_level) if "session" in question.scopes else None
@@ -370,6 +374,8 @@ class PermissionDesk:
                 raise EditDenied("The agent that asks cannot take a parameter away: change it, or reject the call.")
             text = canonical_json(edited)
             parameters_bytes = self._size_of(text)
+            if request.question.input_schema is not None:
+                request.question.input_schema.require(edited)
             verdict = self._judge(request.question._replace(parameters=edited))
             if verdict.effect == "deny":
                 raise EditDenied(f"The policy denies the edited call: {'; '.join(verdict.reasons)}.")

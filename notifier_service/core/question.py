@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import Field, JsonValue, model_validator
 
 from .events import DecisionKind, EventData, Scope
+from .input_schema import InputSchema
 from .limits import RiskLevel
 from .policy.command_use import command_use
 from .policy.verdict import AskedTool, Call, RatedBy
@@ -51,6 +52,8 @@ class Question(NamedTuple):
     by_policy: bool = True
     #: False where ``parameters`` are not all that the tool would get, or can be read in two ways.
     is_whole: bool = True
+    #: What the tool says that it takes, where that is known: an edit must fit.
+    input_schema: InputSchema | None = None
 
     @property
     def tool(self) -> AskedTool:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from .gate import Answer, Gate, Run
-from .message import INTERNAL_ERROR, MessageId, ToolCall, error_answer, may_be_same, same_id, written
+from .message import INTERNAL_ERROR, Message, MessageId, ToolCall, error_answer, may_be_same, same_id, written
 
 __all__ = ["Conversation", "HeldCall", "HeldCalls"]
 
@@ -140,6 +140,11 @@ class Conversation(HeldCalls):
         return self.running(message_id, only) is not None or not any(
             may_be_same(held.message_id, message_id) for held in self._held
         )
+
+    def passed(self, message: Message, only: Run | None = None) -> bytes:
+        """What the client gets of a message that may pass; with ``only`` it can answer no other call."""
+        run = self.running(message.message_id, only) if message.is_response else None
+        return (None if run is None else run.answer(message.body)) or message.text
 
     def read(self, message: Mapping[str, Any], only: Run | None = None) -> None:
         """Learn from a message of the server's what becomes of calls, or of ``only`` the one that it is said to."""

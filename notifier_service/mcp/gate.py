@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 
 from ..calls.asker import Asker, Permission
 from ..calls.catalog import Catalog, ListedTool
+from ..calls.edits import edit_note
 from ..calls.report import Report, new_call_id
 from ..calls.rounds import Round, Rounds
 from ..core.errors import InvalidInput, ToolDenied
 from ..core.limits import RiskLevel
 from ..core.parameters import jsonable
 from ..core.question import Question
-from .message import ToolCall, denial_answer, heartbeat, replacement_answer
+from .message import ToolCall, denial_answer, heartbeat, replacement_answer, written
 
 __all__ = ["Answer", "Gate", "Run"]
 
@@ -65,6 +66,17 @@ class Run:
         else:
             success = told.get("isError") is not True
             self._report.result(result, success=success, duration_ms=self._report.elapsed_ms)
+
+    def answer(self, response: Mapping[str, Any]) -> bytes | None:
+        """The server's answer as the client gets it, where that is another one: a person's edit is told in it."""
+        edited, result = self._granted.edited, response.get("result")
+        if edited is None or not isinstance(result, dict) or not isinstance(result.get("content"), list):
+            return None
+        note = {"type": "text", "text": edit_note(self._granted.edited_by, edited)}
+        try:
+            return written({**response, "result": result | {"content": [*result["content"], note]}})
+        except ValueError:  # a number that this parser has no form for passes as it came
+            return None
 
     def cancelled(self) -> None:
         """The client has lost interest, or the server is gone."""
@@ -124,7 +136,8 @@ class Gate:
             if permission.response is not None:
                 report.answered(permission.response, permission.decided_by)
                 return Answer(replacement_answer(call, permission.response, structured=tool.is_structured))
-            granted = Round(report.risk_level, tool.risk.definition_sha256, permission.edited)
+            by = None if permission.edited is None else permission.decided_by
+            granted = Round(report.risk_level, tool.risk.definition_sha256, permission.edited, by)
             return Run(self._rounds, call, report, granted)
         except ToolDenied as denial:
             report.denied(denial)
@@ -146,7 +159,7 @@ class Gate:
                 granted = self._granted(call, tool, question)
                 if granted is not None:
                     report.risk_level = granted.risk_level
-                    return tool, Permission(granted.edited)
+                    return tool, Permission(granted.edited, decided_by=granted.edited_by)
                 left = None if seconds is None else max(0.05, seconds - (self._clock() - began))
                 try:
                     parameters = jsonable(call.arguments)
@@ -188,6 +201,7 @@ class Gate:
             rated_by="producer",
             announce_status=True,
             is_whole=call.has_one_reading,
+            input_schema=tool.input_schema,
         )
 
     def _seconds_for(self, call: ToolCall) -> float | None:

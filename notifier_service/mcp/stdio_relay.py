@@ -171,7 +171,7 @@ class StdioRelay:
     def _from_server(self, message: Message) -> None:
         if message.is_response and not self._is_for_client(message.message_id, message.body):
             return
-        self._client.write(message.text)
+        self._client.write(self._calls.passed(message))
         self._calls.read(message.body)
 
     def _refused(self, refused: MessageRefused) -> None:

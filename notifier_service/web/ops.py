@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
 from contextlib import suppress
 from heapq import nsmallest
-from typing import Any
 
 from aiohttp import web
 from pydantic import Field
@@ -77,8 +75,7 @@ async def policy(call: Call[Query, None]) -> web.Response:
     kept = {} if learned is None else {"learned_file": str(learned.path), "learned_error": learned.error}
     if file is None:
         return reply(PolicyState(file=None, default="by-risk", loaded_at=None, rules=(), error=None, **kept))
-    in_force: Sequence[Any] = file.policy.rules
-    rules = tuple(PolicyRow(name=rule.name, effect=rule.effect) for rule in in_force)
+    rules = tuple(PolicyRow(name=rule.name, effect=rule.effect) for rule in file.policy.rules)
     return reply(
         PolicyState(
             file=str(file.path),

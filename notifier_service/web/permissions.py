@@ -8,12 +8,13 @@ from functools import partial
 from typing import Annotated, Any
 
 from aiohttp import web
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from ..calls.denials import denial_by_error
 from ..calls.report import Report
-from ..core.errors import NotifierError, RequestNotFound, TooLarge
+from ..core.errors import InvalidInput, NotifierError, RequestNotFound, TooLarge
 from ..core.events import DecisionKind, EventData, Many, ServerName, Sha256, ToolCallId, ToolName, dump
+from ..core.input_schema import InputSchema
 from ..core.limits import MAX_TIMEOUT_SECONDS, RiskLevel
 from ..core.permission_request import PermissionRequest
 from ..core.policy.reasons import Reason
@@ -42,6 +43,7 @@ class AskBody(EventData):
     allowed_decisions: Many[DecisionKind] = ALL_DECISIONS
     server: ServerName | None = None
     definition_sha256: Sha256 | None = None
+    input_schema: dict[str, JsonValue] | None = None
 
 
 class WaitQuery(Query):
@@ -176,6 +178,9 @@ def _tell_denied(call: Call[WaitQuery, AskBody], error: TooLarge) -> None:
 
 def _ask_person(call: Call[WaitQuery, AskBody]) -> PermissionRequest:
     body = call.body
+    input_schema = InputSchema.of(body.input_schema)
+    if input_schema is not None and input_schema.problem is not None:
+        raise InvalidInput(f"input_schema: {input_schema.problem}")
     question = Question(
         tool_name=body.tool_name,
         parameters=body.parameters,
@@ -190,6 +195,7 @@ def _ask_person(call: Call[WaitQuery, AskBody]) -> PermissionRequest:
         server=body.server,
         definition_sha256=body.definition_sha256,
         asked_by=call.caller.name,
+        input_schema=input_schema,
         asked_with=call.caller.token_sha256,
     )
     return call.broker.ask(call.session_id, question)

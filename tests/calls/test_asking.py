@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +12,11 @@ import pytest
 from notifier_service import Broker, Client, Decision, Limits, Settings, ToolDenied, ask, serve
 from notifier_service.calls.asker import BrokerAsker, permission_by_record
 from notifier_service.core.broker import set_process_broker
+from notifier_service.core.errors import InvalidInput
 from notifier_service.core.events import PermissionRecord, ToolStatus
 from notifier_service.core.permission_request import PermissionRequest
 from tests.clock import Clock
+from tests.policies import a_policy_file
 
 Service = Broker | Client | None
 
@@ -242,3 +245,49 @@ def test_decisions_are_offered_in_one_order(offered: Any, shown: tuple[str, ...]
     record: PermissionRecord = broker.ask("s", tool_name="rm", parameters={}, allowed_decisions=offered).record
 
     assert record.allowed_decisions == shown
+
+
+TAKES = {"type": "object", "properties": {"path": {"type": "string"}}, "additionalProperties": False}
+
+
+async def test_edit_that_does_not_fit_the_schema_is_refused_and_the_call_waits_on(
+    service: Service, broker: Broker
+) -> None:
+    call = asyncio.create_task(ask("s", "rm", {"path": "a"}, service=service, input_schema=TAKES))
+    request = await asked(broker)
+    with pytest.raises(InvalidInput, match="parameters/path: 5 is not of type 'string'"):
+        broker.decide("s", Decision(approved=True, parameters={"path": 5}), decided_by="ada")
+    assert request.pending
+    broker.decide("s", Decision(approved=True, parameters={"path": "b"}), decided_by="ada")
+
+    assert await call == {"path": "b"}
+
+
+async def test_schema_that_cannot_be_checked_is_refused_before_anybody_is_asked(
+    service: Service, broker: Broker
+) -> None:
+    with pytest.raises(ToolDenied, match="rm did not run: input_schema: it has 13") as denied:
+        await ask("s", "rm", {}, service=service, input_schema={"enum": ["x" * 131_072]})
+
+    assert denied.value.outcome == "invalid"
+    assert not broker.open("s").desk.pending
+
+
+async def test_rule_of_a_policy_denies_with_its_name_and_justification(
+    service: Service, broker: Broker, tmp_path: Path
+) -> None:
+    broker.follow(a_policy_file(tmp_path / "policy.toml", deny="rm"))
+    with pytest.raises(ToolDenied) as denied:
+        await ask("s", "rm", {}, service=service, risk_level="low")
+
+    assert str(denied.value) == 'rm did not run: denied by policy rule "no rm": because of rm'
+    assert (denied.value.outcome, denied.value.reason) == ("policy", None)
+    assert denied.value.details == {"rule": "no rm", "justification": "because of rm"}
+
+
+async def test_rule_of_a_policy_allows_without_anybody_being_asked(
+    service: Service, broker: Broker, tmp_path: Path
+) -> None:
+    broker.follow(a_policy_file(tmp_path / "policy.toml", allow="rm"))
+
+    assert await ask("s", "rm", {"path": "a"}, service=service, risk_level="high") == {"path": "a"}

@@ -210,12 +210,12 @@ async def test_list_of_an_object_whose_changes_nobody_hears_holds_for_a_minute()
     clock = Clock()
     listing = Listing([TOOL])
     session = McpSession(listing, clock=clock)
-    await session.risk_of("t")
+    await session.listed("t")
     clock.advance(59)
-    await session.risk_of("t")
+    await session.listed("t")
     assert listing.lists == 1
     clock.advance(1)
-    await session.risk_of("t")
+    await session.listed("t")
 
     assert listing.lists == 2
 
@@ -317,7 +317,9 @@ async def test_edit_runs_as_it_was_edited(session: ClientSession, broker: Broker
 
     result = await answered(broker, wrapped.call_tool("write", {"n": 1}), approved=True, parameters={"n": 2})
 
-    assert text_of(result) == "write {'n': 2}"
+    ran, note = (content.text for content in result.content)
+    assert ran == "write {'n': 2}"
+    assert note == 'Note: ada changed the parameters of this call before it ran. It ran with {"n":2}'
 
 
 async def test_answer_in_the_tools_place_is_a_result_without_an_error(session: ClientSession, broker: Broker) -> None:
@@ -643,11 +645,11 @@ async def test_stateless_server_says_how_long_its_list_holds_and_a_minute_is_the
         SimpleNamespace(tools=[TOOL], next_cursor="1", ttl_ms=0), SimpleNamespace(tools=[], ttl_ms=90_000)
     )
     session = McpSession(listing, clock=clock)
-    await session.risk_of("t")
+    await session.listed("t")
     clock.advance(59)
-    assert (await session.risk_of("t")).level == "low"
+    assert (await session.listed("t")).risk.level == "low"
     assert listing.lists == 2
     clock.advance(1)
-    await session.risk_of("t")
+    await session.listed("t")
 
     assert listing.lists == 4

@@ -30,6 +30,7 @@ from notifier_service.core.errors import (
     TooLarge,
 )
 from notifier_service.core.events import EventData, PermissionRecord, dump, utc_now, utc_text
+from notifier_service.core.input_schema import InputSchema
 from notifier_service.core.limits import Limits
 from notifier_service.core.parameters import parameters_sha256
 from notifier_service.core.permission_request import PermissionRequest
@@ -1277,3 +1278,44 @@ def test_who_asked_may_reject_but_not_reply() -> None:
     broker.decide("s1", Decision(approved=False), decided_by="agent", decided_with="a1")
 
     assert request.record.status == "rejected"
+
+
+# An edit and what the tool takes
+
+TAKES = {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}
+
+
+def test_edit_that_escapes_the_schema_of_the_tool_leaves_the_request_pending(desk: Desk) -> None:
+    request = desk.ask(input_schema=InputSchema.of(TAKES))
+    error = desk.refusal(True, parameters={"path": 7})
+
+    assert (error.code, error.message) == ("invalid", "parameters/path: 7 is not of type 'string'")
+    assert error.details == {"pointer": "/path"}
+    assert request.pending
+    assert desk.judged == []
+    assert desk.answer(True, parameters=EDITED).parameters == EDITED
+
+
+def test_call_as_it_was_asked_need_not_fit_the_schema(desk: Desk) -> None:
+    desk.ask(parameters={"path": 7}, input_schema=InputSchema.of(TAKES))
+
+    assert desk.answer(True).decision == "approve"
+
+
+def test_tool_whose_schema_cannot_be_checked_takes_no_edit_and_that_is_said(desk: Desk) -> None:
+    record = desk.ask(input_schema=InputSchema.of("text")).record
+
+    assert record.allowed_decisions == ("approve", "reject", "respond")
+    assert record.risk_reasons == ("nobody can edit it, because its input schema cannot be checked: it is no object",)
+    assert isinstance(desk.refusal(True, parameters=EDITED), DecisionNotOffered)
+
+
+def test_approval_that_is_used_twice_is_one(desk: Desk) -> None:
+    request = desk.ask(input_schema=InputSchema.of(TAKES))
+    first = desk.answer(True, request_id=request.request_id)
+    again = desk.answer(True, request_id=request.request_id)
+
+    assert again == first
+    assert desk.types.count("permission_response_result") == 1
+    assert isinstance(desk.refusal(False, request_id=request.request_id), AlreadyDecided)
+    assert desk.ask().pending

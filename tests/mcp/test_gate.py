@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +13,12 @@ import pytest
 from notifier_service import Broker, Decision, Limits
 from notifier_service.calls.asker import BrokerAsker
 from notifier_service.calls.catalog import Catalog
+from notifier_service.core.errors import InvalidInput
 from notifier_service.mcp.gate import Answer, Gate, Run
 from notifier_service.mcp.message import Message, ToolCall
 from tests.clock import Clock
 from tests.mcp.stdio_client import call
+from tests.policies import a_policy_file
 
 
 def tool_call(*arguments: Any, **params: Any) -> ToolCall:
@@ -297,3 +300,96 @@ async def test_progress_that_is_no_number_is_not_told(broker: Broker, params: di
 
     types = [event.type for event in broker.open("s").log.read_after(0)]
     assert types == ["tool_result", "tool_status"]
+
+
+WRITES = {"type": "object", "properties": {"path": {"type": "string"}}}
+
+
+def listing(schema: Any) -> Catalog:
+    async def answered(method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"result": {"tools": [{"name": "write", "inputSchema": schema}]}}
+
+    return Catalog(answered)
+
+
+async def edited(broker: Broker, gate: Gate) -> Run:
+    task = asyncio.create_task(gate.admit(tool_call(1, "write", {"path": "a"}), lambda beat: None))
+    session = broker.open("s")
+    async with asyncio.timeout(5):
+        while not session.desk.pending:
+            await session.log.wait_after(session.log.last_seq)
+    broker.decide("s", Decision(approved=True, parameters={"path": "b"}), decided_by="ada")
+    run = await task
+    assert isinstance(run, Run)
+    return run
+
+
+async def test_edit_fits_what_the_server_says_that_its_tool_takes(broker: Broker) -> None:
+    task = asyncio.create_task(
+        Gate(BrokerAsker(broker, "s"), listing(WRITES)).admit(tool_call(1, "write", {"path": "a"}), lambda beat: None)
+    )
+    session = broker.open("s")
+    async with asyncio.timeout(5):
+        while not session.desk.pending:
+            await session.log.wait_after(session.log.last_seq)
+    with pytest.raises(InvalidInput, match="parameters/path: 7 is not of type"):
+        broker.decide("s", Decision(approved=True, parameters={"path": 7}), decided_by="ada")
+    broker.decide("s", Decision(approved=False), decided_by="ada")
+
+    assert isinstance(await task, Answer)
+
+
+async def test_tool_whose_schema_is_too_large_is_offered_for_no_edit(broker: Broker) -> None:
+    gate = Gate(BrokerAsker(broker, "s"), listing({"type": "object", "enum": ["x" * 200_000]}))
+    task = asyncio.create_task(gate.admit(tool_call(1, "write"), lambda beat: None))
+    session = broker.open("s")
+    async with asyncio.timeout(5):
+        while not session.desk.pending:
+            await session.log.wait_after(session.log.last_seq)
+    record = session.desk.pending[0].record
+    broker.decide("s", Decision(approved=False), decided_by="ada")
+    await task
+
+    assert "edit" not in record.allowed_decisions
+    assert "input schema cannot be checked" in record.risk_reasons[-2] + record.risk_reasons[-1]
+
+
+async def test_agent_is_told_in_the_result_that_a_person_changed_its_call(broker: Broker) -> None:
+    run = await edited(broker, Gate(BrokerAsker(broker, "s"), listing(WRITES)))
+    answer = run.answer({"id": 1, "jsonrpc": "2.0", "result": {"content": [{"type": "text", "text": "done"}], "x": 1}})
+
+    assert answer is not None
+    result = json.loads(answer)["result"]
+    assert result["x"] == 1
+    assert [block["text"] for block in result["content"]] == [
+        "done",
+        'Note: ada changed the parameters of this call before it ran. It ran with {"path":"b"}',
+    ]
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        {"id": 1, "error": {"code": 1, "message": "no"}},
+        {"id": 1, "result": {"resultType": "input_required"}},
+        {"id": 1, "result": {"content": [], "n": float("inf")}},
+        {"id": 1, "result": "text"},
+    ],
+)
+async def test_answer_that_has_no_place_for_a_note_passes_as_it_came(broker: Broker, response: dict[str, Any]) -> None:
+    run = await edited(broker, Gate(BrokerAsker(broker, "s"), listing(WRITES)))
+
+    assert run.answer(response) is None
+
+
+async def test_message_with_a_key_twice_is_asked_about_even_if_a_rule_allows_its_tool(
+    broker: Broker, tmp_path: Path
+) -> None:
+    broker.follow(a_policy_file(tmp_path / "policy.toml", allow="read"))
+    gate = Gate(BrokerAsker(broker, "s"), Catalog(one_list))
+    await gate.catalog.find("read", {})
+    params = b'{"name":"read","arguments":{"path":"a","path":"b"}}'
+    doubled = ToolCall(Message.parse(b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":%b}' % params))
+
+    assert gate.admit_nowait(tool_call(1, "read", {"path": "b"})) is not None
+    assert gate.admit_nowait(doubled) is None

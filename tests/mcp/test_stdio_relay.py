@@ -79,9 +79,12 @@ async def test_edit_runs_the_edited_arguments(wiring: Wiring) -> None:
     wiring.start()
     await wiring.client.send(call(1, "write", {"path": "a"}, _meta={"v/x": 1}))
 
-    await wiring.decided(approved=True, parameters={"path": "b"})
+    answer = await wiring.decided(approved=True, parameters={"path": "b"})
 
     assert wiring.ran() == [{"name": "write", "arguments": {"path": "b"}, "_meta": {"v/x": 1}}]
+    ran, note = answer["result"]["content"]
+    assert ran == {"type": "text", "text": 'write ran with {"path": "b"}', "_meta": {"v/x": 1}}
+    assert note["text"] == 'Note: ada changed the parameters of this call before it ran. It ran with {"path":"b"}'
     assert (await wiring.told("executing"))["details"]["parameters"] == {"path": "b"}
 
 

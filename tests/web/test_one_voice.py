@@ -19,6 +19,7 @@ from notifier_service.core.permission_request import PermissionRequest
 from tests.mcp.http_wiring import HttpWiring
 from tests.mcp.stdio_client import call
 from tests.mcp.wiring import Wiring
+from tests.policies import a_policy_file
 
 from .conftest import Client, MakeClient
 
@@ -326,3 +327,23 @@ async def test_the_same_outcome_has_the_same_words(
             await voice.over(outcome)
 
         assert heard(voice) == WORDS[outcome]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in VOICES if kind is not Notifier], ids=lambda kind: kind.__name__)
+async def test_rule_of_the_policy_file_denies_through_every_door(
+    kind: type[Voice], make_client: MakeClient, tmp_path: Path
+) -> None:
+    tool = getattr(kind, "tool", "write")
+    async with speaking(kind, make_client, tmp_path) as voice:
+        voice.broker.follow(a_policy_file(tmp_path / "policy.toml", deny=tool))
+        await voice.begin("denied by policy", None)
+        with contextlib.suppress(asyncio.CancelledError):
+            await voice.over("denied by policy")
+
+        [(status, details)] = heard(voice)
+        assert (status, details["outcome"], details["rule"]) == ("denied", "policy", "RULE")
+        assert details["justification"] == f"because of {tool}"
+        assert details["reason"] == f'TOOL did not run: denied by policy rule "RULE": because of {tool}'
+        events = [json.loads(event.json) for event in voice.broker.open("s").log.read_after(0)]
+        [record] = [event["data"] for event in events if event["type"] == "permission_response_result"]
+        assert (record["status"], record["decided_by"], record["rule"]) == ("rejected", "policy", f"no {tool}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -13,6 +14,7 @@ from yarl import URL
 
 from notifier_service import Broker, Limits
 from notifier_service.core.permission_request import PermissionRequest
+from tests.policies import a_policy_file
 
 from .conftest import API, Client, MakeClient, Service, answer, error_of, serving, until
 
@@ -821,3 +823,51 @@ async def test_an_asker_that_holds_gets_a_large_edit_whole(client: Client, broke
     await decide(client, approved=True, parameters=edited)
 
     assert (await answer(await asking))[1]["data"]["parameters"] == edited
+
+
+# An edit, and what the tool takes
+
+TAKES = {"type": "object", "properties": {"path": {"type": "string"}}, "additionalProperties": False}
+
+
+async def test_edit_that_escapes_the_schema_says_where_and_leaves_the_request_pending(
+    client: Client, broker: Broker
+) -> None:
+    asked = {"tool_name": "rm", "parameters": {"path": "a"}, "input_schema": TAKES}
+    await client.post(f"{API}/permissions/s1", json=asked)
+    status, told = await answer(
+        await client.post(f"{API}/sse/permission-response/s1", json={"approved": True, "parameters": {"path": 5}})
+    )
+
+    assert status == 422
+    assert (told["error"]["code"], told["error"]["pointer"]) == ("invalid", "/path")
+    assert told["message"] == "parameters/path: 5 is not of type 'string'"
+    assert len(broker.open("s1").desk.pending) == 1
+
+
+async def test_schema_of_more_than_its_bound_is_refused(client: Client, broker: Broker) -> None:
+    asked = {"tool_name": "rm", "parameters": {}, "input_schema": {"enum": ["x" * 131_072]}}
+    status, told = await answer(await client.post(f"{API}/permissions/s1", json=asked))
+
+    assert status == 422
+    assert told["message"].startswith("input_schema: it has 1310")
+    assert broker.sessions == ()
+
+
+async def test_call_that_a_rule_denies_is_settled_with_the_rule_and_its_justification(
+    client: Client, broker: Broker, tmp_path: Path
+) -> None:
+    broker.follow(a_policy_file(tmp_path / "policy.toml", deny="rm", ask="pay"))
+    answers = [
+        await answer(
+            await client.post(f"{API}/permissions/s1", json={"tool_name": tool, "parameters": {}, "risk_level": "low"})
+        )
+        for tool in ("rm", "pay")
+    ]
+
+    [(_, denied), (_, asked)] = answers
+    assert denied["data"]["status"] == "rejected"
+    assert asked["data"]["status"] == "pending"
+    assert [told["data"]["rule"] for _, told in answers] == ["no rm", "ask pay"]
+    assert [told["data"]["justification"] for _, told in answers] == ["because of rm", "because of pay"]
+    assert asked["data"]["scopes"] == ["once"]

@@ -51,6 +51,7 @@ SENTENCES: Mapping[str, str] = {
     "stays_within": "the server says that it stays within its own system",
     "reaches_out": "the server says that it reaches the outside world",
     "reach_unsaid": "the server does not say that it stays within its own system",
+    "edit_unchecked": "nobody can edit it, because its input schema cannot be checked: {problem}",
     # who asks
     "unrated": "nobody said how risky this tool is",
     "agent_rules": "the agent's own rules want a person for this call",

@@ -18,6 +18,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from ...calls.denials import denial_by_error, denial_by_record
+from ...calls.edits import edit_note
 from ...calls.report import Report
 from ...core.errors import BrokerClosed, Forbidden, InvalidInput, NotifierError, ToolDenied, Unauthenticated
 from ...core.events import DecisionKind, PermissionRecord, ToolCallId, ToolName, dump
@@ -419,6 +420,8 @@ def _before(*, denied: str | None = None, approved: PermissionRecord | None = No
             "permissionDecisionReason": who,
             "updatedInput": approved.parameters,
         }
+        if approved.decision == "edit":
+            output["additionalContext"] = edit_note(approved.decided_by, approved.parameters)
     else:
         output |= {"permissionDecision": "deny", "permissionDecisionReason": denied}
     return {"hookSpecificOutput": output}

@@ -572,9 +572,9 @@ class _Watch:
         """A body as it may pass. Raises ``MessageRefused``."""
         if text.lstrip()[:1] == b"[":
             with suppress(ValueError):
-                return b"[%b]" % b",".join(self._message(item).text for item in unpacked(text))
+                return b"[%b]" % b",".join(map(self._message, unpacked(text)))
         try:
-            return self._message(text).text
+            return self._message(text)
         except (ValueError, RecursionError):
             if is_harmless(text):
                 return text
@@ -625,12 +625,13 @@ class _Watch:
         kept = [line for line in event.others if others_are_harmless and line.startswith((b"id:", b"event:"))]
         return b"".join(line + b"\n" for line in kept) + b"data: " + passed + b"\n\n"
 
-    def _message(self, text: bytes) -> Message:
+    def _message(self, text: bytes) -> bytes:
+        """A message as it may pass. Raises ``MessageRefused``, and ``ValueError`` for what is none."""
         message = Message.of_server(text)
         party = self._relay.party(self._key)
         if message.is_response and party is not None and not party.calls.may_answer(message.message_id, self._run):
             raise MessageRefused(INTERNAL_ERROR, "It answers a call that the server has not been sent.")
-        return message
+        return message.text if party is None else party.calls.passed(message, self._run)
 
     def _read(self, data: bytes) -> None:
         """Learn from a message what becomes of a call."""

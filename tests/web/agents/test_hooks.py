@@ -10,6 +10,7 @@ import json
 import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -19,6 +20,7 @@ from notifier_service import Broker, Decision, Limits
 from notifier_service.core.events import CallDetails
 from notifier_service.core.permission_request import PermissionRequest
 from tests.clock import Clock
+from tests.policies import a_policy_file
 
 from ..conftest import Client, MakeClient, WriteTokens, answer, bearer, error_of, serving, until
 
@@ -186,7 +188,45 @@ async def test_edit_of_a_person_is_what_runs(agent: Agent) -> None:
     hook = agent.hook(pre())
     agent.decide(await agent.card(), True, parameters={"command": "ls"})
 
-    assert (await hook)["hookSpecificOutput"]["updatedInput"] == {"command": "ls"}
+    told = (await hook)["hookSpecificOutput"]
+    assert told["updatedInput"] == {"command": "ls"}
+    assert told["additionalContext"] == (
+        'Note: anna changed the parameters of this call before it ran. It ran with {"command":"ls"}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("tool", "decision", "said"),
+    [
+        ("Read", "deny", 'Read did not run: denied by policy rule "no Read": because of Read'),
+        ("Bash", "allow", 'approved by policy: policy rule "let Bash" allows it: because of Bash'),
+    ],
+)
+async def test_rule_of_a_policy_file_answers_the_hook(
+    agent: Agent, broker: Broker, tmp_path: Path, tool: str, decision: str, said: str
+) -> None:
+    broker.follow(a_policy_file(tmp_path / "policy.toml", deny="Read", allow="Bash"))
+    told = (await agent.says(pre(tool_name=tool)))["hookSpecificOutput"]
+
+    assert (told["permissionDecision"], told["permissionDecisionReason"]) == (decision, said)
+
+
+@pytest.mark.parametrize(
+    ("tool", "decision"),
+    [
+        ("Read", {"behavior": "deny", "message": 'Read did not run: denied by policy rule "no Read": because of Read'}),
+        ("Bash", {"behavior": "allow", "updatedInput": BASH["tool_input"]}),
+    ],
+)
+async def test_rule_of_a_policy_file_answers_where_the_agent_itself_would_ask(
+    agent: Agent, broker: Broker, tmp_path: Path, tool: str, decision: dict[str, Any]
+) -> None:
+    broker.follow(a_policy_file(tmp_path / "policy.toml", default="deny", deny="Read", allow="Bash"))
+    told = (await agent.says(permission(tool_name=tool)))["hookSpecificOutput"]
+    prompted = await agent.prompt(prompt("t9", tool_name=tool))
+
+    assert told["decision"] == decision
+    assert prompted == decision
 
 
 @pytest.mark.parametrize(

@@ -232,6 +232,20 @@ async def test_what_a_header_repeats_of_an_argument_follows_a_persons_edit(wirin
     assert (headers["Mcp-Param-Region"], headers["Mcp-Param-Other"]) == ("=?base64?w7w=?=", "1")
 
 
+@pytest.mark.parametrize("tool", ["write", "stream"])
+async def test_agent_is_told_that_a_person_changed_its_call_in_either_form_of_an_answer(
+    wiring: HttpWiring, tool: str
+) -> None:
+    await wiring.start()
+    for listed in wiring.stub.tools:
+        listed.pop("annotations", None)
+    answer = wiring.posting(call(1, tool, {"n": 1}, _meta={"progressToken": "p"}))
+    await wiring.decide(approved=True, parameters={"n": 2})
+
+    [*_, note] = (await answer).message["result"]["content"]
+    assert note["text"] == 'Note: ada changed the parameters of this call before it ran. It ran with {"n":2}'
+
+
 async def test_what_a_header_repeats_follows_the_edit_in_the_next_round_too(wiring: HttpWiring) -> None:
     await wiring.start()
     answer = wiring.posting(stateless(1, "rounds", {"rounds": 1}), Mcp_Param_Rounds="1")
