@@ -280,6 +280,10 @@ class Rule(EventData):
     created_at: Timestamp
 
 
+#: As a file of rules says it.
+OneOrMany = str | Many[str]
+
+
 class FileRule(EventData):
     """A rule of the policy file, in the words of the file; who wants another changes it there (contract section 11)."""
 
@@ -287,6 +291,15 @@ class FileRule(EventData):
     source: Literal["file"] = "file"
     name: str
     effect: Literal["allow", "ask", "deny"]
+    tool: OneOrMany | None = _absent()
+    server: OneOrMany | None = _absent()
+    session: OneOrMany | None = _absent()
+    agent: OneOrMany | None = _absent()
+    risk: OneOrMany | None = _absent()
+    parameters: dict[str, Any] | None = _absent()
+    command: OneOrMany | None = _absent()
+    justification: str | None = _absent()
+    until: Timestamp | None = _absent()
     used: int = 0
     last_used_at: Timestamp | None = None
     created_by: None = None

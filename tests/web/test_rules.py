@@ -249,6 +249,60 @@ def test_learned_rules_lie_beside_the_policy_file_unless_they_are_told_where(tmp
         Settings(policy_file=policy, learned_rules_file=tmp_path / "x" / ".." / "team.toml")
 
 
+POLICY = """
+[[rule]]
+name = "read the workspace"
+effect = "allow"
+tool = ["read_file", "list_*"]
+server = "filesystem"
+risk = ["low", "medium"]
+parameters = { "/path" = { glob = "/srv/app/**" } }
+justification = "reads only"
+until = 2999-12-31T00:00:00Z
+
+[[rule]]
+name = "of a team"
+effect = "deny"
+tool = "rm"
+session = "team-*"
+"""
+
+
+async def test_rules_of_the_policy_file_are_listed_as_it_says_them_and_changed_only_there(
+    aiohttp_client: AiohttpClient, tmp_path: Path
+) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text(POLICY)
+    client: Client = await aiohttp_client(create_app(settings=Settings(policy_file=policy)))
+    call = {"tool_name": "list_files", "server": "filesystem", "parameters": {"path": "/srv/app/x"}}
+    record = await asked(client, definition_sha256=None, **call)
+
+    [rule] = await rules(client)
+    team = (await answer(await client.get(f"{API}/rules/team-1")))[1]["data"][1]
+
+    assert (record["status"], record["rule"]) == ("approved", "read the workspace")
+    assert rule.pop("last_used_at") is not None
+    assert rule.pop("rule_id").startswith("file_")
+    assert rule == {
+        "source": "file",
+        "name": "read the workspace",
+        "effect": "allow",
+        "tool": ["read_file", "list_*"],
+        "server": "filesystem",
+        "risk": ["low", "medium"],
+        "parameters": {"/path": {"glob": "/srv/app/**"}},
+        "justification": "reads only",
+        "until": "2999-12-31T00:00:00.000Z",
+        "used": 1,
+        "created_by": None,
+        "created_at": None,
+    }
+    assert (team["name"], team["session"]) == ("of a team", "team-*")
+    for path in (f"{API}/rules/team-1/{team['rule_id']}", f"{API}/rules/{team['rule_id']}"):
+        assert await error_of(await client.delete(path)) == (409, "rule_of_file")
+    assert (await asked(client))["scopes"] == ["once", "session", "always"]
+
+
 TOKENS = """[
  {"token": "everywhere-approve-token", "subject": "ana", "rights": ["approve"], "sessions": ["*"]},
  {"token": "team-approve-token-1234", "subject": "ben", "rights": ["approve"], "sessions": ["team-*"]},

@@ -17,6 +17,8 @@ from .verdict import AskedTool, Call, Effect, Verdict, is_riskier
 __all__ = ["Entry", "Grants", "Remembered", "Shelf", "described", "named", "quoted", "rule_from"]
 
 _MAX_RULES = 100
+#: A policy file takes 256; some are left to tell rules of one name apart.
+_MAX_NAME = 240
 
 #: The effects, the strongest first, as the reasons name them.
 _WORDS: Mapping[Effect, str] = {"deny": "denied", "ask": "asked", "allow": "allowed"}
@@ -195,7 +197,8 @@ def rule_from(
 
 def named(effect: Effect, tool: AskedTool, risk_level: RiskLevel) -> str:
     """What a rule about this tool is called: what it does, with which calls."""
-    return f"{effect} {described(tool, risk_level if effect == 'allow' else None)}"
+    name = f"{effect} {described(tool, risk_level if effect == 'allow' else None)}"
+    return name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 3]}..."
 
 
 def described(tool: AskedTool, risk_level: RiskLevel | None) -> str:

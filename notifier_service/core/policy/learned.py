@@ -20,8 +20,9 @@ from typing import Annotated, Any, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..errors import LimitReached, RulesNotKept
-from ..events import Many, Rule, Sha256, utc_now, utc_text
+from ..events import Many, Rule, utc_now, utc_text
 from ..limits import RiskLevel
+from .binding import Learned, bindings, escaped, without_nothing
 from .command_use import CommandUse
 from .grants import Entry, Remembered, Shelf, named, rule_from
 from .reasons import Reason
@@ -32,6 +33,8 @@ __all__ = ["LearnedRules", "rule_table"]
 #: More are not read at a glance, and each is read again whenever the file changes.
 _MAX_RULES = 1000
 _MAX_BYTES = 1024 * 1024
+#: What a policy file takes as a justification.
+_MAX_REASON = 1000
 #: How long a person's click waits for another process that writes the file.
 _LOCK_SECONDS = 0.25
 
@@ -46,42 +49,11 @@ _HEADER = re.compile(r"^[ \t]*\[\[[ \t]*rule[ \t]*\]\]", re.MULTILINE)
 _PLAIN = re.compile(r"[A-Za-z0-9_./,:+@%=^-]+")
 _TOML_LINE = re.compile(r" ?\(at (?:line (\d+), column \d+|end of document)\)")
 
-_Text = Annotated[str, Field(min_length=1, max_length=256)]
 
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
-
-
-class _LearnedCommand(_Strict):
-    """For which commands it holds, as ``CommandUse`` says."""
-
-    beginning: Many[str] = ()
-    options: Many[str] = ()
-    parameters_sha256: Sha256 | None = None
-    beside_sha256: Sha256 | None = None
-
-    @model_validator(mode="after")
-    def _bound(self) -> Self:
-        if bool(self.beginning) == (self.parameters_sha256 is not None):
-            raise ValueError("either beginning or parameters_sha256 says for which commands it holds")
-        return self
-
-
-class _Learned(_Strict):
-    """What a rule is bound to besides its tool and server, and where it comes from."""
-
-    rule_id: Annotated[str, Field(pattern=r"^rule_[A-Za-z0-9_-]{8,64}$")]
-    created_by: _Text
-    created_at: AwareDatetime
-    asked_by: _Text | None = None
-    agent: _Text | None = None
-    definition_sha256: Sha256 | None = None
-    command: _LearnedCommand | None = None
-
-
-class _LearnedRule(_Strict):
+class _LearnedRule(BaseModel):
     """One ``[[rule]]`` of the file: the names are those of a policy file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
     name: Annotated[str, Field(min_length=1)]
     effect: Effect
@@ -92,7 +64,7 @@ class _LearnedRule(_Strict):
     command: Many[str] | None = None
     justification: str | None = None
     until: AwareDatetime | None = None
-    learned: _Learned
+    learned: Learned
 
     @model_validator(mode="after")
     def _says_one_thing(self) -> Self:
@@ -106,14 +78,7 @@ class _LearnedRule(_Strict):
 
     def entry(self) -> Entry:
         learned = self.learned
-        tool = AskedTool(
-            _unescaped(self.tool),
-            None if self.server is None else _unescaped(self.server),
-            learned.definition_sha256,
-            learned.asked_by,
-            learned.agent,
-            None if learned.command is None else _command_use(learned.command),
-        )
+        tool = learned.tool(self.tool, self.server)
         return Entry(
             tool,
             Rule(
@@ -201,6 +166,7 @@ class LearnedRules(Remembered):
         ``RulesNotKept``; the file and the rules are as before then.
         """
         with self._writing():
+            reason = reason and reason[:_MAX_REASON]
             rule = rule_from("learned", effect, tool, risk_level, created_by=created_by, reason=reason)
             reach = None if "*" in sessions else tuple(sorted(sessions))
             text = self._text
@@ -411,7 +377,7 @@ def rule_table(effect: Effect, tool: AskedTool, risk_level: RiskLevel) -> dict[s
     Without what only the decision tells: its id, who made it, when, why, and in which sessions that person may decide.
     """
     table = _conditions(effect, named(effect, tool, risk_level), tool, risk_level)
-    if learned := _bindings(tool):
+    if learned := bindings(tool):
         table["learned"] = learned
     return table
 
@@ -423,8 +389,8 @@ def _table(entry: Entry) -> dict[str, Any]:
     more = {"session": None if rule.session is None else list(rule.session), "justification": rule.justification}
     return {
         **_conditions(rule.effect, rule.name, tool, rule.risk),
-        **_kept(more),
-        "learned": {**origin, **_bindings(tool)},
+        **without_nothing(more),
+        "learned": {**origin, **bindings(tool)},
     }
 
 
@@ -433,30 +399,12 @@ def _conditions(effect: Effect, name: str, tool: AskedTool, risk_level: RiskLeve
     table = {
         "name": name,
         "effect": effect,
-        "tool": _escaped(tool.tool_name),
-        "server": None if tool.server is None else _escaped(tool.server),
+        "tool": escaped(tool.tool_name),
+        "server": None if tool.server is None else escaped(tool.server),
         "risk": [risk for risk in _RISKS if not is_riskier(risk, risk_level)] if effect == "allow" else None,
         "command": _command_globs(tool.command) or None,
     }
-    return _kept(table)
-
-
-def _bindings(tool: AskedTool) -> dict[str, Any]:
-    """What a learned rule is bound to besides."""
-    use = tool.command
-    table: dict[str, Any] = {
-        "asked_by": tool.asked_by, "agent": tool.agent, "definition_sha256": tool.definition_sha256
-    }  # fmt: skip
-    if use is not None:
-        command = {"beginning": list(use.beginning), "options": sorted(use.options)}
-        hashes = {"parameters_sha256": use.sha256, "beside_sha256": use.beside_sha256}
-        table["command"] = _kept({name: value or None for name, value in command.items()} | hashes)
-    return _kept(table)
-
-
-def _kept(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what is None, as TOML has no word for it."""
-    return {name: value for name, value in table.items() if value is not None}
+    return without_nothing(table)
 
 
 def _written(table: Mapping[str, Any]) -> str:
@@ -479,25 +427,10 @@ def _toml(value: str | Sequence[str]) -> str:
     return f"[{', '.join(map(_toml, value))}]"
 
 
-def _escaped(name: str) -> str:
-    """A name as the pattern that matches nothing else."""
-    return re.sub(r"([*?\[])", r"[\1]", name)
-
-
-def _unescaped(pattern: str) -> str:
-    return re.sub(r"\[([*?\[])\]", r"\1", pattern)
-
-
 def _command_globs(use: CommandUse | None) -> list[str]:
     words = () if use is None else use.beginning
     # A word that such a pattern cannot say as it is leaves it to learned.command, which says it anyhow.
     return [" ".join((*words, "*"))] if words and all(map(_PLAIN.fullmatch, words)) else []
-
-
-def _command_use(learned: _LearnedCommand) -> CommandUse:
-    return CommandUse(
-        tuple(learned.beginning), frozenset(learned.options), learned.parameters_sha256, learned.beside_sha256
-    )
 
 
 def _unused(name: str, taken: set[str]) -> str:

@@ -59,6 +59,10 @@ class Names:
     def holds_back(self, call: Call) -> bool:
         return any(glob.holds_back(name) for name in self.names(call) if name is not None for glob in self.globs)
 
+    def may_be(self, name: str) -> bool:
+        """Whether one of them may mean this name."""
+        return any(glob.holds_back(name) for glob in self.globs)
+
     def why_not(self, call: Call) -> str:
         given = [quoted(name) for name in self.names(call) if name is not None]
         wanted = " or ".join(quoted(glob.pattern) for glob in self.globs)

@@ -181,7 +181,7 @@ def _may_fit(rule: PolicyRule, call: Call) -> bool:
     return all(
         condition.allows(call) if rule.effect == "allow" else condition.holds_back(call)
         for name, condition in rule.conditions.items()
-        if name != "session"
+        if name not in ("session", "learned")
     )
 
 

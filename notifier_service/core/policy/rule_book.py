@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from ..errors import Forbidden, RuleNotFound, RuleOfFile, SelfApproval
 from ..events import FileRule, Rule, utc_now
 from .learned import LearnedRules
+from .matching import Names
 from .policy import Default
 from .policy_file import PolicyFile
 from .verdict import Call, Verdict, strictest
@@ -56,11 +57,22 @@ class FileRules:
     def listed(self, session_id: str | None = None) -> Sequence[FileRule]:
         """All of them, in the order of the file; with a session only those that may hold in it."""
         listed = []
-        rules: Sequence[Any] = self.file.policy.rules
-        for rule in rules:
+        for rule in self.file.policy.rules:
+            sessions = rule.conditions.get("session")
+            if session_id is not None and isinstance(sessions, Names) and not sessions.may_be(session_id):
+                continue
             used, last_used_at = self._uses.get(rule.rule_id, (0, None))
             listed.append(
-                FileRule(rule_id=rule.rule_id, name=rule.name, effect=rule.effect, used=used, last_used_at=last_used_at)
+                FileRule(
+                    rule_id=rule.rule_id,
+                    name=rule.name,
+                    effect=rule.effect,
+                    justification=rule.justification,
+                    until=rule.until,
+                    used=used,
+                    last_used_at=last_used_at,
+                    **rule.said,
+                )
             )
         return listed
 

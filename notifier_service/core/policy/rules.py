@@ -13,8 +13,11 @@ from datetime import time as day_time
 from difflib import get_close_matches
 from typing import Any, Literal, NamedTuple, get_args
 
+from pydantic import ValidationError
+
 from ..errors import InvalidInput
 from ..limits import RiskLevel
+from .binding import Bound, Learned
 from .command_pattern import CommandPattern
 from .grants import quoted
 from .matching import MISSING, Check, Condition, Equals, Glob, Matches, Names, Parameter, Range, Risks, value_at
@@ -34,8 +37,9 @@ _MAX_NAME = 256
 _LINE = re.compile(r" ?\(at (?:line (\d+), column \d+|end of document)\)")
 _FIELDS = (
     "name", "effect", "tool", "server", "session", "agent", "risk", "parameters", "command", "justification", "until",
-    "match", "not_match",
+    "match", "not_match", "learned",
 )  # fmt: skip
+_SAID = ("tool", "server", "session", "agent", "risk", "parameters", "command")
 _CHECKS = ("glob", "min", "max", "equals", "regex")
 _EXAMPLE_FIELDS = ("tool", "server", "session", "agent", "risk", "parameters")
 
@@ -63,6 +67,8 @@ class PolicyRule:
     until: datetime | None = None
     justification: str | None = None
     examples: Sequence[Example] = ()
+    #: Its conditions in the words of the file.
+    said: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def rule_id(self) -> str:
@@ -265,6 +271,7 @@ class _Reader:
             until=self._until(table.get("until"), (*where, "until")),
             justification=self._justification(table.get("justification"), (*where, "justification")),
             examples=(*self._examples(table, where, "match"), *self._examples(table, where, "not_match")),
+            said={key: table[key] for key in _SAID if key in table},
         )
         if effect == "allow" and not (rule.conditions or rule.parameters or rule.commands):
             self._refuse("without any condition it would allow every call", *where)
@@ -284,7 +291,21 @@ class _Reader:
                 if level not in get_args(RiskLevel):
                     self._refuse(f"there is no risk {quoted(level)}: low, medium, high", *where, "risk")
             conditions["risk"] = Risks(frozenset(levels))  # type: ignore[arg-type]  # just looked at
+        if "learned" in table:
+            conditions["learned"] = self._bound(table, where)
         return conditions
+
+    def _bound(self, table: Mapping[str, Any], where: Path) -> Bound:
+        """What a rule is bound to that was made of a decision for always, in this file too."""
+        tool, server = table.get("tool"), table.get("server")
+        if not isinstance(tool, str) or not isinstance(server, str | None):
+            self._refuse("what is learned is about one tool of one server, or of none", *where, "learned")
+        try:
+            return Bound(Learned.model_validate(table["learned"]).tool(str(tool), server))
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            place = ".".join(map(str, ("learned", *first["loc"])))
+            return self._refuse(f"{place}: {first['msg'].removeprefix('Value error, ')}", *where, "learned")  # type: ignore[no-any-return]
 
     def _parameters(self, table: Any, where: Path) -> Sequence[Parameter]:
         if table is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import threading
 import tomllib
@@ -14,10 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from notifier_service.core.errors import LimitReached, RuleNotFound, RulesNotKept
+from notifier_service.core.errors import InvalidInput, LimitReached, RuleNotFound, RulesNotKept
 from notifier_service.core.limits import RiskLevel
 from notifier_service.core.policy.command_use import CommandUse, command_use
 from notifier_service.core.policy.learned import LearnedRules, rule_table
+from notifier_service.core.policy.policy_file import load_policy
 from notifier_service.core.policy.verdict import AskedTool, Call
 
 READ = AskedTool("read", "mail", "0a" * 32, "ci", "claude-code")
@@ -584,3 +586,65 @@ def test_time_of_a_rule_is_the_one_in_the_file(path: Path) -> None:
 
     assert LearnedRules(path).rules[0].created_at == created_at
     assert abs((datetime.now(UTC) - created_at).total_seconds()) < 60
+
+
+# The same form as a policy file
+
+
+@pytest.mark.parametrize(
+    "tool",
+    [READ, SHELL, AskedTool("*"), AskedTool("read[1]?", "mail*"), AskedTool("wr\u0456te"), AskedTool("x" * 256)],
+    ids=lambda tool: ascii(tool)[:40],
+)
+@pytest.mark.parametrize("given_effect", ["allow", "deny"])
+def test_file_loads_as_a_policy_too_and_holds_for_the_same_calls(
+    path: Path, tool: AskedTool, given_effect: Any
+) -> None:
+    LearnedRules(path).add(given_effect, tool, "medium", created_by="ana", reason="x" * 9000)
+    if tool == AskedTool("read[1]?", "mail*"):
+        LearnedRules(path).add("allow", tool, "medium", created_by="ana", sessions=("team-*",))
+    policy = load_policy(path)
+    parameters: dict[str, Any] = {"command": "git push --force origin"} if tool.command else {}
+
+    asked = Call(tool, "s1", "medium", parameters)
+    verdict = policy.judge(asked)
+
+    assert (verdict and verdict.effect) == given_effect
+    for other in (
+        tool._replace(asked_by="other"),
+        tool._replace(agent="other"),
+        tool._replace(server="other"),
+        tool._replace(tool_name="other"),
+        tool._replace(definition_sha256="0c" * 32),
+        tool._replace(command=command_use({"command": "git push origin"})),
+    ):
+        assert policy.judge(asked._replace(tool=other)) is None
+    risky = policy.judge(asked._replace(risk_level="high"))
+    assert (risky and risky.effect) == (None if given_effect == "allow" else "deny")
+    assert policy.rules[0].said["tool"] == tomllib.loads(path.read_text())["rule"][0]["tool"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ('tool = "read"', 'tool = ["read"]', "what is learned is about one tool of one server, or of none"),
+        ('server = "mail"', 'server = ["mail"]', "what is learned is about one tool of one server, or of none"),
+        ('created_by = "ana"', "", "learned.created_by: Field required"),
+        ('created_by = "ana"', 'created_by = "ana"\ncolour = "red"', "learned.colour: Extra inputs are not permitted"),
+    ],
+)
+def test_policy_with_a_learned_rule_that_is_bound_to_nothing_does_not_load(
+    path: Path, old: str, new: str, why: str
+) -> None:
+    learn(LearnedRules(path))
+    edit(path, old, new)
+
+    with pytest.raises(InvalidInput, match=rf"{re.escape(str(path))}:\d+: .*{re.escape(why)}"):
+        load_policy(path)
+
+
+def test_policy_explains_that_a_call_is_not_the_one_that_was_learned(path: Path) -> None:
+    learn(LearnedRules(path))
+    [considered] = load_policy(path).explain(call(READ._replace(asked_by="other"))).considered
+
+    assert considered.reason == "it is learned for another asker, another definition of the tool, or other commands"
