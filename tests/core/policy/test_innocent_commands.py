@@ -49,17 +49,28 @@ def test_nine_in_ten_innocent_commands_are_allowed_by_the_starter_rules() -> Non
         "{}; rm -rf x", "{} && rm x", "{} | sh", "{} | bash", "{} | tee a", "{} > a", "{} >> a", "{} &",
         "{} | xargs rm", "{} $(rm x)", "{} `rm x`", "{} <<E\n$(rm x)\nE", "X=1 {}", "sudo {}", "{}\nrm x",
         "time rm x; {}", "cd /; {}", "cd ..; {}", "cd /home/ana/project/../other && {}", "cd && {}", "{} <(rm x)",
-        "{} *", "command", "rm a", "rm -rf build", "mv a b", "cp a b", "chmod +x a", "chown a b", "ln -s a b",
-        "dd if=a of=b", "truncate -s 0 a", "tee a", "shred a", "mkdir /etc/a", "mkdir -p ../a", "mkdir -m 777 a",
-        "touch /etc/a", "touch ../a", "touch -r a b", "find . -delete", "find . -exec rm a ';'", "find . -fprint a",
-        "fd -x rm", "fd --exec=rm", "sort -o a b", "sort -ro a b", "sort --outp=a b", "uniq a b", "uniq -c a b",
-        "tree -o a", "sed -i s/a/b/ a", "sed -n 'w a' b", "sed 's/a/b/w c' d", "sed '1e rm a' b",
-        "sed --in-place=.x p a", "awk 'BEGIN{system(\"rm a\")}'", "awk '{print > \"a\"}' b", "awk -f a.awk b",
-        "rg --pre rm a", "file -C -m a", "date -s 2020-01-01", "hostname evil", "yq -i .a=1 b", "xxd -r a b",
-        "xxd a b", "tar -xf a", "tar tf a --to-command=rm", "unzip a", "printf -v PATH a", "test -v 'a[$(rm b)]'",
-        "git -c core.pager=rm log", "git log --output=a", "git diff --output a", "git diff --ext-diff",
-        "git grep -Orm a", "git grep --open-files-in-pager=rm a", "git branch -D a", "git branch a", "git branch -m a",
-        "git tag a", "git tag -d a", "git stash", "git stash drop", "git stash pop", "git push", "git push --force",
+        "{} *",
+    ],
+)  # fmt: skip
+def test_starter_rules_allow_no_innocent_command_with_something_joined_to_it(innocent: str, joined: str) -> None:
+    assert _is_allowed(innocent)
+    assert not _is_allowed(joined.format(innocent))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "rm a", "rm -rf build", "mv a b", "cp a b", "chmod +x a", "chown a b", "ln -s a b", "dd if=a of=b",
+        "truncate -s 0 a", "tee a", "shred a", "mkdir /etc/a", "mkdir -p ../a", "mkdir -m 777 a", "touch /etc/a",
+        "touch ../a", "touch -r a b", "find . -delete", "find . -exec rm a ';'", "find . -fprint a", "fd -x rm",
+        "fd --exec=rm", "sort -o a b", "sort -ro a b", "sort --outp=a b", "uniq a b", "uniq -c a b", "tree -o a",
+        "sed -i s/a/b/ a", "sed -n 'w a' b", "sed 's/a/b/w c' d", "sed '1e rm a' b", "sed --in-place=.x p a",
+        "awk 'BEGIN{system(\"rm a\")}'", "awk '{print > \"a\"}' b", "awk -f a.awk b", "rg --pre rm a", "file -C -m a",
+        "date -s 2020-01-01", "hostname evil", "yq -i .a=1 b", "xxd -r a b", "xxd a b", "tar -xf a",
+        "tar tf a --to-command=rm", "unzip a", "printf -v PATH a", "test -v 'a[$(rm b)]'", "git -c core.pager=rm log",
+        "git log --output=a", "git diff --output a", "git diff --ext-diff", "git grep -Orm a",
+        "git grep --open-files-in-pager=rm a", "git branch -D a", "git branch a", "git branch -m a", "git tag a",
+        "git tag -d a", "git stash", "git stash drop", "git stash pop", "git push", "git push --force",
         "git commit -m a", "git add a", "git checkout a", "git checkout -- .", "git reset --hard", "git clean -fdx",
         "git rebase main", "git config a b", "git config --global alias.x '!rm'", "git config --get a --unset",
         "git remote add a b", "git remote get-url --push a", "git reflog expire --all", "git worktree add a",
