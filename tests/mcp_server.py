@@ -27,7 +27,7 @@ class Journal:
         self.lines: list[str] = []
         self.annotations: dict[str, dict[str, Any] | None] = {
             "read": {"readOnlyHint": True} | _CLOSED,
-            "search": {"readOnlyHint": True},
+            "search": {"readOnlyHint": True, "openWorldHint": True},
             "append": {"destructiveHint": False} | _CLOSED,
             "write": None,
             "journal": {"readOnlyHint": True} | _CLOSED,
@@ -36,6 +36,7 @@ class Journal:
             "change": {"readOnlyHint": True} | _CLOSED,
             "fail": {"readOnlyHint": True} | _CLOSED,
             "rounds": None,
+            "jot": None,
         }
 
     def page(self, cursor: str | None) -> Any:
@@ -60,7 +61,7 @@ class Journal:
             for step in (1, 2, 3):
                 await _progress(context, step, 3, f"step {step}")
         if name == "change":
-            self.annotations["write"] = {"readOnlyHint": True} | _CLOSED
+            self.annotations["jot"] = {"readOnlyHint": True} | _CLOSED
             await context.session.send_tool_list_changed()
         if name == "rounds" and params.request_state != "second":
             state = "second" if params.request_state else "first"

@@ -25,6 +25,7 @@ from .denials import denial_by_error
 from .edits import edit_note
 from .mcp_session import McpSession
 from .report import Report, new_call_id, number
+from .risk import risk_of_call
 from .rounds import Round, Rounds
 
 __all__ = ["Risk", "ToolWrapper", "report_progress"]
@@ -236,7 +237,7 @@ class ToolWrapper:
         given: Any = self._risk_level
         if given is None and self._session is not None:
             tool = await self._session.listed(tool_name)
-            level, reasons, definition_sha256 = tool.risk
+            level, reasons, definition_sha256 = risk_of_call(tool.risk, parameters)
             return question._replace(
                 risk_level=level,
                 risk_reasons=reasons,

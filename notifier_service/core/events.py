@@ -24,6 +24,8 @@ __all__ = [
     "Bye",
     "CallDetails",
     "DecisionKind",
+    "Deed",
+    "Deeds",
     "EventData",
     "FileRule",
     "Gap",
@@ -31,6 +33,7 @@ __all__ = [
     "Many",
     "PermissionCleared",
     "PermissionRecord",
+    "Place",
     "ResultCleared",
     "Rule",
     "RunningCall",
@@ -58,6 +61,9 @@ Status = Literal["executing", "waiting_permission", "completed", "failed", "deni
 RequestStatus = Literal["pending", "approved", "rejected", "expired", "cancelled"]
 DecisionKind = Literal["approve", "edit", "reject", "respond"]
 Scope = Literal["once", "session", "always"]
+#: What a call does, and where; ``elsewhere`` is a folder that is neither the workspace, nor a home, nor the system's.
+Deed = Literal["reads", "writes", "deletes", "runs", "sends", "spends"]
+Place = Literal["workspace", "home", "system", "elsewhere", "network"]
 #: Why the service itself cancelled a request: it stopped, or the session was ended.
 CancelCode = Literal["shutdown", "session_closed"]
 
@@ -116,6 +122,20 @@ class SaidReason(EventData):
 
     code: str
     text: str
+
+
+class Deeds(EventData):
+    """What a call does and where, as far as its name, its hints and its parameters tell; nothing of it is a promise.
+
+    ``paths`` and ``hosts`` are the first that it names. ``reversible`` says whether it can be taken back, null for
+    nobody knows.
+    """
+
+    does: Many[Deed]
+    where: Many[Place]
+    paths: Many[str] | None = _absent()
+    hosts: Many[str] | None = _absent()
+    reversible: bool | None
 
 
 class CallDetails(EventData):
@@ -203,7 +223,7 @@ class PermissionRecord(EventData):
     ``parameters`` are those that run: the person's edit after an edit, with ``asked_parameters_sha256`` then
     telling which ones were asked; ``action_sha256`` is over these, the tool, its server and the session. ``approved``,
     ``decision`` and the rest are null while it is pending.
-    ``reasons`` say the same as ``risk_reasons``, one for one, and by codes too.
+    ``reasons`` say the same as ``risk_reasons``, one for one, and by codes too; ``deeds`` is what the call does.
     ``rated_by`` tells whose word ``risk_level`` is: the service's, or that of whoever asks or of an MCP server.
     With ``parameters_truncated`` they are ``{"beginning": text}``, because the whole does not fit into an event: it has
     ``parameters_bytes`` bytes of canonical JSON, ``parameters_sha256`` is its hash, and GET of the request gives it.
@@ -232,6 +252,7 @@ class PermissionRecord(EventData):
     timeout_seconds: float
     risk_reasons: Many[str] = ()
     reasons: Many[SaidReason] = ()
+    deeds: Deeds | None = _absent()
     allowed_decisions: Many[DecisionKind]
     scopes: Many[Scope]
     suggested_rule: str | None = _absent()

@@ -245,6 +245,7 @@ class PermissionDesk:
             rated_by=question.rated_by,
             risk_reasons=tuple(question.risk_reasons),
             reasons=tuple(map(as_told, question.risk_reasons)),
+            deeds=question.deeds,
             timestamp=utc_now(),
             expires_at=None,
             timeout_seconds=timeout,

@@ -7,11 +7,12 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from .events import DecisionKind, EventData, Scope
+from .events import DecisionKind, Deeds, EventData, Scope
 from .input_schema import InputSchema
 from .limits import RiskLevel
 from .policy.command_use import command_use
-from .policy.verdict import AskedTool, Call, RatedBy
+from .policy.deeds import deeds_of, reasons_of
+from .policy.verdict import AskedTool, Call, RatedBy, Verdict
 
 __all__ = ["ALL_DECISIONS", "ALL_SCOPES", "MAX_REASON", "Decision", "Question"]
 
@@ -48,6 +49,10 @@ class Question(NamedTuple):
     scopes: Sequence[Scope] = ALL_SCOPES
     #: Whether the session is told that the call waits; who has it told tells how the call ends, too.
     announce_status: bool = False
+    #: The folder in which who asks works, where that is known.
+    workspace: str | None = None
+    #: What the call does, where a person is shown that.
+    deeds: Deeds | None = None
     #: False asks a person whatever the risk is; what one decided for the session holds all the same.
     by_policy: bool = True
     #: False where ``parameters`` are not all that the tool would get, or can be read in two ways.
@@ -66,6 +71,18 @@ class Question(NamedTuple):
             self.agent,
             command_use(self.parameters),
         )
+
+    def told(self, verdict: Verdict) -> Question:
+        """The same with the reasons for a verdict; where it does not just run, with what the call does."""
+        if verdict.effect == "allow":
+            return self._replace(risk_reasons=(*self.risk_reasons, *verdict.reasons))
+        deeds = deeds_of(self.tool_name, self.parameters, reasons=self.risk_reasons, workspace=self.workspace)
+        reasons: list[str] = list(self.risk_reasons)
+        for reason in verdict.reasons:
+            # That its risk asks a person tells nobody what is asked.
+            is_said = getattr(reason, "code", None) != "risk_asks"
+            reasons += [reason] if is_said else reasons_of(deeds, self.parameters)
+        return self._replace(risk_reasons=tuple(reasons), deeds=deeds)
 
     def call(self, session_id: str) -> Call:
         """What the rules of a policy are asked about."""

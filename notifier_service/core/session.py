@@ -33,7 +33,7 @@ from .metrics import Counters
 from .permission_request import PermissionRequest
 from .permissions import PendingPlaces, PermissionDesk
 from .policy.by_risk import Ratings, judge
-from .policy.reasons import Reason
+from .policy.reasons import Reason, doubts_the_tool, is_of_the_call
 from .policy.rule_book import RuleBook, require_other
 from .policy.verdict import AskedTool, Verdict, is_riskier
 from .present_state import SessionState
@@ -161,6 +161,23 @@ class Session:
 
         A producer's word that a tool is harmless counts, but not after the tool was asked about at a higher risk.
         """
+        return self._judged(self._rated(question))
+
+    def _rated(self, question: Question) -> Question:
+        """The question at the risk at which a person rates its tool in the policy file, up or down.
+
+        What makes one call riskier than its tool, or another tool of it, is not rated down by that.
+        """
+        level = self.rules.risk_of(question.tool_name, question.server)
+        reasons = question.risk_reasons
+        if level is None or (
+            is_riskier(question.risk_level, level) and (is_of_the_call(reasons) or doubts_the_tool(reasons))
+        ):
+            return question
+        reasons = (Reason("rated_by_policy", risk=level), *reasons)
+        return question._replace(risk_level=level, rated_by="service", risk_reasons=reasons)
+
+    def _judged(self, question: Question) -> Verdict:
         by_rule = self._by_rules(question)
         if by_rule is not None:
             return by_rule
@@ -225,8 +242,9 @@ class Session:
         """
         if question.risk_level not in ("low", "medium", "high"):
             raise InvalidInput("risk_level must be low, medium or high")
-        verdict = self.judge(question)
-        question = question._replace(risk_reasons=(*question.risk_reasons, *verdict.reasons))
+        question = self._rated(question)
+        verdict = self._judged(question)
+        question = question.told(verdict)
         if verdict.effect == "ask" and verdict.rule is not None:
             question = question._replace(scopes=("once",))  # whatever a person decides, the rule asks again
         try:
@@ -234,7 +252,8 @@ class Session:
         except LimitReached as error:
             self.counters.limits_reached[error.limit] += 1
             raise
-        self._ratings.note(question.tool, question.risk_level)
+        if not is_of_the_call(question.risk_reasons):
+            self._ratings.note(question.tool, question.risk_level)
         self.touch()
         if request.pending:
             if question.announce_status:

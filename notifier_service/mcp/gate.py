@@ -11,6 +11,7 @@ from ..calls.asker import Asker, Permission
 from ..calls.catalog import Catalog, ListedTool
 from ..calls.edits import edit_note
 from ..calls.report import Report, new_call_id
+from ..calls.risk import risk_of_call
 from ..calls.rounds import Round, Rounds
 from ..core.errors import InvalidInput, ToolDenied
 from ..core.limits import RiskLevel
@@ -154,8 +155,8 @@ class Gate:
         try:
             async with asyncio.timeout(None if seconds is None else seconds + _GRACE_SECONDS):
                 tool = await self.catalog.find(call.name, call.era)
-                report.risk_level = tool.risk.level
                 question = self._question(call, tool)
+                report.risk_level = question.risk_level
                 granted = self._granted(call, tool, question)
                 if granted is not None:
                     report.risk_level = granted.risk_level
@@ -182,7 +183,7 @@ class Gate:
 
     def _granted(self, call: ToolCall, tool: ListedTool, question: Question) -> Round | None:
         """What lets the call run unasked: that it goes on with one that was let run, or the policy."""
-        level, _, definition_sha256 = tool.risk
+        level, definition_sha256 = question.risk_level, tool.risk.definition_sha256
         known = None
         if call.is_retry:
             known = self._rounds.take(call.name, call.arguments, call.params.get("requestState"), definition_sha256)
@@ -190,7 +191,7 @@ class Gate:
         return known or Round(level, definition_sha256) if is_allowed else None
 
     def _question(self, call: ToolCall, tool: ListedTool) -> Question:
-        level, reasons, definition_sha256 = tool.risk
+        level, reasons, definition_sha256 = risk_of_call(tool.risk, call.arguments)
         return Question(
             call.name,
             call.arguments,

@@ -96,7 +96,7 @@ async def test_request_carries_what_the_asker_knows(service: Service, broker: Br
 
     assert (record.risk_level, record.tool_call_id) == ("medium", "c1")
     word = "the asker says: it deletes" if isinstance(service, Client) else "it deletes"
-    assert record.risk_reasons == (word, "risk medium asks a person")
+    assert record.risk_reasons == (word, "it deletes; this cannot be taken back")
     assert record.rated_by == ("producer" if isinstance(service, Client) else "service")
     assert (record.description, record.timeout_seconds) == ("clean up", 7)
     assert (record.server, record.definition_sha256) == ("files", "0a" * 32)

@@ -149,14 +149,14 @@ async def test_all_pages_are_listed_once_for_all_calls(journal: Journal, broker:
 @over_both
 async def test_list_is_dropped_when_the_server_tells_that_it_changed(session: ClientSession, broker: Broker) -> None:
     wrapped = ToolWrapper(session, session_id="s", broker=broker)
-    await answered(broker, wrapped.call_tool("write", {}), approved=False)
+    await answered(broker, wrapped.call_tool("jot", {}), approved=False)
 
     await wrapped.call_tool("change", {})
     async with asyncio.timeout(10):
-        result = await answered(broker, wrapped.call_tool("write", {}), approved=True)
+        result = await answered(broker, wrapped.call_tool("jot", {}), approved=True)
 
     first, second = told(broker, "permission_request")
-    assert text_of(result) == "write {}"
+    assert text_of(result) == "jot {}"
     assert (first["risk_level"], second["risk_level"]) == ("high", "low")
     assert first["definition_sha256"] != second["definition_sha256"]
     assert second["risk_reasons"][-1] == "who asks rates it low now, and it was asked about at risk high before"
@@ -286,13 +286,13 @@ async def test_list_that_changes_while_it_is_read_is_not_kept(
         @functools.wraps(list_tools)
         async def list_and_change(**page: Any) -> Any:
             tools = await list_tools(**page)
-            if journal.annotations["write"] is None:
+            if journal.annotations["jot"] is None:
                 await session.call_tool("change", {})
             return tools
 
         monkeypatch.setattr(session, "list_tools", list_and_change)
         await wrapped.call_tool("read", {})
-        await wrapped.call_tool("write", {})
+        await wrapped.call_tool("jot", {})
 
     assert told(broker, "permission_request") == []
 
@@ -612,22 +612,22 @@ async def test_list_is_dropped_when_a_stateless_server_tells_its_subscribers(bro
     only_reads = types.ToolAnnotations(read_only_hint=True, open_world_hint=False)
 
     @server.tool()
-    def write() -> str:
+    def jot() -> str:
         return "before"
 
     async def change(context: Any) -> None:
-        server.remove_tool("write")
-        server.tool(name="write", annotations=only_reads)(lambda: "after")
+        server.remove_tool("jot")
+        server.tool(name="jot", annotations=only_reads)(lambda: "after")
         await context.notify_tools_changed()
 
     change.__annotations__["context"] = Context  # by name it would not be found, which 1.x does not have
     server.tool(annotations=only_reads)(change)
     async with mcp.Client(server) as client, client.listen(tools_list_changed=True) as changes:
         wrapped = ToolWrapper(client, session_id="s", broker=broker)
-        await answered(broker, wrapped.call_tool("write", {}), approved=False)
+        await answered(broker, wrapped.call_tool("jot", {}), approved=False)
         await wrapped.call_tool("change", {})
         await anext(aiter(changes))
-        result = await answered(broker, wrapped.call_tool("write", {}), approved=True)
+        result = await answered(broker, wrapped.call_tool("jot", {}), approved=True)
 
     assert text_of(result) == "after"
     assert told(broker, "permission_request")[-1]["risk_level"] == "low"

@@ -436,7 +436,7 @@ async def test_limits_say_from_which_risk_a_person_is_asked() -> None:
 
     await answered(broker, ToolWrapper(add, session_id="s", broker=broker, risk_level="low")(1), approved=True)
 
-    assert told(broker, "permission_request")[0]["risk_reasons"] == ["risk low asks a person"]
+    assert told(broker, "permission_request")[0]["risk_reasons"] == ["it writes"]
     broker.close()
 
 
@@ -468,7 +468,7 @@ async def test_risk_that_nobody_told_is_high_and_says_so(risk: Any, wrap: Wrap, 
 
     request = told(broker, "permission_request")[0]
     assert request["risk_level"] == "high"
-    assert request["risk_reasons"] == ["nobody said how risky this tool is", "risk high asks a person"]
+    assert request["risk_reasons"] == ["nobody said how risky this tool is", "it writes"]
 
 
 def test_a_level_that_does_not_exist_is_refused_when_the_tool_is_wrapped() -> None:

@@ -23,6 +23,8 @@ from notifier_service.core.errors import (
 from notifier_service.core.events import ToolProgress, ToolResult, ToolStatus, encode
 from notifier_service.core.limits import Limits
 from notifier_service.core.permission_request import PermissionRequest
+from notifier_service.core.policy.policy_file import PolicyFile
+from notifier_service.core.policy.reasons import Reason
 from notifier_service.core.policy.rule_book import RuleBook
 from notifier_service.core.question import Decision, Question
 from notifier_service.core.reader import Opening, Reader
@@ -249,11 +251,11 @@ def test_request_is_announced_with_the_reasons_of_the_policy(session: Session) -
     told = json.loads(session.log.read_after(0)[0].json)["data"]
 
     assert types(session) == ["permission_request"]
-    assert (told["request_id"], told["risk_reasons"]) == (request.request_id, ["risk high asks a person"])
+    assert (told["request_id"], told["risk_reasons"]) == (request.request_id, ["it writes"])
 
 
 def test_own_reasons_stand_before_those_of_the_policy(session: Session) -> None:
-    assert ask(session, risk_reasons=["it deletes"]).record.risk_reasons == ("it deletes", "risk high asks a person")
+    assert ask(session, risk_reasons=["it deletes"]).record.risk_reasons == ("it deletes", "it writes")
 
 
 def test_risk_is_high_unless_it_is_told(session: Session) -> None:
@@ -265,6 +267,58 @@ def test_low_risk_is_settled_by_the_policy(session: Session) -> None:
 
     assert (request.record.status, request.record.decided_by) == ("approved", "policy")
     assert types(session) == ["permission_response_result"]
+
+
+def rated_by_a_person(tmp_path: Path) -> Session:
+    file = tmp_path / "policy.toml"
+    file.write_text('[risk.files]\n"read" = "low"\n"get_*" = "high"\n')
+    return Session("s", rules=RuleBook(PolicyFile(file)))
+
+
+@pytest.mark.parametrize("name", ["read", "mcp__files__read"])
+def test_person_rates_a_tool_down_in_the_policy_file(name: str, tmp_path: Path) -> None:
+    session = rated_by_a_person(tmp_path)
+    question = Question(name, {}, "high", (Reason("hints_missing"),), server="files", rated_by="producer")
+
+    assert session.admits(question)
+    assert not session.admits(question._replace(server="others"))
+    assert session.ask(question).record.risk_reasons[0] == "the policy file rates it low"
+
+
+def test_person_rates_a_tool_up_in_the_policy_file(tmp_path: Path) -> None:
+    session = rated_by_a_person(tmp_path)
+
+    record = session.ask(Question("get_all", {}, "low", server="files", rated_by="producer")).record
+
+    assert (record.status, record.risk_level, record.rated_by) == ("pending", "high", "service")
+    assert record.risk_reasons == ("the policy file rates it high", "it reads")
+
+
+@pytest.mark.parametrize(
+    "reason", [Reason("definition_changed", parts="annotations"), Reason("reads_secret_file", path='".env"'),
+               Reason.by_asker("the server lists it twice")]
+)  # fmt: skip
+def test_rating_in_the_policy_file_does_not_hide_that_a_call_is_another(reason: Reason, tmp_path: Path) -> None:
+    session = rated_by_a_person(tmp_path)
+
+    record = session.ask(Question("read", {}, "high", (reason,), server="files", rated_by="producer")).record
+
+    assert (record.status, record.risk_level) == ("pending", "high")
+
+
+def test_a_call_that_is_riskier_than_its_tool_leaves_the_tool_as_it_is(session: Session) -> None:
+    reason = Reason("reads_secret_file", path='".env"')
+
+    assert ask(session, "read", risk_level="medium", risk_reasons=(reason,), rated_by="producer").pending
+    assert session.admits(Question("read", {}, "low", rated_by="producer"))
+
+
+def test_record_says_what_the_call_does_where_nobody_lets_it_run(session: Session) -> None:
+    deeds = ask(session, "delete_file", parameters={"path": "/srv/app/a"}, workspace="/srv/app").record.deeds
+
+    assert deeds is not None
+    assert (deeds.does, deeds.where, deeds.reversible) == (("deletes",), ("workspace",), False)
+    assert ask(session, "read", risk_level="low").record.deeds is None
 
 
 def test_person_may_be_asked_whatever_the_policy_says(session: Session) -> None:
@@ -283,7 +337,7 @@ def test_status_that_a_call_waits_comes_before_the_request(session: Session) -> 
     assert told["details"] == {
         "parameters": {"a": 1},
         "risk_level": "high",
-        "reasons": [{"code": "risk_asks", "text": "risk high asks a person", "risk": "high"}],
+        "reasons": [{"code": "deeds", "text": "it writes", "what": "writes"}],
         "request_id": request.request_id,
     }
     assert running(session) == [("waiting_permission", "c1", None)]

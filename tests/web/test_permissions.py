@@ -54,6 +54,7 @@ async def test_a_request_that_is_approved_now_comes_back_with_its_record(
     assert (status, body) == (200, {"success": True})
     assert {key: record.pop(key) for key in ("timestamp", "expires_at", "decided_at")}.keys()
     canonical = b'{"force":true,"path":"/tmp/x"}'
+    deletes = 'deletes ("/tmp/x"); this cannot be taken back'
     assert record == {
         "request_id": request.request_id,
         "tool_name": "rm",
@@ -66,8 +67,9 @@ async def test_a_request_that_is_approved_now_comes_back_with_its_record(
             b'{"parameters":%b,"server":null,"session_id":"s1","tool_name":"rm"}' % canonical
         ).hexdigest(),
         "timeout_seconds": 300.0,
-        "risk_reasons": ["risk high asks a person"],
-        "reasons": [{"code": "risk_asks", "text": "risk high asks a person", "risk": "high"}],
+        "risk_reasons": [f"it {deletes}"],
+        "reasons": [{"code": "deeds", "text": f"it {deletes}", "what": deletes}],
+        "deeds": {"does": ["deletes"], "where": [], "paths": ["/tmp/x"], "reversible": False},
         "allowed_decisions": ["approve", "edit", "reject", "respond"],
         "scopes": ["once", "session"],
         "suggested_rule": 'every call of "rm", asked by this program, at risk high or less',

@@ -63,6 +63,7 @@ export interface Wire {
   ByeEvent: ByeEvent;
   CallDetails: CallDetails;
   Decision: Decision;
+  Deeds: Deeds;
   ErrorCode: ErrorCode;
   ErrorDetails: ErrorDetails;
   ErrorEvent: ErrorEvent;
@@ -215,7 +216,7 @@ export interface PermissionRequestEvent {
  * ``parameters`` are those that run: the person's edit after an edit, with ``asked_parameters_sha256`` then
  * telling which ones were asked; ``action_sha256`` is over these, the tool, its server and the session. ``approved``,
  * ``decision`` and the rest are null while it is pending.
- * ``reasons`` say the same as ``risk_reasons``, one for one, and by codes too.
+ * ``reasons`` say the same as ``risk_reasons``, one for one, and by codes too; ``deeds`` is what the call does.
  * ``rated_by`` tells whose word ``risk_level`` is: the service's, or that of whoever asks or of an MCP server.
  * With ``parameters_truncated`` they are ``{"beginning": text}``, because the whole does not fit into an event: it has
  * ``parameters_bytes`` bytes of canonical JSON, ``parameters_sha256`` is its hash, and GET of the request gives it.
@@ -246,6 +247,7 @@ export interface PermissionRecord {
   timeout_seconds: number;
   risk_reasons: string[];
   reasons: SaidReason[];
+  deeds?: Deeds;
   allowed_decisions: ("approve" | "edit" | "reject" | "respond")[];
   scopes: ("once" | "session" | "always")[];
   suggested_rule?: string;
@@ -266,6 +268,19 @@ export interface PermissionRecord {
   decided_by: string | null;
   decided_at: string | null;
   code?: "shutdown" | "session_closed";
+}
+/**
+ * What a call does and where, as far as its name, its hints and its parameters tell; nothing of it is a promise.
+ *
+ * ``paths`` and ``hosts`` are the first that it names. ``reversible`` says whether it can be taken back, null for
+ * nobody knows.
+ */
+export interface Deeds {
+  does: ("reads" | "writes" | "deletes" | "runs" | "sends" | "spends")[];
+  where: ("workspace" | "home" | "system" | "elsewhere" | "network")[];
+  paths?: string[];
+  hosts?: string[];
+  reversible: boolean | null;
 }
 export interface PermissionClearedEvent {
   type: "permission_cleared";
@@ -452,6 +467,7 @@ export interface HistoryRecord {
   timeout_seconds: number;
   risk_reasons: string[];
   reasons: SaidReason[];
+  deeds?: Deeds;
   allowed_decisions: ("approve" | "edit" | "reject" | "respond")[];
   scopes: ("once" | "session" | "always")[];
   suggested_rule?: string;

@@ -6,12 +6,14 @@ The sentences of the service are all here.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from string import Formatter
 from typing import Any, Self
 
-__all__ = ["SENTENCES", "Reason", "as_told"]
+from .not_understood import WHAT_IS_NOT_UNDERSTOOD
+
+__all__ = ["SENTENCES", "Reason", "as_told", "codes_of", "doubts_the_tool", "is_of_the_call"]
 
 #: By code, in English. Who says them in another language has the values that stand in braces.
 SENTENCES: Mapping[str, str] = {
@@ -35,6 +37,11 @@ SENTENCES: Mapping[str, str] = {
     "not_whole": "not all of the call can be read, so that no rule allows it",
     "risk_above_allowed": "risk {risk} is more than {allowed}, at which {by} allowed it",
     "changed_since_decided": "the tool is not defined as it was when {by} decided about it",
+    # what the call does
+    "deeds": "it {what}",
+    "deeds_unknown": "nothing says what it does",
+    "rated_by_policy": "the policy file rates it {risk}",
+    **{code: f"nobody but a shell can tell what it runs: {text}" for code, text in WHAT_IS_NOT_UNDERSTOOD.items()},
     # what an MCP server says of its tools
     "not_listed": "the server lists no tool of that name",
     "not_listed_before": "the server did not list this tool before, when it was called in this session",
@@ -44,6 +51,14 @@ SENTENCES: Mapping[str, str] = {
     "look_alike": "the server lists another tool with nearly the same name",
     "definition_changed": "the server changed its definition of this tool in this session: {parts}",
     "hints_missing": "the server does not say what the tool may do",
+    "called_reading": "its name is one of reading, and the server says no more",
+    "name_disagrees": "the server says that it is harmless, but by its name it {deed}",
+    "parameters_disagree": "the server says that it only reads, but by its parameters it {deed}",
+    "letters_mixed": "its name mixes letters of several alphabets, and may be another than it seems",
+    "reads_secrets": "it reads what is secret: keys, passwords, or variables of the environment",
+    "reads_secret_file": "it reads a file that may hold secrets: {path}",
+    "reads_secret_kind": "it reads what is secret, by the kind of thing that it is asked for",
+    "takes_addresses": "it takes an address to read from, to which it may also tell something",
     "only_reads": "the server says that it only reads",
     "destroys_nothing": "the server says that it destroys nothing",
     "may_destroy": "the server says that it may destroy something",
@@ -54,10 +69,23 @@ SENTENCES: Mapping[str, str] = {
     "edit_unchecked": "nobody can edit it, because its input schema cannot be checked: {problem}",
     # who asks
     "unrated": "nobody said how risky this tool is",
+    "reads_outside": "it reads outside of the workspace: {path}",
+    "writes_outside": "it writes outside of the workspace, or where keys lie: {path}",
+    "changes_guards": "it changes what runs by itself, or what an agent may do: {path}",
+    "asks_the_web": "it tells the web what it asks for",
     "agent_rules": "the agent's own rules want a person for this call",
     "agent_question": "the agent asks a question; nothing runs",
     "asker_says": "the asker says: {said}",
 }
+
+
+#: Sentences that an asker has no use for.
+_OF_THIS_SERVICE = frozenset({"asker_says", "deeds", "deeds_unknown", "rated_by_policy"})
+#: Reasons that are of one call, and not of its tool; and those that doubt which tool it is.
+_OF_THE_CALL = frozenset(
+    {"changes_guards", "reads_outside", "reads_secret_file", "reads_secret_kind", "writes_outside"}
+)
+_DOUBTS = frozenset({"definition_changed", "listed_twice", "look_alike", "not_listed", "not_listed_before"})
 
 
 class Reason(str):
@@ -93,6 +121,22 @@ class Reason(str):
         return cls("asker_says", said=text)
 
 
+def is_of_the_call(reasons: Iterable[str]) -> bool:
+    """Whether a call is riskier than its tool is rated."""
+    return not _OF_THE_CALL.isdisjoint(codes_of(reasons))
+
+
+def doubts_the_tool(reasons: Iterable[str]) -> bool:
+    """Whether it is uncertain that the tool is the one which was rated."""
+    return not _DOUBTS.isdisjoint(codes_of(reasons))
+
+
+def codes_of(reasons: Iterable[str]) -> frozenset[str]:
+    """The codes of reasons, and of what an asker says in them."""
+    coded = [reason for reason in reasons if isinstance(reason, Reason)]
+    return frozenset(reason.code for reason in coded) | {str(reason.values.get("said_code")) for reason in coded}
+
+
 def as_told(reason: str) -> dict[str, Any]:
     """A reason as records carry it: its code, its text and its values. ``words`` are somebody's own."""
     if isinstance(reason, Reason):
@@ -103,7 +147,7 @@ def as_told(reason: str) -> dict[str, Any]:
 @cache
 def _forms() -> Mapping[str, re.Pattern[str]]:
     """What each sentence of the service can look like."""
-    return {code: _form(text) for code, text in SENTENCES.items() if code != "asker_says"}
+    return {code: _form(text) for code, text in SENTENCES.items() if code not in _OF_THIS_SERVICE}
 
 
 def _form(sentence: str) -> re.Pattern[str]:

@@ -25,9 +25,12 @@ from ...core.events import PermissionRecord
 from ...core.limits import Limits, RiskLevel
 from ...core.parameters import frozen_json
 from ...core.permission_request import PermissionRequest
+from ...core.policy.places import is_workspace
+from ...core.policy.reasons import Reason
 from ...core.question import Question
 from ...core.session import Session
 from ..long_body import too_large
+from .built_ins import risk_by_agent
 
 __all__ = ["JOINED_CALLS", "AskedBy", "AskedCall", "Channel", "JoinedCall", "JoinedCalls"]
 
@@ -57,6 +60,9 @@ class AskedCall(NamedTuple):
     size: int
     risk_level: RiskLevel
     asked_by: AskedBy
+    risk_reasons: tuple[Reason, ...] = ()
+    #: The folder in which the agent works, if that is one to work in.
+    workspace: str | None = None
     tool_call_id: str | None = None
     agent_id: str | None = None
     #: The agent's own id of its run, if the channel tells it.
@@ -72,6 +78,8 @@ class AskedCall(NamedTuple):
             self.tool_name,
             self.parameters,
             self.risk_level,
+            self.risk_reasons,
+            workspace=self.workspace,
             server=self.server,
             asked_by=self.asked_by.name,
             agent=self.asked_by.agent,
@@ -84,20 +92,37 @@ class AskedCall(NamedTuple):
         cls,
         tool_name: str,
         parameters: Mapping[str, Any],
-        risk_level: RiskLevel,
         asked_by: AskedBy,
         *,
+        folder: object = None,
         tool_call_id: str | None = None,
         agent_id: str | None = None,
         run_id: str | None = None,
         server: str | None = None,
+        is_of_server: bool = False,
         body_bytes: int | None = None,
     ) -> AskedCall:
-        """Copy and hash the parameters, or raise ``InvalidInput`` when they cannot be shown."""
+        """Rate the call, copy and hash its parameters, or raise ``InvalidInput`` when they cannot be shown.
+
+        ``folder`` is where the agent says that it works.
+        """
         frozen, text = frozen_json(parameters)
         size, sha256 = len(text), hashlib.sha256(text).hexdigest()
+        rated = risk_by_agent(tool_name, frozen, folder=folder, is_of_server=is_of_server or server is not None)
         return cls(
-            tool_name, frozen, sha256, size, risk_level, asked_by, tool_call_id, agent_id, run_id, server, body_bytes
+            tool_name,
+            frozen,
+            sha256,
+            size,
+            rated.level,
+            asked_by,
+            rated.reasons,
+            folder if isinstance(folder, str) and is_workspace(folder) else None,
+            tool_call_id,
+            agent_id,
+            run_id,
+            server,
+            body_bytes,
         )
 
 

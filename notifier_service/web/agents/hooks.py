@@ -22,7 +22,7 @@ from ...calls.edits import edit_note
 from ...calls.report import Report
 from ...core.errors import BrokerClosed, Forbidden, InvalidInput, NotifierError, ToolDenied, Unauthenticated
 from ...core.events import DecisionKind, PermissionRecord, ToolCallId, ToolName, dump
-from ...core.limits import MAX_TIMEOUT_SECONDS, RiskLevel
+from ...core.limits import MAX_TIMEOUT_SECONDS
 from ...core.policy.reasons import Reason
 from ...core.question import ALL_DECISIONS
 from ...core.session import check_session_id
@@ -34,6 +34,7 @@ from ..long_body import BODY_BYTES
 from ..request import UNREAD, Call, Query, read_body
 from ..slow_answer import SlowAnswer
 from .agent_calls import JOINED_CALLS, AskedBy, AskedCall, Channel, JoinedCall, JoinedCalls
+from .built_ins import risk_by_agent, server_of
 from .held_hooks import HELD_HOOKS
 
 __all__ = [
@@ -44,7 +45,6 @@ __all__ = [
     "asked_by_agent",
     "claude_code",
     "denial_text",
-    "rated",
     "unasked",
 ]
 
@@ -56,34 +56,6 @@ CLAUDE_CODE = "claude-code"
 TimeoutSeconds = Annotated[float, Field(ge=0, le=MAX_TIMEOUT_SECONDS)]
 
 _PRODUCE = frozenset[Right]({"produce"})
-
-#: Tools of the agents themselves that change nothing and reach nobody. Whatever is not named here may do anything.
-_READING = frozenset(
-    {
-        # Claude Code; what a sub-agent does is told like everything else
-        "Agent", "AskUserQuestion", "BashOutput", "EnterPlanMode", "ExitPlanMode", "Glob", "Grep", "LS",
-        "NotebookRead", "Read", "Task", "TaskCreate", "TaskGet", "TaskList", "TaskOutput", "TaskUpdate", "TodoRead",
-        "TodoWrite", "ToolSearch",
-        # Gemini CLI
-        "ask_user", "get_internal_docs", "glob", "grep_search", "list_directory", "read_file", "read_many_files",
-        "search_file_content", "write_todos",
-        # Copilot CLI
-        "grep", "view",
-        # Codex
-        "update_plan",
-    }
-)  # fmt: skip
-
-#: Tools that change files under version control, or read the web.
-_EDITING = frozenset(
-    {
-        "Edit", "MultiEdit", "NotebookEdit", "WebFetch", "WebSearch", "Write",
-        "google_web_search", "replace", "web_fetch", "write_file",
-        "create", "edit",
-        "apply_patch",
-    }
-)  # fmt: skip
-
 
 #: Agents that have no form for an edit in their hook PermissionRequest.
 _RUNNING_NO_EDIT_THERE = frozenset({"codex"})
@@ -118,6 +90,8 @@ class HookBody(BaseModel):
     agent_id: Annotated[str, Field(max_length=256)] | None = None
     #: There for the tools of MCP servers, which may have any name.
     mcp_server: Any = None
+    #: The folder in which it works.
+    cwd: Any = None
     tool_response: Any = None
     duration_ms: float | None = None
     error: str | None = None
@@ -130,12 +104,13 @@ class HookBody(BaseModel):
         return AskedCall.of(
             self.tool_name,
             self.tool_input,
-            rated(self.tool_name) if self.mcp_server is None else "high",
             asked_by,
+            folder=self.cwd,
             tool_call_id=self.tool_use_id,
             agent_id=self.agent_id,
             run_id=self.session_id,
             server=self._server,
+            is_of_server=self.mcp_server is not None,
         )
 
     @property
@@ -143,15 +118,11 @@ class HookBody(BaseModel):
         """The MCP server that has the tool, in the words of whichever agent tells."""
         told = self.mcp_server if isinstance(self.mcp_server, dict) else {"name": self.mcp_server}
         names = (told.get("name"), told.get("server_name"))
-        return next((name for name in names if isinstance(name, str) and 1 <= len(name) <= 256), None)
+        named = next((name for name in names if isinstance(name, str) and 1 <= len(name) <= 256), None)
+        return named or server_of(self.tool_name or "")
 
 
 _HookCall = Call[HookQuery, HookBody]
-
-
-def rated(tool_name: str) -> RiskLevel:
-    """How risky an agent's own tool of this name is."""
-    return "low" if tool_name in _READING else "medium" if tool_name in _EDITING else "high"
 
 
 class _ServiceStops(Exception):
@@ -216,7 +187,9 @@ def _tell_denied(call: Call[Any, Any], told: _Told, denial: ToolDenied) -> None:
     if session is not None:
         tell = functools.partial(call.broker.publish_to, session)
         max_bytes = call.broker.limits.max_event_bytes
-        Report(tell, told.tool_name, rated(told.tool_name), None, max_event_bytes=max_bytes).denied(denial)
+        Report(tell, told.tool_name, risk_by_agent(told.tool_name, {}).level, None, max_event_bytes=max_bytes).denied(
+            denial
+        )
 
 
 async def claude_code(call: Call[HookQuery, HookBody]) -> web.StreamResponse:
@@ -387,7 +360,7 @@ def asked_by_agent(
     if joined.request is None:
         joined.ask(
             by_policy=False,
-            risk_reasons=(Reason("agent_rules"),),
+            risk_reasons=(Reason("agent_rules"), *asked.risk_reasons),
             timeout_seconds=timeout_seconds,
             allowed_decisions=allowed_decisions,
         )

@@ -35,7 +35,8 @@ from ...mcp.message import (
 from ...mcp.sse_messages import PATIENCE_SECONDS, SIGN_OF_LIFE, sse_event
 from ...version import __version__
 from ..agents.agent_calls import AskedBy, AskedCall, JoinedCall
-from ..agents.hooks import CLAUDE_CODE, TimeoutSeconds, asked_by_agent, denial_text, rated
+from ..agents.built_ins import server_of
+from ..agents.hooks import CLAUDE_CODE, TimeoutSeconds, asked_by_agent, denial_text
 from ..answers import json_answer
 from ..departure import held
 from ..long_body import BODY_BYTES, read_long_json
@@ -296,8 +297,8 @@ async def _approval_prompt(call: _PromptCall, message: _Message, arguments: Mapp
         asked = AskedCall.of(
             given.tool_name,
             given.input,
-            rated(given.tool_name),
             _asked_by(call),
+            server=server_of(given.tool_name),
             tool_call_id=given.tool_use_id,
             body_bytes=call.request.get(BODY_BYTES),
         )
@@ -325,7 +326,9 @@ async def _ask_human(call: _PromptCall, message: _Message, arguments: Mapping[st
             given = _Question.model_validate(arguments)
         except ValidationError as error:
             raise invalid(error, "") from None
-        question = AskedCall.of("ask_human", given.model_dump(exclude_none=True), "low", _asked_by(call))
+        question = AskedCall.of("ask_human", given.model_dump(exclude_none=True), _asked_by(call))._replace(
+            risk_level="low"
+        )
         # Joined with nothing: an answer to a question must never be taken for the permission to run a tool.
         joined = JoinedCall(call.broker, call.broker.open(call.session_id, opened_by=call.caller.name), question)
         joined.ask(

@@ -351,8 +351,11 @@ async def test_agent_that_asks_gets_a_person_whatever_the_risk(agent: Agent) -> 
     card = await agent.card()
     agent.decide(card, False)
 
-    assert card.record.risk_level == "low"
-    assert card.record.risk_reasons == ("the agent's own rules want a person for this call",)
+    assert card.record.risk_level == "medium"
+    assert card.record.risk_reasons == (
+        "the agent's own rules want a person for this call",
+        'it reads a file that may hold secrets: "/etc/shadow"',
+    )
     assert behavior(await hook) == "deny"
 
 

@@ -1,0 +1,250 @@
+"""What a call does, where, and whether it can be taken back: words for the person who decides.
+
+They are read from the tool's name, from what its server says, from the shapes of the parameters and from shell text.
+Whoever asks may lie in all of these: no rule and no rating becomes milder by what is said here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from ..events import Deed, Deeds, Place
+from .places import hosts_in, is_path, place_of
+from .program_deeds import use_of
+from .reasons import Reason, codes_of
+from .shell import CommandReading, read_call
+from .tool_names import bare_name, deed_of_name, words_of
+
+__all__ = [
+    "deeds_of",
+    "is_address_name",
+    "is_command",
+    "is_path_name",
+    "plainly",
+    "reasons_of",
+    "shapes_of",
+    "texts_in",
+]
+
+_MAX_TEXTS = 200
+_MAX_DEPTH = 6
+_MAX_SHOWN = 3
+_MAX_SHOWN_CHARACTERS = 200
+
+_COMMANDS = frozenset({"argv", "cmd", "command", "commands", "commandline", "script", "shellcommand"})
+_CODE = frozenset(
+    {"code", "sql", "sql_query", "expression", "function", "javascript", "js", "program", "python", "source_code"}
+)
+_PATH_WORDS = frozenset({"path", "paths", "file", "files", "filename", "filepath", "dir", "directory", "folder", "cwd"})
+_URL_WORDS = frozenset({"url", "urls", "uri", "endpoint", "host", "hostname", "website", "webhook", "domain", "link"})
+_AMOUNTS = frozenset({"amount", "price", "total_price", "quantity_usd"})
+_RECIPIENTS = frozenset({"bcc", "cc", "recipient", "recipients", "to_email", "to_address", "phone_number", "attendees"})
+_MESSAGES = frozenset({"body", "content", "html", "message", "msg", "subject", "text"})
+_TARGETS = frozenset({"channel", "channel_id", "chat_id", "thread_ts", "to", "user_id", "email", "phone"})
+#: Parameters whose texts are written or said, and lead nowhere.
+_DATA = frozenset(
+    {"body", "content", "contents", "description", "html", "message", "prompt", "string", "subject", "text"}
+)
+_SQL = frozenset({"sql", "sql_query", "statement", "statements"})
+_SQL_DELETES = re.compile(r"\b(?:delete|drop|truncate)\b", re.I)
+_SQL_WRITES = re.compile(
+    r"\b(?:alter|attach|call|copy|create|do|exec|grant|insert|merge|replace|revoke|set|update)\b", re.I
+)
+
+#: What the codes of a server's hints say that a tool does, where its name says nothing.
+_SAID: Mapping[str, Deed] = {"may_destroy": "deletes", "destroys_nothing": "writes", "only_reads": "reads"}
+_ORDER: tuple[Deed, ...] = ("reads", "writes", "deletes", "runs", "sends", "spends")
+_VERBS: Mapping[Deed, str] = {
+    "reads": "reads",
+    "writes": "writes",
+    "deletes": "deletes",
+    "runs": "runs a program",
+    "sends": "sends something out",
+    "spends": "spends money",
+}
+_PLACES: Mapping[Place, str] = {
+    "workspace": "in the workspace",
+    "home": "in a home folder",
+    "system": "in the system's folders",
+    "elsewhere": "outside of the workspace",
+    "network": "over the network",
+}
+
+
+def shapes_of(names: Collection[str]) -> frozenset[Deed]:
+    """What a tool does that takes parameters of these names, as far as they tell."""
+    plain = {"_".join(words_of(name)) for name in names}
+    found: set[Deed] = set()
+    if any(map(is_command, plain)) or not _CODE.isdisjoint(plain):
+        found.add("runs")
+    if not _AMOUNTS.isdisjoint(plain) and "currency" in plain | {"currency" for name in plain if "currency" in name}:
+        found.add("spends")
+    if not _RECIPIENTS.isdisjoint(plain) or not (_MESSAGES.isdisjoint(plain) or _TARGETS.isdisjoint(plain)):
+        found.add("sends")
+    return frozenset(found)
+
+
+def is_command(name: str) -> bool:
+    """Whether a parameter of this name holds what a shell or a program is given."""
+    return "".join(words_of(name)) in _COMMANDS
+
+
+def is_path_name(name: str) -> bool:
+    return not _PATH_WORDS.isdisjoint(words_of(name))
+
+
+def is_address_name(name: str) -> bool:
+    """Whether a parameter of this name says where on the network something goes."""
+    return not _URL_WORDS.isdisjoint(words_of(name))
+
+
+def texts_in(parameters: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The texts of parameters with the nearest name that they stand under, the first of them and not too deep."""
+    left = _MAX_TEXTS
+    waiting: list[tuple[str, Any, int]] = [(name, value, 0) for name, value in list(parameters.items())[:_MAX_TEXTS]]
+    waiting.reverse()
+    while waiting and left:
+        name, value, depth = waiting.pop()
+        left -= 1
+        if isinstance(value, str):
+            yield name, value
+        elif depth < _MAX_DEPTH and isinstance(value, Mapping):
+            waiting += [(str(key), item, depth + 1) for key, item in list(value.items())[:_MAX_TEXTS]][::-1]
+        elif depth < _MAX_DEPTH and isinstance(value, list | tuple):
+            waiting += [(name, item, depth + 1) for item in value[:_MAX_TEXTS]][::-1]
+
+
+def deeds_of(
+    tool_name: str, parameters: Mapping[str, Any], *, reasons: Sequence[str] = (), workspace: str | None = None
+) -> Deeds:
+    """What the call does. Among the reasons is what its server says; ``workspace`` is where who asks works."""
+    said = codes_of(reasons)
+    deeds = _Deeds(workspace)
+    by_name = deed_of_name(bare_name(tool_name))
+    deeds.does |= shapes_of([*parameters][:_MAX_TEXTS]) - {"runs"}
+    reading = read_call(parameters)
+    if reading is not None:
+        deeds.add_command(reading)
+    elif any("_".join(words_of(name)) in _CODE - _SQL for name in list(parameters)[:_MAX_TEXTS]):
+        deeds.does.add("runs")
+    for name, text in texts_in(parameters):
+        deeds.add_text(name, text)
+    hinted = next((deed for code, deed in _SAID.items() if code in said), None)
+    if by_name is not None and not (by_name == "runs" and deeds.commands):
+        deeds.does.add(by_name)
+    if not deeds.does and hinted is not None:
+        deeds.does.add(hinted)
+    if "may_destroy" in said and deeds.does == {"reads"}:
+        deeds.does.add("deletes")
+    if "reaches_out" in said:
+        deeds.where.setdefault("network")
+    return deeds.told(said)
+
+
+class _Deeds:
+    """Collects what is found."""
+
+    def __init__(self, workspace: str | None) -> None:
+        self.does: set[Deed] = set()
+        self.where: dict[Place, None] = {}
+        self.commands = 0
+        self._workspace = workspace
+        self._paths: dict[str, None] = {}
+        self._hosts: dict[str, None] = {}
+        self._takes_back: list[bool | None] = []
+
+    def add_command(self, reading: CommandReading) -> None:
+        """Shell text, or a program and its arguments, as far as it is understood."""
+        if reading.not_understood is not None:
+            self.does.add("runs")
+        self.commands += 1
+        for words in reading.parts[:_MAX_TEXTS]:
+            use = use_of(words)
+            self.does.add(use.does)
+            if use.does == "sends":
+                self.where.setdefault("network")
+            if not use.only_reads:
+                self._takes_back.append(use.reversible)
+            for word in words[1:_MAX_TEXTS]:
+                if is_path(word) or (use.does in ("deletes", "writes") and not word.startswith("-")):
+                    self._add_path(word)
+
+    def add_text(self, name: str, text: str) -> None:
+        """Any text of the parameters."""
+        if not _DATA.isdisjoint(words_of(name)):
+            return  # what is written or said names no place
+        is_address = is_address_name(name)
+        hosts = hosts_in(text) if is_address or is_command(name) or "://" in text[:16] else []
+        if hosts or (is_address and text):
+            self.where.setdefault("network")
+        for host in hosts:
+            self._hosts.setdefault(plainly(host))
+        if not hosts and (is_path(text) or (is_path_name(name) and text and "\n" not in text)):
+            self._add_path(text)
+        if "_".join(words_of(name)) in _SQL:
+            self.does.add(_deed_of_sql(text))
+
+    def told(self, said: Collection[str]) -> Deeds:
+        return Deeds(
+            does=tuple(deed for deed in _ORDER if deed in self.does),
+            where=tuple(self.where),
+            paths=tuple(self._paths)[:_MAX_SHOWN] or None,
+            hosts=tuple(self._hosts)[:_MAX_SHOWN] or None,
+            reversible=self._reversible(said),
+        )
+
+    def _reversible(self, said: Collection[str]) -> bool | None:
+        if self.does and self.does <= {"reads"}:
+            return None if "network" in self.where else True
+        if self.does & {"deletes", "sends", "spends"}:
+            return False
+        if self.commands:
+            return False if False in self._takes_back else True if set(self._takes_back) == {True} else None
+        return True if "destroys_nothing" in said and self.does == {"writes"} else None
+
+    def _add_path(self, path: str) -> None:
+        place = place_of(path, self._workspace)
+        if place is not None:
+            self.where.setdefault(place)
+        self._paths.setdefault(plainly(path))
+
+
+def reasons_of(deeds: Deeds, parameters: Mapping[str, Any]) -> tuple[Reason, ...]:
+    """The deeds as a reason to ask, and what of a command nobody can tell."""
+    reading = read_call(parameters)
+    why = None if reading is None else reading.not_understood
+    return (_in_words(deeds), *([] if why is None else [Reason(why.code, **why.values)]))
+
+
+def _in_words(deeds: Deeds) -> Reason:
+    """The deeds as a sentence."""
+    if not deeds.does:
+        return Reason("deeds_unknown")
+    verbs = [_VERBS[deed] for deed in deeds.does]
+    text = " and ".join([", ".join(verbs[:-1]), verbs[-1]] if len(verbs) > 1 else verbs)
+    where = [_PLACES[place] for place in deeds.where]
+    named = [f'"{path}"' for path in deeds.paths or ()] + [*(deeds.hosts or ())]
+    if where:
+        text += ", " + " and ".join(where)
+    if named:
+        text += f" ({', '.join(named)})"
+    if deeds.reversible is False:
+        text += "; this cannot be taken back"
+    elif deeds.reversible and deeds.does != ("reads",):
+        text += "; this can be taken back"
+    return Reason("deeds", what=text)
+
+
+def plainly(text: str) -> str:
+    """Text that somebody else chose, on one short line, in which nothing is unseen or turns the reading direction."""
+    if len(text) > _MAX_SHOWN_CHARACTERS:
+        half = _MAX_SHOWN_CHARACTERS // 2
+        text = f"{text[:half]}…{text[-half:]}"
+    return "".join(letter if letter.isprintable() and letter != '"' else f"\\u{ord(letter):04x}" for letter in text)
+
+
+def _deed_of_sql(text: str) -> Deed:
+    beginning = text[:4096]
+    return "deletes" if _SQL_DELETES.search(beginning) else "writes" if _SQL_WRITES.search(beginning) else "reads"

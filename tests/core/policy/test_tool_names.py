@@ -1,0 +1,97 @@
+"""A tool's name is believed where it says more than its server does."""
+
+from __future__ import annotations
+
+import pytest
+
+from notifier_service.core.policy.tool_names import (
+    bare_name,
+    deed_of_name,
+    is_mixed,
+    names_secrets,
+    reads_the_network,
+    words_of,
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("read_file", ("read", "file")),
+        ("getHTTPHeaders", ("get", "http", "headers")),
+        ("API-post-page", ("api", "post", "page")),
+        ("ｄｅｌｅｔｅ_file", ("delete", "file")),
+        ("读取文件", ()),
+        ("", ()),
+    ],
+)
+def test_words_of_a_name_are_found_however_it_joins_them(name: str, words: tuple[str, ...]) -> None:
+    assert words_of(name) == words
+
+
+@pytest.mark.parametrize(
+    ("name", "deed"),
+    [
+        ("delete_file", "deletes"),
+        ("fileDelete", "deletes"),
+        ("get_and_delete", "deletes"),
+        ("deletefiles", "deletes"),
+        ("drop-table", "deletes"),
+        ("sendmail", "sends"),
+        ("slack_post_message", "sends"),
+        ("pay_invoice", "spends"),
+        ("execsql", "runs"),
+        ("run_workflow", "runs"),
+        ("write_file", "writes"),
+        ("git_commit", "writes"),
+        # What follows a verb of reading is what is read.
+        ("get_workflow_run", "reads"),
+        ("list_commits", "reads"),
+        ("get_post", "reads"),
+        ("getorder", None),
+        ("list_deleted_files", "reads"),
+        ("read_file", "reads"),
+        ("sequentialthinking", None),
+        ("frobnicate", None),
+        ("", None),
+    ],
+)
+def test_first_verb_says_what_a_tool_does(name: str, deed: str | None) -> None:
+    assert deed_of_name(name) == deed
+
+
+def test_name_that_an_agent_puts_a_server_before_is_the_servers_own() -> None:
+    assert bare_name("mcp__files__read_file") == "read_file"
+    assert bare_name("mcp__files__read__twice") == "read__twice"
+    assert (bare_name("read_file"), bare_name("mcp__files"), bare_name("mcp__files__")) == (
+        "read_file",
+        "mcp__files",
+        "mcp__files__",
+    )
+
+
+@pytest.mark.parametrize("name", ["dеlete", "reаd_file", "getΑll"])
+def test_letters_of_several_alphabets_are_noticed(name: str) -> None:
+    assert is_mixed(name)
+
+
+@pytest.mark.parametrize("name", ["read_file", "读取文件", "читать", "ｒｅａｄ", "read_2", ""])
+def test_a_name_of_one_alphabet_is_not_mixed(name: str) -> None:
+    assert not is_mixed(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["get-env", "printEnv", "getenv", "list_secrets", "get_api_key", "read_private_keys", "show_password"]
+)
+def test_names_that_speak_of_secrets(name: str) -> None:
+    assert names_secrets(name)
+
+
+@pytest.mark.parametrize("name", ["get_key_values", "list_envelopes", "read_file", "keyboard"])
+def test_names_that_do_not(name: str) -> None:
+    assert not names_secrets(name)
+
+
+def test_names_that_speak_of_the_web() -> None:
+    assert reads_the_network("brave_web_search")
+    assert not reads_the_network("search_nodes")
