@@ -178,7 +178,8 @@ class Range:
     most: int | float | None
 
     def allows(self, value: Any) -> bool:
-        return type(value) in (int, float) and math.isfinite(value) and self._holds(value)
+        is_number = type(value) is int or (type(value) is float and math.isfinite(value))
+        return is_number and self._holds(value)
 
     def holds_back(self, value: Any) -> bool:
         return any(inner is MISSING or self._may_hold(inner) for inner in _inner(value))
@@ -265,16 +266,13 @@ def _inner(value: Any) -> Iterator[Any]:
     """A value and all values in it; ``MISSING`` in the place of what is too much to look at."""
     waiting, left = [value], _MAX_INNER
     while waiting:
-        if left <= 0:
-            yield MISSING
-            return
-        left -= 1
         inner = waiting.pop()
         yield inner
         if isinstance(inner, Mapping):
-            waiting += list(inner.values())[:left]
-        elif isinstance(inner, list | tuple):
-            waiting += inner[:left]
+            inner = list(inner.values())
+        if isinstance(inner, list | tuple):
+            left -= len(inner)
+            waiting += inner if left >= 0 else [MISSING]
 
 
 def _shown(value: Any) -> str:

@@ -105,11 +105,7 @@ class Policy:
                 matched.append(Considered(rule.name, rule.effect, rule.line, _why_matched(rule)))
             else:
                 considered.append(Considered(rule.name, rule.effect, rule.line, _why_not(rule, call, reading)))
-        doubt = None
-        if verdict is None:
-            doubt = self.doubt(call)
-        elif verdict.effect == "allow" and not call.is_whole:
-            verdict, doubt = None, Reason("not_whole")
+        doubt = None if verdict is not None else self.doubt(call) if call.is_whole else Reason("not_whole")
         return Explanation(verdict, tuple(matched), tuple(considered), doubt)
 
     def risk_of(self, tool_name: str, server: str | None) -> RiskLevel | None:
@@ -128,6 +124,8 @@ class Policy:
         allowing: list[PolicyRule] = []
         now = time.time()
         for rule in candidates:
+            if rule.effect == "allow" and not call.is_whole:
+                break  # those that ask or deny stand before
             if rule.is_over(now) or rule.failing(call) is not None:
                 continue
             if rule.effect == "allow":
@@ -293,11 +291,11 @@ def _why_matched(rule: PolicyRule) -> str:
 
 
 def _why_not(rule: PolicyRule, call: Call, reading: CommandReading | None) -> str:
+    if rule.effect == "allow" and not call.is_whole:
+        return str(Reason("not_whole"))
     if rule.is_over(time.time()):
         return "its until has passed"
     failing = rule.failing(call)
     if failing is not None:
         return failing.why_not(call)
-    if not rule.matches_command(reading, call):
-        return rule.why_not_command(reading, call)
-    return "no rule allows all parts of the command"
+    return rule.why_not_command(reading, call)

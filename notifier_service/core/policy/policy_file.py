@@ -18,7 +18,7 @@ __all__ = ["PolicyFile", "load_policy"]
 _MAX_BYTES = 2 * 1024 * 1024
 #: A file that changed so shortly ago may not be written to its end.
 _SETTLE_SECONDS = 0.1
-#: One that goes on changing for so long is read at the next look.
+#: One that goes on changing for so long is read at a later look.
 _MOST_SETTLE_SECONDS = 1.0
 
 Stamp = tuple[int, ...]
@@ -35,10 +35,13 @@ class PolicyFile:
     Raises ``InvalidInput`` (``FILE:LINE: reason``) where the first text does not load.
     """
 
-    def __init__(self, path: Path, *, settle_seconds: float = _SETTLE_SECONDS) -> None:
+    def __init__(
+        self, path: Path, *, settle_seconds: float = _SETTLE_SECONDS, most_settle_seconds: float = _MOST_SETTLE_SECONDS
+    ) -> None:
         self.path = path
         self.error: str | None = None
         self._settle_seconds = settle_seconds
+        self._most_settle_seconds = most_settle_seconds
         self._stamp = _stamp(path)
         self._text = _read(path)
         self.policy = Policy.loads(self._text, str(path), home=_home())
@@ -76,7 +79,7 @@ class PolicyFile:
 
     def _settled(self, stamp: Stamp | None) -> Stamp | None:
         """What the file shows once it has not changed for a moment."""
-        until = time.monotonic() + _MOST_SETTLE_SECONDS
+        until = time.monotonic() + self._most_settle_seconds
         while time.monotonic() < until:
             time.sleep(self._settle_seconds)
             before, stamp = stamp, _stamp(self.path)

@@ -18,6 +18,7 @@ _MAX_DEPTH = 50
 _MAX_REMEMBERED = 4096
 
 _CLASS = re.compile(r"\[\^?\]?(?:[^\]\\]|\\.)*\]", re.DOTALL)
+_DOUBTFUL = re.compile(r"^\[\^?\[|--|&&|~~|\|\|")
 _ESCAPE = re.compile(r"\\(?:[dDwWsSnrtfv]|x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|[^A-Za-z0-9])", re.DOTALL)
 _COUNT = re.compile(r"\{(\d{1,4})(?:(,)(\d{1,4})?)?\}")
 _GROUP = re.compile(r"\((?:\?:|\?P<[A-Za-z_]\w*>|(?!\?))")
@@ -46,10 +47,6 @@ class Regex:
 
     def __init__(self, pattern: str) -> None:
         self.pattern = pattern
-        try:
-            re.compile(pattern)
-        except (re.error, OverflowError, RecursionError) as error:
-            raise BadRegex(f"it does not compile: {error}") from None
         flags = re.ASCII
         if (given := _FLAGS.match(pattern)) is not None:
             flags |= (re.IGNORECASE if "i" in given[1] else 0) | (re.DOTALL if "s" in given[1] else 0)
@@ -61,6 +58,10 @@ class Regex:
         self._follow: list[int] = []  # of each place those that may come behind it
         self._steps = 0
         self._whole = self._build(pattern.removeprefix("^"))
+        try:
+            re.compile(pattern)  # what is read here without a look at whether its parts fit
+        except re.error as error:
+            raise BadRegex(f"it does not compile: {error}") from None
         self._of_atom = [0] * len(self._atoms)
         for place, atom in enumerate(self._places):
             self._of_atom[atom] |= 1 << place
@@ -151,6 +152,8 @@ class Regex:
         atom = found.match(pattern, at)
         if atom is None:
             raise BadRegex(f"it has {pattern[at : at + 2]!r}, which is not of the kind that is used here")
+        if mark == "[" and _DOUBTFUL.search(atom[0]) is not None:
+            raise BadRegex(f"{atom[0]} looks like a set within a set: write [ - & ~ | as \\[ and so on")
         return self._place(atom[0]), atom.end()
 
     def _place(self, source: str) -> _Part:

@@ -110,13 +110,12 @@ class PolicyRule:
         )
 
     def _names_the_text(self, reading: CommandReading, call: Call) -> bool:
-        """A rule with ``equals`` for the command itself names it, whatever it holds."""
-        if self.commands or (reading.not_understood is not None and reading.not_understood.code == "shell_parameter"):
-            return False
-        return any(
+        """A rule with ``equals`` for the command itself names it, whatever it holds, but for what stands beside it."""
+        return not self.commands and any(
             len(parameter.tokens) == 1
             and parameter.tokens[0] in COMMAND_PARAMETERS
             and any(isinstance(check, Equals) for check in parameter.checks)
+            and reading.text == call.parameters.get(parameter.tokens[0])
             for parameter in self.parameters
         )
 
@@ -151,9 +150,6 @@ class RatedTools:
 
     def __init__(self, rated: Sequence[tuple[NameGlob, NameGlob, RiskLevel]] = ()) -> None:
         self._rated = rated
-
-    def __len__(self) -> int:
-        return len(self._rated)
 
     def risk_of(self, tool_name: str, server: str | None) -> RiskLevel | None:
         found: list[tuple[int, int, RiskLevel]] = []

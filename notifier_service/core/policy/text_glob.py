@@ -25,7 +25,7 @@ _PLAIN = re.compile(r"/?(?:[A-Za-z0-9_@+=,-][A-Za-z0-9_.@+=,-]*(?:/|\Z))*")
 _NEARLY_DOTS = re.compile(r"[. ]+(?:;.*)?", re.DOTALL)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _ADDRESS = re.compile(
-    r"[A-Za-z][A-Za-z0-9+.-]*:/*(?:[A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?(?:[/?#].*)?", re.DOTALL
+    r"[A-Za-z][A-Za-z0-9+.-]*:/*+(?:[A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?(?:/.*)?", re.DOTALL
 )
 _WEB = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 _ENCODED = re.compile(r"%[0-9A-Fa-f]{2}|%u[0-9A-Fa-f]{4}", re.IGNORECASE)
@@ -74,7 +74,8 @@ class NameGlob:
         """Whether it names just this; a glob names nothing with characters that look like others."""
         if self.is_exact:
             return name == self.pattern
-        return name.isascii() and name.isprintable() and self._expression.match(name) is not None
+        is_plain = name.isascii() and name.isprintable() and name == name.strip()
+        return is_plain and self._expression.match(name) is not None
 
     def holds_back(self, name: str) -> bool:
         """Whether it may mean this."""
