@@ -56,7 +56,11 @@ _RUNNING: Mapping[str, Sequence[str]] = {
         "cargo": "--config -Z",
         "fd": "--exec --exec-batch -x -X",
         "fdfind": "--exec --exec-batch -x -X",
+        "ctest": "--build-and-test",
         "find": "-exec -execdir -ok -okdir",
+        "helm": "--kubeconfig --post-renderer",
+        **dict.fromkeys(("npm", "pnpm", "yarn"), "--node-options --script-shell"),
+        "pylint": "--init-hook",
         "git": "--config-env --exec --exec-path --ext-diff --extcmd --open-files-in-pager --receive-pack --upload-pack",
         "git clone": "-c -u --config --template",
         "git grep": "-O",
@@ -82,16 +86,20 @@ _RUNNING_SUBCOMMANDS: Mapping[str, frozenset[str]] = {
 _TO_BE_NAMED: Mapping[str, Sequence[str]] = {
     name: options.split()
     for name, options in {
+        "bandit": "--baseline --configfile --ini --output -b -c -o",
         "black": "--config",
         "cargo": "--artifact-dir --fix --manifest-path --out-dir --target-dir -C",
+        "ctest": "--dashboard --output-junit --output-log --overwrite --script --script-new-process --submit-index -A"
+        " -D -M -O -S -T",
         "curl": "--config --data --form --json --output --remote-name --request --upload-file -d -F -K -o -O -T -X",
         "date": "--set -s",
         "eslint": "--cache-file --cache-location --config --fix --init --output-file --parser --plugin --rulesdir"
         " -c -o",
         "file": "--compile -C",
         "find": "-delete -fls -fprint -fprint0 -fprintf",
-        "git": "--output --output-directory",
         "flake8": "--append-config --config --output-file",
+        "gh": "--field --hostname --input --method --raw-field --show-token -F -X -f -t",
+        "git": "--output --output-directory",
         "go": "-C -asmflags -blockprofile -compiler -coverprofile -cpuprofile -gccgoflags -gcflags -ldflags -memprofile"
         " -modfile -mutexprofile -o -outputdir -overlay -pkgdir -test.blockprofile -test.coverprofile -test.cpuprofile"
         " -test.gocoverdir -test.memprofile -test.mutexprofile -test.outputdir -test.trace -trace -u -w",
@@ -99,6 +107,13 @@ _TO_BE_NAMED: Mapping[str, Sequence[str]] = {
         "jest": "--cache-directory --cacheDirectory --clear-cache --clearCache --config --coverage-directory"
         " --coverageDirectory --init --output-file --outputFile --root-dir --rootDir --update-snapshot --updateSnapshot"
         " -c -u",
+        **dict.fromkeys(
+            ("bun", "npm", "pnpm", "yarn"),
+            "--cache --cache-directory --cache-location --clear-cache --config --coverage-directory --cwd --dir --fix"
+            " --global-config --init --output-file --plugin --prefix --registry --root --root-dir --update"
+            " --update-snapshot --userconfig --write --cacheDirectory --clearCache --coverage.reportsDirectory"
+            " --coverageDirectory --outputFile --rootDir --updateSnapshot -C -c -o -u",
+        ),
         "kubectl": "--as --certificate-authority --insecure-skip-tls-verify --password --raw --server --token"
         " --username -s",
         "mypy": "--any-exprs-report --cache-dir --cobertura-xml-report --config-file --html-report --install-types"
@@ -107,19 +122,22 @@ _TO_BE_NAMED: Mapping[str, Sequence[str]] = {
         "prettier": "--config --plugin --write -w",
         "pytest": "--basetemp --config-file --cov-config --cov-report --debug --html --junit-xml --junitxml --log-file"
         " --override-ini --pastebin --pdbcls --report-log --rootdir -c -o -p",
+        "pylint": "--generate-rcfile --load-plugins --output --rcfile",
         "ruff": "--add-noqa --cache-dir --config --fix --fix-only --output-file --unsafe-fixes -o",
         "sed": "--in-place -i",
         "sort": "--output --temporary-directory -o -T",
+        "terraform": "-generate-config-out -out -state -state-out",
         "tree": "-o -R",
+        "tsc": "-b -build -declarationdir -generatecpuprofile -generatetrace -init -outdir -outfile -tsbuildinfofile",
         "vitest": "--config --coverage.reportsDirectory --dir --outputFile --root --update -c -r -u",
         "wget": "--config --execute --output-document --post-data --post-file -e -O",
         "yq": "--inplace --in-place -i",
     }.items()
 }
 #: Their options have one dash and many letters, or two, and are never cut short.
-_WITH_WHOLE_OPTIONS = _set("find go")
-#: Their long options are never cut short.
-_WITH_WHOLE_LONG_OPTIONS = _set("black eslint jest mypy prettier pytest rg ruff vitest")
+_WITH_WHOLE_OPTIONS = _set("find go terraform tsc")
+#: Their long options are never cut short, or are too many to tell what a beginning means.
+_WITH_WHOLE_LONG_OPTIONS = _set("black bun eslint jest mypy npm pnpm prettier pytest rg ruff vitest yarn")
 #: By their first words, programs that run another one of the project's, whose options are those that count.
 _RUNNERS = (("bundle", "exec"), ("npx",), ("npx", "--no"), ("npx", "--no-install"), ("pipenv", "run"), ("pnpm", "exec"),
             ("poetry", "run"), ("uv", "run"), ("yarn", "exec"))  # fmt: skip
@@ -140,6 +158,10 @@ _SED_OPTION = re.compile(
     r"-[nErsuz]*(?:e|i.*)?|--(?:quiet|silent|regexp-extended|posix|separate|null-data|in-place(?:=.*)?)"
 )
 
+#: What an awk needs to run, to write or to load something; a comparison is no redirection (``>=``, or before a brace).
+_AWK_ODD = re.compile(r"system|getline|[@|]|^[^{]*\{.*>", re.DOTALL)
+_AWK_HARMLESS = re.compile(r"\|\||>=")
+
 _FORMAT_OF_TEXT = re.compile(r"(?!-)(?:[^%]|%%|%-?\d*[sb])*")
 _CALCULATING_TESTS = frozenset({"-eq", "-ge", "-gt", "-le", "-lt", "-ne", "-R", "-t", "-v"})
 
@@ -152,7 +174,8 @@ def is_interpreter(words: Words) -> bool:
 def to_be_named(words: Words) -> frozenset[str]:
     """Those of its words for which no ``*`` of a rule stands: they have it write, delete, install or send."""
     name = _program(words)[0]
-    return frozenset(word for word in words[1:] if _is_option_of(name, _TO_BE_NAMED.get(name, ()), word))
+    options, is_whole = _TO_BE_NAMED.get(name, ()), name in _WITH_WHOLE_LONG_OPTIONS
+    return frozenset(word for word in words[1:] if _is_option_of(name, options, word, is_whole=is_whole))
 
 
 def wrapped(words: Words) -> Words | str | None:
@@ -170,6 +193,8 @@ def wrapped(words: Words) -> Words | str | None:
     _refuse_what_is_calculated(name, words)
     if name in ("sed", "gsed"):
         _refuse_unknown_scripts(words)
+    if name in ("awk", "gawk", "mawk", "nawk"):
+        _refuse_unknown_awk(words)
     return None
 
 
@@ -202,15 +227,14 @@ def _git_subcommand(words: Words) -> Words:
     return words[at : at + 1]
 
 
-def _is_option_of(name: str, options: Sequence[str], word: str) -> bool:
+def _is_option_of(name: str, options: Sequence[str], word: str, *, is_whole: bool = False) -> bool:
     """Whether a word means one of these options, as it is, with a value, cut short, or among other letters."""
     if not word.startswith("-"):
         return False
     told = word.partition("=")[0]
     if name in _WITH_WHOLE_OPTIONS:
-        return told in options or told[1:] in options
+        return not {told, told[1:], told.casefold(), told[1:].casefold()}.isdisjoint(options)
     if word.startswith("--"):
-        is_whole = name in _WITH_WHOLE_LONG_OPTIONS
         return told in options or (
             not is_whole and len(told) > 2 and any(option.startswith(told) for option in options)
         )
@@ -263,6 +287,17 @@ def _refuse_unknown_scripts(words: Words) -> None:
             raise NotUnderstood("shell_program_text", program="sed", word=script)
 
 
+def _refuse_unknown_awk(words: Words) -> None:
+    at = 1
+    while at < len(words) and words[at].startswith("-"):
+        if not re.fullmatch(r"-F.*|-v(?:\w+=.*)?", words[at], re.DOTALL):
+            raise NotUnderstood("shell_option", program="awk", word=words[at])
+        at += 2 if words[at] in ("-F", "-v") else 1
+    program = words[at] if at < len(words) else ""
+    if _AWK_ODD.search(_AWK_HARMLESS.sub(" ", program)):
+        raise NotUnderstood("shell_program_text", program="awk", word=program)
+
+
 def _behind(options: str, operands: str = "") -> Callable[[Words], Words]:
     """Unwraps what stands behind these options, each in full, and one word of this form."""
     option, operand = re.compile(options), re.compile(operands) if operands else None
@@ -300,6 +335,8 @@ def _containers(words: Words) -> None:
     is_known = subcommands[0] in _OF_CONTAINERS or words[1:] == ("--version",)
     if subcommands[0] == "compose" or _name(words[0]) == "docker-compose":
         at = 2 if subcommands[0] == "compose" else 1
+        while words[at : at + 1] in (("-f",), ("-p",), ("--profile",)):
+            at += 2
         is_known = not words[at:] or words[at] in _OF_COMPOSED_CONTAINERS
     elif subcommands[0] in _GROUPS_OF_CONTAINERS:
         is_known = words[2:3] in (("df",), ("inspect",), ("ls",))

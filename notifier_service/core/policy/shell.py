@@ -35,6 +35,8 @@ _OPERATORS = ("&&", "||", ";", "|", "\n")
 _REDIRECTION = re.compile(r"(?:(?:[12]?>>?|&>>?|<)[ \t]*/dev/null|2>&1)(?=[ \t\n;|&<>]|\Z)")
 #: What stands for itself outside of quotes. Letters of other scripts do not: a shell may see a blank in their bytes.
 _PLAIN = re.compile(r"[A-Za-z0-9_./,:+@%=^~-]")
+#: What a backslash may quote: marks, and no letter, which it would hide rather than quote.
+_QUOTED_BY_BACKSLASH = tuple("().*?|;![]{}+ ")
 _SINGLE_QUOTED = re.compile(r"'([^']*)'")
 #: An interactive shell reads ``!`` in double quotes, too. A backslash there stands for itself, but before these four.
 _ODD_IN_QUOTES = re.compile(r"(?:[^$`\\!]|\\[^`!\n])*?(?=[$`!]|\\[`!\n])")
@@ -201,6 +203,9 @@ class _Reader:
                 self._at = quoted.end()
             elif mark in "'\"":
                 raise self._why_not_literal(mark)
+            elif mark == "\\" and text[self._at + 1 : self._at + 2] in _QUOTED_BY_BACKSLASH:
+                pieces.append(text[self._at + 1])
+                self._at += 2
             elif self._stands_for_itself(mark, begins):
                 pieces.append(mark)
                 self._at += 1
