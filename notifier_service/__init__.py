@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .core.broker import Broker
     from .core.errors import NotifierError, ToolDenied
     from .core.limits import Limits
+    from .core.policy.policy_file import PolicyFile
     from .core.question import Decision
     from .settings import Settings
     from .web import create_app, serve
@@ -29,6 +30,7 @@ __all__ = [
     "Decision",
     "Limits",
     "NotifierError",
+    "PolicyFile",
     "Settings",
     "SimpleNotifier",
     "ToolDenied",
@@ -49,6 +51,7 @@ _LATER = {
     "Decision": ".core.permissions",
     "Limits": ".core.limits",
     "NotifierError": ".core.errors",
+    "PolicyFile": ".core.policy.policy_file",
     "Settings": ".settings",
     "SimpleNotifier": ".calls.notifier",
     "ToolDenied": ".core.errors",

@@ -17,6 +17,7 @@ from notifier_service import Broker, Decision, Limits
 from notifier_service.chat import Answer, Chat
 from notifier_service.core.permission_request import PermissionRequest
 from notifier_service.demo_agent import ChatWorkspace, DemoAgent, DemoChat, Workspace
+from tests.policies import a_policy_file
 
 
 @pytest.fixture
@@ -304,6 +305,18 @@ async def test_after_a_no_nothing_is_written_and_the_reason_is_told(demo: DemoCh
 
     assert said.endswith("I did not do it: write_file did not run: rejected by ada: not today")
     assert await reply_of(demo, broker, "list") == "welcome.md"
+
+
+async def test_rule_of_a_policy_file_answers_in_the_chat(demo: DemoChat, broker: Broker, tmp_path: Path) -> None:
+    broker.follow(a_policy_file(tmp_path / "policy.toml", deny="write_file", allow="count_words"))
+
+    written, counted = await reply_of(demo, broker, "write a text"), await reply_of(demo, broker, "count")
+
+    assert written.endswith(
+        'I did not do it: write_file did not run: denied by policy rule "no write_file": because of write_file'
+    )
+    assert counted.endswith("welcome.md 7 words\n")
+    assert not told(broker, "permission_request")
 
 
 async def test_attachments_are_counted(demo: DemoChat, broker: Broker) -> None:

@@ -41,10 +41,11 @@ class SimpleNotifier:
     async def notify_tool_waiting_permission(cls, session_id: str, tool_info: Mapping[str, Any]) -> PermissionRequest:
         """Ask a person, and return the request; ``await request.decision()`` gives the answer, or how it ended.
 
-        People may approve and reject. A caller that runs the ``parameters`` of the answer, or gives its ``response``
-        to the agent, says so in ``tool_info``: ``"allowed_decisions": ["approve", "edit", "reject", "respond"]``.
-        The caller has decided to ask, so the policy is not asked again. Raises ``LimitReached`` when too many requests
-        are pending, and ``TooLarge`` for more than ``max_parameters_bytes``: nobody was asked then.
+        People may approve and reject. A caller that runs the ``parameters`` of the answer, or gives its ``response`` to
+        the agent, says so in ``tool_info``: ``"allowed_decisions": ["approve", "edit", "reject", "respond"]``. The
+        caller has decided to ask, so a low risk does not answer; a rule of the policy does. Raises ``LimitReached``
+        when too many requests are pending, and ``TooLarge`` for more than ``max_parameters_bytes``: nobody was asked
+        then.
         """
         info = _Info(tool_info)
         question = Question(

@@ -195,3 +195,23 @@ async def test_tools_that_some_servers_take_for_one_are_of_high_risk(name: str) 
     server = Server({"tools": [{"name": "read", "annotations": READS}, {"name": name}]})
 
     assert await level(Catalog(server.request)) == "high"
+
+
+async def test_input_schemas_are_known_and_of_more_than_can_be_kept_it_is_said() -> None:
+    large = {"enum": ["x" * 120_000]}
+    tools = [{"name": f"t{number}", "inputSchema": {**large, "title": str(number)}} for number in range(80)]
+    catalog = Catalog(Server({"tools": [*tools, {"name": "none"}]}).request)
+
+    first, last = [(await catalog.find(name, {})).input_schema for name in ("t0", "t79")]
+
+    assert first is not None
+    assert last is not None
+    assert (first.problem, last.problem) == (None, "the server lists too many and too large ones")
+    assert (await catalog.find("none", {})).input_schema is None
+
+
+async def test_two_clients_of_one_server_share_its_schemas() -> None:
+    server = Server({"tools": [{"name": "a", "inputSchema": {"type": "object"}}]})
+    one, other = [await Catalog(server.request).find("a", {}) for _ in range(2)]
+
+    assert one.input_schema is other.input_schema

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from notifier_service import Broker, Decision, Limits, SimpleNotifier
 from notifier_service.core.broker import set_process_broker
 from notifier_service.core.errors import BrokerClosed, InvalidInput, InvalidSessionId, LimitReached, NoBroker, TooLarge
+from tests.policies import a_policy_file
 
 INFO = {"tool_name": "write_file", "parameters": {"path": "a.txt"}, "risk_level": "medium"}
 
@@ -251,3 +253,20 @@ async def test_after_the_shutdown_every_call_says_so(call: Any, broker: Broker) 
 
     with pytest.raises(BrokerClosed):
         await call("s", INFO)
+
+
+@pytest.mark.parametrize(("effect", "status"), [("allow", "approved"), ("deny", "rejected"), ("ask", "pending")])
+async def test_rules_of_a_policy_hold_for_who_has_decided_to_ask(
+    broker: Broker, tmp_path: Path, effect: str, status: str
+) -> None:
+    broker.follow(a_policy_file(tmp_path / "policy.toml", **{effect: "write_file"}))
+
+    request = await SimpleNotifier.notify_tool_waiting_permission("s", INFO)
+
+    assert (request.record.status, request.record.justification) == (status, "because of write_file")
+
+
+async def test_default_of_a_policy_gives_a_person_to_who_has_decided_to_ask(broker: Broker, tmp_path: Path) -> None:
+    broker.follow(a_policy_file(tmp_path / "policy.toml", default="deny"))
+
+    assert (await SimpleNotifier.notify_tool_waiting_permission("s", INFO)).pending

@@ -16,13 +16,15 @@ import pytest
 from notifier_service import Broker, Client, Decision, Settings, ToolDenied, serve
 from notifier_service.calls.asker import Permission
 from notifier_service.calls.service_asker import ServiceAsker
-from notifier_service.core.errors import NotifierError
+from notifier_service.core.errors import InvalidInput, NotifierError
 from notifier_service.core.events import ToolStatus
+from notifier_service.core.input_schema import InputSchema
 from notifier_service.core.permission_request import PermissionRequest
 from notifier_service.core.question import Question
 from notifier_service.web import Site
 from tests.cli.processes import free_port
 from tests.losing_proxy import Fate, LosingProxy
+from tests.policies import a_policy_file
 from tests.service_process import service_process
 
 HASTE = {"answer_seconds": 0.5, "hold_seconds": 0.3, "ask_seconds": 0.6, "wait_seconds": 0.6}
@@ -372,3 +374,36 @@ async def pending(client: Client) -> dict[str, Any]:
                 if records := await client.pending("s"):
                     return records[0]
             await asyncio.sleep(0.05)
+
+
+async def test_schema_of_the_tool_holds_for_an_edit_there(site: Site) -> None:
+    schema = InputSchema.of({"type": "object", "properties": {"path": {"type": "string"}}})
+    async with asker_of(url_of(site)) as asker:
+        asking = asyncio.create_task(asker.ask(question(input_schema=schema)))
+        request = await asked(site.broker)
+        with pytest.raises(InvalidInput, match="parameters/path: 5 is not of type 'string'"):
+            site.broker.decide("s", Decision(approved=True, parameters={"path": 5}), decided_by="ada")
+        assert request.pending
+        site.broker.decide("s", Decision(approved=True, parameters={"path": "b"}), decided_by="ada")
+
+        assert await asking == Permission(edited={"path": "b"}, decided_by="ada")
+
+
+async def test_tool_whose_schema_cannot_be_checked_is_offered_for_no_edit_there(site: Site) -> None:
+    async with asker_of(url_of(site)) as asker:
+        asking = asyncio.create_task(asker.ask(question(input_schema=InputSchema.of("text"))))
+        request = await asked(site.broker)
+        site.broker.decide("s", Decision(approved=True), decided_by="ada")
+        await asking
+
+    assert request.record.allowed_decisions == ("approve", "reject", "respond")
+
+
+async def test_rule_of_the_policy_there_denies_in_its_own_words(site: Site, tmp_path: Path) -> None:
+    site.broker.follow(a_policy_file(tmp_path / "policy.toml", deny="write"))
+    async with asker_of(url_of(site)) as asker:
+        with pytest.raises(ToolDenied) as denied:
+            await asker.ask(question(risk_level="low"))
+
+    assert str(denied.value) == 'write did not run: denied by policy rule "no write": because of write'
+    assert (denied.value.outcome, denied.value.details["rule"]) == ("policy", "no write")

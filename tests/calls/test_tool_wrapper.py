@@ -22,6 +22,7 @@ from notifier_service.core.broker import set_process_broker
 from notifier_service.core.errors import InvalidInput, NoBroker
 from notifier_service.core.permission_request import PermissionRequest
 from notifier_service.core.policy.verdict import Verdict
+from tests.policies import a_policy_file
 
 Wrap = Callable[..., ToolWrapper]
 
@@ -1266,3 +1267,24 @@ async def test_session_that_tells_no_signature_is_called_as_it_is(wrap: Wrap) ->
 async def test_arguments_that_clash_where_nothing_tells_the_signature_are_refused(wrap: Wrap) -> None:
     with pytest.raises(TypeError, match="'args' names both"):
         await wrap(dict, risk_level="low")([("a", 1)], args=2)
+
+
+async def test_rule_of_a_policy_file_denies_in_its_own_words(wrap: Wrap, broker: Broker, tmp_path: Path) -> None:
+    broker.follow(a_policy_file(tmp_path / "policy.toml", deny="add"))
+
+    with pytest.raises(ToolDenied) as denied:
+        await wrap(add, risk_level="low")(1)
+
+    assert str(denied.value) == 'add did not run: denied by policy rule "no add": because of add'
+    [told_denied] = told(broker, "tool_status")
+    assert told_denied["status"] == "denied"
+    details = {name: told_denied["details"][name] for name in ("outcome", "rule", "justification")}
+    assert details == {"outcome": "policy", "rule": "no add", "justification": "because of add"}
+
+
+async def test_rule_of_a_policy_file_lets_run_unasked_what_is_risky(wrap: Wrap, broker: Broker, tmp_path: Path) -> None:
+    broker.follow(a_policy_file(tmp_path / "policy.toml", allow="add"))
+
+    await wrap(add, risk_level="high")(1)
+
+    assert "permission_request" not in types(broker)
