@@ -310,9 +310,13 @@ class PermissionDesk:
     def _scopes(self, question: Question, *, may_always: bool) -> tuple[Scope, ...]:
         """Those that are asked for; for always where for the session, if there is a file that can keep it."""
         offered: list[Scope] = [scope for scope in question.scopes if scope != "always"]
-        if may_always and self._learned is not None and self._learned.error is None:
+        if may_always and self._keeps_always:
             offered.append("always")
         return tuple(offered)
+
+    @property
+    def _keeps_always(self) -> bool:
+        return self._learned is not None and self._learned.error is None
 
     def decide(
         self,
@@ -580,10 +584,10 @@ class PermissionDesk:
             raise RuleNotFound("This session has no suggestion of that id: see which ones there are now.")
         [proposal] = found
         self._require_other(proposal.request, decided_by, decided_with)
-        offered = self._scopes(proposal.request.question, may_always=True)
-        if scope == "once" or scope not in offered:
+        offered = proposal.suggestion.scopes
+        if scope not in offered:
             raise DecisionNotOffered(
-                "A suggestion is not offered for that scope.", allowed_decisions=["approve"], scopes=list(offered[1:])
+                "A suggestion is not offered for that scope.", allowed_decisions=["approve"], scopes=list(offered)
             )
         tool, risk_level = proposal.request.tool, proposal.request.record.risk_level
         rule = self._remember_rule(scope, "allow", tool, risk_level, created_by=decided_by, reason=reason, reach=reach)
@@ -602,7 +606,8 @@ class PermissionDesk:
             )
 
     def _proposals(self) -> Sequence[Proposal]:
-        return proposals(self._settled.values(), self._judge)
+        scopes: tuple[Scope, ...] = ("session", "always") if self._keeps_always else ("session",)
+        return proposals(self._settled.values(), self._judge, scopes=scopes)
 
     def _answer_by_policy(self, request: PermissionRequest, verdict: Verdict) -> None:
         settled = self._by_policy(request, verdict)

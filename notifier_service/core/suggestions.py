@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from .events import EventData, Many
+from .events import EventData, Many, Scope
 from .parameters import canonical_json
 from .permission_request import PermissionRequest
 from .policy.grants import described
@@ -29,12 +29,14 @@ class Suggestion(EventData):
 
     ``words`` say for which calls it would hold, ``rule`` is that as the file of the learned rules has it;
     ``would_have_saved`` is how many questions of this session it would have answered, ``requests`` are the newest.
+    ``scopes`` are those for which a person may make it.
     """
 
     suggestion_id: str
     words: str
     rule: dict[str, Any]
     would_have_saved: int
+    scopes: Many[Scope]
     requests: Many[str]
 
 
@@ -45,7 +47,9 @@ class Proposal(NamedTuple):
     request: PermissionRequest
 
 
-def proposals(settled: Iterable[PermissionRequest], judge: Callable[[Question], Verdict]) -> Sequence[Proposal]:
+def proposals(
+    settled: Iterable[PermissionRequest], judge: Callable[[Question], Verdict], *, scopes: Sequence[Scope]
+) -> Sequence[Proposal]:
     """The rules that would have saved the most questions first; ``judge`` says what the rules of today would do.
 
     Only of calls that people approved as they were asked, every time: who once rejected, changed, answered or did not
@@ -65,7 +69,7 @@ def proposals(settled: Iterable[PermissionRequest], judge: Callable[[Question], 
         elif record.scope == "once" and record.suggested_policy_rule is not None and _is_whole(request):
             asked.setdefault(tool, []).append(request)
     made = (
-        _proposal(tool, requests)
+        _proposal(tool, requests, scopes)
         for tool, requests in asked.items()
         if len(requests) >= _MIN_QUESTIONS
         and tool.whichever_definition not in spoiled
@@ -76,7 +80,7 @@ def proposals(settled: Iterable[PermissionRequest], judge: Callable[[Question], 
     return sorted(open_ones, key=lambda each: -each.suggestion.would_have_saved)[:_MOST]
 
 
-def _proposal(tool: AskedTool, requests: Sequence[PermissionRequest]) -> Proposal:
+def _proposal(tool: AskedTool, requests: Sequence[PermissionRequest], scopes: Sequence[Scope]) -> Proposal:
     riskiest = requests[0]
     for request in requests:
         if is_riskier(request.record.risk_level, riskiest.record.risk_level):
@@ -88,6 +92,7 @@ def _proposal(tool: AskedTool, requests: Sequence[PermissionRequest]) -> Proposa
         words=described(tool, risk_level),
         rule=rule,
         would_have_saved=len(requests),
+        scopes=tuple(scopes),
         requests=tuple(request.request_id for request in requests[-_MOST_REQUESTS:]),
     )
     return Proposal(suggestion, riskiest)

@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.async_api import Route, expect
@@ -15,6 +16,7 @@ from pytest_asyncio import fixture
 
 from notifier_service import Broker
 from notifier_service.core.permission_request import PermissionRequest
+from notifier_service.core.policy.learned import LearnedRules
 from notifier_service.core.question import Decision
 from notifier_service.demo_agent import DemoAgent, Workspace
 from notifier_service.web import Site
@@ -507,6 +509,67 @@ async def test_rules_in_force_are_listed_and_can_be_taken_back(person: Person, s
     await expect(rules.locator("li")).to_have_count(1)
     assert site.broker.ask("s1", tool_name="search", server="mail", parameters={}, risk_level="medium").pending
     assert not site.broker.ask("s1", tool_name="send", server="mail", parameters={}, risk_level="medium").pending
+
+
+async def test_decision_for_always_says_what_it_grants_and_is_listed_with_its_source(
+    person: Person, site: Site, tmp_path: Path
+) -> None:
+    site.broker.learn_into(LearnedRules(tmp_path / "rules.toml"))
+    call = {"server": "mail", "parameters": {}, "risk_level": "medium"}
+    allowed, denied = (site.broker.ask("s1", tool_name=name, **call) for name in ("search", "send"))
+    console = await Console.at(person, site.url)
+    await console.shows(allowed, denied)
+    words = allowed.record.suggested_rule
+    await expect(console.card(allowed).locator("[data-action=approve-always]")).to_contain_text(
+        f"Approve always: {words}"
+    )
+
+    await console.press(console.card(allowed), "approve-always")
+    await expect(console.card(allowed).locator("[data-role=outcome]")).to_contain_text("Approved from now on")
+    await console.press(console.card(denied), "reject-always")
+    await console.press(console.card(denied), "send-reject")
+    assert (await denied.decision()).scope == "always"
+    rules = console.page.locator("#rules")
+    await rules.locator("summary").click()
+
+    await expect(rules.locator("li")).to_have_count(2)
+    await expect(rules.locator("li").first).to_contain_text("for always")
+    assert [ask.pending for ask in (site.broker.ask("s2", tool_name=name, **call) for name in ("search", "send"))] == [
+        False,
+        False,
+    ]
+    await rules.locator("li").filter(has_text="search").locator("[data-action=revoke]").click()
+    await expect(rules.locator("li")).to_have_count(1)
+    assert site.broker.ask("s2", tool_name="search", **call).pending
+
+
+@pytest.mark.parametrize(("scope", "risk"), [("session", "medium"), ("always", "high")])
+async def test_rule_that_would_have_saved_questions_is_shown_and_made_by_one_button(
+    person: Person, site: Site, tmp_path: Path, scope: str, risk: Any
+) -> None:
+    site.broker.learn_into(LearnedRules(tmp_path / "rules.toml"))
+    for number in range(3):
+        request = site.broker.ask("s1", tool_name="search", parameters={"n": number}, risk_level=risk)
+        site.broker.decide("s1", Decision(approved=True, request_id=request.request_id), decided_by="ana")
+    console = await Console.at(person, site.url)
+    waiting = site.broker.ask("s1", tool_name="search", parameters={}, risk_level=risk)
+    await console.shows(waiting)
+    rules = console.page.locator("#rules")
+    await expect(rules.locator("summary")).to_have_text("Rules in force: 0 · 1 would save questions")
+    await rules.locator("summary").click()
+    await expect(rules.locator("li")).to_contain_text('every call of "search"')
+    await expect(rules.locator("li")).to_contain_text("would have saved questions: 3")
+
+    make = rules.locator(f"[data-action=take-over-{scope}]")
+    await make.click()
+    if risk == "high":
+        assert waiting.pending
+        await expect(make).to_contain_text("Press again")
+        await make.click()
+
+    await expect(rules.locator("[data-rule-id]")).to_have_count(1)
+    await expect(rules.locator("[data-suggestion-id]")).to_have_count(0)
+    assert waiting.record.decided_by == "policy"
 
 
 async def test_proxy_that_changes_the_host_is_named_as_the_cause(person: Person, serving: Serving) -> None:

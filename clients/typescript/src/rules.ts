@@ -27,5 +27,7 @@ export interface Suggestion {
   /** As the file of the learned rules would have it. */
   readonly rule: Readonly<Record<string, unknown>>;
   readonly would_have_saved: number;
+  /** For how long a person may make it a rule. */
+  readonly scopes: readonly ("session" | "always")[];
   readonly requests: readonly string[];
 }

@@ -271,15 +271,16 @@ export class Card {
       allowed.includes("reject") &&
       choice("reject", "R", t("card.reject"), () => this.#reject("once"), { class: this.#isHigh ? "primary" : "" });
     this.#parts.reject = reject || undefined;
+    const rejectingFor = (scope, name) =>
+      reject &&
+      scopes.includes(scope) &&
+      this.record.suggested_rule &&
+      choice(`reject-${scope}`, null, this.#ruleText(name), () => this.#reject(scope, name), { class: "wide" });
     const more = [
       lasting("session", "S", "card.approveSession"),
       lasting("always", "W", "card.approveAlways"),
-      reject &&
-        scopes.includes("session") &&
-        this.record.suggested_rule &&
-        choice("reject-session", null, this.#ruleText("card.rejectSession"), () => this.#reject("session"), {
-          class: "wide",
-        }),
+      rejectingFor("session", "card.rejectSession"),
+      rejectingFor("always", "card.rejectAlways"),
     ];
     return this.#isHigh ? [reject, changing, approve, more] : [approve, changing, reject, more];
   }
@@ -295,8 +296,8 @@ export class Card {
     return this.#send(() => this.#host.client.approve(this.record, options));
   }
 
-  #reject(scope) {
-    const warning = scope === "once" ? null : this.#ruleText("card.rejectSession");
+  #reject(scope, name) {
+    const warning = scope === "once" ? null : this.#ruleText(name);
     this.#open(rejecting(this.record, { scope, warning }));
   }
 

@@ -10,8 +10,8 @@ export function outcomeText(outcome, isMine) {
   if (!outcome?.decision) return t("outcome.gone");
   if (!isMine) return t(`outcome.elsewhere.${outcome.decision}`, deciderOf(outcome));
   const isLasting = outcome.scope !== null && outcome.scope !== "once";
-  if (isLasting && outcome.decision === "reject") return t("outcome.rejectSession");
-  return isLasting && outcome.decision === "approve" ? t("outcome.session") : t(`outcome.${outcome.decision}`);
+  const lasting = { approve: outcome.scope, reject: outcome.scope === "always" ? "rejectAlways" : "rejectSession" };
+  return t(`outcome.${(isLasting && lasting[outcome.decision]) || outcome.decision}`);
 }
 
 export function deciderOf(record) {
@@ -23,7 +23,8 @@ export function deciderOf(record) {
 export function decisionText(decision) {
   if (decision.kind === null) return known("decision", decision.status);
   const isLasting = Boolean(decision.scope) && decision.scope !== "once";
-  const lasting = { approve: decision.scope, reject: "rejectSession" }[decision.kind];
+  const rejecting = decision.scope === "always" ? "rejectAlways" : "rejectSession";
+  const lasting = { approve: decision.scope, reject: rejecting }[decision.kind];
   const name = (isLasting && lasting) || decision.kind;
   return t(`decision.${name}`, deciderOf(decision));
 }

@@ -1,4 +1,5 @@
-// What people decided for the rest of the session: what runs, or is rejected, without a question. Each can be taken back.
+// The rules that hold in the session: what runs, or is rejected, without a question. What people decided can be taken
+// back. Below them is what was asked again and again: of that a person may make a rule.
 
 import { button, element, fill } from "./element.js";
 import { exactText } from "./excerpt.js";
@@ -6,42 +7,50 @@ import { clockTime } from "./format.js";
 import { t } from "./language.js";
 import { plainText, wholeText } from "./readable.js";
 import { causeOf } from "./refusal.js";
+import { SecondPress } from "./second_press.js";
 
 export class Rules {
   constructor(client) {
     this.#client = client;
     this.#title = element("summary", {});
     this.#list = element("ul", {});
+    this.#suggestions = element("ul", { class: "suggestions" });
     this.#failure = element("p", { class: "failure", role: "alert", data: { role: "rules-failure" } });
-    this.element = element("details", { id: "rules", hidden: true }, this.#title, this.#list, this.#failure);
+    this.element = element("details", { id: "rules", hidden: true }, this.#title, this.#list, this.#suggestions, this.#failure);
     this.element.addEventListener("toggle", () => this.element.open && this.refresh());
   }
 
   #client;
   #title;
   #list;
+  #suggestions;
   #failure;
+  #second = new SecondPress();
 
   // A decision may have made a rule; one that was made elsewhere is told by an event too.
   hear(event) {
     if (event.type === "hello") this.refresh();
     if (event.type !== "permission_response_result") return;
     const { scope, decided_by: by } = event.data;
-    if (scope === "session" || scope === "always" || (by === "policy" && this.element.open)) this.refresh();
+    // What people look at stays where it is while they decide call by call.
+    const isAnswered = by !== "policy" && !this.element.open;
+    if (scope === "session" || scope === "always" || isAnswered || (by === "policy" && this.element.open)) this.refresh();
   }
 
   async refresh() {
     try {
-      this.#show(await this.#client.rules());
+      this.#show(...(await Promise.all([this.#client.rules(), this.#client.suggestions()])));
     } catch (error) {
       if (!this.element.hidden) this.#fail(error);
     }
   }
 
-  #show(rules) {
+  #show(rules, suggestions) {
     fill(this.#failure);
-    this.element.hidden = rules.length === 0;
-    this.#title.textContent = t("rules.title", rules.length);
+    this.#second.forget();
+    this.element.hidden = rules.length === 0 && suggestions.length === 0;
+    const saving = suggestions.length > 0 ? ` · ${t("rules.saving", suggestions.length)}` : "";
+    this.#title.textContent = t("rules.title", rules.length) + saving;
     fill(
       this.#list,
       rules.map((rule) =>
@@ -57,14 +66,65 @@ export class Rules {
             element(
               "span",
               { class: "facts" },
-              element("span", {}, t("rules.by", plainText(rule.created_by), clockTime(Date.parse(rule.created_at)))),
+              element("span", {}, t(`rules.source.${rule.source}`)),
+              rule.source === "learned" && rule.session
+                ? element("span", {}, t("rules.inSessions", plainText(rule.session.join(", "))))
+                : null,
+              rule.created_by === null
+                ? null
+                : element("span", {}, t("rules.by", plainText(rule.created_by), clockTime(Date.parse(rule.created_at)))),
               element("span", {}, t("rules.used", rule.used)),
             ),
           ),
-          button("revoke", t("rules.revoke"), () => this.#revoke(rule)),
+          rule.source === "file" ? null : button("revoke", t("rules.revoke"), () => this.#revoke(rule)),
         ),
       ),
     );
+    fill(
+      this.#suggestions,
+      suggestions.map((suggestion) =>
+        element(
+          "li",
+          { data: { suggestionId: suggestion.suggestion_id } },
+          element(
+            "span",
+            {},
+            element("strong", {}, t("rules.suggested")),
+            " ",
+            wholeText(suggestion.words),
+            element("span", { class: "facts" }, element("span", {}, t("rules.saved", suggestion.would_have_saved))),
+          ),
+          element(
+            "span",
+            { class: "choices" },
+            suggestion.scopes.includes("session") && this.#making(suggestion, "session", t("rules.forSession")),
+            suggestion.scopes.includes("always") && this.#making(suggestion, "always", t("rules.forAlways")),
+          ),
+        ),
+      ),
+    );
+  }
+
+  // As on a card, what lets calls of high risk run takes a second press; a double click is one press.
+  #making(suggestion, scope, text) {
+    const isHigh = suggestion.rule.risk?.includes("high");
+    const label = element("span", { data: isHigh ? { again: t("card.approveAgain") } : {} }, text);
+    return button(`take-over-${scope}`, label, (event) => {
+      const target = event.currentTarget;
+      this.#second.tick();
+      if (!isHigh || (this.#second.isOf(target) && event.detail < 2)) this.#takeOver(suggestion, scope);
+      else if (!this.#second.isOf(target)) this.#second.expect(target);
+    });
+  }
+
+  async #takeOver(suggestion, scope) {
+    try {
+      await this.#client.takeOver(suggestion, scope);
+      await this.refresh();
+    } catch (error) {
+      await this.refresh(); // it may be none any more
+      this.#fail(error);
+    }
   }
 
   async #revoke(rule) {
