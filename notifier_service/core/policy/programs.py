@@ -138,9 +138,11 @@ _TO_BE_NAMED: Mapping[str, Sequence[str]] = {
 _WITH_WHOLE_OPTIONS = _set("find go terraform tsc")
 #: Their long options are never cut short, or are too many to tell what a beginning means.
 _WITH_WHOLE_LONG_OPTIONS = _set("black bun eslint jest mypy npm pnpm prettier pytest rg ruff vitest yarn")
-#: By their first words, programs that run another one of the project's, whose options are those that count.
-_RUNNERS = (("bundle", "exec"), ("npx",), ("npx", "--no"), ("npx", "--no-install"), ("pipenv", "run"), ("pnpm", "exec"),
-            ("poetry", "run"), ("uv", "run"), ("yarn", "exec"))  # fmt: skip
+#: Programs that run another one of the project's behind these words; its options are those that count.
+_RUNNERS: Mapping[str, Sequence[Words]] = {
+    "bundle": [("exec",)], "npx": [(), ("--no",), ("--no-install",)], "pipenv": [("run",)], "pnpm": [("exec",)],
+    "poetry": [("run",)], "uv": [("run",)], "yarn": [("exec",)],
+}  # fmt: skip
 
 #: Programs that run the file or the text that they are given: only the whole command says what that is.
 _INTERPRETERS = re.compile(
@@ -174,7 +176,10 @@ def is_interpreter(words: Words) -> bool:
 def to_be_named(words: Words) -> frozenset[str]:
     """Those of its words for which no ``*`` of a rule stands: they have it write, delete, install or send."""
     name = _program(words)[0]
-    options, is_whole = _TO_BE_NAMED.get(name, ()), name in _WITH_WHOLE_LONG_OPTIONS
+    options = _TO_BE_NAMED.get(name)
+    if options is None:
+        return frozenset()
+    is_whole = name in _WITH_WHOLE_LONG_OPTIONS
     return frozenset(word for word in words[1:] if _is_option_of(name, options, word, is_whole=is_whole))
 
 
@@ -207,10 +212,11 @@ def _program(words: Words) -> Words:
     name = _name(words[0])
     if name == "git":
         return (name, *_git_subcommand(words))
-    behind = max((len(runner) for runner in _RUNNERS if (name, *words[1 : len(runner)]) == runner), default=0)
+    runners = _RUNNERS.get(name, ())
+    behind = max((len(runner) + 1 for runner in runners if words[1 : len(runner) + 1] == runner), default=0)
     if behind and len(words) > behind and not words[behind].startswith("-"):
         return _program(words[behind:])
-    if re.fullmatch(r"python[0-9.]*", name) and words[1:2] == ("-m",):
+    if name.startswith("python") and words[1:2] == ("-m",):
         return words[2:3] or (name,)
     return (name,)
 
@@ -244,9 +250,9 @@ def _is_option_of(name: str, options: Sequence[str], word: str, *, is_whole: boo
 def _refuse_what_runs_by_its_options(words: Words) -> None:
     program = _program(words)
     name = program[0]
-    options = (*_RUNNING.get(name, ()), *(_RUNNING.get(" ".join(program), ()) if program[1:] else ()))
+    options = (*_RUNNING.get(name, ()), *_RUNNING.get(" ".join(program), ())) if program[1:] else _RUNNING.get(name, ())
     subcommands = _RUNNING_SUBCOMMANDS.get(name, frozenset())
-    for word in words[1:]:
+    for word in words[1:] if options or subcommands else ():
         if _is_option_of(name, options, word) or (word in subcommands and (name != "git" or program[1:] == (word,))):
             raise NotUnderstood("shell_option", program=name, word=word)
 

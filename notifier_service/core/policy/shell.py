@@ -14,12 +14,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from .not_understood import NotUnderstood
 from .programs import SHELLS, wrapped
 
-__all__ = ["COMMAND_PARAMETERS", "CommandReading", "read_call", "read_command", "simple_commands"]
+__all__ = ["COMMAND_PARAMETERS", "CommandReading", "read_call", "read_command"]
 
 #: Parameters that hold what a shell or a program is given.
 COMMAND_PARAMETERS = ("command", "cmd", "script", "argv")
@@ -31,10 +32,12 @@ _MAX_CHARACTERS = 64 * 1024
 #: Wrappers within wrappers; nobody needs more.
 _MAX_NESTED = 4
 
-_OPERATORS = ("&&", "||", ";", "|", "\n")
+_BLANKS = re.compile(r"[ \t]+")
+_OPERATOR = re.compile(r"&&|\|\||[;|\n]")
 _REDIRECTION = re.compile(r"(?:(?:[12]?>>?|&>>?|<)[ \t]*/dev/null|2>&1)(?=[ \t\n;|&<>]|\Z)")
 #: What stands for itself outside of quotes. Letters of other scripts do not: a shell may see a blank in their bytes.
-_PLAIN = re.compile(r"[A-Za-z0-9_./,:+@%=^~-]")
+_PLAIN = re.compile(r"[A-Za-z0-9_./,:+@%-]+")
+_ENDS_OF_WORD = ("", " ", "\t", "\n", ";", "|", "&")
 #: What a backslash may quote: marks, and no letter, which it would hide rather than quote.
 _QUOTED_BY_BACKSLASH = tuple("().*?|;![]{}+ ")
 _SINGLE_QUOTED = re.compile(r"'([^']*)'")
@@ -82,10 +85,10 @@ def read_call(parameters: Mapping[str, Any]) -> CommandReading | None:
 
 def read_command(command: object) -> CommandReading:
     """What a shell runs for this text, or the system for this list of words. Raises nothing."""
+    if isinstance(command, str):
+        return _read_text(command)
     try:
-        if isinstance(command, str):
-            parts = [(words, 0) for words in _divided(command)]
-        elif isinstance(command, list | tuple) and command and all(isinstance(word, str) for word in command):
+        if isinstance(command, list | tuple) and command and all(isinstance(word, str) for word in command):
             parts = _of_words(tuple(command))
         else:
             raise NotUnderstood("shell_not_text")
@@ -94,12 +97,14 @@ def read_command(command: object) -> CommandReading:
     return _unwrapped(_as_text(command), parts)
 
 
-def simple_commands(text: str) -> tuple[Words, ...]:
-    """The words of each command that a shell would run for this text, in order. Raises ``NotUnderstood``."""
-    reading = read_command(text)
-    if reading.not_understood is not None:
-        raise reading.not_understood
-    return reading.parts
+@lru_cache(maxsize=16)
+def _read_text(text: str) -> CommandReading:
+    """A call is read where it is shown, where rules are asked, and where a decision about it is kept."""
+    try:
+        parts = [(words, 0) for words in _divided(text)]
+    except NotUnderstood as why:
+        return CommandReading(text, (), why)
+    return _unwrapped(text, parts)
 
 
 def _as_text(command: object) -> str:
@@ -162,19 +167,18 @@ class _Reader:
         joined_by = ";"  # as a text begins
         is_redirected = False
         while self._at < len(self._text):
-            operator = next((mark for mark in _OPERATORS if self._text.startswith(mark, self._at)), None)
-            if self._text[self._at] in " \t":
-                self._at += 1
-            elif operator is not None:
-                self._at += len(operator)
+            if (blanks := _BLANKS.match(self._text, self._at)) is not None:
+                self._at = blanks.end()
+            elif (operator := _OPERATOR.match(self._text, self._at)) is not None:
+                self._at = operator.end()
                 if words:
                     commands.append(tuple(words))
                     words = []
-                elif operator != "\n" or is_redirected:  # zsh runs a program for a redirection that stands alone
+                elif operator[0] != "\n" or is_redirected:  # zsh runs a program for a redirection that stands alone
                     raise NotUnderstood("shell_no_command")
                 elif joined_by not in (";", "\n"):
                     continue  # the command behind && || | may stand on the next line
-                joined_by = operator
+                joined_by = operator[0]
                 is_redirected = False
             elif (redirection := _REDIRECTION.match(self._text, self._at)) is not None:
                 self._at = redirection.end()
@@ -193,16 +197,15 @@ class _Reader:
         begins = self._at
         pieces: list[str] = []
         text = self._text
-        while self._at < len(text) and text[self._at] not in " \t\n;|&":
-            mark = text[self._at]
-            literal = {"'": _SINGLE_QUOTED, '"': _DOUBLE_QUOTED}.get(mark)
-            quoted = None if literal is None else literal.match(text, self._at)
-            if quoted is not None:
-                _refuse_hidden(quoted[1])
-                pieces.append(quoted[1] if mark == "'" else _ESCAPED.sub(r"\1", quoted[1]))
-                self._at = quoted.end()
-            elif mark in "'\"":
-                raise self._why_not_literal(mark)
+        while True:
+            if (plain := _PLAIN.match(text, self._at)) is not None:
+                pieces.append(plain[0])
+                self._at = plain.end()
+            mark = text[self._at : self._at + 1]
+            if mark in _ENDS_OF_WORD:
+                return "".join(pieces)
+            if mark in "'\"":
+                pieces.append(self._quoted(mark))
             elif mark == "\\" and text[self._at + 1 : self._at + 2] in _QUOTED_BY_BACKSLASH:
                 pieces.append(text[self._at + 1])
                 self._at += 2
@@ -211,13 +214,20 @@ class _Reader:
                 self._at += 1
             else:
                 raise self._why(self._at)
-        return "".join(pieces)
+
+    def _quoted(self, mark: str) -> str:
+        quoted = (_SINGLE_QUOTED if mark == "'" else _DOUBLE_QUOTED).match(self._text, self._at)
+        if quoted is None:
+            raise self._why_not_literal(mark)
+        _refuse_hidden(quoted[1])
+        self._at = quoted.end()
+        return quoted[1] if mark == "'" else _ESCAPED.sub(r"\1", quoted[1])
 
     def _stands_for_itself(self, mark: str, begins: int) -> bool:
+        """Whether a mark means nothing where it stands in its word."""
         if mark == "~":  # a home folder at the beginning of a word, and where a path begins within it
             return self._at > begins and self._text[self._at - 1] not in "=:'\""
-        # zsh reads =ls as the path of ls, and with an option ^a as each other file
-        return _PLAIN.match(mark) is not None and (mark not in "=^" or self._at > begins)
+        return mark in "=^" and self._at > begins  # zsh reads =ls as the path of ls, and ^a as all other files
 
     def _why_not_literal(self, quote: str) -> NotUnderstood:
         """Why a quoted text is not what it shows."""

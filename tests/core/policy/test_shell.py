@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from notifier_service.core.policy.command_use import command_use
-from notifier_service.core.policy.not_understood import NotUnderstood
-from notifier_service.core.policy.shell import read_call, read_command, simple_commands
+from notifier_service.core.policy.shell import read_call, read_command
 
 BASH = shutil.which("bash")
 
@@ -41,7 +40,7 @@ BASH = shutil.which("bash")
     ],
 )
 def test_plain_commands_are_read_as_a_shell_reads_them(text: str, commands: list[list[str]]) -> None:
-    assert [list(words) for words in simple_commands(text)] == commands
+    assert read_command(text).as_json() == {"parts": commands, "not_understood": None}
 
 
 @pytest.mark.parametrize(
@@ -68,10 +67,7 @@ def test_plain_commands_are_read_as_a_shell_reads_them(text: str, commands: list
     ],
 )  # fmt: skip
 def test_what_has_another_reading_is_not_understood_and_says_why(text: str) -> None:
-    with pytest.raises(NotUnderstood) as why:
-        simple_commands(text)
-
-    assert str(why.value)
+    assert str(read_command(text).not_understood or "")
 
 
 @pytest.mark.parametrize(
@@ -164,7 +160,10 @@ def test_what_is_not_understood_is_told_by_a_code_and_values(text: object, code:
     ],
 )  # fmt: skip
 def test_what_only_looks_is_one_command(text: str) -> None:
-    assert len(simple_commands(text)) == 1
+    reading = read_command(text)
+
+    assert reading.not_understood is None
+    assert len(reading.parts) == 1
 
 
 @pytest.mark.parametrize(
@@ -243,7 +242,7 @@ def test_wrappers_run_what_was_read(text: str, tmp_path: Path) -> None:
         [BASH, "--norc", "-c", text], env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}, check=True, capture_output=True
     )
 
-    told = ["".join(f"{word}\0" for word in words[1:]) for words in simple_commands(text) if words[0] == "a"]
+    told = ["".join(f"{word}\0" for word in words[1:]) for words in read_command(text).parts if words[0] == "a"]
     assert run.stdout.decode() == "".join(f"{words}\n\0" for words in told)
 
 
