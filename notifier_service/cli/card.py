@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.text import Text
 
+from ..core.policy.deeds import in_words
 from .terminal import cells, one_line, pretty, seen, turns_direction, wrapped
 
 __all__ = ["card", "clock_time", "divided"]
@@ -73,8 +74,14 @@ def _content(record: Mapping[str, Any], style: str, encoding: str, *, is_exact: 
     if foreign:
         names = ", ".join(f"{shown(letter)} (U+{ord(letter):04X})" for letter in foreign)
         yield Text(f"The tool's name has letters that may only look familiar: {names}", "yellow")
-    if record.get("risk_reasons"):
-        yield Text("because " + shown("; ".join(record["risk_reasons"])), "dim")
+    deeds = record.get("deeds") or {}
+    if deeds.get("does"):
+        yield Text(f"It {shown(in_words(deeds))}.", "bold" if deeds["reversible"] is False else "")
+    reasons = list(record.get("risk_reasons") or ())
+    if deeds.get("does"):
+        reasons = [said for said in reasons if said != f"it {in_words(deeds)}"]
+    if reasons:
+        yield Text("because " + shown("; ".join(reasons)), "dim")
     if record.get("suggested_rule"):
         yield Text(f"For the session means: {shown(str(record['suggested_rule']))}", "dim")
     if record.get("parameters_truncated"):

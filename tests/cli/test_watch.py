@@ -262,7 +262,7 @@ async def test_request_is_shown_with_all_that_a_person_needs(piped: Piped, site:
 
     await piped.until("May this run?")
     await piped.until("write_file   risk high")
-    await piped.until("because risk high asks a person")
+    await piped.until('It writes ("größe").')
     await piped.until('"path": "größe"')
     await piped.until('"n": 18446744073709551616')
     await piped.until("The agent says (unverified): to save the notes")

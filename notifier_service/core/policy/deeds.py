@@ -215,26 +215,25 @@ def reasons_of(deeds: Deeds, parameters: Mapping[str, Any]) -> tuple[Reason, ...
     """The deeds as a reason to ask, and what of a command nobody can tell."""
     reading = read_call(parameters)
     why = None if reading is None else reading.not_understood
-    return (_in_words(deeds), *([] if why is None else [Reason(why.code, **why.values)]))
+    does = Reason("deeds", what=in_words(dict(deeds))) if deeds.does else Reason("deeds_unknown")
+    return (does, *([] if why is None else [Reason(why.code, **why.values)]))
 
 
-def _in_words(deeds: Deeds) -> Reason:
-    """The deeds as a sentence."""
-    if not deeds.does:
-        return Reason("deeds_unknown")
-    verbs = [_VERBS[deed] for deed in deeds.does]
+def in_words(deeds: Mapping[str, Any]) -> str:
+    """Deeds as a record has them, as the end of a sentence that begins with "it"."""
+    verbs = [_VERBS.get(deed, str(deed)) for deed in deeds["does"]]
     text = " and ".join([", ".join(verbs[:-1]), verbs[-1]] if len(verbs) > 1 else verbs)
-    where = [_PLACES[place] for place in deeds.where]
-    named = [f'"{path}"' for path in deeds.paths or ()] + [*(deeds.hosts or ())]
+    where = [_PLACES.get(place, str(place)) for place in deeds["where"]]
+    named = [f'"{path}"' for path in deeds.get("paths") or ()] + [*(deeds.get("hosts") or ())]
     if where:
         text += ", " + " and ".join(where)
     if named:
         text += f" ({', '.join(named)})"
-    if deeds.reversible is False:
+    if deeds["reversible"] is False:
         text += "; this cannot be taken back"
-    elif deeds.reversible and deeds.does != ("reads",):
+    elif deeds["reversible"] and list(deeds["does"]) != ["reads"]:
         text += "; this can be taken back"
-    return Reason("deeds", what=text)
+    return text
 
 
 def plainly(text: str) -> str:

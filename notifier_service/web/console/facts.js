@@ -5,6 +5,7 @@ import { exactText } from "./excerpt.js";
 import { clockTime, fullTime } from "./format.js";
 import { known, t } from "./language.js";
 import { plainText } from "./readable.js";
+import { deedsOf, reasonsOf } from "./reasons.js";
 
 export function titleOf(record) {
   return element(
@@ -37,7 +38,7 @@ export function headOf(record, title, countdown) {
 }
 
 export function factsOf(record) {
-  const reasons = record.risk_reasons ?? [];
+  const reasons = reasonsOf(record);
   const why = isProducers(record) ? "card.whyProducer" : "card.why";
   const askedAt = Date.parse(record.timestamp);
   return element(
@@ -46,6 +47,20 @@ export function factsOf(record) {
     reasons.length > 0 && element("span", {}, `${t(why)}: `, exactText(reasons.join("; "), { headLength: 500 }).element),
     element("span", { title: fullTime(askedAt) }, t("card.asked", clockTime(askedAt))),
     element("span", {}, t("card.viewers", record.viewers)),
+  );
+}
+
+// What the call does, in words; null where nobody knows.
+export function deeds(record) {
+  const told = deedsOf(record);
+  if (told === null) return null;
+  return element(
+    "p",
+    { class: "deeds", data: { role: "deeds" } },
+    `${t("card.does")}: `,
+    exactText(told.text, { headLength: 500 }).element,
+    told.isFinal && element("strong", {}, ` ${t("deeds.final")}`),
+    told.isReversible && ` ${t("deeds.reversible")}`,
   );
 }
 
