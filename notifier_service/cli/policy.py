@@ -1,4 +1,4 @@
-"""``policy``: see whether a policy file loads, and what it says of a call."""
+"""``policy``: see whether a policy file loads, what it says of a call, and what becomes of other programs' rules."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from ..core.policy.reasons import Reason
 from ..core.policy.verdict import AskedTool, Call, Verdict
 from ..core.session import check_session_id
 from ..settings import ENV_PREFIX
+from .importers import IMPORTERS, imported
+from .terminal import one_line
 
 __all__ = ["add_commands"]
 
@@ -29,13 +31,14 @@ _RISKS = get_args(RiskLevel)
 def add_commands(commands: Any) -> None:
     parser = commands.add_parser(
         "policy",
-        help="check a policy file, and explain what it says of a call",
+        help="check a policy file, explain what it says of a call, and make one of another program's rules",
         description="Work with policy files: rules in TOML that say which calls are allowed, asked about or denied. "
         "No service needs to run.",
     )
     steps = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_check(steps)
     _add_explain(steps)
+    _add_import(steps)
 
 
 def _add_check(steps: Any) -> None:
@@ -132,6 +135,32 @@ def _settled(policy: Policy, explained: Explanation, call: Call, ask_from: RiskL
     if policy.default == "ask":
         return Verdict("ask", (Reason("default_asks"),))
     return judge_by_risk(call.risk_level, ask_from_risk=ask_from)
+
+
+def _add_import(steps: Any) -> None:
+    parser = steps.add_parser(
+        "import",
+        help="make a policy of another program's rules",
+        description="Print another program's rules as a policy file, never wider than they are there. What cannot be "
+        "carried over, and what does nothing there, is told in comments and on standard error.",
+        epilog="Example: notifier-service policy import claude .claude/settings.json > policy.toml",
+    )
+    parser.add_argument("source", choices=tuple(IMPORTERS), help="whose rules they are")
+    parser.add_argument("file", metavar="FILE", help="where they are; - is standard input")
+    parser.set_defaults(command=_import)
+
+
+async def _import(arguments: argparse.Namespace) -> int:
+    whose = "standard input" if arguments.file == "-" else one_line(arguments.file)
+    try:
+        draft = imported(arguments.source, arguments.file)
+    except InvalidInput as error:
+        print(f"notifier-service: {whose}: {one_line(error.message)}", file=sys.stderr)
+        return 1
+    for remark in draft.remarks:
+        print(f"notifier-service: {whose}: {remark}", file=sys.stderr)
+    sys.stdout.write(draft.toml())
+    return 0
 
 
 def _loaded(path: Path) -> Policy | None:

@@ -43,6 +43,10 @@ NPM: dict[str, tuple[str, ...]] = {
     "conformance": ("@modelcontextprotocol/conformance@0.1.16",),
     "conformance alpha": ("@modelcontextprotocol/conformance@0.2.0-alpha.12",),
     "inspector": ("@modelcontextprotocol/inspector@2.12.0",),
+    # Whose rules are imported.
+    "codex": ("@openai/codex@0.169.0",),
+    "gemini": ("@google/gemini-cli-core@0.61.0",),
+    "opencode": ("opencode-ai@1.18.33",),
 }
 
 
