@@ -78,6 +78,10 @@ class Broker:
         #: The rules that hold in every session.
         self.rules = RuleBook()
         self._watches: dict[str, PolicyWatch] = {}
+        # Settings are limits that may name a policy, which nobody who gives them means to do without.
+        named = getattr(self.limits, "policy_file", None)
+        if policy is None and named is not None:
+            policy = PolicyFile(named)
         if policy is not None:
             self.follow(policy)
         if learned is not None:

@@ -256,6 +256,7 @@ class Session:
             self._ratings.note(question.tool, question.risk_level)
         self.touch()
         if request.pending:
+            self._note_use(verdict.rule_id)
             if question.announce_status:
                 record = request.shown
                 self.publish(

@@ -853,10 +853,11 @@ def test_call_of_which_not_all_is_there_is_asked_at_any_risk(clock: Clock, tmp_p
 
 
 def test_use_of_a_rule_of_the_file_is_counted_whichever_way_it_settles(clock: Clock, tmp_path: Path) -> None:
-    session = ruled(clock, tmp_path, allow="read", deny="rm")
+    session = ruled(clock, tmp_path, allow="read", deny="rm", ask="pay")
     session.admits(Question("read", {}))
     session.admits(Question("rm", {}))
     ask(session, "rm")
+    ask(session, "pay")
 
     assert session.rules.file is not None
-    assert [count for count, _ in session.rules.file.uses.values()] == [1, 1]
+    assert [count for count, _ in session.rules.file.uses.values()] == [1, 1, 1]

@@ -43,6 +43,7 @@ class FileRules:
 
     def __init__(self, file: PolicyFile) -> None:
         self.file = file
+        self._policy = file.policy
         self._uses: dict[str | None, tuple[int, datetime | None]] = {}
 
     @property
@@ -51,7 +52,12 @@ class FileRules:
         return self._uses
 
     def judge(self, call: Call) -> Verdict | None:
-        verdict = self.file.policy.judge(call)
+        policy = self.file.policy
+        if policy is not self._policy:
+            # Of rules that are no longer there nobody asks how often they were used.
+            self._policy = policy
+            self._uses = {rule.rule_id: self._uses[rule.rule_id] for rule in policy.rules if rule.rule_id in self._uses}
+        verdict = policy.judge(call)
         if verdict is not None and verdict.rule_id is not None:
             self._uses.setdefault(verdict.rule_id, (0, None))
         return verdict
@@ -180,7 +186,7 @@ class RuleBook:
         return next((doubt for doubt in doubts if doubt is not None), None)
 
     def use(self, rule_id: str | None, granted: RuleSource) -> None:
-        """Count that a rule settled a call; None counts nothing."""
+        """Count that a rule settled a call, or had it asked; None counts nothing."""
         if rule_id is not None:
             for source in (granted, *self._sources):
                 source.use(rule_id)

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from notifier_service import Broker
+from notifier_service import Broker, Settings
+from notifier_service.core.errors import InvalidInput
 from notifier_service.core.metrics import Counters
 from notifier_service.core.policy.policy_file import PolicyFile
 from notifier_service.core.policy.policy_watch import PolicyWatch
@@ -134,3 +135,16 @@ def test_broker_without_a_file_reads_nothing_again(clock: Clock) -> None:
     assert broker.policy is None
     assert broker.sweep() is None
     broker.close()
+
+
+def test_settings_that_name_a_policy_are_not_done_without_it(tmp_path: Path) -> None:
+    file = a_policy_file(tmp_path / "policy.toml", deny="rm")
+    named = Broker(Settings(policy_file=file.path))
+    given = Broker(Settings(policy_file=file.path), policy=file)
+
+    assert named.open("s").judge(Question("rm", {}, "low")).effect == "deny"
+    assert given.policy is file
+    with pytest.raises(InvalidInput, match=r"none\.toml:1: "):
+        Broker(Settings(policy_file=tmp_path / "none.toml"))
+    for broker in (named, given):
+        broker.close()

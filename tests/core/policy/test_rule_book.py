@@ -10,7 +10,7 @@ import pytest
 from notifier_service.core.policy.grants import Grants
 from notifier_service.core.policy.rule_book import RuleBook
 from notifier_service.core.policy.verdict import AskedTool, Call, Effect, Verdict, strictest
-from tests.policies import a_policy_file
+from tests.policies import a_policy_file, rules_text
 
 WRITE = AskedTool("write")
 
@@ -100,3 +100,19 @@ def test_use_of_a_rule_is_counted_where_the_rule_is(tmp_path: Path) -> None:
 
     assert [count for count, _ in book.file.uses.values()] == [2]
     assert (grants.rules[0].used, learned.rules[0].used) == (1, 0)
+
+
+def test_uses_of_a_rule_are_kept_as_long_as_the_file_has_it(tmp_path: Path) -> None:
+    file = a_policy_file(tmp_path / "policy.toml", allow="write", deny="rm")
+    book = RuleBook(file)
+    assert book.file is not None
+    for tool in ("write", "rm"):
+        verdict = book.judge(call(AskedTool(tool)), Grants())
+        assert verdict is not None
+        book.use(verdict.rule_id, Grants())
+    (tmp_path / "policy.toml").write_text(rules_text(allow="write", ask="pay"))
+    file.refresh()
+
+    book.judge(call(AskedTool("pay")), Grants())
+
+    assert [count for count, _ in book.file.uses.values()] == [1, 0]
