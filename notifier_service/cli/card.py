@@ -83,7 +83,8 @@ def _content(record: Mapping[str, Any], style: str, encoding: str, *, is_exact: 
     if reasons:
         yield Text("because " + shown("; ".join(reasons)), "dim")
     if record.get("suggested_rule"):
-        yield Text(f"For the session means: {shown(str(record['suggested_rule']))}", "dim")
+        until = "For the session, or always," if "always" in record.get("scopes", ()) else "For the session"
+        yield Text(f"{until} means: {shown(str(record['suggested_rule']))}", "dim")
     if record.get("parameters_truncated"):
         yield Text(f"Only the beginning of {record.get('parameters_bytes')} bytes can be shown.", "bold red")
     if not is_exact and turns_direction(parameters):

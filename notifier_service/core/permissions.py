@@ -133,7 +133,7 @@ class PermissionDesk:
         clock: Callable[[], float] = time.monotonic,
         left_at: float | None = None,
         instance: str | None = None,
-        learned: LearnedRules | None = None,
+        learned: Callable[[], LearnedRules | None] = lambda: None,
         tell_learned: Callable[[AskedTool], object] = lambda tool: None,
     ) -> None:
         self.session_id = session_id
@@ -316,7 +316,8 @@ class PermissionDesk:
 
     @property
     def _keeps_always(self) -> bool:
-        return self._learned is not None and self._learned.error is None
+        learned = self._learned()
+        return learned is not None and learned.error is None
 
     def decide(
         self,
@@ -541,10 +542,9 @@ class PermissionDesk:
         reason: str | None,
         reach: Sequence[str],
     ) -> Rule:
-        if scope == "always" and self._learned is not None:
-            return self._learned.add(
-                effect, tool, risk_level, created_by=created_by, reason=reason or None, sessions=reach
-            )
+        learned = self._learned()
+        if scope == "always" and learned is not None:
+            return learned.add(effect, tool, risk_level, created_by=created_by, reason=reason or None, sessions=reach)
         return self.grants.add(effect, tool, risk_level, created_by=created_by, reason=reason)
 
     def settle_twins(self, tool: AskedTool) -> None:
@@ -591,6 +591,14 @@ class PermissionDesk:
             )
         tool, risk_level = proposal.request.tool, proposal.request.record.risk_level
         rule = self._remember_rule(scope, "allow", tool, risk_level, created_by=decided_by, reason=reason, reach=reach)
+        _log.info(
+            "%s: a suggestion became a rule by %s for %s (rule %s, session %s)",
+            without_credentials(quoted(tool.tool_name)),
+            quoted(decided_by),
+            scope,
+            rule.rule_id,
+            without_credentials(self.session_id),
+        )
         self.settle_twins(tool)
         if scope == "always":
             self._tell_learned(tool)

@@ -34,7 +34,7 @@ from .permission_request import PermissionRequest
 from .permissions import PendingPlaces, PermissionDesk
 from .policy.by_risk import Ratings, judge
 from .policy.reasons import Reason, doubts_the_tool, is_of_the_call
-from .policy.rule_book import RuleBook, require_other
+from .policy.rule_book import RuleBook, log_taken_back, require_other
 from .policy.verdict import AskedTool, Verdict, is_riskier
 from .present_state import SessionState
 from .question import Decision, Question
@@ -115,7 +115,7 @@ class Session:
             clock=clock,
             left_at=request_left_at,
             instance=instance,
-            learned=self.rules.learned,
+            learned=lambda: self.rules.learned,
             tell_learned=tell_learned,
         )
         self._ratings = Ratings()
@@ -225,6 +225,7 @@ class Session:
         if rule is None:
             return self.rules.take_back(rule_id, revoked_by=revoked_by, revoked_with=revoked_with, reach=reach)
         require_other(rule, revoked_by, revoked_with)
+        log_taken_back(rule, revoked_by)
         return self.desk.grants.take_back(rule_id)
 
     def admits(self, question: Question) -> bool:

@@ -219,6 +219,39 @@ async def test_rule_is_taken_back_in_every_session_at_once(broker: Broker) -> No
         broker.open("s1").take_back(rule.rule_id)
 
 
+async def test_file_that_is_named_later_is_asked_in_sessions_that_are_open_already(learned: LearnedRules) -> None:
+    broker = Broker()
+    ask(broker)
+    broker.learn_into(learned)
+    request = ask(broker)
+    answer(broker, request)
+
+    assert request.record.scope == "always"
+    assert not ask(broker).pending
+    broker.close()
+
+
+async def test_who_takes_a_rule_back_or_takes_a_suggestion_over_is_in_the_log(
+    broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "notifier_service")
+    for _ in range(2):
+        approve(broker)
+    session = broker.open("s1")
+    for scope in ("session", "always"):
+        [suggestion] = suggestions(broker)
+        rule = session.desk.take_over(suggestion.suggestion_id, scope, decided_by="ana\n")  # type: ignore[arg-type]
+        session.take_back(rule.rule_id, revoked_by="ben")
+
+    lines = [line for line in caplog.messages if "rule_" in line]
+    assert [line.partition(" (")[0] for line in lines] == [
+        '"write": a suggestion became a rule by "ana\\n" for session',
+        '"allow every call of \\"write\\", asked by \\"ci\\", at risk high or less": taken back by "ben"',
+        '"write": a suggestion became a rule by "ana\\n" for always',
+        '"allow every call of \\"write\\", asked by \\"ci\\", at risk high or less": taken back by "ben"',
+    ]
+
+
 async def test_rule_of_the_session_is_taken_back_there(broker: Broker) -> None:
     answer(broker, ask(broker), scope="session")
     [rule] = broker.open("s1").all_rules()

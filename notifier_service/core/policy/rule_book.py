@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
@@ -9,6 +10,8 @@ from typing import Protocol
 from ..errors import Forbidden, RuleNotFound, RuleOfFile, SelfApproval
 from ..events import FileRule, Rule, utc_now
 from ..limits import RiskLevel
+from ..redaction import without_credentials
+from .grants import quoted
 from .learned import LearnedRules
 from .matching import Names
 from .policy import Default
@@ -16,7 +19,9 @@ from .policy_file import PolicyFile
 from .tool_names import bare_name
 from .verdict import Call, Verdict, strictest
 
-__all__ = ["FileRules", "RuleBook", "RuleSource", "require_other"]
+__all__ = ["FileRules", "RuleBook", "RuleSource", "log_taken_back", "require_other"]
+
+_log = logging.getLogger("notifier_service.policy")
 
 
 class RuleSource(Protocol):
@@ -36,6 +41,12 @@ def require_other(rule: Rule, name: str, token_sha256: str) -> None:
     """Raise ``SelfApproval`` where tokens tell who is who, and the one whom a rule holds back would take it away."""
     if rule.effect != "allow" and token_sha256 and rule.asked_by == name:
         raise SelfApproval("This rule holds back what was asked in your name: somebody else must take it back.")
+
+
+def log_taken_back(rule: Rule, by: str) -> None:
+    """One line: who took what back."""
+    name, who = without_credentials(quoted(rule.name)), quoted(by)
+    _log.info("%s: taken back by %s (rule %s, %s)", name, who, rule.rule_id, rule.source)
 
 
 class FileRules:
@@ -158,7 +169,9 @@ class RuleBook:
         if "*" not in reach and not (rule.session is not None and set(rule.session) <= set(reach)):
             raise Forbidden("This rule holds in sessions in which you may not decide.")
         require_other(rule, revoked_by, revoked_with)
-        return self._learned.take_back(rule_id)
+        taken = self._learned.take_back(rule_id)
+        log_taken_back(taken, revoked_by)
+        return taken
 
     @property
     def default(self) -> Default:
