@@ -79,6 +79,9 @@ class CommandPattern:
 
     def allows(self, words: Words) -> bool:
         """Whether an ``allow`` rule with this pattern names a part of these words."""
+        first = self.words[0]
+        if first.expression is None and words[:1] != (first.text,):
+            return False  # so it is for most patterns
         named = self.words[:-1] if self.is_open else self.words
         if len(words) < len(named) or (len(words) > len(named) and not self.is_open) or not words:
             return False
@@ -209,8 +212,8 @@ def _names(pattern: _PatternWord, before: Words) -> bool:
 
 
 def _is_program(pattern: _PatternWord, word: str) -> bool:
-    names = {word, word.casefold()} | ({word.rpartition("/")[2], word.rpartition("/")[2].casefold()})
-    return any(pattern.matches(name) for name in names)
+    name = word.rpartition("/")[2]
+    return any(map(pattern.matches, (word, name, word.casefold(), name.casefold())))
 
 
 def _is_among(option: _PatternWord, words: Sequence[str]) -> bool:

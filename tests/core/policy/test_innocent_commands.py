@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-import tomllib
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from notifier_service.core.policy.command_pattern import CommandPattern
-from notifier_service.core.policy.shell import read_command
+from notifier_service.core.policy.policy import Policy
+from notifier_service.core.policy.verdict import AskedTool, Call
 
 INNOCENT = Path(__file__).with_name("innocent_commands.txt").read_text().splitlines()
 FOLDER = "/home/ana/project"
 
 
-def _patterns(effect: str) -> list[CommandPattern]:
-    text = files("notifier_service.cli").joinpath("starter_policy.toml").read_text()
-    rules: list[dict[str, Any]] = tomllib.loads(text.replace("{folder}", FOLDER))["rule"]
-    return [CommandPattern.of(pattern) for rule in rules if rule["effect"] == effect for pattern in rule["command"]]
+STARTER = files("notifier_service.cli").joinpath("starter_policy.toml").read_text().replace("{folder}", FOLDER)
+POLICY = Policy.loads(STARTER, "starter_policy.toml")
 
 
-ALLOW, ASK = _patterns("allow"), _patterns("ask")
-
-
-def _is_allowed(command: str) -> bool:
-    reading = read_command(command)
-    return (
-        reading.not_understood is None
-        and all(any(pattern.allows(words) for pattern in ALLOW) for words in reading.parts)
-        and not any(pattern.holds_back(reading) for pattern in ASK)
-    )
+def _is_allowed(command: str, tool: str = "Bash") -> bool:
+    verdict = POLICY.judge(Call(AskedTool(tool), "s", "high", {"command": command}))
+    return verdict is not None and verdict.effect == "allow"
 
 
 def test_nine_in_ten_innocent_commands_are_allowed_by_the_starter_rules() -> None:
@@ -116,3 +105,8 @@ def test_starter_rules_allow_no_innocent_command_with_something_joined_to_it(inn
 )  # fmt: skip
 def test_starter_rules_allow_nothing_that_writes_elsewhere_deletes_publishes_installs_or_sends(command: str) -> None:
     assert not _is_allowed(command)
+
+
+def test_starter_rules_are_about_shells_and_no_other_tool_with_a_command() -> None:
+    assert _is_allowed("ls", "run_shell_command")
+    assert not _is_allowed("ls", "deploy")
