@@ -32,6 +32,7 @@ PYTHON = {
     "claude-agent-sdk": ("claude-agent-sdk==0.2.186",),
     "langchain": ("langchain==1.4.7", "langchain-mcp-adapters==0.3.2"),
     "openai-agents": ("openai-agents==0.24.0",),
+    "sigstore": ("sigstore==4.5.1",),
 }
 
 NODE = "node@22.23.3"
