@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,14 @@ from ..core.errors import InvalidInput, NotifierError
 from ..storage.audit_heads import head_path, read_head
 from ..storage.audit_leaves import files_of
 from ..storage.checkpoint import Checkpoint
-from ..storage.receipt import Proved, prove_consistency, prove_request, verify_head, verify_receipt
+from ..storage.receipt import HeadTooOld, Proved, prove_consistency, prove_request, verify_heads, verify_receipt
 from ..storage.signed_note import VerifyingKey, needs_cryptography
 from .terminal import one_line, seen, turns_direction
 
 __all__ = ["add_options_of_verify", "add_prove", "heads_hold", "verify_offline", "wrong_usage"]
 
+#: Somewhat more than until a service that runs has signed the next head.
+_PATIENCE_SECONDS = 8.0
 _MOST_BYTES = 64 * 1024 * 1024
 #: What a person reads of a line; the receipt has all of it.
 _TOLD = (
@@ -58,19 +62,28 @@ def add_options_of_verify(parser: argparse.ArgumentParser) -> None:
 async def _prove(arguments: argparse.Namespace) -> int:
     if (arguments.request is None) == (arguments.since is None):
         return wrong_usage("audit prove takes either a request or --since")
-    path = arguments.audit_file
-    try:
-        note = _note(head_path(path) if arguments.head is None else arguments.head)
-        files = files_of(path)
-        if arguments.since is None:
-            receipt = prove_request(arguments.request, files, note)
-        else:
-            receipt = prove_consistency(_note(arguments.since), files, note)
-    except NotifierError as error:
-        return _refused(error)
+    until = time.monotonic() + (_PATIENCE_SECONDS if arguments.head is None else 0)
+    while True:
+        try:
+            receipt = _receipt(arguments)
+            break
+        except HeadTooOld as error:
+            if time.monotonic() >= until:
+                return _refused(error)
+            await asyncio.sleep(0.5)
+        except NotifierError as error:
+            return _refused(error)
     # ASCII: whatever a terminal could act on stays an escape, and a program reads the same value.
     print(json.dumps(receipt, indent=2))
     return 0
+
+
+def _receipt(arguments: argparse.Namespace) -> dict[str, Any]:
+    path = arguments.audit_file
+    note = _note(head_path(path) if arguments.head is None else arguments.head)
+    if arguments.since is None:
+        return prove_request(arguments.request, files_of(path), note)
+    return prove_consistency(_note(arguments.since), files_of(path), note)
 
 
 def wrong_usage(text: str) -> int:
@@ -108,11 +121,10 @@ def heads_hold(arguments: argparse.Namespace) -> int:
     except InvalidInput as error:
         return wrong_usage(error.message)
     try:
-        heads = [verify_head(note, arguments.file, key) for note in notes]
+        newest = verify_heads(notes, arguments.file, key)
     except NotifierError as error:
         print(f"{arguments.head}: {error.message}", file=sys.stderr)
         return 1
-    newest = max(heads, key=lambda head: head.size)
     signed = "" if key is not None else "; who has signed it was not looked at, for which --key is needed"
     print(f"the lines to number {newest.size} are those of the signed head{signed}")
     return 0

@@ -1,4 +1,4 @@
-"""The signed heads of an audit log: one beside the log, one beside each rotated file, each sent away where that is set.
+"""The signed heads of an audit log: one beside the log, and one beside each rotated file.
 
 A head is a promise that these were the lines. So none is ever signed that contradicts the one before it: when the log
 was cut or written anew while nobody looked, there are no more heads until a person has looked into it.
@@ -10,7 +10,6 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -44,44 +43,51 @@ def read_head(path: Path) -> str:
 
 
 class AuditHeads:
-    """Signs the heads of the log in ``path``; ``send`` is given each note and must neither wait nor raise.
+    """Signs the heads of the log in ``path``.
 
     May be used from several threads. What fails is logged, and told by ``error``; nothing raises.
     """
 
-    def __init__(self, path: Path, key: SigningKey, *, send: Callable[[str], object] = lambda note: None) -> None:
+    def __init__(self, path: Path, key: SigningKey) -> None:
         self._path = Path(os.path.realpath(path))
         self._key = key
-        self._send = send
         self._lock = threading.Lock()
         self._is_checked = False
         self._size = 0
         self._unwritten: str | None = None
         self.error: str | None = None
 
-    def write(self, tree: Tree | None) -> None:
-        """Sign the head of what is on disk now, if there is more than at the last time."""
+    def write(self, tree: Tree | None) -> str | None:
+        """Sign the head of what is on disk now, and return it; None if there is no more than at the last time."""
+        note = None
         with self._lock:
-            if self._may_sign(tree) and tree is not None:
-                self._unwritten = self._signed(tree)
+            if self._may_sign() and tree is not None and self._is_more(tree):
+                self._unwritten = note = self._signed(tree)
                 self._size = tree.size
             if self._unwritten is not None and self._is_put(head_path(self._path), self._unwritten):
                 self._unwritten = None
+        return note
 
-    def rotated(self, path: Path, tree: Tree) -> None:
-        """Sign the last head of a file that has got this other name, and put it beside."""
+    def rotated(self, path: Path, tree: Tree) -> str | None:
+        """Sign the last head of a file that has got this other name, put it beside, and return it."""
+        note = None
         with self._lock:
-            if self._may_sign(tree):
-                self._is_put(head_path(path), self._signed(tree))
+            if self._may_sign():
+                note = self._signed(tree)
+                self._is_put(head_path(path), note)
             self._remove_old()
+        return note
 
-    def _may_sign(self, tree: Tree | None) -> bool:
+    def _may_sign(self) -> bool:
         if not self._is_checked:
             self._fail(self._why_not())
             self._is_checked = True
-        if self.error is None and tree is not None and tree.size < self._size:
+        return self.error is None
+
+    def _is_more(self, tree: Tree) -> bool:
+        if tree.size < self._size:
             self._fail(f"the log has {tree.size} lines, and {self._size} were signed: lines are missing")
-        return self.error is None and tree is not None and tree.size > self._size
+        return tree.size > self._size
 
     def _why_not(self) -> str | None:
         """Why the log contradicts the head that was signed last, before this process; None if it does not."""
@@ -120,9 +126,7 @@ class AuditHeads:
             )
 
     def _signed(self, tree: Tree) -> str:
-        note = self._key.signed(Checkpoint(self._key.name, tree.size, tree.root).text)
-        self._send(note)
-        return note
+        return self._key.signed(Checkpoint(self._key.name, tree.size, tree.root).text)
 
     def _is_put(self, place: Path, note: str) -> bool:
         try:

@@ -153,7 +153,9 @@ class Leaves:
                 )
             return self._hashes[begin - self.before.size]
         middle = begin + _split(end - begin)
-        hashed = self._made[begin, end] = _node_hash(self._hash(begin, middle), self._hash(middle, end))
+        hashed = _node_hash(self._hash(begin, middle), self._hash(middle, end))
+        if (end - begin).bit_count() == 1:  # of the others there is one for each size that is asked about
+            self._made[begin, end] = hashed
         return hashed
 
     def _require(self, is_there: bool, size: int) -> None:

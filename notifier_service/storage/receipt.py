@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from .checkpoint import Checkpoint, text_of_note
 from .merkle import is_consistent, is_included, leaf_hash
 from .signed_note import VerifyingKey
 
-__all__ = ["BadReceipt", "Proved", "prove_consistency", "prove_request", "verify_head", "verify_receipt"]
+__all__ = ["BadReceipt", "HeadTooOld", "Proved", "prove_consistency", "prove_request", "verify_heads", "verify_receipt"]
 
 _REQUEST = "notifier-service/audit-receipt-1"
 _CONSISTENCY = "notifier-service/audit-consistency-1"
@@ -28,6 +28,10 @@ _CONSISTENCY = "notifier-service/audit-consistency-1"
 
 class BadReceipt(InvalidInput):
     """A receipt does not prove what it says."""
+
+
+class HeadTooOld(InvalidInput):
+    """The newest head was signed before the last of the lines was written."""
 
 
 class Proved(NamedTuple):
@@ -59,9 +63,9 @@ def prove_request(request_id: str, paths: Sequence[Path], note: str) -> dict[str
         raise NotFound(f"There is no line about the request {request_id} in {', '.join(map(str, paths))}.")
     _require_signed(leaves.size, head)
     if found[-1][0] >= head.size:
-        raise InvalidInput(
-            f"The newest head covers {head.size} lines, and the request has line {found[-1][0] + 1}: a head is signed "
-            "each minute, so try again then."
+        raise HeadTooOld(
+            f"The newest head covers {head.size} lines, and the request has line {found[-1][0] + 1}: the service signs "
+            "one within seconds, while it runs."
         )
     if leaves.root(head.size) != head.root:
         raise InvalidInput("The log is not the one that was signed: it was changed, and so nothing is proved by it.")
@@ -105,17 +109,20 @@ def verify_receipt(text: bytes, key: VerifyingKey) -> Proved:
     raise BadReceipt("this is no receipt, or not all of it")
 
 
-def verify_head(note: str, paths: Sequence[Path], key: VerifyingKey | None) -> Checkpoint:
-    """The head, if the log has the lines that were signed, all of them. Raises ``InvalidInput`` that says why not.
+def verify_heads(notes: Iterable[str], paths: Sequence[Path], key: VerifyingKey | None) -> Checkpoint:
+    """The newest of these heads, if the log has the lines of each of them. Raises ``InvalidInput`` that says why not.
 
-    Without a key who has signed it is not looked at.
+    Without a key who has signed them is not looked at.
     """
-    head = Checkpoint.of(text_of_note(note) if key is None else key.text_of(note))
     leaves = leaves_of(paths)
-    _require_signed(leaves.size, head)
-    if leaves.root(head.size) != head.root:
-        raise InvalidInput(f"the first {head.size} lines are not those that were signed: the log was written anew")
-    return head
+    newest = Checkpoint("", -1, b"")
+    for note in notes:
+        head = Checkpoint.of(text_of_note(note) if key is None else key.text_of(note))
+        _require_signed(leaves.size, head)
+        if leaves.root(head.size) != head.root:
+            raise InvalidInput(f"the first {head.size} lines are not those that were signed: the log was written anew")
+        newest = max(newest, head, key=lambda one: one.size)
+    return newest
 
 
 def _require_signed(size: int, head: Checkpoint) -> None:

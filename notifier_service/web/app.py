@@ -24,6 +24,7 @@ from .connection import CONNECTIONS, Connections
 from .guesses import GUESSES, Guesses
 from .idempotency import IDEMPOTENCY, IdempotencyKeys
 from .jwt_auth import JwtAuth
+from .keys import AUDIT_KEYS
 from .listener import listening, url_of
 from .logs import IS_TOKEN
 from .mcp.gateway import GATEWAYS, Gateways
@@ -78,6 +79,7 @@ def create_app(
     app[HELD_HOOKS] = HeldHooks()
     app[HELD_CALLS] = {}
     app[GATEWAYS] = Gateways(broker, settings)
+    app[AUDIT_KEYS] = ()
     app.cleanup_ctx.append(app[GATEWAYS].running)
     app.cleanup_ctx.append(ending_revoked)
     add_routes(app, settings.prefix)

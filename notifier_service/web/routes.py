@@ -14,7 +14,7 @@ from ..core.events import dump
 from ..core.question import Decision
 from ..core.session import check_session_id
 from ..settings import Settings
-from . import chat, history, ops, permissions, polling, produce, rules, sse, tickets, websocket
+from . import chat, history, keys, ops, permissions, polling, produce, rules, sse, tickets, websocket
 from .agents import hooks
 from .answers import expect
 from .auth import AUTH, Caller, Right
@@ -195,6 +195,7 @@ ROUTES: Sequence[Route] = (
         "What was asked and how it ended, over all sessions.", query=history.HistoryQuery,
     ),
     Route("GET", "/api/policy", ops.policy, _rights("admin"), "The policy in force, and whether its file loads."),
+    Route("GET", "/api/keys", keys.list_keys, _rights(), "The public key of the audit log."),
     Route("GET", "/healthz/live", ops.live, _rights(), "The process answers.", prefixed=False),
     Route("GET", "/healthz/live", ops.live, _rights(), "The same behind the prefix.", name=ops.BEHIND_PREFIX),
     Route("GET", "/healthz/ready", ops.ready, _rights(), "It takes work; 503 while it drains.", prefixed=False),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ class Log:
     def append(self, *entries: dict[str, Any]) -> None:
         log = AuditFile(self.path)
         log.commit(*entries).result()
-        AuditHeads(self.path, KEY, send=self.sent.append).write(log.tree)
+        self.sent.append(AuditHeads(self.path, KEY).write(log.tree) or "")
         log.close()
 
 
@@ -98,6 +99,21 @@ async def test_request_without_a_line_ends_with_one(commands: Commands, log: Log
 
     assert (ended.exit_code, ended.out) == (1, "")
     assert "There is no line about the request pr_none" in ended.err
+
+
+async def test_what_was_just_decided_waits_for_its_head(commands: Commands, log: Log) -> None:
+    file = AuditFile(log.path)
+    file.commit(entry("pr_new")).result()
+
+    refused = await proved(commands, log, "pr_new", "--head", str(log.head))
+    threading.Timer(0.2, AuditHeads(log.path, KEY).write, [file.tree]).start()
+    ended = await proved(commands, log, "pr_new")
+    file.close()
+
+    assert (refused.exit_code, refused.out) == (1, "")
+    assert "the service signs one within seconds" in refused.err
+    assert ended.exit_code == 0
+    assert (await verified(commands, log)).out.startswith("request pr_new: 1 of the 10 lines")
 
 
 async def test_log_without_a_head_ends_with_one(commands: Commands, log: Log) -> None:

@@ -12,7 +12,7 @@ from notifier_service.storage.audit_chain import in_order
 from notifier_service.storage.audit_heads import AuditHeads, head_path, read_head
 from notifier_service.storage.audit_leaves import files_of, leaves_of
 from notifier_service.storage.checkpoint import Checkpoint
-from notifier_service.storage.receipt import verify_head
+from notifier_service.storage.receipt import verify_heads
 from notifier_service.storage.signed_note import BadNote, SigningKey
 
 from .conftest import Open, entry
@@ -37,15 +37,16 @@ def test_head_is_that_of_what_is_on_disk(audit: Open, path: Path) -> None:
 
 
 def test_head_is_signed_again_only_when_there_is_more(audit: Open, path: Path) -> None:
-    log, sent = audit(), list[str]()
-    heads = AuditHeads(path, KEY, send=sent.append)
+    log = audit()
+    heads = AuditHeads(path, KEY)
 
-    heads.write(log.tree)
-    heads.write(log.tree)
+    first, again = heads.write(log.tree), heads.write(log.tree)
     log.commit(entry(1)).result()
-    heads.write(log.tree)
+    second = heads.write(log.tree)
 
-    assert [Checkpoint.of(KEY.verifying.text_of(note)).size for note in sent] == [1, 2]
+    assert first is not None
+    assert again is None
+    assert second == read_head(head_path(path)) != first
 
 
 def test_each_rotated_file_has_its_last_head_beside_it(audit: Open, path: Path) -> None:
@@ -58,8 +59,22 @@ def test_each_rotated_file_has_its_last_head_beside_it(audit: Open, path: Path) 
     files = files_of(path)
     assert len(files) > 2
     for count, file in enumerate(files, 1):
-        assert verify_head(read_head(head_path(file)), files[:count], KEY.verifying).size == leaves_of([file]).size
-        verify_head(read_head(head_path(file)), [file], KEY.verifying)
+        assert verify_heads([read_head(head_path(file))], files[:count], KEY.verifying).size == leaves_of([file]).size
+        verify_heads([read_head(head_path(file))], [file], KEY.verifying)
+
+
+def test_rotation_right_behind_a_head_or_before_one_is_no_contradiction(audit: Open, path: Path) -> None:
+    heads = AuditHeads(path, KEY)
+    log = audit()
+    before = log.tree
+    heads.write(before)
+    log.commit(entry(1)).result()
+    heads.write(log.tree)  # in another thread, while this one tells of the rotation
+
+    heads.rotated(path.with_name("audit.jsonl.000000000001"), before)  # type: ignore[arg-type]
+
+    assert heads.error is None
+    assert checkpoint(head_path(path)).size == 2
 
 
 def test_head_of_a_rotated_file_goes_with_it(audit: Open, path: Path) -> None:
@@ -122,7 +137,7 @@ def test_heads_go_on_where_the_older_files_are_gone(audit: Open, path: Path, cap
 def test_no_head_is_signed_that_contradicts_the_one_before(
     audit: Open, path: Path, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    log, sent = audit(), list[str]()
+    log = audit()
     log.commit(*[entry(number) for number in range(5)]).result()
     AuditHeads(path, KEY).write(log.tree)
     log.close()
@@ -137,12 +152,11 @@ def test_no_head_is_signed_that_contradicts_the_one_before(
 
     log = audit()
     log.commit(*[entry(number) for number in range(9)]).result()
-    heads = AuditHeads(path, KEY, send=sent.append)
-    heads.write(log.tree)
-    heads.rotated(path, log.tree)  # type: ignore[arg-type]
+    heads = AuditHeads(path, KEY)
 
+    assert heads.write(log.tree) is None
+    assert heads.rotated(path, log.tree) is None  # type: ignore[arg-type]
     assert heads.error is not None
-    assert sent == []
     assert read_head(head_path(path)) == before
     assert "no more heads" in caplog.text
     assert "move" in caplog.text
@@ -183,20 +197,20 @@ def test_tree_that_nobody_knows_is_not_signed(path: Path) -> None:
     assert not head_path(path).exists()
 
 
-def test_head_that_cannot_be_written_is_sent_all_the_same_and_written_later(
+def test_head_that_cannot_be_written_is_given_all_the_same_and_written_later(
     audit: Open, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    log, sent = audit(), list[str]()
-    heads = AuditHeads(path, KEY, send=sent.append)
+    log = audit()
+    heads = AuditHeads(path, KEY)
     blocked = path.with_name("audit.jsonl.head.new")
     blocked.mkdir()
 
-    heads.write(log.tree)
+    note = heads.write(log.tree)
     assert "cannot be written" in caplog.text
     blocked.rmdir()
-    heads.write(log.tree)
 
-    assert [read_head(head_path(path))] == sent
+    assert heads.write(log.tree) is None
+    assert read_head(head_path(path)) == note
 
 
 def test_file_that_others_swap_for_another_is_not_signed(audit: Open, path: Path, tmp_path: Path) -> None:
@@ -213,7 +227,7 @@ def test_file_that_others_swap_for_another_is_not_signed(audit: Open, path: Path
 
     assert checkpoint(head_path(path)).size == 1
     with pytest.raises(InvalidInput, match="not those that were signed"):
-        verify_head(read_head(head_path(path)), [path], KEY.verifying)
+        verify_heads([read_head(head_path(path))], [path], KEY.verifying)
 
 
 def test_files_of_a_log_are_those_without_a_gap(audit: Open, path: Path, tmp_path: Path) -> None:

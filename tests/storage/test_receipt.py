@@ -15,7 +15,7 @@ from notifier_service.storage.audit_leaves import files_of
 from notifier_service.storage.receipt import (
     prove_consistency,
     prove_request,
-    verify_head,
+    verify_heads,
     verify_receipt,
 )
 from notifier_service.storage.signed_note import SigningKey
@@ -166,7 +166,7 @@ def test_request_that_nobody_asked_has_no_receipt(log: Path) -> None:
 def test_request_that_is_newer_than_the_head_has_no_receipt_yet(log: Path, audit: Open) -> None:
     audit().commit(entry(99, request_id="pr_new")).result()
 
-    with pytest.raises(InvalidInput, match="try again"):
+    with pytest.raises(InvalidInput, match="within seconds"):
         receipt_of(log, "pr_new")
     assert len(verified(receipt_of(log)).lines) == 3
 
@@ -204,7 +204,7 @@ def test_new_head_is_proved_to_go_on_behind_an_old_one(log: Path, audit: Open) -
     proved = verified(prove_consistency(old, files_of(log), new))
 
     assert proved.old_head is not None
-    assert (proved.old_head.size, proved.lines) == (verify_head(old, files_of(log), PUBLIC).size, ())
+    assert (proved.old_head.size, proved.lines) == (verify_heads([old], files_of(log), PUBLIC).size, ())
     assert proved.head.size > proved.old_head.size
 
 
@@ -231,29 +231,29 @@ def test_log_that_was_written_anew_cannot_prove_its_old_head(log: Path, tmp_path
     with pytest.raises(InvalidInput, match="not the one that was signed"):
         prove_consistency(old, [other], read_head(head_path(other)))
     with pytest.raises(InvalidInput, match="written anew"):
-        verify_head(old, [other], PUBLIC)
+        verify_heads([old], [other], PUBLIC)
 
 
 # A log and a head
 
 
 def test_log_that_fits_its_head_is_accepted(log: Path) -> None:
-    assert verify_head(read_head(head_path(log)), files_of(log), PUBLIC) == verify_head(
-        read_head(head_path(log)), [log], None
-    )
+    notes = [read_head(head_path(log))]
+
+    assert verify_heads(notes, files_of(log), PUBLIC) == verify_heads(notes, [log], None)
 
 
 def test_end_that_was_cut_off_is_found_against_the_head(log: Path) -> None:
     log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:-1]))
 
     with pytest.raises(InvalidInput, match="the end was cut off"):
-        verify_head(read_head(head_path(log)), [log], PUBLIC)
+        verify_heads([read_head(head_path(log))], [log], PUBLIC)
 
 
 def test_old_head_needs_the_older_files(log: Path) -> None:
     first = files_of(log)[0]
     old = read_head(head_path(first))
 
-    assert verify_head(old, files_of(log), PUBLIC).size > 0
+    assert verify_heads([old], files_of(log), PUBLIC).size > 0
     with pytest.raises(InvalidInput, match="in an older file"):
-        verify_head(old, [log], PUBLIC)
+        verify_heads([old], [log], PUBLIC)

@@ -91,6 +91,7 @@ def test_the_table_holds_each_endpoint_once() -> None:
         ("DELETE", "/agent_backend/api/rules/{session_id}/{rule_id}"),
         ("GET", "/agent_backend/api/sessions"),
         ("GET", "/agent_backend/api/history"),
+        ("GET", "/agent_backend/api/keys"),
         ("POST", "/mcp/{session_id}"),
         ("POST", "/hooks/claude-code"),
         ("GET", "/healthz/live"),
@@ -155,14 +156,14 @@ async def test_the_chat_is_no_session_of_that_name(make_client: MakeClient, brok
 
 @OPEN
 async def test_who_has_no_token_may_ask_for_health(guarded: Client, route: Route) -> None:
-    response = await guarded.request(route.method, route.path)
+    response = await guarded.request(route.method, route.full_path("/agent_backend"))
 
     assert response.status == 200
 
 
 @OPEN
 async def test_health_is_asked_with_head_too(client: Client, route: Route) -> None:
-    response = await client.head(route.path)
+    response = await client.head(route.full_path("/agent_backend"))
 
     assert (response.status, await response.read()) == (200, b"")
 
