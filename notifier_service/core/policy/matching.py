@@ -19,7 +19,20 @@ from .regex import Regex
 from .text_glob import MAX_CHARACTERS, NameGlob, TextGlob
 from .verdict import Call
 
-__all__ = ["MISSING", "Condition", "Equals", "Glob", "Matches", "Names", "Parameter", "Range", "Risks", "value_at"]
+__all__ = [
+    "MISSING",
+    "Check",
+    "Condition",
+    "Equals",
+    "Glob",
+    "Matches",
+    "Names",
+    "Parameter",
+    "Range",
+    "Risks",
+    "inner_values",
+    "value_at",
+]
 
 #: What a pointer leads to that leads nowhere.
 MISSING = object()
@@ -141,7 +154,9 @@ class Glob:
         return type(value) is str and self.glob.allows(value)
 
     def holds_back(self, value: Any) -> bool:
-        return any(inner is MISSING or (type(inner) is str and self.glob.holds_back(inner)) for inner in _inner(value))
+        return any(
+            inner is MISSING or (type(inner) is str and self.glob.holds_back(inner)) for inner in inner_values(value)
+        )
 
     def wanted(self) -> str:
         return f"certainly within {quoted(self.glob.pattern)}"
@@ -157,7 +172,7 @@ class Matches:
         return type(value) is str and len(value) <= MAX_CHARACTERS and self.regex.matches(value)
 
     def holds_back(self, value: Any) -> bool:
-        return any(inner is MISSING or self._may_match(inner) for inner in _inner(value))
+        return any(inner is MISSING or self._may_match(inner) for inner in inner_values(value))
 
     def _may_match(self, value: Any) -> bool:
         if type(value) is not str:
@@ -182,7 +197,7 @@ class Range:
         return is_number and self._holds(value)
 
     def holds_back(self, value: Any) -> bool:
-        return any(inner is MISSING or self._may_hold(inner) for inner in _inner(value))
+        return any(inner is MISSING or self._may_hold(inner) for inner in inner_values(value))
 
     def _holds(self, value: int | float | Decimal) -> bool:
         return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
@@ -213,39 +228,40 @@ class Equals:
     def allows(self, value: Any) -> bool:
         if type(value) is str or type(self.value) is str:
             return type(value) is type(self.value) and bool(value == self.value)
-        return _canonical(value) == self.text
+        return Equals.text_of(value) == self.text
 
     def holds_back(self, value: Any) -> bool:
         if self.allows(value):
             return True
-        mine = _readings(self.value)
-        return any(inner is MISSING or not mine.isdisjoint(_readings(inner)) for inner in _inner(value))
+        mine = self.readings_of(self.value)
+        return any(inner is MISSING or not mine.isdisjoint(Equals.readings_of(inner)) for inner in inner_values(value))
 
     def wanted(self) -> str:
         return _shown(self.value)
 
+    @staticmethod
+    def text_of(value: Any) -> bytes | None:
+        """As JSON; None for what is none."""
+        try:
+            return canonical_json(value)
+        except (ValueError, TypeError, RecursionError):
+            return None
 
-def _canonical(value: Any) -> bytes | None:
-    try:
-        return canonical_json(value)
-    except (ValueError, TypeError, RecursionError):
-        return None
-
-
-def _readings(value: Any) -> frozenset[str | bytes]:
-    """What a program may take a value for that does not look at types."""
-    if isinstance(value, bool):
-        return frozenset({"true", "1"} if value else {"false", "0"})
-    if isinstance(value, str):
-        text = normalize("NFKC", value).strip().casefold()
-        number = _number(text)
-        return frozenset(
-            {text} if number is None or number != number else {text, format(number.normalize(), "f")[:400]}
-        )
-    if isinstance(value, int):
-        return frozenset({str(value) if abs(value) < 10**400 else "huge"})
-    text_of = _canonical(value)
-    return frozenset() if text_of is None else frozenset({text_of.decode()})
+    @staticmethod
+    def readings_of(value: Any) -> frozenset[str | bytes]:
+        """What a program may take a value for that does not look at types."""
+        if isinstance(value, bool):
+            return frozenset({"true", "1"} if value else {"false", "0"})
+        if isinstance(value, str):
+            text = normalize("NFKC", value).strip().casefold()
+            number = _number(text)
+            return frozenset(
+                {text} if number is None or number != number else {text, format(number.normalize(), "f")[:400]}
+            )
+        if isinstance(value, int):
+            return frozenset({str(value) if abs(value) < 10**400 else "huge"})
+        text_of = Equals.text_of(value)
+        return frozenset() if text_of is None else frozenset({text_of.decode()})
 
 
 def _number(text: str) -> Decimal | None:
@@ -262,7 +278,7 @@ def _number(text: str) -> Decimal | None:
     return number if number.is_nan() or number.is_infinite() or abs(number.adjusted()) < 10_000 else Decimal("nan")
 
 
-def _inner(value: Any) -> Iterator[Any]:
+def inner_values(value: Any) -> Iterator[Any]:
     """A value and all values in it; ``MISSING`` in the place of what is too much to look at."""
     waiting, left = [value], _MAX_INNER
     while waiting:
@@ -278,5 +294,5 @@ def _inner(value: Any) -> Iterator[Any]:
 def _shown(value: Any) -> str:
     if isinstance(value, str):
         return quoted(value)
-    text = _canonical(value)
+    text = Equals.text_of(value)
     return quoted("what is no JSON" if text is None else text.decode())[1:-1].replace('\\"', '"')

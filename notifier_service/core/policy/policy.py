@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..limits import RiskLevel
-from .command_pattern import programs_in
 from .grants import quoted
-from .matching import MISSING, Equals, Glob, Names, value_at
+from .matching import Condition, Names
 from .reasons import Reason
+from .rule_index import Ranked, RuleIndex
 from .rules import Default, PolicyRule, PolicyText, read_policy
 from .shell import CommandReading, read_call
-from .text_glob import beginnings, seen
+from .text_glob import seen
 from .verdict import Call, Effect, Verdict
 
 __all__ = ["Considered", "Default", "Explanation", "Policy"]
@@ -56,8 +56,8 @@ class Policy:
         self._roots = text.roots
         ordered = sorted(text.rules, key=lambda rule: _STRICTEST_FIRST.index(rule.effect))
         self._ranked = list(enumerate(ordered))
-        self._of_tool: dict[str, list[_Ranked]] = {}
-        self._of_any_tool: list[_Ranked] = []
+        self._of_tool: dict[str, list[Ranked]] = {}
+        self._of_any_tool: list[Ranked] = []
         for ranked in self._ranked:
             names = ranked[1].conditions.get("tool")
             exact = names.exact if isinstance(names, Names) else None
@@ -65,7 +65,9 @@ class Policy:
                 self._of_tool.setdefault(name, []).append(ranked)
             if exact is None:
                 self._of_any_tool.append(ranked)
-        self._kinds: dict[tuple[str | None, ...], _Index] = {}
+        sessions = [rule.conditions["session"] for rule in text.rules if "session" in rule.conditions]
+        self._has_session_globs = not all(map(_names_sessions, sessions))
+        self._kinds: dict[tuple[str | None, ...], RuleIndex] = {}
 
     @classmethod
     def loads(cls, text: str, file: str, *, home: str | None = None) -> Policy:
@@ -126,7 +128,7 @@ class Policy:
         for rule in candidates:
             if rule.effect == "allow" and not call.is_whole:
                 break  # those that ask or deny stand before
-            if rule.is_over(now) or rule.failing(call) is not None:
+            if rule.is_over(now) or not rule.fits(call):
                 continue
             if rule.effect == "allow":
                 if reading is None and not rule.commands:
@@ -151,14 +153,15 @@ class Policy:
         parts: dict[int, list[PolicyRule]] = {number: [] for number in range(max(len(reading.parts), 1))}
         now = time.time()
         for rule in rules:
-            if rule.effect == "allow" and not rule.is_over(now) and rule.failing(call) is None:
+            if rule.effect == "allow" and not rule.is_over(now) and rule.fits(call):
                 for number in rule.parts(reading, call) or ():
                     parts[number].append(rule)
         return parts
 
     def _candidates(self, call: Call, reading: CommandReading | None) -> Iterator[PolicyRule]:
         tool = call.tool
-        kind = (tool.tool_name, tool.server, tool.agent, tool.asked_by, call.risk_level)
+        session = call.session_id if self._has_session_globs else None
+        kind = (tool.tool_name, tool.server, tool.agent, tool.asked_by, call.risk_level, session)
         index = self._kinds.get(kind)
         if index is None:
             if len(self._kinds) >= _MAX_KINDS:
@@ -167,108 +170,21 @@ class Policy:
             known = {ranked[0]: ranked for name in names for ranked in self._of_tool.get(name, ())}
             known |= {ranked[0]: ranked for ranked in self._of_any_tool}
             fitting = [known[rank] for rank in sorted(known) if _may_fit(known[rank][1], call)]
-            index = self._kinds[kind] = _Index(fitting, self._roots)
-        return index.candidates(call, reading)
-
-
-_Ranked = tuple[int, PolicyRule]
+            index = self._kinds[kind] = RuleIndex(fitting, self._roots)
+        return (rule for _, rule in index.candidates(call, reading))
 
 
 def _may_fit(rule: PolicyRule, call: Call) -> bool:
-    """Whether a rule fits the kind of a call; its session and its parameters are looked at later."""
+    """Whether a rule fits the kind of a call; the rest of its conditions is looked at for each call."""
     return all(
         condition.allows(call) if rule.effect == "allow" else condition.holds_back(call)
         for name, condition in rule.conditions.items()
-        if name not in ("session", "learned")
+        if name != "learned" and not (name == "session" and _names_sessions(condition))
     )
 
 
-class _Index:
-    """Of many rules about one kind of calls those that may hold for a call: each rule stands under one key."""
-
-    def __init__(self, rules: Sequence[_Ranked], roots: Any) -> None:
-        self._roots = roots
-        self._always: list[_Ranked] = []
-        self._of_session: dict[str, list[_Ranked]] = {}
-        self._of_program: dict[str, list[_Ranked]] = {}
-        self._of_program_held_back: dict[str, list[_Ranked]] = {}
-        #: By the first name of a pointer, so that no pointer is followed whose beginning is not there.
-        self._of_parameter: dict[str, dict[Sequence[str], _OfValue]] = {}
-        for ranked in rules:
-            self._add(ranked)
-
-    def candidates(self, call: Call, reading: CommandReading | None) -> Iterator[PolicyRule]:
-        found = self._always
-        if self._of_session and call.session_id in self._of_session:
-            found = found + self._of_session[call.session_id]
-        if reading is not None and self._of_program:
-            for program in {words[0] for words in reading.parts}:
-                found = found + self._of_program.get(program, [])
-        if reading is not None and self._of_program_held_back:
-            for program in programs_in(reading):
-                found = found + self._of_program_held_back.get(program, [])
-        if self._of_parameter:
-            for name in call.parameters:
-                for tokens, of_value in self._of_parameter.get(name, {}).items():
-                    found = found + of_value.candidates(value_at(call.parameters, tokens), self._roots)
-        if found is not self._always:
-            found = sorted(dict(found).items())
-        return (rule for _, rule in found)
-
-    def _add(self, ranked: _Ranked) -> None:
-        rule = ranked[1]
-        session = rule.conditions.get("session")
-        sessions = session.exact if isinstance(session, Names) else None
-        programs = [pattern.program for pattern in rule.commands]
-        if sessions is not None:
-            for name in sessions:
-                self._of_session.setdefault(name, []).append(ranked)
-        elif programs and None not in programs:
-            for program in filter(None, programs):
-                if rule.effect == "allow":
-                    self._of_program.setdefault(program, []).append(ranked)
-                else:
-                    named = program.rpartition("/")[2].casefold()
-                    self._of_program_held_back.setdefault(named, []).append(ranked)
-        else:
-            parameter = next((parameter for parameter in rule.parameters if parameter.tokens), None)
-            if parameter is None:
-                self._always.append(ranked)
-                return
-            pointers = self._of_parameter.setdefault(parameter.tokens[0], {})
-            of_value = pointers.setdefault(parameter.tokens, _OfValue())
-            of_value.add(ranked, parameter.checks if rule.effect == "allow" else ())
-
-
-class _OfValue:
-    """Rules about what one pointer leads to."""
-
-    def __init__(self) -> None:
-        self._always: list[_Ranked] = []
-        self._equal: dict[str, list[_Ranked]] = {}
-        self._beginning: dict[Sequence[str], list[_Ranked]] = {}
-
-    def add(self, ranked: _Ranked, checks: Sequence[object]) -> None:
-        for check in checks:
-            if isinstance(check, Equals) and isinstance(check.value, str):
-                self._equal.setdefault(check.value, []).append(ranked)
-                return
-            if isinstance(check, Glob) and check.glob.beginning:
-                self._beginning.setdefault(check.glob.beginning, []).append(ranked)
-                return
-        self._always.append(ranked)
-
-    def candidates(self, value: Any, roots: Any) -> list[_Ranked]:
-        if value is MISSING:
-            return []
-        found = self._always
-        if self._equal and isinstance(value, str):
-            found = found + self._equal.get(value, [])
-        text = value[0] if type(value) is list and value else value
-        if self._beginning and type(text) is str:
-            for beginning in beginnings(text, roots):
-                found = found + self._beginning.get(beginning, [])
-        return found
+def _names_sessions(condition: Condition | None) -> bool:
+    return isinstance(condition, Names) and condition.exact is not None
 
 
 def _verdict(matching: Sequence[PolicyRule]) -> Verdict | None:

@@ -6,11 +6,12 @@ import hashlib
 import re
 import time
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from datetime import time as day_time
 from difflib import get_close_matches
+from functools import cached_property
 from typing import Any, Literal, NamedTuple, get_args
 
 from pydantic import ValidationError
@@ -88,6 +89,16 @@ class PolicyRule:
             if not (parameter.allows(call) if allow else parameter.holds_back(call)):
                 return parameter
         return None
+
+    def fits(self, call: Call) -> bool:
+        """Whether nothing fails of a rule that fits the call's tool, server, agent and risk."""
+        return all(test(call) for test in self._tests)
+
+    @cached_property
+    def _tests(self) -> Sequence[Callable[[Call], bool]]:
+        of_call = [self.conditions[name] for name in ("session", "learned") if name in self.conditions]
+        tested: Sequence[Condition] = [*of_call, *self.parameters]
+        return [one.allows if self.effect == "allow" else one.holds_back for one in tested]
 
     def is_over(self, now: float) -> bool:
         """Whether its ``until`` has passed."""

@@ -7,13 +7,24 @@ not followed: the service may stand on another machine, and what a link points t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
 from fnmatch import translate
 from functools import lru_cache
+from itertools import takewhile
 from unicodedata import category, normalize
 from urllib.parse import unquote
 
-__all__ = ["MAX_CHARACTERS", "BadGlob", "NameGlob", "PathRoots", "TextGlob", "beginnings", "check_glob", "seen"]
+__all__ = [
+    "MAX_CHARACTERS",
+    "BadGlob",
+    "NameGlob",
+    "PathRoots",
+    "TextGlob",
+    "beginnings",
+    "beginnings_held_back",
+    "check_glob",
+    "seen",
+]
 
 #: Longer texts are no paths. Nothing longer is allowed by a glob or an expression, and rules that hold back hold.
 MAX_CHARACTERS = 64 * 1024
@@ -96,14 +107,15 @@ class TextGlob:
             raise BadGlob(f"{pattern!r} leaves its own root by ..")
         whole = _placed(whole, pattern, roots)
         self._whole = tuple(map(_piece, whole))
-        #: Names that a text begins with, if the pattern matches: for an index.
-        self.beginning: Segments = ()
-        for name in whole:
-            if not _is_literal(name):
-                break
-            self.beginning += (name,)
+        self._beginning = _beginning(whole)
         folded = {_folded(whole), _folded(literal)}
+        self._beginnings_held_back = {_beginning(names) for names in folded}
         self._folded = [tuple(map(_piece, names)) for names in folded]
+
+    def beginnings(self, is_allow: bool) -> Collection[Segments]:
+        """The names with which a text begins, one of them, that is allowed or held back; nothing where that is any."""
+        either = {self._beginning} if is_allow else self._beginnings_held_back
+        return either if () not in either else ()
 
     def allows(self, text: str) -> bool:
         """Whether every reading of a text is one that the pattern names."""
@@ -116,12 +128,16 @@ class TextGlob:
         return readings is None or any(_matches(pattern, names) for pattern in self._folded for names in readings)
 
 
-def beginnings(text: str, roots: PathRoots) -> Iterator[Segments]:
-    """What the ``beginning`` of a pattern can be that allows a text."""
-    for is_of_home in (False, True):
-        for names in _certain(text, roots, is_of_home)[:1]:
-            for count in range(len(names) + 1):
-                yield names[:count]
+def beginnings(text: str, roots: PathRoots) -> Collection[Segments]:
+    """All that a pattern can begin with that allows a text."""
+    firsts = [names for is_of_home in (False, True) for names in _certain(text, roots, is_of_home)[:1]]
+    return {names[:count] for names in firsts for count in range(1, len(names) + 1)}
+
+
+def beginnings_held_back(text: str, roots: PathRoots) -> Collection[Segments] | None:
+    """All that a pattern can begin with that holds a text back; None where that is anything."""
+    readings = _possible(text, roots)
+    return None if readings is None else {names[:count] for names in readings for count in range(1, len(names) + 1)}
 
 
 @lru_cache(maxsize=256)
@@ -228,6 +244,11 @@ def _placed(names: Segments, text: str, roots: PathRoots) -> Segments:
     if names[:1] == ("",) or roots.workspace is None or _SCHEME.match(text) is not None:
         return names
     return _resolved((*roots.workspace, *names), is_loose=True) or names
+
+
+def _beginning(pattern: Segments) -> Segments:
+    """The names before the first that is a glob."""
+    return tuple(takewhile(_is_literal, pattern))
 
 
 def _folded(names: Segments) -> Segments:
