@@ -101,12 +101,15 @@ def risk_of_call(rated: RatedRisk, parameters: Mapping[str, Any]) -> RatedRisk:
     """The risk of one call of a tool that is rated so: what reads anything is not harmless where keys lie."""
     if rated.level != "low":
         return rated
-    for name, text in texts_in(parameters):
+    texts = texts_in(parameters)
+    for name, text in texts.found:
         if ("/" in text or "\\" in text or is_path_name(name)) and len(text) <= _MAX_PATH and holds_secrets(text):
             path = f'"{plainly(text)}"'
             return rated._replace(level="medium", reasons=(Reason("reads_secret_file", path=path), *rated.reasons))
         if len(text) <= _MAX_KIND and not _KINDS.isdisjoint(words_of(name)) and names_secrets(text):
             return rated._replace(level="medium", reasons=(Reason("reads_secret_kind"), *rated.reasons))
+    if not texts.is_all:
+        return rated._replace(level="medium", reasons=(Reason("not_looked_through"), *rated.reasons))
     return rated
 
 

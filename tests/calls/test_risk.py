@@ -229,6 +229,9 @@ def test_name_that_is_no_text_says_nothing() -> None:
         ({"resourceType": "secrets"}, "medium"),
         ({"resourceType": "pod"}, "low"),
         ({"query": "secrets"}, "low"),
+        ({"paths": ["a"] * 200 + [".env"]}, "medium"),
+        ({"a": {"b": {"c": {"d": {"e": {"f": {"g": ".env"}}}}}}}, "medium"),
+        ({"thought": "a/b " * 100_000}, "low"),
         ({"path": "x" * 5000 + "/.env"}, "low"),
     ],
 )

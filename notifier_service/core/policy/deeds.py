@@ -7,8 +7,8 @@ Whoever asks may lie in all of these: no rule and no rating becomes milder by wh
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from ..events import Deed, Deeds, Place
 from .places import hosts_in, is_path, place_of
@@ -30,6 +30,9 @@ __all__ = [
 
 _MAX_TEXTS = 200
 _MAX_DEPTH = 6
+#: Of all texts together, and of each.
+_MAX_CHARACTERS = 64 * 1024
+_MAX_TEXT = 4096
 _MAX_SHOWN = 3
 _MAX_SHOWN_CHARACTERS = 200
 
@@ -100,20 +103,37 @@ def is_address_name(name: str) -> bool:
     return not _URL_WORDS.isdisjoint(words_of(name))
 
 
-def texts_in(parameters: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The texts of parameters with the nearest name that they stand under, the first of them and not too deep."""
-    left = _MAX_TEXTS
-    waiting: list[tuple[str, Any, int]] = [(name, value, 0) for name, value in list(parameters.items())[:_MAX_TEXTS]]
-    waiting.reverse()
-    while waiting and left:
+class Texts(NamedTuple):
+    """Texts with the nearest name that each stands under; ``is_all`` is False where there are more."""
+
+    found: Sequence[tuple[str, str]]
+    is_all: bool
+
+
+def texts_in(parameters: Mapping[str, Any]) -> Texts:
+    """The texts of parameters: the first of them, not too deep, and no more than can be looked at in passing."""
+    found: list[tuple[str, str]] = []
+    left, is_all = _MAX_CHARACTERS, True
+    waiting: list[tuple[str, Any, int]] = [("", parameters, 0)]
+    while waiting:
         name, value, depth = waiting.pop()
-        left -= 1
         if isinstance(value, str):
-            yield name, value
-        elif depth < _MAX_DEPTH and isinstance(value, Mapping):
-            waiting += [(str(key), item, depth + 1) for key, item in list(value.items())[:_MAX_TEXTS]][::-1]
-        elif depth < _MAX_DEPTH and isinstance(value, list | tuple):
-            waiting += [(name, item, depth + 1) for item in value[:_MAX_TEXTS]][::-1]
+            left -= min(len(value), _MAX_TEXT)
+            if left < 0 or len(found) == _MAX_TEXTS:
+                return Texts(found, is_all=False)
+            found.append((name, value))
+            continue
+        named = (
+            [(str(key), item) for key, item in value.items()]
+            if isinstance(value, Mapping)
+            else [(name, item) for item in value]
+        )
+        inner = [(*each, depth + 1) for each in named if isinstance(each[1], str | Mapping | list | tuple)]
+        if inner and depth == _MAX_DEPTH:
+            is_all = False
+        else:
+            waiting += inner[::-1]
+    return Texts(found, is_all)
 
 
 def deeds_of(
@@ -129,7 +149,7 @@ def deeds_of(
         deeds.add_command(reading)
     elif any("_".join(words_of(name)) in _CODE - _SQL for name in list(parameters)[:_MAX_TEXTS]):
         deeds.does.add("runs")
-    for name, text in texts_in(parameters):
+    for name, text in texts_in(parameters).found:
         deeds.add_text(name, text)
     hinted = next((deed for code, deed in _SAID.items() if code in said), None)
     if by_name is not None and not (by_name == "runs" and deeds.commands):

@@ -58,6 +58,7 @@ SENTENCES: Mapping[str, str] = {
     "reads_secrets": "it reads what is secret: keys, passwords, or variables of the environment",
     "reads_secret_file": "it reads a file that may hold secrets: {path}",
     "reads_secret_kind": "it reads what is secret, by the kind of thing that it is asked for",
+    "not_looked_through": "it is given more than is looked through here",
     "takes_addresses": "it takes an address to read from, to which it may also tell something",
     "only_reads": "the server says that it only reads",
     "destroys_nothing": "the server says that it destroys nothing",
@@ -83,7 +84,14 @@ SENTENCES: Mapping[str, str] = {
 _OF_THIS_SERVICE = frozenset({"asker_says", "deeds", "deeds_unknown", "rated_by_policy"})
 #: Reasons that are of one call, and not of its tool; and those that doubt which tool it is.
 _OF_THE_CALL = frozenset(
-    {"changes_guards", "reads_outside", "reads_secret_file", "reads_secret_kind", "writes_outside"}
+    {
+        "changes_guards",
+        "not_looked_through",
+        "reads_outside",
+        "reads_secret_file",
+        "reads_secret_kind",
+        "writes_outside",
+    }
 )
 _DOUBTS = frozenset({"definition_changed", "listed_twice", "look_alike", "not_listed", "not_listed_before"})
 

@@ -5,7 +5,7 @@ A tool that is not named here may do anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ...calls.risk import RatedRisk, risk_of_name
@@ -83,10 +83,14 @@ def risk_by_agent(
     workspace = folder if isinstance(folder, str) and is_workspace(folder) else None
     if tool_name in _HARMLESS:
         return RatedRisk("low", ())
-    if tool_name in _READING:
-        return _of_reading(_files(tool_name, parameters), workspace)
-    if tool_name in _EDITING:
-        return _of_editing(_files(tool_name, parameters), workspace)
+    if tool_name in _READING or tool_name in _EDITING:
+        texts = texts_in(parameters)
+        files = _files(tool_name, texts.found)
+        if tool_name in _READING:
+            rated, most = _of_reading(files, workspace), RatedRisk("medium", (Reason("not_looked_through"),))
+        else:
+            rated, most = _of_editing(files, workspace), RatedRisk("high", (Reason("not_looked_through"),))
+        return rated if texts.is_all or rated.reasons else most
     if tool_name in _ASKING_THE_WEB:
         return RatedRisk("medium", (Reason("asks_the_web"),))
     if tool_name in _SHELLS:
@@ -136,8 +140,8 @@ def _file_in(word: str) -> str | None:
     return None if word == "/dev/null" else word
 
 
-def _files(tool_name: str, parameters: Mapping[str, Any]) -> Iterator[str]:
-    for name, text in texts_in(parameters):
+def _files(tool_name: str, texts: Iterable[tuple[str, str]]) -> Iterator[str]:
+    for name, text in texts:
         if tool_name == "apply_patch" or "patch" in name.lower():
             yield from patched_files(text)
         elif is_path_name(name) or name in _PATTERNS or (name == "pattern" and tool_name in ("Glob", "glob")):

@@ -61,6 +61,7 @@ export const chineseReasons = {
   reads_secrets: "它读取机密：密钥、密码或环境变量",
   reads_secret_file: "它读取可能含有机密的文件：{path}",
   reads_secret_kind: "从所请求的类型看，它读取机密",
+  not_looked_through: "参数太多，无法全部查看",
   takes_addresses: "它从给定的地址读取，也可能向该地址透露信息",
   only_reads: "服务器称它只读取",
   destroys_nothing: "服务器称它不会破坏任何东西",

@@ -123,7 +123,27 @@ def test_hostile_parameters_take_no_time() -> None:
 
 
 def test_texts_are_found_with_the_name_that_they_stand_under() -> None:
-    assert list(texts_in({"a": {"b": ["x", {"c": "y"}], "d": 1}, "e": "z"})) == [("b", "x"), ("c", "y"), ("e", "z")]
+    texts = texts_in({"a": {"b": ["x", {"c": "y"}], "d": 1}, "e": "z"})
+
+    assert texts == ([("b", "x"), ("c", "y"), ("e", "z")], True)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "found"),
+    [
+        ({"a": ["x"] * 201}, 200),
+        ({"a": ["x" * 5000] * 17}, 16),
+        ({"a": {"b": {"c": {"d": {"e": {"f": {"g": "deep"}}}}}}, "h": "x"}, 1),
+    ],
+)
+def test_where_there_is_more_than_is_looked_through_that_is_said(parameters: dict[str, Any], found: int) -> None:
+    texts = texts_in(parameters)
+
+    assert (len(texts.found), texts.is_all) == (found, False)
+
+
+def test_numbers_are_no_texts() -> None:
+    assert texts_in({"a": list(range(10_000)), "b": None, "c": True}) == ([], True)
 
 
 @pytest.mark.parametrize(

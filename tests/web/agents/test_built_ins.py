@@ -44,6 +44,8 @@ PATCH = "*** Begin Patch\n*** Update File: {}\n-a\n+b\n*** End Patch"
         ("apply_patch", {"input": PATCH.format("a.py")}, "medium", None),
         ("apply_patch", {"command": PATCH.format("../../etc/passwd")}, "high", "writes_outside"),
         ("patch", {"patchText": PATCH.format(".mcp.json")}, "high", "changes_guards"),
+        ("read_many_files", {"paths": ["a"] * 300}, "medium", "not_looked_through"),
+        ("MultiEdit", {"edits": [{"file_path": "a"}] * 300}, "high", "not_looked_through"),
         # The web
         ("WebFetch", {"url": "https://a.example"}, "medium", "asks_the_web"),
         ("google_web_search", {"query": "x"}, "medium", "asks_the_web"),
