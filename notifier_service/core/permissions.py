@@ -387,6 +387,7 @@ class PermissionDesk:
                 raise EditDenied(f"The policy denies the edited call: {'; '.join(verdict.reasons)}.")
             update = {
                 "parameters": edited,
+                "deeds": request.question.deeds_of(edited),
                 **self._hashes(record.tool_name, record.server, text),
                 "asked_parameters_sha256": record.parameters_sha256,
             }

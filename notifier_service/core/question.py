@@ -76,13 +76,17 @@ class Question(NamedTuple):
         """The same with the reasons for a verdict; where it does not just run, with what the call does."""
         if verdict.effect == "allow":
             return self._replace(risk_reasons=(*self.risk_reasons, *verdict.reasons))
-        deeds = deeds_of(self.tool_name, self.parameters, reasons=self.risk_reasons, workspace=self.workspace)
+        deeds = self.deeds_of(self.parameters)
         reasons: list[str] = list(self.risk_reasons)
         for reason in verdict.reasons:
             # That its risk asks a person tells nobody what is asked.
             is_said = getattr(reason, "code", None) != "risk_asks"
             reasons += [reason] if is_said else reasons_of(deeds, self.parameters)
         return self._replace(risk_reasons=tuple(reasons), deeds=deeds)
+
+    def deeds_of(self, parameters: Mapping[str, Any]) -> Deeds:
+        """What the call does with these parameters."""
+        return deeds_of(self.tool_name, parameters, reasons=self.risk_reasons, workspace=self.workspace)
 
     def call(self, session_id: str) -> Call:
         """What the rules of a policy are asked about."""

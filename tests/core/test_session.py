@@ -321,6 +321,14 @@ def test_record_says_what_the_call_does_where_nobody_lets_it_run(session: Sessio
     assert ask(session, "read", risk_level="low").record.deeds is None
 
 
+def test_record_of_an_edited_call_says_what_the_edited_one_does(session: Session) -> None:
+    request = ask(session, "Bash", parameters={"command": "rm a"})
+    session.decide(Decision(approved=True, parameters={"command": "ls"}), decided_by="ana")
+
+    assert request.record.deeds is not None
+    assert (request.record.deeds.does, request.record.deeds.reversible) == (("reads",), True)
+
+
 def test_person_may_be_asked_whatever_the_policy_says(session: Session) -> None:
     request = ask(session, risk_level="low", by_policy=False)
 
