@@ -70,6 +70,10 @@ def permission(**decision: Any) -> dict[str, Any]:
 DENIED = "{} did not run: rejected by anna: no"
 EDIT = {**COMMAND, "command": "ls"}
 
+EDIT_TOLD = "Note: anna changed the parameters of this call before it ran. It ran with " + json.dumps(
+    EDIT, ensure_ascii=False, separators=(",", ":")
+)
+
 APPROVE: dict[str, Any] = {"approved": True}
 EDITED: dict[str, Any] = {"approved": True, "parameters": EDIT}
 CUT: dict[str, Any] = {"approved": True, "parameters": {"command": "ls"}}
@@ -83,7 +87,12 @@ REJECT: dict[str, Any] = {"approved": False, "reason": "no"}
             "claude", CLAUDE, APPROVE,
             before("allow", permissionDecisionReason="approved by anna", updatedInput=COMMAND),
         ),
-        ("claude", CLAUDE, EDITED, before("allow", permissionDecisionReason="approved by anna", updatedInput=EDIT)),
+        (
+            "claude", CLAUDE, EDITED,
+            before(
+                "allow", permissionDecisionReason="approved by anna", updatedInput=EDIT, additionalContext=EDIT_TOLD
+            ),
+        ),
         ("claude", CLAUDE, REJECT, before("deny", permissionDecisionReason=DENIED.format("Bash"))),
         ("claude", ASKS, APPROVE, permission(behavior="allow", updatedInput=COMMAND)),
         ("claude", ASKS, REJECT, permission(behavior="deny", message=DENIED.format("Bash"))),

@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 from aiohttp import web
 
 from ...calls.denials import denial_by_error, denial_by_record
+from ...calls.edits import edit_note
 from ...calls.report import Report, new_call_id
 from ...core.broker import Broker
 from ...core.errors import NotifierError
@@ -140,6 +141,8 @@ class JoinedCall:
         self.has_twin = False
         self.is_over = False
         self.granted_at: float | None = None
+        #: What the agent is still to be told of a person's edit.
+        self.edit_note: str | None = None
         self._broker = broker
         self._session = session
         self._waiting: set[object] = set()
@@ -249,6 +252,8 @@ class JoinedCall:
             # Whoever asks about it next asks about what runs: the person's edit, if there is one.
             self.granted_at = self._session.clock()
             self.asked = self.asked._replace(sha256=record.parameters_sha256)
+            if record.decision == "edit":
+                self.edit_note = edit_note(record.decided_by, record.parameters)
             if self.is_announced:
                 # The decision stands; that nobody can be told of it any more changes nothing.
                 with suppress(NotifierError):

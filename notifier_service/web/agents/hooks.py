@@ -18,7 +18,6 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from ...calls.denials import denial_by_error, denial_by_record
-from ...calls.edits import edit_note
 from ...calls.report import Report
 from ...core.errors import BrokerClosed, Forbidden, InvalidInput, NotifierError, ToolDenied, Unauthenticated
 from ...core.events import DecisionKind, PermissionRecord, ToolCallId, ToolName, dump
@@ -282,7 +281,8 @@ async def _pre_tool_use(call: _HookCall, asked: AskedCall | None) -> dict[str, A
         return _refusal(call.body, error)
     if not record.approved:
         return _before(denied=denial_text(record))
-    return _before(approved=record)
+    note, joined.edit_note = joined.edit_note, None
+    return _before(approved=record, note=note)
 
 
 async def _permission_request(call: _HookCall, asked: AskedCall | None) -> dict[str, Any]:
@@ -305,13 +305,11 @@ async def _permission_request(call: _HookCall, asked: AskedCall | None) -> dict[
 
 
 async def _post_tool_use(call: _HookCall, asked: AskedCall | None) -> dict[str, Any]:
-    _ended(call, asked, success=True)
-    return {}
+    return _ended(call, asked, success=True)
 
 
 async def _post_tool_use_failure(call: _HookCall, asked: AskedCall | None) -> dict[str, Any]:
-    _ended(call, asked, success=False)
-    return {}
+    return _ended(call, asked, success=False)
 
 
 async def _stop(call: _HookCall, asked: AskedCall | None) -> dict[str, Any]:
@@ -384,7 +382,9 @@ async def _decided(call: _HookCall, joined: JoinedCall) -> PermissionRecord:
     return joined.record
 
 
-def _before(*, denied: str | None = None, approved: PermissionRecord | None = None) -> dict[str, Any]:
+def _before(
+    *, denied: str | None = None, approved: PermissionRecord | None = None, note: str | None = None
+) -> dict[str, Any]:
     output: dict[str, Any] = {"hookEventName": "PreToolUse"}
     if approved is not None:
         who = f"approved by {approved.decided_by}" + (f": {approved.reason}" if approved.reason else "")
@@ -393,8 +393,8 @@ def _before(*, denied: str | None = None, approved: PermissionRecord | None = No
             "permissionDecisionReason": who,
             "updatedInput": approved.parameters,
         }
-        if approved.decision == "edit":
-            output["additionalContext"] = edit_note(approved.decided_by, approved.parameters)
+        if note is not None:
+            output["additionalContext"] = note
     else:
         output |= {"permissionDecision": "deny", "permissionDecisionReason": denied}
     return {"hookSpecificOutput": output}
@@ -404,8 +404,8 @@ def _permission(decision: dict[str, Any]) -> dict[str, Any]:
     return {"hookSpecificOutput": {"hookEventName": "PermissionRequest", "decision": decision}}
 
 
-def _ended(call: _HookCall, asked: AskedCall | None, *, success: bool) -> None:
-    """Tell what a call gave."""
+def _ended(call: _HookCall, asked: AskedCall | None, *, success: bool) -> dict[str, Any]:
+    """Tell what a call gave; and to the agent, that a person changed it, where no hook before could."""
     assert asked is not None
     body = call.body
     session = call.broker.open(call.session_id, opened_by=call.caller.name)
@@ -413,7 +413,7 @@ def _ended(call: _HookCall, asked: AskedCall | None, *, success: bool) -> None:
     if joined is None:
         joined = JoinedCall(call.broker, session, asked)
     elif joined.is_over:
-        return  # told before
+        return {}  # told before
     if joined.request is not None and joined.request.pending:
         joined.request.cancel("the call has run without it")
     joined.is_over = True
@@ -425,6 +425,9 @@ def _ended(call: _HookCall, asked: AskedCall | None, *, success: bool) -> None:
         duration_ms=None if body.duration_ms is None else max(0.0, body.duration_ms),
         whole_bytes=call.request.get(BODY_BYTES),
     )
+    if joined.edit_note is None:
+        return {}
+    return {"hookSpecificOutput": {"hookEventName": body.hook_event_name, "additionalContext": joined.edit_note}}
 
 
 def _asked_by(call: _HookCall) -> AskedBy:

@@ -195,6 +195,35 @@ async def test_edit_of_a_person_is_what_runs(agent: Agent) -> None:
     )
 
 
+@pytest.mark.parametrize("channel", ["PermissionRequest", "prompt tool"])
+async def test_agent_is_told_after_the_call_of_an_edit_that_no_hook_before_could_tell(
+    agent: Agent, channel: str
+) -> None:
+    edited = {"command": "ls -l"}
+    asked: dict[str, Any] = {"tool_name": "Read"}
+    assert await agent.says(pre(**asked)) == {}
+    asking = agent.hook(permission(**asked)) if channel == "PermissionRequest" else agent.prompt(prompt(**asked))
+    agent.decide(await agent.card(), True, parameters=edited)
+    await asking
+
+    told = await agent.says(body("PostToolUse", tool_use_id="t1", tool_input=edited, **asked))
+
+    assert told["hookSpecificOutput"] == {
+        "hookEventName": "PostToolUse",
+        "additionalContext": (
+            'Note: anna changed the parameters of this call before it ran. It ran with {"command":"ls -l"}'
+        ),
+    }
+
+
+async def test_edit_that_was_told_before_the_call_is_not_told_again(agent: Agent) -> None:
+    hook = agent.hook(pre())
+    agent.decide(await agent.card(), True, parameters={"command": "ls"})
+    await hook
+
+    assert await agent.says(body("PostToolUse", tool_use_id="t1", tool_input={"command": "ls"})) == {}
+
+
 @pytest.mark.parametrize(
     ("tool", "decision", "said"),
     [
