@@ -526,6 +526,8 @@ async def test_decision_for_always_says_what_it_grants_and_is_listed_with_its_so
 
     await console.press(console.card(allowed), "approve-always")
     await expect(console.card(allowed).locator("[data-role=outcome]")).to_contain_text("Approved from now on")
+    rejecting = console.card(denied).locator("[data-action=reject-always] > span")
+    await expect(rejecting).to_have_text('Reject always: every call of "send" of server "mail", asked by this program')
     await console.press(console.card(denied), "reject-always")
     await console.press(console.card(denied), "send-reject")
     assert (await denied.decision()).scope == "always"

@@ -24,6 +24,7 @@ from notifier_service.core.events import PermissionRecord, Rule
 from notifier_service.core.limits import Limits
 from notifier_service.core.permission_request import PermissionRequest
 from notifier_service.core.policy.learned import LearnedRules
+from notifier_service.core.policy.policy_file import PolicyFile
 from notifier_service.core.question import Decision
 from notifier_service.core.suggestions import Suggestion
 from tests.policies import a_policy_file
@@ -275,6 +276,16 @@ async def test_rule_of_the_policy_file_is_changed_there(path: Path, tmp_path: Pa
         broker.open("s1").take_back(rules[1].rule_id)
     with pytest.raises(RuleNotFound):
         broker.open("s1").take_back("rule_unknown")
+    broker.close()
+
+
+async def test_rule_of_the_policy_file_is_listed_in_sessions_that_it_may_hold_in(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[[rule]]\nname = "team"\neffect = "deny"\ntool = "rm"\nsession = "team-*"\n')
+    broker = Broker(policy=PolicyFile(policy))
+
+    assert [len(broker.open(session_id).all_rules()) for session_id in ("team-1", "s1")] == [1, 0]
+    assert len(broker.rules.listed()) == 1
     broker.close()
 
 

@@ -15,7 +15,7 @@ from .verdict import AskedTool, Call
 
 __all__ = ["Bound", "Learned", "bindings", "escaped", "unescaped", "without_nothing"]
 
-_Text = Annotated[str, Field(min_length=1, max_length=256)]
+_Text = Annotated[str, Field(max_length=4096)]
 
 
 class _Strict(BaseModel):

@@ -112,7 +112,7 @@ class LearnedRules(Remembered):
 
     def __init__(self, path: Path, *, capacity: int = _MAX_RULES, capacity_bytes: int = _MAX_BYTES) -> None:
         super().__init__()
-        self.path = path
+        self.path = path.absolute()  # wherever the program goes
         #: Why the newest text of the file does not load; None where it did.
         self.error: str | None = None
         self._capacity = capacity
@@ -219,7 +219,7 @@ class LearnedRules(Remembered):
         """Hold the file, as it is now, against everybody else who writes it."""
         with self._guard:
             try:
-                with _lock(self.path.resolve()):
+                with _lock(self._target):
                     self.refresh()
                     if self.error is not None and self._stamp() is not None:
                         raise RulesNotKept(f"The rules cannot be kept: {self.error}. Mend the file, and decide again.")
@@ -227,9 +227,14 @@ class LearnedRules(Remembered):
             except OSError as error:
                 raise RulesNotKept(f"The rules cannot be kept in {self.path}: {error.strerror or error}.") from error
 
+    @property
+    def _target(self) -> Path:
+        """The file itself: where the path is a link, that stays one."""
+        return Path(os.path.realpath(self.path))
+
     def _write(self, text: str) -> None:
         """Put the text in the place of the file, whole or not at all."""
-        target = self.path.resolve()  # where it is a link, that stays one
+        target = self._target
         descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # mode 0600
         try:
             with open(descriptor, "w", encoding="utf-8", newline="\n") as file:
@@ -319,6 +324,10 @@ class LearnedRules(Remembered):
         ids: set[str] = set()
         for index, table in enumerate(tables):
             line = lines[index] if len(lines) == len(tables) else 1
+            if isinstance(table, dict) and "learned" not in table:
+                raise _Unreadable(
+                    f"{self.path}:{line}: it has no [rule.learned]: your own rules belong into the policy"
+                )
             try:
                 entry = _LearnedRule.model_validate(table).entry()
             except ValidationError as error:

@@ -102,6 +102,27 @@ def test_file_is_for_its_owner_alone_and_nothing_is_left_beside_it(path: Path) -
     assert leftovers(path) == set()
 
 
+def test_link_that_leads_to_itself_keeps_no_rule(path: Path) -> None:
+    path.symlink_to(path)
+    learned = LearnedRules(path)
+
+    assert (learned.error or "").startswith(f"{path}:1: ")
+    with pytest.raises(RulesNotKept):
+        learn(learned)
+
+
+def test_file_stays_where_it_is_when_the_program_goes_elsewhere(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    learned = LearnedRules(Path(path.name))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    learn(learned)
+
+    assert "[[rule]]" in path.read_text()
+
+
 def test_link_to_the_file_stays_one(path: Path, tmp_path: Path) -> None:
     (tmp_path / "dotfiles").mkdir()
     real = tmp_path / "dotfiles" / "learned.toml"
@@ -160,6 +181,7 @@ def test_rules_of_one_name_get_names_of_their_own(path: Path) -> None:
         AskedTool("Bash", command=command_use({"argv": ["ls", "-l"]})),
         AskedTool("Bash", command=command_use({"command": "ls", "cwd": "/"})),
         AskedTool("Bash", command=command_use({"command": "'my program' x"})),
+        AskedTool("read", asked_by="", agent="x" * 1000),
     ],
     ids=lambda tool: ascii(tool)[:60],
 )
@@ -332,6 +354,8 @@ BROKEN: list[tuple[str, str, str]] = [
     ('command = ["git push *"]', "", ":5: command: this is not what learned.command says"),
     ('beginning = ["git", "push"]', "beginning = []", ":5: learned.command: either beginning or parameters_sha256"),
     ("[rule.learned.command]", "[rule.learner]", ":5: learner: Extra inputs are not permitted"),
+    ("[rule.learned", "[other.learned", ":1: a learned file has nothing but [[rule]]"),
+    ("\n[[rule]]", '\n[[rule]]\nname = "mine"\n[[rule]]', ":5: it has no [rule.learned]: your own rules belong"),
     ('created_by = "ana"', "", ":5: learned.created_by: Field required"),
     ('rule_id = "rule_', 'rule_id = "', ":5: learned.rule_id: String should match pattern"),
     ("[[rule]]", "\u00e9 = 1", ":5: "),
