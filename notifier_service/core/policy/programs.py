@@ -175,7 +175,7 @@ def is_interpreter(words: Words) -> bool:
 
 def to_be_named(words: Words) -> frozenset[str]:
     """Those of its words for which no ``*`` of a rule stands: they have it write, delete, install or send."""
-    name = _program(words)[0]
+    name = _program(words)
     options = _TO_BE_NAMED.get(name)
     if options is None:
         return frozenset()
@@ -207,18 +207,16 @@ def _name(program: str) -> str:
     return program.rpartition("/")[2]
 
 
-def _program(words: Words) -> Words:
-    """The program whose options these are, and its subcommand where that says what they mean."""
+def _program(words: Words) -> str:
+    """The program whose options these are: another one than the first word where that runs one of the project's."""
     name = _name(words[0])
-    if name == "git":
-        return (name, *_git_subcommand(words))
     runners = _RUNNERS.get(name, ())
     behind = max((len(runner) + 1 for runner in runners if words[1 : len(runner) + 1] == runner), default=0)
     if behind and len(words) > behind and not words[behind].startswith("-"):
         return _program(words[behind:])
     if name.startswith("python") and words[1:2] == ("-m",):
-        return words[2:3] or (name,)
-    return (name,)
+        return words[2] if len(words) > 2 else name
+    return name
 
 
 def _git_subcommand(words: Words) -> Words:
@@ -248,13 +246,17 @@ def _is_option_of(name: str, options: Sequence[str], word: str, *, is_whole: boo
 
 
 def _refuse_what_runs_by_its_options(words: Words) -> None:
-    program = _program(words)
-    name = program[0]
-    options = (*_RUNNING.get(name, ()), *_RUNNING.get(" ".join(program), ())) if program[1:] else _RUNNING.get(name, ())
-    subcommands = _RUNNING_SUBCOMMANDS.get(name, frozenset())
-    for word in words[1:] if options or subcommands else ():
-        if _is_option_of(name, options, word) or (word in subcommands and (name != "git" or program[1:] == (word,))):
-            raise NotUnderstood("shell_option", program=name, word=word)
+    name = _program(words)
+    options, subcommands = _RUNNING.get(name, ()), _RUNNING_SUBCOMMANDS.get(name, frozenset())
+    told = words[1:]
+    if name == "git":
+        told = _git_subcommand(words)
+        options = (*options, *_RUNNING.get(" ".join((name, *told)), ()))
+    odd = next((word for word in told if word in subcommands), None)
+    if odd is None and options:
+        odd = next((word for word in words[1:] if _is_option_of(name, options, word)), None)
+    if odd is not None:
+        raise NotUnderstood("shell_option", program=name, word=odd)
 
 
 def _refuse_what_is_calculated(name: str, words: Words) -> None:

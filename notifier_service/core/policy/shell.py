@@ -37,6 +37,8 @@ _OPERATOR = re.compile(r"&&|\|\||[;|\n]")
 _REDIRECTION = re.compile(r"(?:(?:[12]?>>?|&>>?|<)[ \t]*/dev/null|2>&1)(?=[ \t\n;|&<>]|\Z)")
 #: What stands for itself outside of quotes. Letters of other scripts do not: a shell may see a blank in their bytes.
 _PLAIN = re.compile(r"[A-Za-z0-9_./,:+@%-]+")
+_PLAIN_WORD = re.compile(r"[A-Za-z0-9_./,:+@%=-]+")
+_USUAL_SHELL = re.compile(r"(?:/bin/|/usr/bin/|/usr/local/bin/|/opt/homebrew/bin/)?(?:bash|dash|sh|zsh)")
 _ENDS_OF_WORD = ("", " ", "\t", "\n", ";", "|", "&")
 #: What a backslash may quote: marks, and no letter, which it would hide rather than quote.
 _QUOTED_BY_BACKSLASH = tuple("().*?|;![]{}+ ")
@@ -74,13 +76,28 @@ def read_call(parameters: Mapping[str, Any]) -> CommandReading | None:
     held = [name for name in COMMAND_PARAMETERS if name in parameters]
     if not held:
         return None
-    reading = read_command(parameters[held[0]])
-    changing = held[1:] or [name for name in _CHANGING_PARAMETERS if parameters.get(name)]
-    if not changing:
+    command = parameters[held[0]]
+    changing = [name for name in _CHANGING_PARAMETERS if parameters.get(name) and not _is_usual(name, parameters[name])]
+    if len(held) == 1 and changing == ["args"] and _are_plain(command, parameters["args"]):
+        return read_command(" ".join([command, *parameters["args"]]))
+    reading = read_command(command)
+    beside = [*held[1:], *changing]
+    if not beside:
         return reading
-    more = "\n".join(_as_text(parameters[name]) for name in (*held[1:], *_CHANGING_PARAMETERS) if parameters.get(name))
-    why = reading.not_understood or NotUnderstood("shell_parameter", name=changing[0])
-    return CommandReading(f"{reading.text}\n{more}", reading.parts, why)
+    text = "\n".join([reading.text, *(_as_text(parameters[name]) for name in beside)])
+    why = reading.not_understood or NotUnderstood("shell_parameter", name=beside[0])
+    return CommandReading(text, reading.parts, why)
+
+
+def _is_usual(name: str, value: object) -> bool:
+    """Whether this is the shell that a command runs in anyway."""
+    return name == "shell" and (value is True or (isinstance(value, str) and _USUAL_SHELL.fullmatch(value) is not None))
+
+
+def _are_plain(command: Any, args: Any) -> bool:
+    """Whether these words are the same to a shell and without one, so that it does not matter what a tool does."""
+    words = [command, *args] if isinstance(args, list | tuple) else [None]
+    return all(isinstance(word, str) and _PLAIN_WORD.fullmatch(word) for word in words)
 
 
 def read_command(command: object) -> CommandReading:
@@ -108,11 +125,20 @@ def _read_text(text: str) -> CommandReading:
 
 
 def _as_text(command: object) -> str:
-    if isinstance(command, list | tuple):
-        return "\n".join(map(_as_text, command))
-    if isinstance(command, Mapping):
-        return "\n".join(f"{name}={_as_text(value)}" for name, value in command.items())
-    return command if isinstance(command, str) else repr(command)
+    """All that a value holds, a line each, for who looks for a word in it."""
+    if isinstance(command, str):
+        return command
+    found: list[str] = []
+    waiting = [command]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Mapping):
+            waiting += [part for pair in value.items() for part in pair][::-1]
+        elif isinstance(value, list | tuple):
+            waiting += reversed(value)
+        else:
+            found.append(str(value))
+    return "\n".join(found)
 
 
 def _of_words(argv: Words) -> list[tuple[Words, int]]:

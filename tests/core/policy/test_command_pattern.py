@@ -74,6 +74,7 @@ def test_pattern_names_a_command(pattern: str, command: str) -> None:
         ("npx eslint *", "npx eslint --fix a"),
         ("uv run python -m pytest *", "uv run python -m pytest --basetemp=a"),
         ("pytest --cov-report=term *", "pytest --cov-report=term --cov-report=html:a"),
+        ("git -* log *", "git -P log --output=a"),
         ("go test *", "go test -coverprofile=a b"),
     ],
 )

@@ -191,7 +191,16 @@ def test_each_parameter_that_holds_a_command_says_the_same(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("beside", "name"),
-    [({"args": ["rm"]}, "args"), ({"env": {"PATH": "."}}, "env"), ({"shell": "evil"}, "shell"), ({"cmd": "rm"}, "cmd")],
+    [
+        ({"args": ["rm", "a b"]}, "args"),
+        ({"args": "rm"}, "args"),
+        ({"args": {"a": ["rm", 7]}}, "args"),
+        ({"shell": 7}, "shell"),
+        ({"args": ["status"], "env": {"PATH": "."}}, "args"),
+        ({"env": {"PATH": "."}}, "env"),
+        ({"shell": "evil"}, "shell"),
+        ({"cmd": "rm"}, "cmd"),
+    ],
 )
 def test_parameter_that_changes_what_runs_is_not_understood_and_seen_in_the_text(
     beside: dict[str, object], name: str
@@ -201,7 +210,24 @@ def test_parameter_that_changes_what_runs_is_not_understood_and_seen_in_the_text
     assert reading is not None
     assert reading.not_understood is not None
     assert (reading.not_understood.code, reading.not_understood.values) == ("shell_parameter", {"name": name})
-    assert "rm" in reading.text or name != "args"
+    assert "rm" in reading.text or name != "args" or "env" in beside
+
+
+@pytest.mark.parametrize("shell", [True, "bash", "/bin/zsh", None, False])
+def test_usual_shell_and_plain_arguments_change_nothing(shell: object) -> None:
+    reading = read_call({"command": "git", "args": ["status", "-s"], "shell": shell})
+
+    assert reading is not None
+    assert reading.as_json() == {"parts": [["git", "status", "-s"]], "not_understood": None}
+
+
+def test_what_is_nested_deeply_is_not_understood() -> None:
+    nested: list[object] = ["rm"]
+    for _ in range(10_000):
+        nested = [nested]
+
+    assert read_command(nested).text == "rm"
+    assert read_command(nested).not_understood is not None
 
 
 def test_parts_of_what_is_not_understood_are_told_as_far_as_they_are_known() -> None:
