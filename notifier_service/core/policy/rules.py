@@ -7,7 +7,7 @@ import re
 import time
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from datetime import time as day_time
 from difflib import get_close_matches
@@ -517,14 +517,23 @@ class _Reader:
 
 
 def why_not_matched(rule: PolicyRule, example: Example) -> str | None:
-    """In words, why a rule does not match its example, whatever the time is; None where it does."""
-    failing = rule.failing(example.call, example.told)
+    """In words, why a rule does not match its example, whatever the time is; None where it does.
+
+    An example of ``match`` may tell some of the parameters that an ``allow`` rule wants, and not all of them. Where a
+    rule holds back, that would let the call through that stands in the file.
+    """
+    call, wanted, has_command = example.call, rule.parameters, bool(rule.commands)
+    if example.is_match and rule.effect == "allow":
+        told = [one for one in wanted if value_at(call.parameters, one.tokens) is not MISSING]
+        if told:
+            wanted = told
+            has_command = has_command and not call.parameters.keys().isdisjoint(COMMAND_PARAMETERS)
+    asked = replace(rule, parameters=wanted, commands=rule.commands if has_command else ())
+    failing = asked.failing(call, example.told)
     if failing is not None:
-        return failing.why_not(example.call)
-    reading = read_call(example.call.parameters)
-    if not rule.matches_command(reading, example.call):
-        return rule.why_not_command(reading, example.call)
-    return None
+        return failing.why_not(call)
+    reading = read_call(call.parameters)
+    return None if asked.matches_command(reading, call) else asked.why_not_command(reading, call)
 
 
 _NAMES: Mapping[str, Any] = {

@@ -224,6 +224,43 @@ def test_rule_that_does_not_load_says_where_and_why(change: str, line: int, why:
     assert reason.startswith(('rule "r": ', 'rule "s": ', "this is no TOML"))
 
 
+BOTH = 'parameters = { "/a" = { equals = 1 }, "/b" = { equals = 2 } }\n'
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        BOTH + 'match = [{ tool = "t", parameters = { a = 1 } }]',
+        BOTH + 'command = "ls"\nmatch = [{ tool = "t", parameters = { a = 1 } }]',
+        BOTH + 'not_match = [{ tool = "t", parameters = { a = 1 } }, { tool = "t" }]',
+        'server = "s"\nsession = "x"\nagent = "a"\nrisk = "low"\nmatch = [{ tool = "t" }]',
+    ],
+)
+def test_example_need_not_tell_everything(more: str) -> None:
+    assert read_policy(RULE + more, "policy.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (RULE + BOTH + 'match = [{ tool = "t" }]', 'there is no parameter "/a"'),
+        (RULE + BOTH + 'match = [{ tool = "t", parameters = { a = 1, b = 3 } }]', 'parameter "/b" is 3'),
+        (
+            RULE + BOTH + 'command = "ls"\nmatch = [{ tool = "t", parameters = { a = 1, command = "rm x" } }]',
+            '"rm x" is not "ls"',
+        ),
+        (
+            RULE.replace("allow", "deny") + BOTH + 'match = [{ tool = "t", parameters = { a = 1 } }]',
+            'there is no parameter "/b"',
+        ),
+    ],
+)
+def test_example_that_is_told_in_part_matches_in_what_it_tells_and_wholly_where_a_rule_denies(
+    text: str, why: str
+) -> None:
+    assert why in refused(text)[1]
+
+
 def test_deny_rule_that_its_example_misses_says_so() -> None:
     text = '[[rule]]\nname = "r"\neffect = "deny"\ncommand = "rm *"\nmatch = [{tool="t", parameters={command="ls"}}]'
 
