@@ -180,7 +180,7 @@ class _Copilot(Dialect):
             "tool_name": told["toolName"] if "toolName" in told else told["tool_name"],
             "tool_input": {} if arguments is None else arguments,
         }
-        more = {"tool_response": result, "error": told.get("error")}
+        more = {"tool_response": result, "error": told.get("error"), "cwd": told.get("cwd")}
         return hook | {name: value for name, value in more.items() if value is not None}
 
     def answer(self, hook: Mapping[str, Any], answer: Mapping[str, Any]) -> int:

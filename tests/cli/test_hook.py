@@ -15,6 +15,7 @@ import pytest
 from aiohttp import web
 
 from notifier_service import Decision, Settings, serve
+from notifier_service.cli.hook_dialects import DIALECTS
 from notifier_service.core.errors import DecisionNotOffered, EditDenied
 from notifier_service.web import Site
 from tests.cli.processes import Commands, Finished, free_port
@@ -593,3 +594,10 @@ def test_nothing_is_loaded_that_it_does_not_need() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
 
     assert done.stderr.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("format_name", sorted(DIALECTS))
+def test_folder_in_which_an_agent_works_is_told(format_name: str) -> None:
+    told = COPILOT if format_name == "copilot" else {"session_id": "s1", "hook_event_name": "BeforeTool", "cwd": "/x"}
+
+    assert DIALECTS[format_name]().read(dict(told))["cwd"] == "/x"

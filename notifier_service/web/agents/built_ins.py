@@ -61,6 +61,8 @@ _SHELLS = frozenset(
         "run_terminal_cmd", "shell",
     }
 )  # fmt: skip
+#: Parameters beside a command that say where it runs.
+_FOLDERS = ("cwd", "dir_path", "directory", "workdir", "working_directory")
 #: Parameters beside paths that say which files are meant.
 _PATTERNS = frozenset({"exclude", "glob", "include"})
 
@@ -127,8 +129,9 @@ def _of_command(parameters: Mapping[str, Any], workspace: str | None) -> RatedRi
         return RatedRisk("high", ())
     if not all(use_of(words).only_reads for words in reading.parts):
         return RatedRisk("high", ())
-    words = (word for words in reading.parts for word in words[1:])
-    rated = _of_reading(filter(None, map(_file_in, words)), workspace)
+    words = [word for words in reading.parts for word in words[1:]]
+    folders = [str(parameters[name]) for name in _FOLDERS if parameters.get(name)]
+    rated = _of_reading(filter(None, map(_file_in, folders + words)), workspace)
     return rated._replace(level="medium") if workspace is None else rated
 
 

@@ -58,6 +58,8 @@ PATCH = "*** Begin Patch\n*** Update File: {}\n-a\n+b\n*** End Patch"
         ("Bash", {"command": "grep -f/etc/hosts x"}, "medium", "reads_outside"),
         ("Bash", {"command": "diff --from-file=/etc/hosts a"}, "medium", "reads_outside"),
         ("Bash", {"command": "cat .env"}, "medium", "reads_secret_file"),
+        ("exec_command", {"cmd": "cat hosts", "workdir": "/etc"}, "medium", "reads_outside"),
+        ("run_shell_command", {"command": "ls", "dir_path": "src"}, "low", None),
         ("Bash", {"command": "cat a > b"}, "high", None),
         ("Bash", {"command": "cat $(rm -rf /)"}, "high", None),
         ("Bash", {"command": "ls; rm a"}, "high", None),
