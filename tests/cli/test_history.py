@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import pytest
 
 from notifier_service import Client, Decision
+from notifier_service.cli.terminal import cells
 from notifier_service.web import Site
 from tests.cli.processes import Commands
 
@@ -137,3 +139,17 @@ async def test_client_gives_the_page(client: Client, site: Site) -> None:
 
     assert page["next"] is None
     assert [record["request_id"] for record in page["requests"]] == [request_id]
+
+
+async def test_line_on_a_terminal_is_cut_where_that_ends(commands: Commands, site: Site) -> None:
+    settled(site, "写檔案" * 10, parameters={"text": "字" * 200})
+    person, program = os.openpty()
+    process = await commands.start("history", stdout=program, env={"COLUMNS": "80", "PYTHONIOENCODING": "utf-8"})
+    os.close(program)
+
+    assert (await commands.ended(process)).exit_code == 0
+    heading, line = os.read(person, 10_000).decode().splitlines()
+    os.close(person)
+    assert cells(heading) <= 80
+    assert 75 < cells(line) <= 80
+    assert line.endswith("...")
