@@ -169,6 +169,7 @@ export const chinese = {
     "原因不在令牌，而在代理：本页面来自 {0}，而服务收到的主机名是 {1}。代理必须原样传递 Host。nginx：proxy_set_header Host $http_host; Apache：ProxyPreserveHost On；Vite：changeOrigin: false；或以 --allowed-origins {0} 启动服务",
   "failure.host": "原因不在令牌，而在地址：服务收到的主机名是 {0}，它不在服务范围内。请将 allowed_hosts 设为该名称。",
   "failure.unauthenticated": "令牌被拒绝。",
+  "failure.self_approval": "此请求是以您的名义或您的令牌提出的，须由他人批准；您可以拒绝。",
   "failure.parameters_changed": "等待中的请求与此处显示的不一致，请刷新页面。",
   "failure.other": "服务拒绝了此操作：{0}",
 

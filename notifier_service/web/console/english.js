@@ -172,6 +172,7 @@ export const english = {
   "failure.host":
     "Not your token, but the address is the cause: the service was asked as {0}, which it does not serve. Set allowed_hosts to that name.",
   "failure.unauthenticated": "The token was refused.",
+  "failure.self_approval": "This was asked in your name or with your token: somebody else must approve it. You can reject it.",
   "failure.parameters_changed": "What waits is not what is shown here. Reload the page.",
   "failure.other": "The service refused: {0}",
 

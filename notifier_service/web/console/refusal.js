@@ -21,6 +21,7 @@ export function refusalOf(error) {
       return causeOf(error) ?? t("failure.forbidden");
     case "unauthenticated":
     case "parameters_changed":
+    case "self_approval":
       return t(`failure.${error.code}`);
     default:
       return (error.status ?? null) === null ? t("failure.network") : t("failure.other", error.message);

@@ -175,6 +175,7 @@ export const CHINESE: PermissionLabels = {
     unauthenticated: "令牌缺失、无效或已过期。",
     forbidden: "您无权这样做。",
     edit_denied: "策略不允许以这些参数运行。",
+    self_approval: "此请求是以您的名义或您的令牌提出的，须由他人批准；您可以拒绝。",
     decision_not_offered: "此请求不接受这种答复。",
     parameters_changed: "参数已不是所显示的参数。",
     too_large: "答复过大。",
