@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from fnmatch import translate
 from functools import lru_cache
 
-from .programs import is_interpreter, to_be_named
+from .programs import runs_text, to_be_named
 from .shell import CommandReading
 
 __all__ = ["CommandPattern", "matches_command", "mentions", "programs_in"]
@@ -99,7 +99,7 @@ class CommandPattern:
             return True
         if reading.not_understood is not None:
             return self._is_in(_mentioned(reading.text))
-        return any(self._is_in(_mentioned("\n".join(words))) for words in reading.parts if is_interpreter(words))
+        return any(self._is_in(_mentioned("\n".join(words))) for words in reading.parts if runs_text(words))
 
     def _may_mean(self, words: Words) -> bool:
         if not _is_program(self.words[0], words[0]):
@@ -152,7 +152,7 @@ def programs_in(reading: CommandReading) -> frozenset[str]:
     if reading.not_understood is not None:
         first.update(word for words in _mentioned(reading.text) for word in words)
     for words in reading.parts:
-        if is_interpreter(words):
+        if runs_text(words):
             first.update(word for way in _mentioned("\n".join(words)) for word in way)
     return frozenset(word.rpartition("/")[2].casefold() for word in first)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from .not_understood import NotUnderstood
 
-__all__ = ["SHELLS", "is_interpreter", "to_be_named", "wrapped"]
+__all__ = ["SHELLS", "is_interpreter", "runs_text", "to_be_named", "wrapped"]
 
 Words = tuple[str, ...]
 
@@ -150,6 +150,8 @@ _INTERPRETERS = re.compile(
     r"|pipx|awk|gawk|mawk|sed|vi|vim|nvim|emacs|gdb|sqlite3|psql|mysql)[0-9.]*"
 )
 
+_RUN_NO_TEXT = _set("awk gawk gmake just make mawk ninja sed")
+
 #: A script that prints, deletes, replaces or ends, and neither runs nor writes (``e``, ``w``, ``r``).
 _SED_TEXT = {mark: rf"(?:[^{mark}\\\n\[]|\\.|\[[^\]{mark}\n]*\])*[{mark}]" for mark in "/|#,"}
 _SED_ADDRESS = rf"(?:\d+|\$|/{_SED_TEXT['/']}I?)"
@@ -171,6 +173,11 @@ _CALCULATING_TESTS = frozenset({"-eq", "-ge", "-gt", "-le", "-lt", "-ne", "-R", 
 def is_interpreter(words: Words) -> bool:
     """Whether only the whole command says what it does."""
     return _INTERPRETERS.fullmatch(_name(words[0])) is not None
+
+
+def runs_text(words: Words) -> bool:
+    """Whether it may run any program that its words mention; what ``sed`` and ``awk`` are given is looked into."""
+    return is_interpreter(words) and _name(words[0]) not in _RUN_NO_TEXT
 
 
 def to_be_named(words: Words) -> frozenset[str]:
