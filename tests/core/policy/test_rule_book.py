@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from notifier_service.core.policy.grants import Grants
+from notifier_service.core.policy.policy_file import PolicyFile
 from notifier_service.core.policy.rule_book import RuleBook
 from notifier_service.core.policy.verdict import AskedTool, Call, Effect, Verdict, strictest
 from tests.policies import a_policy_file, rules_text
@@ -116,3 +117,12 @@ def test_uses_of_a_rule_are_kept_as_long_as_the_file_has_it(tmp_path: Path) -> N
     book.judge(call(AskedTool("pay")), Grants())
 
     assert [count for count, _ in book.file.uses.values()] == [1, 0]
+
+
+def test_rules_of_the_file_are_listed_for_the_sessions_that_they_may_hold_in(tmp_path: Path) -> None:
+    (tmp_path / "policy.toml").write_text(rules_text(deny="rm") + 'session = "team-*"\n' + rules_text(allow="ls")[21:])
+    book = RuleBook(PolicyFile(tmp_path / "policy.toml"))
+
+    names = {session: [rule.name for rule in book.listed(session)] for session in ("team-a", "other", None)}
+
+    assert names == {"team-a": ["no rm", "let ls"], "other": ["let ls"], None: ["no rm", "let ls"]}
