@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...core.policy.regex import BadRegex, Regex
 from ...core.policy.verdict import Effect
 from .draft import ANY_SERVER, Draft, Rule
 from .patterns import LEADS_OUTSIDE, NO_OUTSIDE, PLAIN_WORD, anything_with, escape, verbatim
@@ -242,7 +243,7 @@ class _Import:
             self._draft.remark(origin, "deny holds for every path that is absolute or leads upwards")
         path = LEADS_OUTSIDE
         if self._project is not None and pattern == "*":
-            path = rf"(?s){_not_beginning_with(str(self._project))}|[~\\].*|.*\.\..*"
+            path = _outside_of(str(self._project))
         paths = [("read", "edit", "write", "multiedit"), ("list", "glob", "grep"), ("bash",)]
         rules = [
             Rule("deny", tools, f"{origin} ({parameter})", None, {f"/{parameter}": {"regex": path}})
@@ -300,14 +301,22 @@ def _covering(pattern: str) -> str:
     return rf"(?s)(?:.*/)?{before}{pieces[-1]}"
 
 
-def _not_beginning_with(folder: str) -> str:
-    """Absolute paths that are neither this folder nor in it."""
-    expression = "[^/].*"
-    for mark in reversed(f"{folder.rstrip('/')}"):
-        rest = f"(?:{expression})?" if expression != "[^/].*" else f"(?:{expression})"
-        expression = rf"[^{_in_class(mark)}].*|{escape(mark)}{rest}"
-    return f"/(?:{expression.split('|', 1)[1][1:]})" if folder.startswith("/") else "/.*"
+def _outside_of(folder: str) -> str:
+    """Absolute paths that are neither this folder nor in it, and all that may lead out of it."""
+    before, names = "/", folder.strip("/").split("/")
+    paths = []
+    for at, name in enumerate(names):
+        others = [rf"{escape(name[:end])}(?:[^{_in_class(name[end])}].*)?" for end in range(len(name))]
+        others.append(f"{escape(name)}[^/].*" if at == len(names) - 1 else f"{escape(name)}(?:[^/].*)?")
+        paths.append(f"{escape(before)}(?:{'|'.join(others)})")
+        before += f"{name}/"
+    expression = "|".join(("(?s)" + paths[0], *paths[1:], r"[~\\].*", r".*\.\..*"))
+    try:
+        Regex(expression)
+    except BadRegex:  # the folder's name is too long for one
+        return LEADS_OUTSIDE
+    return expression
 
 
 def _in_class(mark: str) -> str:
-    return f"\\{mark}" if not mark.isalnum() else mark
+    return mark if mark.isalnum() else f"\\{mark}"

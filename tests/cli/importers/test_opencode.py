@@ -109,6 +109,17 @@ def test_what_lies_outside_is_denied(tool: str, parameters: dict[str, Any], effe
     assert permission({"read": "allow", "external_directory": "deny"}).effect(tool, **parameters) == effect
 
 
+@pytest.mark.parametrize(
+    "project", ["/srv/app", "/home/anna/work/a-project_with.a/long/name/in/a/deep/folder", "/x" * 200]
+)
+def test_what_lies_outside_of_a_folder_is_denied_however_long_its_name_is(project: str) -> None:
+    imported = permission({"read": "allow", "external_directory": "deny"}, project)
+
+    for outside in ("/", "/etc/passwd", project[:-1], f"{project}x/a", f"{project}/../a", "~/a", "../a"):
+        assert imported.effect("read", filePath=outside) == "deny"
+    assert imported.effect("read", filePath="src/a") == "allow"
+
+
 @pytest.mark.parametrize("parameters", [{"workdir": "/etc"}, {"workdir": "../x"}])
 def test_command_in_another_folder_is_asked_whatever_allows_it(parameters: dict[str, Any]) -> None:
     assert permission({"bash": "allow"}).effect("bash", command="ls", **parameters) == "ask"
