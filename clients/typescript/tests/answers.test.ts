@@ -89,6 +89,22 @@ describe("a decision", () => {
     expect(await service.ask(session, { tool_name: "write" })).toMatchObject({ status: "approved" });
   });
 
+  it("that was made again and again becomes a rule when somebody takes it over, and is taken back", async () => {
+    const session = aSession();
+    const { client } = watch(service.url, session);
+    const call = { tool_name: "search", parameters: {} };
+    for (let times = 0; times < 2; times += 1) await client.approve(await service.ask(session, call));
+
+    const [suggestion] = await client.suggestions();
+    const rule = await client.takeOver(suggestion!);
+    const listed = await client.rules();
+    await client.revoke(rule);
+
+    expect(suggestion).toMatchObject({ would_have_saved: 2, scopes: ["session"] });
+    expect(listed).toMatchObject([{ rule_id: rule.rule_id, source: "session", name: suggestion!.rule["name"] }]);
+    expect(await client.rules()).toEqual([]);
+  });
+
   it("that comes after another one is refused with the record that won", async () => {
     const session = aSession();
     const asked = await service.ask(session, { tool_name: "write" });
