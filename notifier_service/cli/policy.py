@@ -79,7 +79,7 @@ def _add_explain(steps: Any) -> None:
     parser.add_argument(
         "--risk", choices=_RISKS, help="how risky the call is; without, as the file rates the tool, and else high"
     )
-    file = os.environ.get(f"{ENV_PREFIX}POLICY_FILE")
+    file = os.environ.get(f"{ENV_PREFIX}POLICY_FILE") or None
     parser.add_argument(
         "--policy-file",
         type=Path,

@@ -16,7 +16,7 @@ from ..limits import RiskLevel
 from ..parameters import canonical_json
 from .grants import quoted
 from .regex import Regex
-from .text_glob import MAX_CHARACTERS, NameGlob, TextGlob
+from .text_glob import NameGlob, TextGlob
 from .verdict import Call
 
 __all__ = [
@@ -36,8 +36,12 @@ __all__ = [
 
 #: What a pointer leads to that leads nowhere.
 MISSING = object()
-#: Values within a value that rules which hold back look at; one with more may hold anything.
-_MAX_INNER = 10_000
+#: What rules that hold back look at in one value, some tenths of a second; one with more may hold anything.
+_MAX_WORK = 10_000
+_WORK_PER_VALUE = 5
+_CHARACTERS_PER_WORK = 50
+#: Longer texts are matched by no expression of a rule that allows, and by every one of a rule that holds back.
+_MAX_CHARACTERS = 64 * 1024
 
 
 class Condition(Protocol):
@@ -169,7 +173,7 @@ class Matches:
     regex: Regex
 
     def allows(self, value: Any) -> bool:
-        return type(value) is str and len(value) <= MAX_CHARACTERS and self.regex.matches(value)
+        return type(value) is str and len(value) <= _MAX_CHARACTERS and self.regex.matches(value)
 
     def holds_back(self, value: Any) -> bool:
         return any(inner is MISSING or self._may_match(inner) for inner in inner_values(value))
@@ -177,7 +181,7 @@ class Matches:
     def _may_match(self, value: Any) -> bool:
         if type(value) is not str:
             return type(value) in (int, float) and self.regex.matches(str(value))
-        if len(value) > MAX_CHARACTERS:
+        if len(value) > _MAX_CHARACTERS:
             return True
         return any(map(self.regex.matches, {value, value.strip(), normalize("NFKC", value)}))
 
@@ -280,15 +284,18 @@ def _number(text: str) -> Decimal | None:
 
 def inner_values(value: Any) -> Iterator[Any]:
     """A value and all values in it; ``MISSING`` in the place of what is too much to look at."""
-    waiting, left = [value], _MAX_INNER
+    waiting, left = [value], _MAX_WORK
     while waiting:
         inner = waiting.pop()
         yield inner
-        if isinstance(inner, Mapping):
-            inner = list(inner.values())
-        if isinstance(inner, list | tuple):
-            left -= len(inner)
-            waiting += inner if left >= 0 else [MISSING]
+        if isinstance(inner, str):
+            left -= len(inner) // _CHARACTERS_PER_WORK
+        elif isinstance(inner, Mapping | list | tuple):
+            left -= len(inner) * _WORK_PER_VALUE
+            if left >= 0:
+                waiting += inner.values() if isinstance(inner, Mapping) else inner
+        if left < 0:
+            waiting = [] if inner is MISSING else [MISSING]
 
 
 def _shown(value: Any) -> str:

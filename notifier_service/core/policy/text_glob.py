@@ -26,8 +26,10 @@ __all__ = [
     "seen",
 ]
 
-#: Longer texts are no paths. Nothing longer is allowed by a glob or an expression, and rules that hold back hold.
-MAX_CHARACTERS = 64 * 1024
+#: Longer texts are no paths: no glob allows one, and every glob that holds back does.
+MAX_CHARACTERS = 16 * 1024
+#: Names at the beginning of a pattern by which it is found among others.
+_MAX_BEGINNING = 8
 #: A text that is still encoded after so many times of decoding is read by nobody for certain.
 _MAX_DECODINGS = 8
 
@@ -131,13 +133,17 @@ class TextGlob:
 def beginnings(text: str, roots: PathRoots) -> Collection[Segments]:
     """All that a pattern can begin with that allows a text."""
     firsts = [names for is_of_home in (False, True) for names in _certain(text, roots, is_of_home)[:1]]
-    return {names[:count] for names in firsts for count in range(1, len(names) + 1)}
+    return {names[:count] for names in firsts for count in range(1, min(len(names), _MAX_BEGINNING) + 1)}
 
 
 def beginnings_held_back(text: str, roots: PathRoots) -> Collection[Segments] | None:
     """All that a pattern can begin with that holds a text back; None where that is anything."""
     readings = _possible(text, roots)
-    return None if readings is None else {names[:count] for names in readings for count in range(1, len(names) + 1)}
+    return (
+        None
+        if readings is None
+        else {names[:count] for names in readings for count in range(1, min(len(names), _MAX_BEGINNING) + 1)}
+    )
 
 
 @lru_cache(maxsize=256)
@@ -248,7 +254,7 @@ def _placed(names: Segments, text: str, roots: PathRoots) -> Segments:
 
 def _beginning(pattern: Segments) -> Segments:
     """The names before the first that is a glob."""
-    return tuple(takewhile(_is_literal, pattern))
+    return tuple(takewhile(_is_literal, pattern[:_MAX_BEGINNING]))
 
 
 def _folded(names: Segments) -> Segments:

@@ -79,11 +79,23 @@ def test_value_of_more_than_is_looked_at_is_held_back() -> None:
     assert holds("deny", "regex = 'x'", [1] * 20_000)
     assert holds("deny", "min = 5", [1] * 20_000)
     assert not holds("allow", "equals = 'x'", [1] * 20_000)
+    assert holds("deny", "regex = 'x'", {"a": ["y" * 60_000] * 50})
+    assert not holds("deny", "regex = 'x'", {"a": ["y" * 1000] * 50})
 
 
 def test_huge_values_take_no_longer_than_others() -> None:
     begin = time.process_time()
-    for value in (10**4000, "9" * 5000, "1e999999999", "-" * 100_000, [["x" * 60_000]] * 20, "a" * 10_000_000):
+    for value in (
+        ["/x" * 30_000] * 250,
+        ["/x/../%2e"] * 1500,
+        {"a": {str(n): "b" for n in range(1000)}},
+        10**4000,
+        "9" * 5000,
+        "1e999999999",
+        "-" * 100_000,
+        [["x" * 60_000]] * 20,
+        "a" * 10_000_000,
+    ):
         for condition in ("min = 5", "equals = 5", "equals = 'x'", "regex = '(a*)*b'", "glob = '/a/**/b*c'"):
             holds("deny", condition, value)
             holds("allow", condition, value)
