@@ -1,4 +1,4 @@
-"""``policy``: see whether a policy file loads, what it says of a call, and what becomes of other programs' rules."""
+"""``policy``: write a policy file, see what it says of a call, and what becomes of other programs' rules."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from ..core.policy.verdict import AskedTool, Call, Verdict
 from ..core.session import check_session_id
 from ..settings import ENV_PREFIX
 from .importers import IMPORTERS, imported
+from .policy_init import add_init
 from .terminal import one_line
 
 __all__ = ["add_commands"]
@@ -31,13 +32,14 @@ _RISKS = get_args(RiskLevel)
 def add_commands(commands: Any) -> None:
     parser = commands.add_parser(
         "policy",
-        help="check a policy file, explain what it says of a call, and make one of another program's rules",
+        help="write a policy file, check it, explain what it says of a call, or make one of another program's rules",
         description="Work with policy files: rules in TOML that say which calls are allowed, asked about or denied. "
         "No service needs to run.",
     )
     steps = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_check(steps)
     _add_explain(steps)
+    add_init(steps)
     _add_import(steps)
 
 

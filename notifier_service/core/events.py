@@ -317,6 +317,7 @@ class FileRule(EventData):
     session: OneOrMany | None = _absent()
     agent: OneOrMany | None = _absent()
     risk: OneOrMany | None = _absent()
+    reach: OneOrMany | None = _absent()
     parameters: dict[str, Any] | None = _absent()
     command: OneOrMany | None = _absent()
     justification: str | None = _absent()

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.integrations.claude_code import begin, claude
 from tests.integrations.environments import CannotInstall, npm_environment, python_environment
+
+__all__ = ["begin", "claude", "npm_with", "python_with"]
 
 HERE = Path(__file__).parent
 

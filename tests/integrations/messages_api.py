@@ -16,7 +16,8 @@ class MessagesApi:
     """Answers each request with the next turn's tool calls, and keeps the results that come back."""
 
     def __init__(self, turns: Sequence[Sequence[dict[str, Any]]]) -> None:
-        self._turns = list(turns)
+        #: What it has done next, turn by turn.
+        self.turns = list(turns)
         #: What each tool call gave, by its id: the text, and whether it is an error.
         self.results: dict[str, tuple[str, bool]] = {}
         self.url = ""
@@ -41,7 +42,7 @@ class MessagesApi:
 
     def _message(self, body: dict[str, Any]) -> list[dict[str, Any]]:
         # A request without tools is not the conversation: a title, a summary.
-        calls = self._turns.pop(0) if self._turns and body.get("tools") else ()
+        calls = self.turns.pop(0) if self.turns and body.get("tools") else ()
         events: list[dict[str, Any]] = [
             {
                 "type": "message_start",

@@ -17,10 +17,7 @@ from aiohttp import web
 
 from tests.integrations.compared import AskedCall, Comparison, imported_policy, judged
 from tests.integrations.messages_api import messages_api
-from tests.integrations.test_claude_code import claude
 from tests.mcp.http_wiring import on_a_port
-
-__all__ = ["claude"]  # the fixture
 
 ASKED = "a person is asked"
 SESSIONS = 8

@@ -23,7 +23,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import translate
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from .programs import runs_text, to_be_named
 from .shell import CommandReading
@@ -104,7 +104,7 @@ class CommandPattern:
     def _may_mean(self, words: Words) -> bool:
         if not _is_program(self.words[0], words[0]):
             return False
-        operands = [word for word in self.words[1:] if not word.is_option]
+        operands = self._operands
         at, is_free, after_option = 0, False, False
         for word in words[1:]:
             while at < len(operands) and operands[at].text == "*" and operands[at].expression is not None:
@@ -120,8 +120,15 @@ class CommandPattern:
         return at == len(operands) and self._has_options(words[1:])
 
     def _has_options(self, words: Sequence[str]) -> bool:
-        options = [word for word in self.words[1:] if word.is_option]
-        return all(_is_among(option, words) for option in options)
+        return all(_is_among(option, words) for option in self._options)
+
+    @cached_property
+    def _operands(self) -> Sequence[_PatternWord]:
+        return [word for word in self.words[1:] if not word.is_option]
+
+    @cached_property
+    def _options(self) -> Sequence[_PatternWord]:
+        return [word for word in self.words[1:] if word.is_option]
 
     def _is_in(self, mentioned: Sequence[Words]) -> bool:
         return any(self._begins_in(words) for words in mentioned)
@@ -212,6 +219,8 @@ def _names(pattern: _PatternWord, before: Words) -> bool:
 
 
 def _is_program(pattern: _PatternWord, word: str) -> bool:
+    if pattern.text == "*" and pattern.expression is not None:
+        return True
     name = word.rpartition("/")[2]
     return any(map(pattern.matches, (word, name, word.casefold(), name.casefold())))
 

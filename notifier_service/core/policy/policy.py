@@ -179,7 +179,7 @@ def _may_fit(rule: PolicyRule, call: Call) -> bool:
     return all(
         condition.allows(call) if rule.effect == "allow" else condition.holds_back(call)
         for name, condition in rule.conditions.items()
-        if name != "learned" and not (name == "session" and _names_sessions(condition))
+        if name not in ("learned", "reach") and not (name == "session" and _names_sessions(condition))
     )
 
 

@@ -17,11 +17,13 @@ from typing import Any, Literal, NamedTuple, get_args
 from pydantic import ValidationError
 
 from ..errors import InvalidInput
+from ..events import Place
 from ..limits import RiskLevel
 from .binding import Bound, Learned
 from .command_pattern import CommandPattern
 from .grants import quoted
 from .matching import MISSING, Check, Condition, Equals, Glob, Matches, Names, Parameter, Range, Risks, value_at
+from .reach import Reach
 from .regex import BadRegex, Regex
 from .shell import COMMAND_PARAMETERS, CommandReading, read_call
 from .text_glob import BadGlob, NameGlob, PathRoots, TextGlob
@@ -35,12 +37,14 @@ Default = Literal["by-risk", "ask", "deny"]
 
 _MAX_RULES = 10_000
 _MAX_NAME = 256
+#: Patterns that are told where none of them fits.
+_MAX_TOLD = 4
 _LINE = re.compile(r" ?\(at (?:line (\d+), column \d+|end of document)\)")
 _FIELDS = (
     "name", "effect", "tool", "server", "session", "agent", "risk", "parameters", "command", "justification", "until",
-    "match", "not_match", "learned",
+    "match", "not_match", "learned", "reach",
 )  # fmt: skip
-_SAID = ("tool", "server", "session", "agent", "risk", "parameters", "command")
+_SAID = ("tool", "server", "session", "agent", "risk", "reach", "parameters", "command")
 _CHECKS = ("glob", "min", "max", "equals", "regex")
 _EXAMPLE_FIELDS = ("tool", "server", "session", "agent", "risk", "parameters")
 
@@ -79,11 +83,13 @@ class PolicyRule:
     def failing(self, call: Call, told: frozenset[str] | None = None) -> Condition | None:
         """The first condition that does not hold, beside those about the time and the command.
 
-        With ``told`` only these fields of the call count.
+        With ``told`` only these fields of the call count, and its parameters.
         """
         allow = self.effect == "allow"
         for name, condition in self.conditions.items():
-            if (told is None or name in told) and not (condition.allows(call) if allow else condition.holds_back(call)):
+            if (told is None or name in told or name == "reach") and not (
+                condition.allows(call) if allow else condition.holds_back(call)
+            ):
                 return condition
         for parameter in self.parameters:
             if not (parameter.allows(call) if allow else parameter.holds_back(call)):
@@ -96,7 +102,7 @@ class PolicyRule:
 
     @cached_property
     def _tests(self) -> Sequence[Callable[[Call], bool]]:
-        of_call = [self.conditions[name] for name in ("session", "learned") if name in self.conditions]
+        of_call = [self.conditions[name] for name in ("session", "learned", "reach") if name in self.conditions]
         tested: Sequence[Condition] = [*of_call, *self.parameters]
         return [one.allows if self.effect == "allow" else one.holds_back for one in tested]
 
@@ -117,8 +123,21 @@ class PolicyRule:
         return frozenset(
             number
             for number, words in enumerate(reading.parts)
-            if any(pattern.allows(words) for pattern in self.commands)
+            if any(pattern.allows(words) for pattern in self._commands_of(words[0]))
         )
+
+    def _commands_of(self, program: str) -> Sequence[CommandPattern]:
+        """The patterns that may allow a command of this program."""
+        of_any = self._commands_by_program.get(None, ())
+        return (*self._commands_by_program.get(program, ()), *of_any)
+
+    @cached_property
+    def _commands_by_program(self) -> Mapping[str | None, Sequence[CommandPattern]]:
+        """By the program that they name; those that name several stand under None."""
+        of: dict[str | None, list[CommandPattern]] = {}
+        for pattern in self.commands:
+            of.setdefault(pattern.program, []).append(pattern)
+        return of
 
     def _names_the_text(self, reading: CommandReading, call: Call) -> bool:
         """A rule with ``equals`` for the command itself names it, whatever it holds, but for what stands beside it."""
@@ -298,9 +317,21 @@ class _Reader:
                 if level not in get_args(RiskLevel):
                     self._refuse(f"there is no risk {quoted(level)}: low, medium, high", *where, "risk")
             conditions["risk"] = Risks(frozenset(levels))  # type: ignore[arg-type]  # just looked at
+        if "reach" in table:
+            conditions["reach"] = self._reach(table, where)
         if "learned" in table:
             conditions["learned"] = self._bound(table, where)
         return conditions
+
+    def _reach(self, table: Mapping[str, Any], where: Path) -> Reach:
+        if table.get("effect") == "allow":
+            self._refuse("reach only holds back: what a call names is not all that it reaches", *where, "reach")
+        places = [text for text, _ in self._texts(table["reach"], *where, "reach")]
+        for place in places:
+            if place not in get_args(Place):
+                self._refuse(f"there is no place {quoted(place)}: {', '.join(get_args(Place))}", *where, "reach")
+        workspace = self._document.get("workspace")
+        return Reach(frozenset(places), workspace if isinstance(workspace, str) else None)  # type: ignore[arg-type]
 
     def _bound(self, table: Mapping[str, Any], where: Path) -> Bound:
         """What a rule is bound to that was made of a decision for always, in this file too."""
@@ -545,7 +576,9 @@ _NAMES: Mapping[str, Any] = {
 
 
 def _any_of(texts: Iterable[str]) -> str:
-    return " or ".join(map(quoted, texts))
+    some = [quoted(text) for text in texts]
+    more = [] if len(some) <= _MAX_TOLD else [f"another of {len(some)} patterns"]
+    return " or ".join(some[: _MAX_TOLD - len(more)] + more)
 
 
 def _said(table: Mapping[str, Any]) -> str:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
+from notifier_service.cli.policy_init import starter_policy
 from notifier_service.core.policy.policy import Policy
 from notifier_service.core.policy.verdict import AskedTool, Call
 
 INNOCENT = Path(__file__).with_name("innocent_commands.txt").read_text().splitlines()
-FOLDER = "/home/ana/project"
 
 
-STARTER = files("notifier_service.cli").joinpath("starter_policy.toml").read_text().replace("{folder}", FOLDER)
-POLICY = Policy.loads(STARTER, "starter_policy.toml")
+#: It need not be there.
+FOLDER = Path("/home/ana/project")
+POLICY = Policy.loads(starter_policy(FOLDER, FOLDER / "notifier-policy.toml"), "starter")
 
 
 def _is_allowed(command: str, tool: str = "Bash") -> bool:
@@ -65,7 +65,8 @@ def test_starter_rules_allow_no_innocent_command_with_something_joined_to_it(inn
         "git log --output=a", "git diff --output a", "git diff --ext-diff", "git grep -Orm a",
         "git grep --open-files-in-pager=rm a", "git branch -D a", "git branch a", "git branch -m a", "git tag a",
         "git tag -d a", "git stash", "git stash drop", "git stash pop", "git push", "git push --force",
-        "git commit -m a", "git add a", "git checkout a", "git checkout -- .", "git reset --hard", "git clean -fdx",
+        "git commit", "git commit --amend", "git commit -m a --no-verify", "git commit -F a", "git add -p",
+        "git checkout a", "git checkout -- .", "git reset --hard", "git clean -fdx",
         "git rebase main", "git config a b", "git config --global alias.x '!rm'", "git config --get a --unset",
         "git remote add a b", "git remote get-url --push a", "git reflog expire --all", "git worktree add a",
         "git fetch ext::sh", "git fetch --upload-pack=rm a", "git fetch a b:c", "git submodule foreach rm",
