@@ -33,6 +33,14 @@ _MAX_PREFIXES = 256
 def imported(text: str, path: Path | None) -> Draft:
     """Raises ``InvalidInput``."""
     draft = Draft("Codex")
+    try:
+        _read(draft, text)
+    except RecursionError:
+        raise InvalidInput("no Starlark: it is nested too deeply") from None
+    return draft
+
+
+def _read(draft: Draft, text: str) -> None:
     names: dict[str, Any] = {}
     for statement in _statements(text):
         match statement:
@@ -44,7 +52,6 @@ def imported(text: str, path: Path | None) -> Draft:
                 _add(draft, function, _arguments(call, function, names), statement.lineno)
             case _:
                 raise _refused(statement, "what it does is not known without running it")
-    return draft
 
 
 def _statements(text: str) -> list[ast.stmt]:
@@ -55,7 +62,7 @@ def _statements(text: str) -> list[ast.stmt]:
     except SyntaxError as error:
         raise InvalidInput(f"line {error.lineno or 1}: no Starlark: {error.msg}") from None
     except (ValueError, RecursionError, MemoryError) as error:
-        raise InvalidInput(f"no Starlark: {error or 'it is too deep'}") from None
+        raise InvalidInput(f"no Starlark: {str(error) or 'it is nested too deeply'}") from None
 
 
 def _refused(node: ast.stmt | ast.expr, why: str) -> InvalidInput:

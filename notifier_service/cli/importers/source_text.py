@@ -64,7 +64,7 @@ def toml_table(text: str) -> dict[str, Any]:
     """Raises ``InvalidInput``."""
     try:
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also of numbers with thousands of digits
         raise InvalidInput(f"no valid TOML: {error}") from None
 
 

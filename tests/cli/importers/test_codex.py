@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 from notifier_service.core.errors import InvalidInput
@@ -87,9 +89,21 @@ def test_what_cannot_be_said_here_is_told() -> None:
         ('prefix_rule(pattern=["git"], match="git x")', "a list of commands is needed, not a text"),
         ("x = " + "(" * 10_000, "no Starlark"),
         ("\0", "no Starlark"),
+        ("x = " + "-" * 100_000 + "1", "no Starlark: it is nested too deeply"),
+        ("x = ['a']" + " + ['a']" * 50_000, "no Starlark"),
         (f"prefix_rule(pattern=[{', '.join(['[' + repr(['a'] * 20)[1:-1] + ']'] * 4)}])", "more than 256 prefixes"),
     ],
 )
 def test_what_is_no_literal_call_is_refused_with_its_line(text: str, why: str) -> None:
     with pytest.raises(InvalidInput, match=why):
         Imported("codex", text)
+
+
+@pytest.mark.parametrize("count", [400, 800, 900, 950, 980, 1000, 2000])
+def test_deep_sum_is_read_or_refused(count: int) -> None:
+    text = "x = ['a']" + " + ['a']" * count + "\nprefix_rule(pattern=['ls'])\n"
+    effect = "refused"
+    with suppress(InvalidInput):
+        effect = Imported("codex", text).effect("Bash", command="ls")
+
+    assert effect in ("allow", "refused")

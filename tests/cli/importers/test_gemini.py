@@ -173,6 +173,7 @@ def test_name_that_no_tool_has_does_nothing_which_is_told() -> None:
     ("text", "why"),
     [
         ("[[rule]\n", "no valid TOML"),
+        ("a = " + "9" * 5000, "no valid TOML"),
         ("rule = 1", "rule: a list of tables is needed, not a number"),
         ("rule = [1]", "rule: a list of tables is needed"),
         (toml({"decision": "maybe"}), "decision: one of allow, ask_user, deny is needed"),
