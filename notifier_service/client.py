@@ -27,6 +27,7 @@ from .core.errors import (
     ServiceUnavailable,
     ServiceUnproven,
 )
+from .version import __version__
 
 __all__ = ["DEFAULT_URL", "Client"]
 
@@ -77,6 +78,7 @@ class Client:
         poll_seconds: float = 25,
         probe_seconds: float = 600,
         away_seconds: float = 20,
+        user_agent: str = f"notifier-service/{__version__}",
     ) -> None:
         self.url = urlsplit(url)._replace(query="", fragment="").geturl().rstrip("/")
         self._is_located = False
@@ -85,7 +87,9 @@ class Client:
         self._probe_seconds = probe_seconds
         self._away_seconds = away_seconds
         self._withdrawals: set[asyncio.Task[None]] = set()
-        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self._headers = {"User-Agent": user_agent}
+        if token is not None:
+            self._headers["Authorization"] = f"Bearer {token}"
         self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:

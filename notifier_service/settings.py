@@ -104,6 +104,22 @@ class Settings(Limits, BaseSettings):
         default={},
         description="MCP servers behind the gateway, as name=URL with commas: files=http://127.0.0.1:3001/mcp.",
     )
+    audit_file: Path | None = Field(
+        default=None, description="Put on record there who let what run, before it runs; audit verify checks the file."
+    )
+    audit_required: bool = Field(
+        default=True, description="Nothing is decided, asked or let run that cannot be written there."
+    )
+    audit_rotate_bytes: int = Field(
+        default=64 * 1024 * 1024, ge=64 * 1024, description="A new file is begun when the audit log would be larger."
+    )
+    audit_rotate_days: float = Field(default=30, gt=0, description="And when it is older.")
+    audit_keep_days: float = Field(
+        default=183, ge=0, description="An audit log that was rotated is removed after so long; 0 is never."
+    )
+    redact_keys: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="More names of parameters that the audit log takes for secrets, with commas."
+    )
     policy_file: Path | None = Field(
         default=None, description="Rules in TOML, read again when it changes: which calls are allowed, asked or denied."
     )
@@ -122,7 +138,7 @@ class Settings(Limits, BaseSettings):
             return self.policy_file.with_name(f"{self.policy_file.stem}.learned.toml")
         return self.learned_rules_file
 
-    @field_validator("jwt_algorithms", "allowed_origins", "allowed_hosts", mode="before")
+    @field_validator("jwt_algorithms", "allowed_origins", "allowed_hosts", "redact_keys", mode="before")
     @classmethod
     def _commas_separate(cls, value: Any) -> Any:
         return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from typing import Any, NamedTuple, Protocol
 
 from ..core.broker import Broker
-from ..core.errors import BrokerClosed, InvalidInput, LimitReached, NotifierError, TooLarge, ToolDenied
+from ..core.errors import BrokerClosed, InvalidInput, LimitReached, NotifierError, NotRecorded, TooLarge, ToolDenied
 from ..core.events import EventData
 from ..core.question import Question
 from .denials import denial_by_error, denial_by_record
@@ -65,20 +65,23 @@ class BrokerAsker:
     def allows(self, question: Question, *, goes_on: bool = False) -> bool:
         asked = self._asked(question)
         try:
-            session = self._broker.open(self._session_id)
-            return session.admits(asked) or (goes_on and session.judge(asked).effect == "ask")
+            return self._broker.open(self._session_id).admits(asked, goes_on=goes_on)
         except NotifierError:
             return False  # to ask will say why
 
     async def ask(self, question: Question) -> Permission:
-        if self.allows(question):
-            return Permission()
+        asked = self._asked(question)
         try:
-            request = self._broker.ask(self._session_id, self._asked(question))
-        except (BrokerClosed, LimitReached, TooLarge, InvalidInput) as error:
+            if await self._broker.open(self._session_id).admit(asked):
+                return Permission()
+            request = self._broker.ask(self._session_id, asked)
+        except (BrokerClosed, LimitReached, NotRecorded, TooLarge, InvalidInput) as error:
             raise denial_by_error(question.tool_name, error) from error
         try:
+            await request.recorded()
             record = await request.decision()
+        except NotRecorded as error:
+            raise denial_by_error(question.tool_name, error) from error
         except asyncio.CancelledError:
             request.cancel("the call was cancelled")
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..core.errors import BrokerClosed, DenialOutcome, LimitReached, NotifierError, ToolDenied
+from ..core.errors import BrokerClosed, DenialOutcome, LimitReached, NotifierError, NotRecorded, ToolDenied
 from ..core.events import PermissionRecord
 
 __all__ = ["denial_by_error", "denial_by_record"]
@@ -51,7 +51,7 @@ def denial_by_error(tool_name: str, error: NotifierError) -> ToolDenied:
     outcome: DenialOutcome = "invalid"
     if isinstance(error, LimitReached):
         outcome = "limit"
-    elif isinstance(error, BrokerClosed):
+    elif isinstance(error, BrokerClosed | NotRecorded):
         outcome = "unavailable"
     sizes = {key: error.details[key] for key in ("limit", "parameters_bytes") if key in error.details}
     return ToolDenied(f"{tool_name} did not run: {error.message}", outcome=outcome, **sizes)

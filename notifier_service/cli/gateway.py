@@ -88,6 +88,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="rules in TOML: what is allowed, asked or denied (without --service)",
     )
     parser.add_argument(
+        "--audit-file",
+        type=Path,
+        metavar="FILE",
+        help="put on record there who let what run, before it runs (without --service)",
+    )
+    parser.add_argument(
         "--name", type=_name, metavar="NAME", help="what people know the MCP server by (from its command or address)"
     )
     parser.add_argument(
@@ -176,6 +182,8 @@ async def asker(arguments: argparse.Namespace, session_id: str) -> AsyncIterator
     if arguments.service is not None:
         if arguments.policy_file is not None:
             raise InvalidInput("--policy-file goes without --service: the policy of that service decides")
+        if arguments.audit_file is not None:
+            raise InvalidInput("--audit-file goes without --service: that service puts on record what it decides")
         async with (
             Client(arguments.service, token=arguments.token) as client,
             ServiceAsker(client, session_id) as asked,
@@ -183,7 +191,8 @@ async def asker(arguments: argparse.Namespace, session_id: str) -> AsyncIterator
             _say(client.url, session_id)
             yield asked
     else:
-        given = {} if arguments.policy_file is None else {"policy_file": arguments.policy_file}
+        files = {"policy_file": arguments.policy_file, "audit_file": arguments.audit_file}
+        given = {name: path for name, path in files.items() if path is not None}
         settings = Settings(host="127.0.0.1", port=0, auth="none", log_level="warning", **given)
         async with serve(settings=settings) as site:
             _say(site.url + settings.prefix, session_id)

@@ -15,9 +15,13 @@ from typing import Any
 
 from ..client import DEFAULT_URL, Client
 from ..core.parameters import canonical_json
+from ..version import __version__
 from .typed import json_object
 
 __all__ = ["add_commands", "service_command"]
+
+#: How a person's command names itself, so that the record says through what was decided.
+TERMINAL = f"notifier-service/{__version__} (terminal)"
 
 
 def add_commands(commands: Any) -> None:
@@ -92,7 +96,7 @@ async def _watch(arguments: argparse.Namespace) -> int:
         task.cancel()
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, on_sigterm)
-    async with Client(arguments.url, token=arguments.token) as client:
+    async with Client(arguments.url, token=arguments.token, user_agent=TERMINAL) as client:
         try:
             return await Watch(client, arguments.session).run()
         except asyncio.CancelledError:
@@ -103,7 +107,7 @@ async def _watch(arguments: argparse.Namespace) -> int:
 
 async def _publish(arguments: argparse.Namespace) -> int:
     event = {"type": arguments.type} | ({} if arguments.data is None else {"data": arguments.data})
-    async with Client(arguments.url, token=arguments.token) as client:
+    async with Client(arguments.url, token=arguments.token, user_agent=TERMINAL) as client:
         for event_id in await client.publish(arguments.session, event):
             print(event_id)
     return 0
@@ -122,7 +126,7 @@ async def _ask(arguments: argparse.Namespace) -> int:
     more = {name: value for name, value in optional.items() if value is not None}
     # A script is offered what it can carry out, and no more.
     more["allowed_decisions"] = ["approve", "edit", "reject"] if arguments.edits else ["approve", "reject"]
-    async with Client(arguments.url, token=arguments.token) as client:
+    async with Client(arguments.url, token=arguments.token, user_agent=TERMINAL) as client:
         ask = partial(client.ask, arguments.session, arguments.tool, arguments.parameters, **more)
         record = await (_decided(ask) if arguments.wait else ask())
         if record["approved"] and record.get("parameters_truncated"):
@@ -174,7 +178,7 @@ async def _decide(arguments: argparse.Namespace) -> int:
         "scope": arguments.scope,
     }
     decision |= {name: value for name, value in optional.items() if value is not None}
-    async with Client(arguments.url, token=arguments.token) as client:
+    async with Client(arguments.url, token=arguments.token, user_agent=TERMINAL) as client:
         if arguments.request is None and not arguments.reject:
             return _not_meant(await client.pending(arguments.session))
         _print(await client.decide(arguments.session, decision))

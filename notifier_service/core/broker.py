@@ -7,9 +7,10 @@ import logging
 import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 from zlib import crc32
 
+from .audit import NO_AUDIT, AuditLog
 from .errors import BrokerClosed, NoBroker, SessionNotFound
 from .event_log import Event, base36, new_epoch
 from .events import EventData, PermissionRecord
@@ -25,9 +26,10 @@ from .policy.policy_file import PolicyFile
 from .policy.policy_watch import POLICY_SECONDS, PolicyWatch
 from .policy.rule_book import RuleBook
 from .policy.verdict import AskedTool
-from .question import Decision, Question
+from .question import Decider, Decision, Question
 from .reader import Peer, Reader, heartbeat
 from .readers import connection_seats
+from .recorder import Recorder
 from .session import Session, check_session_id
 from .shares import Shares
 
@@ -60,7 +62,7 @@ class Broker:
     Everything runs on one event loop. The sweeper is a timer that re-arms itself while there are sessions; no
     ``start`` is needed. ``clock`` gives seconds, monotonic. A ``policy`` says which calls are allowed, asked or denied;
     it is looked at about once a second, and read in a thread where it has changed. In ``learned`` is kept what people
-    decide for always.
+    decide for always, in an ``audit`` log each step of a call, before it takes effect.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Broker:
         *,
         policy: PolicyFile | None = None,
         learned: LearnedRules | None = None,
+        audit: AuditLog = NO_AUDIT,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.limits = Limits() if limits is None else limits
@@ -78,6 +81,8 @@ class Broker:
         #: The rules that hold in every session.
         self.rules = RuleBook()
         self._watches: dict[str, PolicyWatch] = {}
+        #: Puts each step of a call on record.
+        self.recorder = Recorder(audit)
         # Settings are limits that may name a policy, which nobody who gives them means to do without.
         named = getattr(self.limits, "policy_file", None)
         if policy is None and named is not None:
@@ -179,6 +184,7 @@ class Broker:
             instance=self._instance,
             rules=self.rules,
             tell_learned=self._settle_twins,
+            recorder=self.recorder,
         )
 
     def _make_room(self, opened_by: str | None, beside: Container[str]) -> None:
@@ -275,20 +281,15 @@ class Broker:
             self._arm(request.deadline)
         return request
 
-    def decide(
-        self,
-        session_id: str,
-        decision: Decision,
-        *,
-        decided_by: str,
-        decided_with: str = "",
-        via: str = "program",
-        reach: Sequence[str] = ("*",),
-    ) -> PermissionRecord:
+    def decide(self, session_id: str, decision: Decision, **decider: Unpack[Decider]) -> PermissionRecord:
         """Settle a permission request, as ``PermissionDesk.decide`` does; a session that nobody opened has none."""
-        return self.look(session_id).decide(
-            decision, decided_by=decided_by, decided_with=decided_with, via=via, reach=reach
-        )
+        return self.look(session_id).decide(decision, **decider)
+
+    async def answer(self, session_id: str, decision: Decision, **decider: Unpack[Decider]) -> PermissionRecord:
+        """The same, waiting until it is on record while others go on."""
+        if not self.recorder.is_on:
+            return self.decide(session_id, decision, **decider)
+        return await self.look(session_id).answer(decision, **decider)
 
     def join(
         self,

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from .events import CancelCode, PermissionRecord
 from .question import Question
+from .recording import Recording
 from .shares import Shares
 
 __all__ = ["PermissionRequest"]
@@ -40,6 +41,7 @@ class PermissionRequest:
         "preview",
         "question",
         "record",
+        "recording",
         "seq",
         "size",
         "tool",
@@ -52,6 +54,8 @@ class PermissionRequest:
         self.question = question
         self.tool = question.tool
         self.announced = False
+        #: What is about to happen to it, and does when that is on record.
+        self.recording: Recording | None = None
         #: The places that it takes while it is pending.
         self.places: Sequence[Shares] = ()
         #: On the desk's clock; None for never, or while it is not announced.
@@ -105,6 +109,11 @@ class PermissionRequest:
     @property
     def pending(self) -> bool:
         return self.record.status == "pending"
+
+    async def recorded(self) -> None:
+        """Wait until it is on record that this is asked, where that is kept. Raises ``NotRecorded`` if it is not."""
+        if self.recording is not None and not self.announced:
+            await self.recording.over()
 
     async def decision(self) -> PermissionRecord:
         """Wait until the request is settled, and return the record: a person's answer, or how it ended.

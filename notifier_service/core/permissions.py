@@ -13,8 +13,10 @@ import secrets
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
 from datetime import timedelta
-from typing import Any
+from typing import Any, Unpack
 
 from pydantic import JsonValue, ValidationError
 
@@ -25,12 +27,14 @@ from .errors import (
     EditDenied,
     InvalidInput,
     LimitReached,
+    NotRecorded,
     ParametersChanged,
     ParametersUnread,
     RequestCancelled,
     RequestExpired,
     RequestNotFound,
     RuleNotFound,
+    RulesNotKept,
     SelfApproval,
     SessionClosed,
     TooLarge,
@@ -56,7 +60,9 @@ from .policy.grants import Grants, described, quoted
 from .policy.learned import LearnedRules, rule_table
 from .policy.reasons import Reason, as_told
 from .policy.verdict import AskedTool, Effect, Verdict
-from .question import ALL_DECISIONS, MAX_REASON, Decision, Question
+from .question import ALL_DECISIONS, MAX_REASON, Decider, Decision, Question
+from .recorder import Recorder
+from .recording import Recording
 from .redaction import without_credentials
 from .shares import Shares
 from .suggestions import Proposal, Suggestion, proposals
@@ -135,9 +141,11 @@ class PermissionDesk:
         instance: str | None = None,
         learned: Callable[[], LearnedRules | None] = lambda: None,
         tell_learned: Callable[[AskedTool], object] = lambda tool: None,
+        recorder: Recorder | None = None,
     ) -> None:
         self.session_id = session_id
         self.limits = limits
+        self._recorder = Recorder() if recorder is None else recorder
         #: When the last request that people saw left the pending set, on the desk's clock.
         self.left_at = left_at
         self._id_start = "pr_" + (new_instance() if instance is None else instance)
@@ -167,6 +175,8 @@ class PermissionDesk:
         # In the order asked. The queued are not announced yet (one_request_at_a_time).
         self._pending: OrderedDict[str, PermissionRequest] = OrderedDict()
         self._queued: OrderedDict[str, PermissionRequest] = OrderedDict()
+        #: Those of which nothing may be seen yet, because that they were asked is not on record.
+        self._unrecorded: dict[str, PermissionRequest] = {}
         self._settled: OrderedDict[str, PermissionRequest] = OrderedDict()
         self._settled_bytes = 0
         self._history = History(limits.history_events, limits.history_bytes) if history is None else history
@@ -184,7 +194,7 @@ class PermissionDesk:
     @property
     def pending_count(self) -> int:
         """All that wait, the unannounced included."""
-        return len(self._pending) + len(self._queued)
+        return len(self._pending) + len(self._queued) + len(self._unrecorded)
 
     @property
     def left_recently(self) -> bool:
@@ -195,7 +205,12 @@ class PermissionDesk:
     def next_deadline(self) -> float | None:
         """When the next request expires, on the desk's clock."""
         return min(
-            (request.deadline for request in self._pending.values() if request.deadline is not None), default=None
+            (
+                request.deadline
+                for request in self._pending.values()
+                if request.deadline is not None and request.recording is None
+            ),
+            default=None,
         )
 
     def is_of(self, name: str) -> bool:
@@ -204,7 +219,7 @@ class PermissionDesk:
 
     def find(self, request_id: str) -> PermissionRequest:
         """Return a request, settled ones included as long as they are remembered, or raise ``RequestNotFound``."""
-        for shelf in (self._pending, self._queued, self._settled):
+        for shelf in (self._pending, self._queued, self._settled, self._unrecorded):
             if request_id in shelf:
                 return shelf[request_id]
         raise self._not_found(request_id)
@@ -274,7 +289,7 @@ class PermissionDesk:
         self._keep_whole(request, request.preview)
         if verdict is not None and is_settled:
             self._note_asker(tool.asked_by)
-            self._answer_by_policy(request, verdict)
+            self._answer_by_policy(request, self._by_policy(request, verdict), verdict.rule_id)
             return request
         for place in places:
             place.take(tool.asked_by)
@@ -287,6 +302,47 @@ class PermissionDesk:
         if 0 < timeout_seconds <= _LASTING_SECONDS:
             return self._own_places, self._places.all
         return self._own_places, self._own_lasting, self._places.all, self._places.lasting
+
+    def when_recorded(self, request: PermissionRequest, show: Callable[[], object]) -> None:
+        """Do ``show`` when it is on record that this registered request is asked; one that cannot be is withdrawn."""
+        kept = self._recorder.asked(self.session_id, request)
+        if kept is not None:
+            del self._queued[request.request_id]
+            self._unrecorded[request.request_id] = request
+
+        def take_effect() -> None:
+            if self._unrecorded.pop(request.request_id, None) is not None:
+                self._queued[request.request_id] = request
+            if request.pending:
+                show()
+
+        self._on_record(request, kept, take_effect, lambda: self._withdraw_unrecorded(request))
+
+    def _withdraw_unrecorded(self, request: PermissionRequest) -> None:
+        self.cancel(request, "it cannot be put on record", cancelled_by="service")
+
+    @staticmethod
+    def _on_record(
+        request: PermissionRequest,
+        kept: Future[None] | None,
+        take_effect: Callable[[], object],
+        undo: Callable[[], object],
+    ) -> None:
+        """Have something happen to a request when it is on record, at once where nothing has to be waited for."""
+        if kept is None:
+            take_effect()
+            return
+
+        def then(act: Callable[[], object]) -> Callable[[], None]:
+            def after() -> None:
+                request.recording = None
+                act()
+
+            return after
+
+        recording = request.recording = Recording(kept, then(take_effect), then(undo))
+        if not recording.is_followed:
+            recording.wait()
 
     def announce(self, request: PermissionRequest) -> None:
         """Show a registered request to people; its time begins now.
@@ -319,33 +375,58 @@ class PermissionDesk:
         learned = self._learned()
         return learned is not None and learned.error is None
 
-    def decide(
+    def decide(self, decision: Decision, **decider: Unpack[Decider]) -> PermissionRecord:
+        """Settle the request that ``decision`` means, and return its record; the same decision again gives it again.
+
+        Where there is a record, this thread is held until it is kept: ``answer`` holds nobody.
+        Raises, in this order: ``InvalidInput`` where ``require_request_id`` wants one; ``RequestNotFound`` or
+        ``AmbiguousRequest``; ``AlreadyDecided``, ``RequestExpired`` or ``RequestCancelled``; ``SelfApproval``;
+        ``ParametersChanged``, ``DecisionNotOffered``, ``ParametersUnread``; then ``InvalidInput``, ``TooLarge``,
+        ``LimitReached``, ``EditDenied`` or ``RulesNotKept`` for what cannot be decided so, and the request stays
+        pending; so it does after ``NotRecorded``.
+        """
+        while (before := self._recording_before(decision)) is not None:
+            with suppress(NotRecorded):
+                before.wait()
+        request = self._begin(decision, **decider)
+        if request.recording is not None:
+            request.recording.wait()
+        return self._decided_before(request, decision)
+
+    async def answer(self, decision: Decision, **decider: Unpack[Decider]) -> PermissionRecord:
+        """Settle a request as ``decide`` does, and wait until that is on record while others go on."""
+        while (before := self._recording_before(decision)) is not None:
+            with suppress(NotRecorded):
+                await before.over()
+        request = self._begin(decision, **decider)
+        if request.recording is not None:
+            await request.recording.over()
+        return self._decided_before(request, decision)
+
+    def _recording_before(self, decision: Decision) -> Recording | None:
+        """What happens to the request that is meant, and is not on record yet: a decision comes behind that."""
+        asked = self._unrecorded.get(decision.request_id or "")
+        return (self._meant(decision) if asked is None else asked).recording
+
+    def _begin(
         self,
         decision: Decision,
         *,
         decided_by: str,
         decided_with: str = "",
         via: str = "program",
+        through: str | None = None,
+        right: str | None = None,
         reach: Sequence[str] = ("*",),
-    ) -> PermissionRecord:
-        """Settle the request that ``decision`` means, and return its record; the same decision again gives it again.
-
-        ``decided_with`` is a digest of the token that who decides came with, if any. ``via`` is the way that it came,
-        for the log; ``program`` is code of this process, which has the whole record. ``reach`` are the patterns of the
-        sessions in which this person may decide: for always is for those.
-        Raises, in this order: ``InvalidInput`` where ``require_request_id`` wants one; ``RequestNotFound`` or
-        ``AmbiguousRequest``; ``AlreadyDecided``, ``RequestExpired`` or ``RequestCancelled``; ``SelfApproval``;
-        ``ParametersChanged``, ``DecisionNotOffered``, ``ParametersUnread``; then ``InvalidInput``, ``TooLarge``,
-        ``LimitReached``, ``EditDenied`` or ``RulesNotKept`` for what cannot be decided so, and the request stays
-        pending.
-        """
+    ) -> PermissionRequest:
+        """Have a decision take effect when it is on record; return its request, which may be settled already."""
         request = self._meant(decision)
         if request.deadline is not None and request.deadline <= self._clock():
             # After it was chosen: expiring announces the next one, which nobody has seen yet.
             self.expire_due()
         kind, edited = self._kind(request, decision)
         if not request.pending:
-            return self._decided_before(request, decision)
+            return request
         if kind != "reject":
             self._require_other(request, decided_by, decided_with)
         record = request.record
@@ -403,8 +484,10 @@ class PermissionDesk:
         )
         preview, _ = self._fitted(settled, parameters_bytes, room=_EVENT_ENVELOPE_BYTES)
         self._keep_whole(request, preview)
+        rule = None
         if scope != "once":
-            self._remember_rule(
+            # It may be used at once: whatever that lets run is on record behind this decision, or is not let run.
+            rule = self._remember_rule(
                 scope,
                 "allow" if decision.approved else "deny",
                 request.tool,
@@ -413,21 +496,39 @@ class PermissionDesk:
                 reason=decision.reason,
                 reach=reach,
             )
-        request.preview, request.parameters_bytes = preview, parameters_bytes
-        self._close_request(request, settled, via=via, answered=True)
-        if scope != "once":
-            self.settle_twins(request.tool)
-        self._announce_next()
-        if scope == "always":
-            self._tell_learned(request.tool)
-        return request.shown
+
+        def take_effect() -> None:
+            if request.pending:
+                request.preview, request.parameters_bytes = preview, parameters_bytes
+                self._close_request(request, settled, via=via, answered=True)
+            if rule is not None:
+                self._recorder.rule("rule_learned", self.session_id, dict(rule))
+                self.settle_twins(request.tool)
+            self._announce_next()
+            if scope == "always":
+                self._tell_learned(request.tool)
+
+        def undo() -> None:
+            if request.pending:
+                self._keep_whole(request, request.preview)
+            if rule is not None:
+                self._forget_rule(scope, rule)
+
+        kept = self._recorder.decided(
+            self.session_id, request, settled, through=through or via, right=right, token=decided_with
+        )
+        self._on_record(request, kept, take_effect, undo)
+        return request
 
     def expire_due(self) -> int:
         """Deny what nobody answered in time; return how many requests that were."""
         now = self._clock()
         self._let_go(_KEPT_SECONDS)
         due = [
-            request for request in self._pending.values() if request.deadline is not None and request.deadline <= now
+            request
+            for request in self._pending.values()
+            # One that was decided in time has not expired, if that can be put on record.
+            if request.deadline is not None and request.deadline <= now and request.recording is None
         ]
         for request in due:
             seconds = request.record.timeout_seconds
@@ -455,7 +556,7 @@ class PermissionDesk:
         """Cancel all that is open, and take nothing more."""
         self.closed = True
         # The queued go first, so that none of them is announced in between.
-        for request in (*self._queued.values(), *self._pending.values()):
+        for request in (*self._unrecorded.values(), *self._queued.values(), *self._pending.values()):
             self.cancel(request, reason, cancelled_by=cancelled_by, code=code)
         self._let_go(0)
 
@@ -548,14 +649,22 @@ class PermissionDesk:
             return learned.add(effect, tool, risk_level, created_by=created_by, reason=reason or None, sessions=reach)
         return self.grants.add(effect, tool, risk_level, created_by=created_by, reason=reason)
 
+    def _forget_rule(self, scope: Scope, rule: Rule) -> None:
+        with suppress(RuleNotFound, RulesNotKept):
+            learned = self._learned()
+            if scope == "always" and learned is not None:
+                learned.take_back(rule.rule_id)
+            else:
+                self.grants.take_back(rule.rule_id)
+
     def settle_twins(self, tool: AskedTool) -> None:
         """Give what was just decided about a tool to the calls of it that wait already, as to those that come."""
-        for request in (*self._queued.values(), *self._pending.values()):
+        for request in (*self._unrecorded.values(), *self._queued.values(), *self._pending.values()):
             verdict = self._judge(request.question) if request.tool == tool else None
             if verdict is None or verdict.rule_id is None or verdict.effect == "ask":
                 continue
-            if "session" in request.record.scopes:
-                self._close_request(request, self._by_policy(request, verdict), via="policy", answered=True)
+            if "session" in request.record.scopes and request.recording is None:
+                self._settle_by_policy(request, self._by_policy(request, verdict), verdict.rule_id)
         self._announce_next()
 
     @property
@@ -600,6 +709,7 @@ class PermissionDesk:
             rule.rule_id,
             without_credentials(self.session_id),
         )
+        self._recorder.rule("rule_learned", self.session_id, dict(rule))
         self.settle_twins(tool)
         if scope == "always":
             self._tell_learned(tool)
@@ -618,11 +728,31 @@ class PermissionDesk:
         scopes: tuple[Scope, ...] = ("session", "always") if self._keeps_always else ("session",)
         return proposals(self._settled.values(), self._judge, scopes=scopes)
 
-    def _answer_by_policy(self, request: PermissionRequest, verdict: Verdict) -> None:
-        settled = self._by_policy(request, verdict)
-        request.settle(settled)
-        self._remember(request, via="policy")
-        self._publish("permission_response_result", _response_result(request.shown))
+    def _settle_by_policy(self, request: PermissionRequest, settled: PermissionRecord, rule_id: str | None) -> None:
+        """Settle a request that people were asked, when that is on record."""
+
+        def take_effect() -> None:
+            if request.pending:
+                self._close_request(request, settled, via="policy", answered=True)
+                self._announce_next()
+
+        kept = self._recorder.by_policy(self.session_id, request, settled, rule_id)
+        self._on_record(request, kept, take_effect, lambda: None)
+
+    def _answer_by_policy(self, request: PermissionRequest, settled: PermissionRecord, rule_id: str | None) -> None:
+        """Settle a request that nobody has seen, when that is on record."""
+
+        def take_effect() -> None:
+            self._unrecorded.pop(request.request_id, None)
+            if request.pending:
+                request.settle(settled)
+                self._remember(request, via="policy")
+                self._publish("permission_response_result", _response_result(request.shown))
+
+        kept = self._recorder.by_policy(self.session_id, request, settled, rule_id)
+        if kept is not None:
+            self._unrecorded[request.request_id] = request
+        self._on_record(request, kept, take_effect, lambda: self._withdraw_unrecorded(request))
 
     def _by_policy(self, request: PermissionRequest, verdict: Verdict) -> PermissionRecord:
         self._note_use(verdict.rule_id)
@@ -650,7 +780,10 @@ class PermissionDesk:
             place.leave(request.asked_by)
         request.places = ()
         self._queued.pop(request.request_id, None)
+        self._unrecorded.pop(request.request_id, None)
         announced = self._pending.pop(request.request_id, None) is not None
+        if not answered:
+            self._recorder.ended(self.session_id, request, record)
         request.settle(record)
         self._remember(request, via=via)
         if answered:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Required, Self, TypedDict
 
 from pydantic import Field, JsonValue, model_validator
 
@@ -14,7 +14,7 @@ from .policy.command_use import command_use
 from .policy.deeds import deeds_of, reasons_of
 from .policy.verdict import AskedTool, Call, RatedBy, Verdict
 
-__all__ = ["ALL_DECISIONS", "ALL_SCOPES", "MAX_REASON", "Decision", "Question"]
+__all__ = ["ALL_DECISIONS", "ALL_SCOPES", "MAX_REASON", "Decider", "Decision", "Question"]
 
 ALL_DECISIONS: tuple[DecisionKind, ...] = ("approve", "edit", "reject", "respond")
 ALL_SCOPES: tuple[Scope, ...] = ("once", "session")
@@ -91,6 +91,22 @@ class Question(NamedTuple):
     def call(self, session_id: str) -> Call:
         """What the rules of a policy are asked about."""
         return Call(self.tool, session_id, self.risk_level, self.parameters, self.is_whole)
+
+
+class Decider(TypedDict, total=False):
+    """Who decides: a name, a digest of the token that came with it, and ``via`` which way it came, for the log.
+
+    ``program`` is code of this process, which has the whole record. ``through`` is what the person used, ``right`` what
+    allowed it, for the record. ``reach`` are the patterns of the sessions in which this person may decide: for always
+    is for those.
+    """
+
+    decided_by: Required[str]
+    decided_with: str
+    via: str
+    through: str
+    right: str
+    reach: Sequence[str]
 
 
 class Decision(EventData):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 from .errors import CursorLost, InvalidInput, InvalidSessionId, LimitReached, RequestNotFound, SessionClosed
 from .event_log import Event, EventLog
@@ -37,9 +39,10 @@ from .policy.reasons import Reason, doubts_the_tool, is_of_the_call
 from .policy.rule_book import RuleBook, log_taken_back, require_other
 from .policy.verdict import AskedTool, Verdict, is_riskier
 from .present_state import SessionState
-from .question import Decision, Question
+from .question import Decider, Decision, Question
 from .reader import Opening, Peer, Reader
 from .readers import Readers, connection_seats
+from .recorder import Recorder
 from .shares import Shares
 
 __all__ = ["Session", "check_session_id"]
@@ -84,12 +87,14 @@ class Session:
         history: History | None = None,
         rules: RuleBook | None = None,
         tell_learned: Callable[[AskedTool], object] = lambda tool: None,
+        recorder: Recorder | None = None,
     ) -> None:
         self.session_id = check_session_id(session_id)
         self.limits = limits = Limits() if limits is None else limits
         self.counters = Counters() if counters is None else counters
         self.clock = clock
         self.rules = RuleBook() if rules is None else rules
+        self.recorder = Recorder() if recorder is None else recorder
         self.created_at: datetime = utc_now()
         #: Whose session it is, of the many that may be open.
         self.opened_by: str | None = None
@@ -117,6 +122,7 @@ class Session:
             instance=instance,
             learned=lambda: self.rules.learned,
             tell_learned=tell_learned,
+            recorder=self.recorder,
         )
         self._ratings = Ratings()
         self.readers = Readers(
@@ -144,6 +150,8 @@ class Session:
         event = self._append(event_type, data, data_json=data_json)
         if type(data) is not dict:  # such data leaves no state, and to ask a model's class whose it is takes long
             self.state.follow(data)
+            if type(data) is ToolStatus:
+                self.recorder.told(self.session_id, data)
         return event
 
     def clear_result(self) -> None:
@@ -223,17 +231,40 @@ class Session:
         """Forget a rule of this session or a learned one, as ``RuleBook.take_back`` does."""
         rule = self.desk.grants.find(rule_id)
         if rule is None:
-            return self.rules.take_back(rule_id, revoked_by=revoked_by, revoked_with=revoked_with, reach=reach)
-        require_other(rule, revoked_by, revoked_with)
-        log_taken_back(rule, revoked_by)
-        return self.desk.grants.take_back(rule_id)
+            taken = self.rules.take_back(rule_id, revoked_by=revoked_by, revoked_with=revoked_with, reach=reach)
+        else:
+            require_other(rule, revoked_by, revoked_with)
+            log_taken_back(rule, revoked_by)
+            taken = self.desk.grants.take_back(rule_id)
+        self.recorder.rule("rule_revoked", self.session_id, dict(taken), decided_by=revoked_by or None)
+        return taken
 
-    def admits(self, question: Question) -> bool:
-        """Whether the policy lets such a call run unasked, which is counted as the use of a rule."""
+    def admits(self, question: Question, *, goes_on: bool = False) -> bool:
+        """Whether the policy lets such a call run unasked, which is counted as the use of a rule.
+
+        Where that is to be put on record first, it does not: ``admit`` waits for it. If the call ``goes_on`` with one
+        that was let run, and is on record as that, it does, and so it does where the policy would ask.
+        """
+        if self.recorder.is_on and (not goes_on or self.recorder.audit.error is not None):
+            return False
         verdict = self.judge(question)
+        if verdict.effect == "deny" or (verdict.effect == "ask" and not goes_on):
+            return False
         if verdict.effect == "allow":
             self._note_use(verdict.rule_id)
-        return verdict.effect == "allow"
+        self.recorder.goes_on(self.session_id, question, verdict)
+        return True
+
+    async def admit(self, question: Question) -> bool:
+        """The same, on record when it comes back. Raises ``NotRecorded``; the call does not run then."""
+        verdict = self.judge(question)
+        if verdict.effect != "allow":
+            return False
+        kept = self.recorder.admitted(self.session_id, question, verdict)
+        if kept is not None:
+            await asyncio.wrap_future(kept)
+        self._note_use(verdict.rule_id)
+        return True
 
     def ask(self, question: Question) -> PermissionRequest:
         """Ask whether a call may run; the request comes back settled if the policy answers.
@@ -256,41 +287,41 @@ class Session:
         if not is_of_the_call(question.risk_reasons):
             self._ratings.note(question.tool, question.risk_level)
         self.touch()
-        if request.pending:
+        if request.pending and request.recording is None:
             self._note_use(verdict.rule_id)
-            if question.announce_status:
-                record = request.shown
-                self.publish(
-                    "tool_status",
-                    ToolStatus(
-                        status="waiting_permission",
-                        tool_name=record.tool_name,
-                        tool_call_id=record.tool_call_id,
-                        details=CallDetails(
-                            parameters=record.parameters,
-                            parameters_truncated=record.parameters_truncated,
-                            parameters_bytes=record.parameters_bytes if record.parameters_truncated else None,
-                            risk_level=record.risk_level,
-                            reasons=record.reasons,
-                            request_id=record.request_id,
-                        ),
-                    ),
-                )
-            self.desk.announce(request)
+            self.desk.when_recorded(request, functools.partial(self._announce, request))
         return request
 
-    def decide(
-        self,
-        decision: Decision,
-        *,
-        decided_by: str,
-        decided_with: str = "",
-        via: str = "program",
-        reach: Sequence[str] = ("*",),
-    ) -> PermissionRecord:
+    def _announce(self, request: PermissionRequest) -> None:
+        if request.question.announce_status:
+            record = request.shown
+            self.publish(
+                "tool_status",
+                ToolStatus(
+                    status="waiting_permission",
+                    tool_name=record.tool_name,
+                    tool_call_id=record.tool_call_id,
+                    details=CallDetails(
+                        parameters=record.parameters,
+                        parameters_truncated=record.parameters_truncated,
+                        parameters_bytes=record.parameters_bytes if record.parameters_truncated else None,
+                        risk_level=record.risk_level,
+                        reasons=record.reasons,
+                        request_id=record.request_id,
+                    ),
+                ),
+            )
+        self.desk.announce(request)
+
+    def decide(self, decision: Decision, **decider: Unpack[Decider]) -> PermissionRecord:
         """Settle a request as ``PermissionDesk.decide`` does."""
         self.touch()
-        return self.desk.decide(decision, decided_by=decided_by, decided_with=decided_with, via=via, reach=reach)
+        return self.desk.decide(decision, **decider)
+
+    async def answer(self, decision: Decision, **decider: Unpack[Decider]) -> PermissionRecord:
+        """Settle a request as ``PermissionDesk.answer`` does."""
+        self.touch()
+        return await self.desk.answer(decision, **decider)
 
     # Who reads
 

@@ -153,6 +153,7 @@ class AuditFile:
 
     def commit(self, *entries: Entry) -> Future[None]:
         future: Future[None] = Future()
+        future.set_running_or_notify_cancel()  # who stops waiting takes nothing back
         self._put(_Waiting(entries, future))
         return future
 
@@ -169,6 +170,9 @@ class AuditFile:
     def _put(self, waiting: _Waiting) -> None:
         with self._wake:
             if not self._is_closing:
+                if waiting.future is None and len(self._queue) >= _MOST_KEPT:
+                    self._lost += len(waiting.entries)
+                    return
                 self._queue.append(waiting)
                 self._wake.notify()
                 return

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 from aiohttp import web
 
@@ -15,6 +17,8 @@ from ..core.policy.learned import LearnedRules
 from ..core.policy.policy_file import PolicyFile
 from ..demo_agent import DemoChat
 from ..settings import Settings
+from ..storage.audit_file import AuditFile
+from ..storage.audit_log import open_audit
 from .agents.agent_calls import JOINED_CALLS, JoinedCalls
 from .agents.held_hooks import HELD_HOOKS, HeldHooks
 from .answers import answer_errors
@@ -47,12 +51,13 @@ def create_app(
     """Return the service as an aiohttp application, to be run or to be mounted with ``add_subapp``.
 
     ``broker`` becomes the process's broker, the one that ``SimpleNotifier`` and ``ToolWrapper`` publish to; it is
-    closed when the application shuts down, and follows the ``policy_file`` of the settings if it has no other. Without
-    one, and without ``settings``, they are made from ``NOTIFIER_*``. ``agent`` answers in the chat: an async generator
-    function that takes one ``ChatTurn``. Without one it is that of ``settings.agent``, or the demonstration agent.
+    closed when the application shuts down, follows the ``policy_file`` of the settings and writes to their
+    ``audit_file`` if it has no other. Without one, and without ``settings``, they are made from ``NOTIFIER_*``.
+    ``agent`` answers in the chat: an async generator function that takes one ``ChatTurn``. Without one it is that of
+    ``settings.agent``, or the demonstration agent.
 
-    Raises ``InvalidInput`` when the ``agent`` of the settings, the ``tokens_file``, the ``policy_file`` or the key of
-    ``auth=jwt`` cannot be used.
+    Raises ``InvalidInput`` when the ``agent`` of the settings, the ``tokens_file``, the ``policy_file``, the
+    ``audit_file`` or the key of ``auth=jwt`` cannot be used.
     """
     settings = Settings() if settings is None else settings
     broker = Broker(settings) if broker is None else broker
@@ -97,6 +102,8 @@ def create_app(
     app.on_cleanup.append(clean_up)
     if settings.allowed_origins:
         app.on_response_prepare.append(cors_headers(settings))
+    if settings.audit_file is not None and not broker.recorder.is_on:
+        app.on_cleanup.append(partial(_close_audit, _audited(broker, settings.audit_file, settings)))
     set_process_broker(broker)
     return app
 
@@ -141,6 +148,18 @@ async def serve(
         if settings.drain_seconds:
             app[DRAINING].set()
             await asyncio.sleep(settings.drain_seconds)
+
+
+def _audited(broker: Broker, path: Path, settings: Settings) -> AuditFile:
+    """Have all that is asked, decided and run from now on be put on record."""
+    audit = broker.recorder.audit = open_audit(path, settings)
+    if broker.policy is not None:
+        broker.recorder.policy_loaded(str(broker.policy.path), len(broker.policy.policy.rules), None)
+    return audit
+
+
+async def _close_audit(audit: AuditFile, app: web.Application) -> None:
+    await asyncio.to_thread(audit.close)
 
 
 async def _watch(app: web.Application) -> None:

@@ -95,6 +95,11 @@ class Caller:
     def may(self, right: Right) -> bool:
         return right in self.rights
 
+    @property
+    def approves_with(self) -> Right:
+        """The right by which this caller decides."""
+        return "admin" if "admin" in self.rights else "approve"
+
     def sees(self, session_id: str) -> bool:
         """Whether the session patterns cover this session, which may or may not exist."""
         return "*" in self.sessions or any(fnmatchcase(session_id, pattern) for pattern in self.sessions)

@@ -21,6 +21,7 @@ from ..core.policy.policy import Default
 from ..core.policy.verdict import Effect
 
 __all__ = [
+    "AuditHealth",
     "HistoryRecord",
     "HistoryRecords",
     "PolicyHealth",
@@ -38,6 +39,10 @@ __all__ = [
 PolicyHealth = Literal["none", "loaded", "stale"]
 
 
+#: Whether what happens is put on record: it is failing where it should be and cannot.
+AuditHealth = Literal["none", "written", "failing"]
+
+
 class SessionHealth(EventData):
     """How a session and its readers are."""
 
@@ -53,6 +58,7 @@ class SessionHealth(EventData):
     idle_seconds: float
     disconnects: dict[str, int]
     policy: PolicyHealth
+    audit: AuditHealth
 
 
 class PolicyRow(EventData):

@@ -15,7 +15,7 @@ from ..core.errors import BrokerClosed, InvalidInput
 from ..core.session import Session
 from ..service_address import CHALLENGE, KeyUnusable, address_of, own_key, proof
 from .answers import reply
-from .models import PolicyHealth, PolicyRow, PolicyState, SessionRow
+from .models import AuditHealth, PolicyHealth, PolicyRow, PolicyState, SessionRow
 from .request import Call, Query
 
 __all__ = ["BEHIND_PREFIX", "DRAINING", "SessionsQuery", "list_sessions", "live", "policy", "policy_health", "ready"]
@@ -57,8 +57,15 @@ async def ready(call: Call[Query, None]) -> web.Response:
     """The process takes work; 503 while it drains."""
     if call.broker.closed or call.request.config_dict[DRAINING].is_set():
         raise BrokerClosed("The service is shutting down.")
-    health = policy_health(call.broker)
-    return reply({"status": "ready"} if health == "none" else {"status": "ready", "policy": health})
+    health = {"policy": policy_health(call.broker), "audit": audit_health(call.broker)}
+    return reply({"status": "ready", **{name: how for name, how in health.items() if how != "none"}})
+
+
+def audit_health(broker: Broker) -> AuditHealth:
+    """Whether what happens is put on record."""
+    if not broker.recorder.is_on:
+        return "none"
+    return "written" if broker.recorder.audit.error is None else "failing"
 
 
 def policy_health(broker: Broker) -> PolicyHealth:

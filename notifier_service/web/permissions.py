@@ -12,7 +12,7 @@ from pydantic import Field, JsonValue
 
 from ..calls.denials import denial_by_error
 from ..calls.report import Report
-from ..core.errors import InvalidInput, NotifierError, RequestNotFound, TooLarge
+from ..core.errors import InvalidInput, NotifierError, NotRecorded, RequestNotFound, TooLarge
 from ..core.events import DecisionKind, EventData, Many, ServerName, Sha256, ToolCallId, ToolName, dump
 from ..core.input_schema import InputSchema
 from ..core.limits import MAX_TIMEOUT_SECONDS, RiskLevel
@@ -58,18 +58,27 @@ async def decide(call: Call[Query, Decision]) -> web.Response:
         raise too_large(size, call.broker.limits)
     via = "polling" if "/polling/" in call.request.path else "sse"
     caller = call.caller
-    record = call.broker.decide(
+    record = await call.broker.answer(
         call.session_id,
         call.body,
         decided_by=caller.name,
         decided_with=caller.token_sha256,
         via=via,
         reach=caller.sessions,
+        through=_through(call.request),
+        right=caller.approves_with,
     )
     # The tool that waits goes first: it is woken in the next turn of the loop, at whose end its answer leaves.
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     return reply(record)
+
+
+def _through(request: web.Request) -> str:
+    """What a decision came through, as far as who sends it says: only browsers tell where a request comes from."""
+    if "Sec-Fetch-Site" in request.headers or "Origin" in request.headers:
+        return "page"
+    return "terminal" if "(terminal)" in request.headers.get("User-Agent", "") else "api"
 
 
 async def ask(call: Call[WaitQuery, AskBody]) -> web.StreamResponse:
@@ -83,13 +92,17 @@ async def ask(call: Call[WaitQuery, AskBody]) -> web.StreamResponse:
 async def _ask_and_wait(call: Call[WaitQuery, AskBody]) -> web.Response:
     key = idempotency_key(call.request)
     request = _asked(call, key)
-    if not request.pending:
-        return reply(request.record)
     try:
+        await request.recorded()
+        if not request.pending:
+            return reply(request.record)
         await held(call.request, request.decision(), call.query.wait)
     except (asyncio.CancelledError, ConnectionError):
         if key is None:
             request.cancel("the connection of the asker dropped")
+        raise
+    except NotRecorded:
+        _forget(call, key)
         raise
     except NotifierError:
         request.cancel("the asker's token is no longer good for it")
@@ -155,6 +168,12 @@ def _asked(call: Call[WaitQuery, AskBody], key: str | None) -> PermissionRequest
             raise
     request: PermissionRequest = answer.result()
     return request
+
+
+def _forget(call: Call[WaitQuery, AskBody], key: str | None) -> None:
+    """Who asks again with the same key asks anew."""
+    if key is not None:
+        call.request.config_dict[IDEMPOTENCY].forget(("ask", call.caller.name, call.session_id, key))
 
 
 def _ask(call: Call[WaitQuery, AskBody]) -> PermissionRequest:

@@ -47,7 +47,9 @@ async def take_back(call: Call[Query, None]) -> web.Response:
 
 async def revoke_learned(call: Call[Query, None]) -> web.Response:
     """Forget a learned rule, in all sessions."""
-    return reply(call.broker.rules.take_back(call.request.match_info["rule_id"], **_revoked_by(call)))
+    rule = call.broker.rules.take_back(call.request.match_info["rule_id"], **_revoked_by(call))
+    call.broker.recorder.rule("rule_revoked", None, dict(rule), decided_by=call.caller.name)
+    return reply(rule)
 
 
 def _revoked_by(call: Call[Query, None]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from .answers import as_error, reply
 from .auth import still_may_view
 from .connection import Form, StreamConnection
 from .models import SessionHealth
-from .ops import policy_health
+from .ops import audit_health, policy_health
 from .peer import ConnectionPeer
 from .request import Call, Query
 
@@ -106,6 +106,7 @@ async def health(call: Call[Query, None]) -> web.Response:
             idle_seconds=round(session.idle_seconds, 3),
             disconnects=dict(session.readers.disconnects),
             policy=policy_health(call.broker),
+            audit=audit_health(call.broker),
         )
     )
 

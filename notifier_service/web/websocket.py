@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from aiohttp import web
@@ -136,7 +136,7 @@ class _Answers:
         self._caller = caller
         self._reader = reader
         self._socket = socket
-        self._by_type: Mapping[str, Callable[[Mapping[str, JsonValue]], bytes | None]] = {
+        self._by_type: Mapping[str, Callable[[Mapping[str, JsonValue]], Awaitable[bytes | None]]] = {
             "auth": self._auth,
             "permission_response": self._decide,
             "ping": self._ping,
@@ -151,44 +151,46 @@ class _Answers:
                 message = await self._socket.receive()
                 if message is None:
                     return
-                answer = self._answer(message)
+                answer = await self._answer(message)
             except NotifierError as error:
                 answer = as_error(error)
             if answer is not None:
                 await self._socket.send(answer)
 
-    def _answer(self, message: Mapping[str, JsonValue] | bytes) -> bytes | None:
+    async def _answer(self, message: Mapping[str, JsonValue] | bytes) -> bytes | None:
         if isinstance(message, bytes):
             raise InvalidInput("a message is a text frame: this socket takes no binary ones")
         kind = message.get("type")
         answer = self._by_type.get(kind) if isinstance(kind, str) else None
         if answer is None:
             raise InvalidInput(f"type: one of {', '.join(self._by_type)}")
-        return answer(message)
+        return await answer(message)
 
-    def _auth(self, message: Mapping[str, JsonValue]) -> None:
+    async def _auth(self, message: Mapping[str, JsonValue]) -> None:
         caller = self._socket.identify_again(message, self._caller)
         caller.require(frozenset({"view"}), self._call.session_id)
         self._caller = caller
         self._reader.permit(caller.seconds_left, still_may_view(caller, self._call.session_id))
 
-    def _decide(self, message: Mapping[str, JsonValue]) -> bytes:
+    async def _decide(self, message: Mapping[str, JsonValue]) -> bytes:
         decision = checked(Decision, {name: value for name, value in message.items() if name != "type"})
         caller = self._caller.require(frozenset({"approve"}), self._call.session_id)
-        record = self._call.broker.decide(
+        record = await self._call.broker.answer(
             self._call.session_id,
             decision,
             decided_by=caller.name,
             decided_with=caller.token_sha256,
             via="websocket",
             reach=caller.sessions,
+            through="socket",
+            right=caller.approves_with,
         )
         return dump({"type": "permission_response", "success": True, "data": record})
 
-    def _ping(self, message: Mapping[str, JsonValue]) -> bytes:
+    async def _ping(self, message: Mapping[str, JsonValue]) -> bytes:
         return b'{"type":"pong"}'
 
-    def _resume(self, message: Mapping[str, JsonValue]) -> None:
+    async def _resume(self, message: Mapping[str, JsonValue]) -> None:
         after = checked(_Resume, message).after
         self._caller.require(frozenset({"view"}), self._call.session_id)
         self._reader.resume(after)

@@ -181,6 +181,7 @@ async def test_health_tells_how_a_session_and_its_readers_are(make_client: MakeC
         "idle_seconds": 3.25,
         "disconnects": {},
         "policy": "none",
+        "audit": "none",
     }
 
 

@@ -550,6 +550,7 @@ export interface SessionHealth {
     [k: string]: number;
   };
   policy: "none" | "loaded" | "stale";
+  audit: "none" | "written" | "failing";
 }
 /**
  * A session, in the list of those that are open.

@@ -1,0 +1,68 @@
+"""What takes effect when it is on record, and not before."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+
+__all__ = ["Recording"]
+
+
+class Recording:
+    """Waits until lines are ``kept``, then does ``take_effect``; ``undo`` when they are not. Each happens once.
+
+    On the event loop that is running now; where none is, ``wait`` does it.
+    """
+
+    def __init__(self, kept: Future[None], take_effect: Callable[[], object], undo: Callable[[], object]) -> None:
+        self._kept = kept
+        self._take_effect = take_effect
+        self._undo = undo
+        self._is_over = False
+        self._over = asyncio.Event()
+        #: Why it did not take effect.
+        self.error: BaseException | None = None
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self.is_followed = False
+        else:
+            #: Whether somebody other than ``wait`` does it.
+            self.is_followed = True
+            kept.add_done_callback(lambda kept: _on(loop, self._finish))
+
+    def wait(self) -> None:
+        """Hold this thread until it has taken effect. Raises why it has not."""
+        self._kept.exception()
+        self._finish()
+        if self.error is not None:
+            raise self.error
+
+    async def over(self) -> None:
+        """Wait until it has taken effect. Raises why it has not."""
+        await self._over.wait()
+        if self.error is not None:
+            raise self.error
+
+    def _finish(self) -> None:
+        if self._is_over:
+            return
+        self._is_over = True
+        self.error = self._kept.exception()
+        try:
+            if self.error is None:
+                self._take_effect()
+            else:
+                self._undo()
+        except BaseException as error:
+            self.error = error
+            raise
+        finally:
+            self._over.set()
+
+
+def _on(loop: asyncio.AbstractEventLoop, call: Callable[[], object]) -> None:
+    with suppress(RuntimeError):  # the loop has been closed, and with it who waited
+        loop.call_soon_threadsafe(call)
