@@ -117,6 +117,15 @@ class Settings(Limits, BaseSettings):
     audit_keep_days: float = Field(
         default=183, ge=0, description="An audit log that was rotated is removed after so long; 0 is never."
     )
+    audit_key_file: Path | None = Field(
+        default=None,
+        description="Sign the heads of the audit log with the key in this file, which is made if it is not there.",
+    )
+    audit_heads_to: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Send signed heads there too, at most one a minute: an http(s) URL, or a file.",
+    )
     redact_keys: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="More names of parameters that the audit log takes for secrets, with commas."
     )
@@ -172,6 +181,13 @@ class Settings(Limits, BaseSettings):
                 raise ValueError("an upstream is an http or https URL without user or fragment")
         return upstreams
 
+    @field_validator("audit_heads_to")
+    @classmethod
+    def _heads_go_somewhere(cls, to: str | None) -> str | None:
+        if to is not None and "://" in to and not re.fullmatch(r"https?://[^/?#\s]+([/?][^#\s]*)?", to):
+            raise ValueError("heads are sent to an http or https URL, or a path")
+        return to
+
     @field_validator("prefix")
     @classmethod
     def _prefix_is_a_path(cls, prefix: str) -> str:
@@ -185,6 +201,17 @@ class Settings(Limits, BaseSettings):
         learned, policy = self.learned_rules_file, self.policy_file
         if learned is not None and policy is not None and learned.resolve() == policy.resolve():
             raise ValueError("learned_rules_file is the policy_file: the service writes the one, and never the other")
+        return self
+
+    @model_validator(mode="after")
+    def _heads_are_of_a_log(self) -> Self:
+        if self.audit_key_file is not None and self.audit_file is None:
+            raise ValueError("audit_key_file needs an audit_file, whose heads it signs")
+        if self.audit_heads_to is not None and self.audit_key_file is None:
+            raise ValueError("audit_heads_to needs an audit_key_file, which signs what is sent")
+        both = [path.resolve() for path in (self.audit_file, self.audit_key_file) if path is not None]
+        if len(set(both)) < len(both):
+            raise ValueError("audit_key_file is the audit_file: the one holds a secret, and the other grows")
         return self
 
     @model_validator(mode="after")

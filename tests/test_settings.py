@@ -65,6 +65,8 @@ def test_defaults_are_those_of_the_contract() -> None:
         "audit_rotate_bytes": 64 * 1024 * 1024,
         "audit_rotate_days": 30,
         "audit_keep_days": 183,
+        "audit_key_file": None,
+        "audit_heads_to": None,
         "redact_keys": (),
         "policy_file": None,
         "learned_rules_file": None,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from .audit_file import AuditFile
 from .audit_lines import written_form
+from .merkle import Tree
 from .redaction import Redaction
 
 __all__ = ["open_audit"]
@@ -29,8 +30,10 @@ class _Settings(Protocol):
     def redact_keys(self) -> Sequence[str]: ...
 
 
-def open_audit(path: Path, settings: _Settings) -> AuditFile:
-    """Open the log, whose lines hold no secrets. Raises ``AuditUnusable``."""
+def open_audit(
+    path: Path, settings: _Settings, *, rotated: Callable[[Path, Tree], object] = lambda path, tree: None
+) -> AuditFile:
+    """Open the log, whose lines hold no secrets; ``rotated`` as for ``AuditFile``. Raises ``AuditUnusable``."""
     return AuditFile(
         path,
         required=settings.audit_required,
@@ -38,4 +41,5 @@ def open_audit(path: Path, settings: _Settings) -> AuditFile:
         rotate_bytes=settings.audit_rotate_bytes,
         rotate_days=settings.audit_rotate_days,
         keep_days=settings.audit_keep_days,
+        rotated=rotated,
     )

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from aiohttp import web
@@ -17,7 +16,6 @@ from ..core.policy.learned import LearnedRules
 from ..core.policy.policy_file import PolicyFile
 from ..demo_agent import DemoChat
 from ..settings import Settings
-from ..storage.audit_file import AuditFile
 from ..storage.audit_log import open_audit
 from .agents.agent_calls import JOINED_CALLS, JoinedCalls
 from .agents.held_hooks import HELD_HOOKS, HeldHooks
@@ -39,6 +37,7 @@ from .pages import add_pages
 from .request import BROKER, SETTINGS
 from .revocation import ending_revoked
 from .routes import add_routes
+from .signing import Signing
 from .sockets import SOCKETS, Sockets
 from .tickets import TICKETS, Tickets
 
@@ -103,7 +102,7 @@ def create_app(
     if settings.allowed_origins:
         app.on_response_prepare.append(cors_headers(settings))
     if settings.audit_file is not None and not broker.recorder.is_on:
-        app.on_cleanup.append(partial(_close_audit, _audited(broker, settings.audit_file, settings)))
+        _audit(app, settings.audit_file)
     set_process_broker(broker)
     return app
 
@@ -150,16 +149,31 @@ async def serve(
             await asyncio.sleep(settings.drain_seconds)
 
 
-def _audited(broker: Broker, path: Path, settings: Settings) -> AuditFile:
-    """Have all that is asked, decided and run from now on be put on record."""
-    audit = broker.recorder.audit = open_audit(path, settings)
+def _audit(app: web.Application, path: Path) -> None:
+    """Have all that is asked, decided and run from now on be put on record, and the heads of that signed."""
+    broker, settings = app[BROKER], app[SETTINGS]
+    signing: Signing | None = None
+    if settings.audit_key_file is None:
+        audit = open_audit(path, settings)
+    else:
+        signing = Signing(path, settings.audit_key_file, settings.audit_heads_to)
+        audit = open_audit(path, settings, rotated=signing.rotated)
+        app[AUDIT_KEYS] = (signing.key,)
+    broker.recorder.audit = audit
+
+    async def begin(app: web.Application) -> None:
+        if signing is not None:
+            signing.begin(lambda: audit.tree)
+
+    async def end(app: web.Application) -> None:
+        await asyncio.to_thread(audit.close)
+        if signing is not None:
+            await signing.end(audit.tree, within_seconds=settings.shutdown_seconds / 8)
+
+    app.on_startup.append(begin)
+    app.on_cleanup.append(end)
     if broker.policy is not None:
         broker.recorder.policy_loaded(str(broker.policy.path), len(broker.policy.policy.rules), None)
-    return audit
-
-
-async def _close_audit(audit: AuditFile, app: web.Application) -> None:
-    await asyncio.to_thread(audit.close)
 
 
 async def _watch(app: web.Application) -> None:
