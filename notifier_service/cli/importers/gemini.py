@@ -166,7 +166,7 @@ class _GivenRule:
             of_server = name[4:-2]
             if re.search(r"[?\[\]]", of_server) and not is_strict:
                 return []
-            exact = [(("*",) if is_strict or server is not None else (_literal(name[:-1]) + "*",), _literal(of_server))]
+            exact = [(("*",) if is_strict else (_literal(name[:-1]) + "*",), _literal(of_server))]
             return exact + ([((_literal(name[:-1]) + "*",), None)] if is_strict else [])
         if "*" in name:
             return []

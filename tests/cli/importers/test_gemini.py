@@ -71,6 +71,7 @@ def test_deny_of_lower_priority_beats_an_allow_which_is_told() -> None:
         ({"mcpName": "files", "toolName": "read"}, "read", "files", "allow"),
         ({"mcpName": "files", "toolName": "read"}, "mcp_files_read", "other", "ask"),
         ({"mcpName": "files", "toolName": "*"}, "mcp_files_write", "files", "allow"),
+        ({"mcpName": "files", "toolName": "*"}, "write", "files", "ask"),
         ({"mcpName": "files", "toolName": "*"}, "mcp_files_x_write", "files_x", "ask"),
         ({"toolName": "mcp_files_*"}, "mcp_files_write", "files", "allow"),
         ({"toolName": "mcp_files_*"}, "mcp_files_x_write", "files_x", "ask"),
