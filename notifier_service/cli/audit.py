@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
+from ..core.errors import InvalidInput
 from ..storage.audit_chain import BadLine, verify
+from .audit_export import FORMATS, export
+from .audit_lines import add_choice, chosen, in_words, refused
 from .audit_proof import add_options_of_verify, add_prove, heads_hold, verify_offline, wrong_usage
+from .audit_summary import summary, summary_in_words
 
 __all__ = ["add_commands"]
 
@@ -16,12 +21,15 @@ __all__ = ["add_commands"]
 def add_commands(commands: Any) -> None:
     parser = commands.add_parser(
         "audit",
-        help="verify an audit log",
+        help="verify an audit log, or say what is in it",
         description="Read audit logs, which a service with the setting audit_file writes. No service needs to run.",
     )
     steps = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_verify(steps)
     add_prove(steps)
+    _add_show(steps)
+    _add_summary(steps)
+    _add_export(steps)
 
 
 def _add_verify(steps: Any) -> None:
@@ -56,3 +64,69 @@ async def _verify(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     return 0 if arguments.head is None else heads_hold(arguments)
+
+
+def _add_show(steps: Any) -> None:
+    parser = steps.add_parser(
+        "show", help="print its lines for a person", description="Print the lines of an audit log, the oldest first."
+    )
+    add_choice(parser)
+    parser.add_argument("--json", action="store_true", help="print each line as JSON")
+    parser.set_defaults(command=_show)
+
+
+async def _show(arguments: argparse.Namespace) -> int:
+    try:
+        for line in chosen(arguments):
+            print(json.dumps(line, sort_keys=True, separators=(",", ":")) if arguments.json else in_words(line))
+    except BadLine as error:
+        return refused(error)
+    return 0
+
+
+def _add_summary(steps: Any) -> None:
+    parser = steps.add_parser(
+        "summary",
+        help="say how often people were asked, and which rule would have saved that",
+        description="Of each tool: how often it was asked about and approved, the median time to answer, how often in "
+        "less than a second, and which rule would have saved how many questions.",
+    )
+    add_choice(parser)
+    parser.add_argument("--json", action="store_true", help="print one object for programs")
+    parser.set_defaults(command=_summary)
+
+
+async def _summary(arguments: argparse.Namespace) -> int:
+    try:
+        told = summary(chosen(arguments))
+    except BadLine as error:
+        return refused(error)
+    if arguments.json:
+        print(json.dumps(told, indent=2))
+    else:
+        is_unicode = (sys.stdout.encoding or "").lower().replace("-", "") in ("utf8", "utf16")
+        print(summary_in_words(told, ascii_only=not is_unicode), end="")
+    return 0
+
+
+def _add_export(steps: Any) -> None:
+    parser = steps.add_parser(
+        "export",
+        help="write it in the form of another program",
+        description="Print an audit log as a trace that AgentAck judges (one session), as CSV, or as JSON lines.",
+    )
+    add_choice(parser)
+    parser.add_argument("--format", choices=FORMATS, required=True, help="agentack, csv or jsonl")
+    parser.set_defaults(command=_export)
+
+
+async def _export(arguments: argparse.Namespace) -> int:
+    try:
+        for text in export(arguments, chosen(arguments)):
+            sys.stdout.write(text)
+    except BadLine as error:
+        return refused(error)
+    except InvalidInput as error:
+        print(f"notifier-service: {error.message}", file=sys.stderr)
+        return 2
+    return 0

@@ -1,0 +1,107 @@
+"""The lines of audit logs that a command is about, and how a person reads them."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from ..storage.audit_chain import BadLine, in_order, lines_of
+from .terminal import one_line, seen
+
+__all__ = ["Line", "add_choice", "chosen", "in_words", "refused", "shown"]
+
+Line = Mapping[str, Any]
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def add_choice(parser: argparse.ArgumentParser) -> None:
+    """The files, and which of their lines."""
+    parser.add_argument("file", nargs="+", type=Path, help="the log, or all files of one that was rotated")
+    parser.add_argument("--session", metavar="S", help="of this session only, or of those that a glob names")
+    parser.add_argument("--tool", metavar="T", help="of this tool only, or of those that a glob names")
+    parser.add_argument(
+        "--since", type=_moment, metavar="T", help="not older: 2026-11-29, 2026-11-29T08:00:00Z, or 30m, 12h, 7d"
+    )
+
+
+def chosen(arguments: argparse.Namespace) -> Iterator[Line]:
+    """The lines, the oldest first. Raises ``BadLine`` at the first that is not as it was written."""
+    for path in in_order(arguments.file):
+        for _, line in lines_of(path):
+            if _is_chosen(line, arguments):
+                yield line
+
+
+def _is_chosen(line: Line, arguments: argparse.Namespace) -> bool:
+    for name, pattern in (("session_id", arguments.session), ("tool_name", arguments.tool)):
+        if pattern is not None and not fnmatchcase(str(line.get(name, "")), pattern):
+            return False
+    return arguments.since is None or _time(line) >= arguments.since
+
+
+def _time(line: Line) -> datetime:
+    try:
+        return datetime.fromisoformat(str(line.get("time"))).astimezone(UTC)
+    except ValueError:
+        return datetime.max.replace(tzinfo=UTC)  # rather told than left out
+
+
+def _moment(text: str) -> datetime:
+    ago = re.fullmatch(r"(\d{1,6})([smhd])", text)
+    if ago is not None:
+        return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 2026-11-29T08:00:00Z or 12h") from None
+    return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+
+
+def in_words(line: Line) -> str:
+    """One line for a person."""
+    parts = [str(line.get("time", "")), f"{line.get('kind', '')!s:13}", str(line.get("session_id", "-"))]
+    if line.get("tool_name") is not None:
+        server = line.get("server")
+        parts.append(f"{server}/{line['tool_name']}" if server else str(line["tool_name"]))
+    parts += [text for text in _details(line) if text]
+    return shown("  ".join(parts))
+
+
+def _details(line: Line) -> Sequence[str]:
+    kind = line.get("kind")
+    by = f"by {line['decided_by']}" if line.get("decided_by") else ""
+    through = f"through {line['via']}" if line.get("via") else ""
+    why = str(line.get("reason") or "")
+    if kind in ("asked", "started"):
+        return (f"risk {line['risk_level']}" if line.get("risk_level") else "", _brief(line.get("parameters")))
+    if kind == "decided":
+        return (str(line.get("decision", "")), by, through, f"after {line.get('waited_ms', 0) / 1000:.1f} s", why)
+    if kind == "finished":
+        took = f"in {line['duration_ms']} ms" if line.get("duration_ms") is not None else ""
+        return (str(line.get("outcome", "")), took, why)
+    if kind in ("allowed", "denied"):
+        return (by, f"rule {line['rule']}" if line.get("rule") else "", why)
+    return (by, f"rule {line['rule']}" if line.get("rule") else "", str(line.get("file") or ""), why)
+
+
+def _brief(parameters: Any) -> str:
+    text = repr(parameters) if parameters is not None else ""
+    return text if len(text) <= 120 else text[:120] + "…"
+
+
+def shown(text: str) -> str:
+    """Text from a log, which others wrote, as it may stand on this terminal."""
+    return seen(one_line(text), sys.stdout.encoding or "utf-8")
+
+
+def refused(error: BadLine) -> int:
+    """Tell which line is bad, and return the exit code."""
+    print(shown(error.message), file=sys.stderr)
+    return 1

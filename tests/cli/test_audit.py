@@ -1,0 +1,266 @@
+"""``audit``: what a log says is told as it is, and who judges such gates finds in it what went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from agentack.engine import evaluate_events
+from agentack.models import TraceEvent
+
+from notifier_service import Broker, ToolDenied, ToolWrapper
+from notifier_service.cli import main
+from notifier_service.core.permission_request import PermissionRequest
+from notifier_service.core.question import Decision
+from notifier_service.storage.audit_file import AuditFile
+
+Run = Callable[..., tuple[int, str, str]]
+
+HOSTILE = "rm\x1b[2J\u202egnp\r\n2026 decided by admin"
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def one(*arguments: object) -> tuple[int, str, str]:
+        code = main(["audit", *map(str, arguments)])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return one
+
+
+async def asked(broker: Broker, count: int = 1) -> PermissionRequest:
+    async with asyncio.timeout(10):
+        while len(broker.look("s1").desk.pending) < count:  # noqa: ASYNC110  # a core has no event for it
+            await asyncio.sleep(0.001)
+    return broker.look("s1").desk.pending[-1]
+
+
+async def mixed_session(path: Path) -> None:
+    """Calls that people approve, edit, reject, answer and let expire, that rules settle, and that need nobody."""
+    audit = AuditFile(path)
+    broker = Broker(audit=audit)
+
+    async def run_tool(command: str = "", n: int = 0) -> str:
+        if n == 13:
+            raise ValueError("bad luck")
+        return command
+
+    def tool(risk: Any, **more: Any) -> ToolWrapper:
+        return ToolWrapper(run_tool, session_id="s1", risk_level=risk, broker=broker, **more)
+
+    async def decided(call: Any, **decision: Any) -> Any:
+        task = asyncio.ensure_future(call)
+        request = await asked(broker)
+        await broker.answer(
+            "s1", Decision(request_id=request.request_id, **decision), decided_by="ana", through="page", right="approve"
+        )
+        try:
+            return await task
+        except (ToolDenied, ValueError) as error:
+            return error
+
+    for n in range(20):
+        await decided(tool("high")(command=f"git status {n}"), approved=True)
+    await decided(tool("high")(command="rm x"), approved=True, parameters={"command": "rm y"})
+    await decided(tool("high")(command="rm z"), approved=False, reason="=HYPERLINK(1)")
+    await decided(tool("high")(command="ask"), approved=False, response="no need")
+    await decided(tool("high")(command="fails", n=13), approved=True)
+    with pytest.raises(ToolDenied):
+        await tool("high", timeout_seconds=0.01)(command="late")
+    await tool("low")(command="ls")
+    await tool("low")(command="ls")
+    await decided(tool("medium")(n=1), approved=True, scope="session")
+    await tool("medium")(n=2)
+    await tool("medium")(n=2)
+    await decided(tool("high")(n=5), approved=False, scope="session")
+    with pytest.raises(ToolDenied):
+        await tool("high")(n=6)
+    gone = asyncio.ensure_future(tool("high")(command="gone"))
+    await asked(broker)
+    gone.cancel()
+    await asyncio.gather(gone, return_exceptions=True)
+    broker.ask("s2", tool_name="other", parameters={})
+    open_request = broker.ask("s1", tool_name=HOSTILE, parameters={"a": 1})
+    await open_request.recorded()
+    await asyncio.to_thread(audit.close)
+    broker.close()
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("audit") / "audit.jsonl"
+    asyncio.run(mixed_session(path))
+    return path
+
+
+def judged(trace: list[dict[str, Any]]) -> tuple[str, set[str]]:
+    report = evaluate_events([TraceEvent.from_dict(event, line=n) for n, event in enumerate(trace, 1)])
+    return report.status, {finding.rule_id for finding in report.findings}
+
+
+@pytest.fixture
+def trace(log: Path, run: Run) -> list[dict[str, Any]]:
+    code, out, _ = run("export", log, "--format", "agentack", "--session", "s1")
+    assert code == 0
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def the_first(trace: list[dict[str, Any]], kind: str) -> dict[str, Any]:
+    return next(event for event in trace if event["type"] == kind)
+
+
+def test_an_outside_judge_passes_a_long_mixed_session(trace: list[dict[str, Any]]) -> None:
+    assert judged(trace) == ("PASS", set())
+    kinds = [event["type"] for event in trace]
+    assert kinds.count("action_executed") >= 27
+    assert kinds.count("action_blocked") >= 7
+    assert kinds[-1] == "session_end"
+
+
+def test_the_judge_finds_a_parameter_that_was_changed_after_it_was_approved(trace: list[dict[str, Any]]) -> None:
+    executed = the_first(trace, "action_executed")
+    executed["action"]["parameters"]["shown"]["command"] = "git push"
+
+    assert judged(trace) == ("FAIL", {"ACK003"})
+
+
+def test_the_judge_finds_an_approval_that_was_used_twice(trace: list[dict[str, Any]]) -> None:
+    executed = the_first(trace, "action_executed")
+    trace.insert(trace.index(executed) + 1, dict(executed))
+
+    assert judged(trace) == ("FAIL", {"ACK004"})
+
+
+def test_the_judge_finds_an_approval_that_had_expired(trace: list[dict[str, Any]]) -> None:
+    executed = the_first(trace, "action_executed")
+    late = datetime.fromisoformat(executed["timestamp"]) + timedelta(hours=1)
+    executed["timestamp"] = late.isoformat()
+
+    assert judged(trace) == ("FAIL", {"ACK005"})
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({"parameters": {"command": "other"}, "parameters_sha256": "0" * 64}, "ACK003"),
+        ({}, "ACK004"),
+    ],
+    ids=["with other parameters", "again"],
+)
+def test_the_judge_finds_in_a_log_a_run_that_was_not_approved_so(
+    log: Path, tmp_path: Path, run: Run, change: dict[str, Any], rule: str
+) -> None:
+    """What a program tells that runs something else than was approved, or runs it again."""
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    start = next(line for line in lines if line["kind"] == "started")
+    lines = [{**line, **change} if line is start and change else line for line in lines]
+    if not change:
+        lines.append(start)
+    path = tmp_path / "changed.jsonl"
+    audit = AuditFile(path)
+    audit.commit(*({k: v for k, v in line.items() if k not in ("seq", "prev", "hash")} for line in lines)).result()
+    audit.close()
+    _, out, _ = run("export", path, "--format", "agentack", "--session", "s1")
+
+    status, rules = judged([json.loads(line) for line in out.splitlines()])
+    assert (status, rules) == ("FAIL", {rule})
+
+
+def test_a_trace_is_of_one_session(log: Path, run: Run) -> None:
+    code, out, err = run("export", log, "--format", "agentack")
+
+    assert (code, out) == (2, "")
+    assert "choose it with --session" in err
+    assert "s1, s2" in err
+
+
+def test_csv_has_a_row_for_each_line_and_no_formula(log: Path, run: Run) -> None:
+    _, out, _ = run("export", log, "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(out)))
+
+    assert len(rows) == len(log.read_text().splitlines())
+    assert "'=HYPERLINK(1)" in {row["reason"] for row in rows}
+    assert not [cell for row in rows for cell in row.values() if cell.startswith(("=", "+", "-", "@"))]
+
+
+def test_json_lines_are_those_of_the_file(log: Path, run: Run) -> None:
+    _, out, _ = run("export", log, "--format", "jsonl")
+
+    assert [json.loads(line) for line in out.splitlines()] == [
+        json.loads(each) for each in log.read_text().splitlines()
+    ]
+    assert out.isascii()
+
+
+def test_verify_prints_records_and_head_or_the_first_bad_line(log: Path, tmp_path: Path, run: Run) -> None:
+    lines = log.read_text().splitlines(keepends=True)
+    code, out, err = run("verify", log)
+    assert (code, out, err) == (0, f"{len(lines)} records, head {json.loads(lines[-1])['hash']}\n", "")
+
+    changed = tmp_path / "changed.jsonl"
+    changed.write_text("".join(lines[:5]) + lines[5].replace("s1", "s9") + "".join(lines[6:]))
+    code, out, err = run("verify", changed)
+    assert (code, out) == (1, "")
+    assert err == f"{changed}:6: its hash is not that of what it says\n"
+    for command in (["show"], ["summary"], ["export", "--format", "csv"]):
+        code, _, err = run(*command, changed)
+        assert (code, err) == (1, f"{changed}:6: its hash is not that of what it says\n")
+
+
+def test_show_tells_who_decided_through_what_and_nothing_that_moves_the_cursor(log: Path, run: Run) -> None:
+    code, out, _ = run("show", log)
+
+    assert code == 0
+    assert len(out.splitlines()) == len(log.read_text().splitlines())
+    assert "decided        s1  run_tool  approve  by ana  through page  after 0.0 s" in out
+    assert "\x1b" not in out
+    assert "\u202e" not in out
+    assert "\\x1b[2J\\u202egnp" in out
+
+
+def test_show_is_of_the_lines_that_are_chosen(log: Path, run: Run) -> None:
+    _, out, _ = run("show", log, "--session", "s2", "--json")
+    assert {json.loads(line)["session_id"] for line in out.splitlines()} == {"s2"}
+    _, out, _ = run("show", log, "--tool", "other*", "--json")
+    assert {json.loads(line)["tool_name"] for line in out.splitlines()} == {"other"}
+    assert run("show", log, "--since", "1h")[1] == run("show", log)[1]
+    assert run("show", log, "--since", "2999-01-01")[1] == ""
+    with pytest.raises(SystemExit):
+        run("show", log, "--since", "yesterday")
+
+
+def test_summary_says_how_often_people_were_asked_and_what_would_have_saved_that(log: Path, run: Run) -> None:
+    code, out, _ = run("summary", log, "--json")
+    told = json.loads(out)
+    tool = next(row for row in told["tools"] if row["tool"] == "run_tool")
+
+    assert code == 0
+    assert told["tools"][0] == tool
+    assert (tool["asked"], tool["approved"], tool["edited"], tool["rejected"]) == (28, 23, 1, 3)
+    assert (tool["expired"], tool["cancelled"], tool["allowed"], tool["denied"]) == (1, 1, 4, 1)
+    assert tool["under_one_second"] == 26
+    assert tool["median_answer_ms"] < 1000
+    rule = {"effect": "allow", "tool": "run_tool", "risk": ["low", "medium", "high"], "command": ["git status *"]}
+    assert told["rules"][0] == {"rule": rule, "saved": 20}
+
+    code, out, _ = run("summary", log)
+    assert code == 0
+    assert "run_tool" in out
+    assert "4 allowed, 1 denied" in out
+    assert 'command = ["git status *"]' in out
+    assert ("█" in out) or ("#" in out)
+
+
+def test_summary_of_nothing_says_so(tmp_path: Path, run: Run) -> None:
+    path = tmp_path / "empty.jsonl"
+    AuditFile(path).close()
+
+    assert run("summary", path) == (0, "Nobody was asked, and nothing was let run or denied.\n", "")
