@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +29,25 @@ _CONSISTENCY = "notifier-service/audit-consistency-1"
 
 class BadReceipt(InvalidInput):
     """A receipt does not prove what it says."""
+
+
+class _About:
+    """Knows which lines are about a request: those that name it, and the runs of the call that these name."""
+
+    def __init__(self, request_id: str) -> None:
+        self._request_id = request_id
+        self._calls: set[tuple[str, str]] = set()
+
+    def is_about(self, line: Mapping[str, Any]) -> bool:
+        """Lines are asked about in their order."""
+        call = line.get("session_id"), line.get("tool_call_id")
+        is_named = isinstance(call[0], str) and isinstance(call[1], str)
+        if line.get("request_id") == self._request_id:
+            if is_named:
+                self._calls.add(call)  # type: ignore[arg-type]  # both are texts
+            return True
+        is_run = line.get("kind") in ("started", "finished") and line.get("request_id") is None
+        return is_run and is_named and call in self._calls
 
 
 class HeadTooOld(InvalidInput):
@@ -52,11 +72,14 @@ def prove_request(request_id: str, paths: Sequence[Path], note: str) -> dict[str
     """
     head = Checkpoint.of(text_of_note(note))
     leaves = leaves_of(paths)
-    needle, found = json.dumps(request_id).encode(), []
+    about = _About(request_id)
+    found: list[tuple[int, bytes]] = []
+    # Most lines are about others, and to parse all of them takes ten times as long.
+    needle, run = json.dumps(request_id).encode(), re.compile(rb'"kind":"(?:started|finished)"')
     index = leaves.before.size
     for path in in_order(paths):
         for line in raw_lines(path):
-            if needle in line and _is_of(line, request_id):
+            if (needle in line or (found and run.search(line))) and about.is_about(_content(line)):
                 found.append((index, line))
             index += 1
     if not found:
@@ -130,18 +153,19 @@ def _require_signed(size: int, head: Checkpoint) -> None:
         raise InvalidInput(f"the log ends with line {size}, and {head.size} were signed: the end was cut off")
 
 
-def _is_of(line: bytes, request_id: str) -> bool:
+def _content(line: bytes) -> Mapping[str, Any]:
     try:
         told = json.loads(line)
     except (ValueError, RecursionError):
-        return False
-    return isinstance(told, dict) and told.get("request_id") == request_id
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 def _request_proved(told: Mapping[str, Any], key: VerifyingKey) -> Proved:
     head = Checkpoint.of(key.text_of(_text(told["head"])))
+    request_id = _text(told["request_id"])
     lines: list[Mapping[str, Any]] = []
-    last = -1
+    about, last = _About(request_id), -1
     for entry in told["lines"]:
         index, line = entry["index"], _text(entry["line"]).encode()
         if type(index) is not int or index <= last:
@@ -150,12 +174,12 @@ def _request_proved(told: Mapping[str, Any], key: VerifyingKey) -> Proved:
         if not is_included(leaf_hash(line), index, head.size, _hashes(entry["proof"]), head.root):
             raise BadReceipt(f"line {index + 1} is not in the log of its head: it was changed, or is of another log")
         content = checked_line(Path("receipt"), len(lines) + 1, line + b"\n")
-        if content["seq"] != index + 1 or content.get("request_id") != told["request_id"]:
+        if content["seq"] != index + 1 or not about.is_about(content):
             raise BadReceipt(f"line {index + 1} is about another request")
         lines.append(content)
     if not lines:
         raise BadReceipt("it has no lines")
-    return Proved(head, _text(told["request_id"]), lines)
+    return Proved(head, request_id, lines)
 
 
 def _consistency_proved(told: Mapping[str, Any], key: VerifyingKey) -> Proved:

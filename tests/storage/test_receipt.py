@@ -61,6 +61,30 @@ def test_receipt_has_all_lines_of_the_request_and_no_other(log: Path) -> None:
     assert [line["seq"] for line in proved.lines] == [entry["index"] + 1 for entry in receipt["lines"]]
 
 
+def test_run_of_the_call_that_was_asked_about_is_in_its_receipt(audit: Open, path: Path) -> None:
+    file, heads = audit(), AuditHeads(path, KEY)
+    call = {"tool_call_id": "call_1"}
+    file.commit(
+        entry(0, kind="started", **call),
+        entry(1, request_id="pr_1", **call),
+        entry(2, request_id="pr_1", kind="decided", **call),
+        entry(3, kind="started", **call),
+        entry(4, kind="started", session_id="s2", **call),
+        entry(5, kind="started", tool_call_id="call_2"),
+        entry(6, kind="finished", request_id="pr_2", **call),
+        entry(7, kind="asked", **call),
+        entry(8, kind="finished", **call),
+    ).result()
+    heads.write(file.tree)
+
+    receipt = receipt_of(path)
+
+    assert [line["parameters"]["number"] for line in verified(receipt).lines] == [1, 2, 3, 8]
+    receipt["lines"] = receipt["lines"][2:]  # runs of which nobody says that they are of this request
+    with pytest.raises(InvalidInput, match="about another request"):
+        verified(receipt)
+
+
 def test_receipt_of_a_rotated_file_needs_the_others_no_longer(log: Path) -> None:
     whole = receipt_of(log)["lines"]
     first, *rest = files_of(log)
