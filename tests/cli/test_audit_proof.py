@@ -214,7 +214,9 @@ async def test_wrong_usage_ends_with_two(commands: Commands, arguments: list[str
     assert ended.err
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff", b"hello", KEY.text.encode()])
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff", b"hello", KEY.text.encode()], ids=["empty", "no text", "no key", "secret key"]
+)
 async def test_file_that_holds_no_public_key_is_wrong_usage(commands: Commands, log: Log, content: bytes) -> None:
     await proved(commands, log, "pr_3")
     log.key.write_bytes(content)

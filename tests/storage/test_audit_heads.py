@@ -179,7 +179,11 @@ def test_no_head_is_signed_of_fewer_lines_than_before(audit: Open, path: Path) -
     assert "lines are missing" in heads.error
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff", b"hello", b"x" * 100_000, KEY.signed("text\n").encode()[:50]])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\xff", b"hello", b"x" * 100_000, KEY.signed("text\n").encode()[:50]],
+    ids=["empty", "no text", "no note", "large", "torn"],
+)
 def test_head_that_cannot_be_read_stops_the_signing(audit: Open, path: Path, content: bytes) -> None:
     log = audit()
     head_path(path).write_bytes(content)

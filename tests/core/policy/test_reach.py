@@ -8,6 +8,7 @@ import pytest
 
 from notifier_service.core.errors import InvalidInput
 from notifier_service.core.policy.policy import Policy
+from notifier_service.core.policy.reach import Reach
 from notifier_service.core.policy.verdict import AskedTool, Call
 
 WORKSPACE = "/home/ana/shop"
@@ -78,6 +79,10 @@ def test_each_call_of_a_tool_is_looked_at() -> None:
     calls = [Call(AskedTool("any"), "s1", "low", {"path": path}) for path in ("a", "/root/a", "a")]
 
     assert [policy.judge(call) is not None for call in calls] == [False, True, False]
+
+
+def test_place_allows_nothing() -> None:
+    assert not Reach(frozenset({"home"}), None).allows(Call(AskedTool("any"), "s1", "low", {"path": "/root/a"}))
 
 
 def test_reason_tells_the_places() -> None:
