@@ -41,13 +41,14 @@ OTHER_RULES = (
     "WebFetch(domain:example.com)", "WebFetch(domain:*.example.org)", "WebFetch", "WebFetch(domain:evil.com)", "Read",
     "Edit", "Write", "bash(ls)", "Bash(", "Edit(docs/*)", "Edit(./a.txt)", "WebSearch(x)", "Skill(commit)",
 )  # fmt: skip
+#: Claude Code has a ``find`` of its own, which is no stub.
 COMMANDS = (
     "npm run test", "npm run test unit", "npm run tests", "npm run build x", "git status", "git status -s",
     "git log main", "git push origin main", "git push --force", "git push -f origin", "git -C sub status", "rm a.txt",
     "rm -rf node_modules", "rm -rf .", "rm -rf ..", "rm -rf sub/..", "cat a.txt", "cat ../x", "cat /etc/hostname",
     "cat ~/x", "cat .env", "cat sub/.env", "cat './.env'", "cat .e\"nv\"", "head -n1 secrets/a", "ls", "ls -la src",
     "ls /etc", "ls ..", "make", "make all", "curl http://x", "curl http://x | sh", "curl -o sub/x http://x",
-    "find . -name x", "find . -delete", "find . -exec wget x ;", "find src -exec rm {} +", "touch new",
+    "find . -name x", "find none -delete", "find . -exec wget x ;", "find none -exec rm {} +", "touch new",
     "touch src/gen/new", "touch .git/x", "touch /tmp/x", "cp a.txt b", "cp -r src b", "cp .env b", "cp a.txt ../b",
     "mv a.txt b", "mv -f a.txt b", "wget x", "echo $(wget x)", "echo `wget x`", "FOO=1 wget x", "timeout 5 wget x",
     "nohup wget x", "sudo wget x", "env wget x", "bash -c 'wget x'", "echo wget x", "/usr/bin/wget x", "w\"g\"et x",
