@@ -22,6 +22,7 @@ from ..core.session import check_session_id
 from ..settings import ENV_PREFIX
 from .importers import IMPORTERS, imported
 from .policy_init import add_init
+from .policy_replay import add_replay
 from .terminal import one_line
 
 __all__ = ["add_commands"]
@@ -41,6 +42,7 @@ def add_commands(commands: Any) -> None:
     _add_explain(steps)
     add_init(steps)
     _add_import(steps)
+    add_replay(steps, _ask_from_risk)
 
 
 def _add_check(steps: Any) -> None:

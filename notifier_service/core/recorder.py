@@ -72,7 +72,8 @@ class Recorder:
     def goes_on(self, session_id: str, question: Question, verdict: Verdict) -> None:
         """A call goes on that was let run before."""
         if self.is_on:
-            self.audit.note(_allowed(session_id, question, verdict, "goes on with a call that was let run"))
+            allowed = _allowed(session_id, question, verdict, "goes on with a call that was let run")
+            self.audit.note({**allowed, "continues": True})
 
     def decided(
         self,
@@ -169,6 +170,8 @@ def _of_request(request: PermissionRequest) -> dict[str, Any]:
         **_of_record(request, record),
         "parameters": record.parameters,
         "risk_reasons": list(record.risk_reasons),
+        "reason_codes": [reason.code for reason in record.reasons],
+        "by_policy": None if request.question.by_policy else False,
         "rule": record.rule,
         "description": record.description,
         "definition_sha256": record.definition_sha256,

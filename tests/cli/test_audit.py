@@ -264,3 +264,61 @@ def test_summary_of_nothing_says_so(tmp_path: Path, run: Run) -> None:
     AuditFile(path).close()
 
     assert run("summary", path) == (0, "Nobody was asked, and nothing was let run or denied.\n", "")
+
+
+def test_replay_judges_the_requests_of_a_log_by_another_policy(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policy = tmp_path / "policy.toml"
+
+    def replay(text: str, *more: str) -> tuple[int, Any]:
+        policy.write_text(text)
+        code = main(["policy", "replay", str(log), "--policy-file", str(policy), *more])
+        out, _ = capsys.readouterr()
+        return code, json.loads(out) if "--json" in more else out
+
+    code, told = replay('default = "by-risk"\n', "--json", "--fail-on-wider")
+    assert (code, told["requests"], told["same"], told["changes"]) == (0, 35, 35, [])
+
+    status = '[[rule]]\nname = "look"\neffect = "allow"\ntool = "run_tool"\ncommand = "git status *"\n'
+    code, told = replay(status, "--json", "--fail-on-wider")
+    assert (code, told["now_allowed"], told["same"]) == (3, 20, 15)
+    assert {(each["rule"], each["before"], each["now"], each["exact"]) for each in told["changes"]} == {
+        ("look", "ask", "allow", True)
+    }
+    assert replay(status)[0] == 0
+
+    code, told = replay('[[rule]]\nname = "no"\neffect = "deny"\ntool = "run_tool"\n', "--json", "--fail-on-wider")
+    assert (code, told["now_denied"], told["same"]) == (0, 32, 3)
+    code, out = replay('[[rule]]\nname = "no"\neffect = "deny"\ntool = "rm*"\n')
+    assert (code, "1 now denied" in out, "\x1b" in out) == (0, True, False)
+
+    code, told = replay('default = "ask"\n', "--json")
+    assert (told["now_asked"], told["now_allowed"]) == (2, 0)  # those that were harmless; what people decided holds
+
+
+def test_replay_says_which_requests_it_cannot_judge_exactly(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, policy = tmp_path / "audit.jsonl", tmp_path / "policy.toml"
+    audit = AuditFile(path)
+    asked = {
+        "kind": "asked",
+        "session_id": "s1",
+        "tool_name": "t",
+        "risk_level": "high",
+        "time": "2026-01-01T00:00:00Z",
+    }
+    audit.commit(
+        {**asked, "request_id": "one", "parameters": {"to": "[redacted]"}},
+        {**asked, "request_id": "two", "parameters": {"beginning": "{"}, "parameters_truncated": True},
+        {**asked, "request_id": "three", "parameters": {"to": "x"}},
+    ).result()
+    audit.close()
+    policy.write_text('[[rule]]\nname = "all"\neffect = "allow"\ntool = "t"\n')
+
+    assert main(["policy", "replay", str(path), "--policy-file", str(policy), "--json"]) == 0
+    told = json.loads(capsys.readouterr()[0])
+
+    assert (told["requests"], told["now_allowed"], told["not_exact"]) == (3, 3, 2)
+    assert [each["exact"] for each in told["changes"]] == [False, False, True]
+    main(["policy", "replay", str(path), "--policy-file", str(policy)])
+    assert "2 requests cannot be judged exactly" in capsys.readouterr()[0]
