@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import socket
+from pathlib import Path
 from statistics import median
 
 import pytest
 
+from benchmarks import audit
 from benchmarks.chart import draw
 from benchmarks.connections import Countdown, Loop, Publisher, Stream, listen, post
 from benchmarks.load import WORKS as LOADS
@@ -164,3 +166,12 @@ def test_task_reaches_the_load_generator_whole() -> None:
 def test_call_among_a_thousand_rules_costs_what_it_costs_among_few(shape: Shape) -> None:
     # On an idle machine under 50 µs; a busy one is given twice that.
     assert measure(shape, rules=1000, rounds=10) < 100e-6
+
+
+async def test_decisions_on_record_share_commits(tmp_path: Path) -> None:
+    cost = await audit.measure(tmp_path, rounds=3, deciders=20, sync_ms=30)
+
+    assert cost.commit >= 30
+    assert cost.many < 30 < cost.alone_recorded
+    assert cost.many_recorded < cost.many + 3 * cost.commit
+    assert "commits more" in cost.text(20)

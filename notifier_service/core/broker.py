@@ -380,6 +380,7 @@ class Broker:
     def follow(self, policy: PolicyFile) -> None:
         """Have a policy file say from now on, in all sessions, which calls are allowed, asked or denied."""
         self.rules.policy_file = policy
+        self.recorder.policy_loaded(str(policy.path), len(policy.policy.rules), policy.error)
         self._look_after("policy", policy)
 
     def learn_into(self, learned: LearnedRules) -> None:
@@ -392,7 +393,7 @@ class Broker:
     def _look_after(self, name: str, file: PolicyFile | LearnedRules) -> None:
         if name in self._watches:
             self._watches[name].close()
-        self._watches[name] = PolicyWatch(file, self.counters)
+        self._watches[name] = PolicyWatch(file, self.counters, note=self.recorder.policy_loaded)
 
     def _settle_twins(self, tool: AskedTool) -> None:
         """Give what was just decided for always about a tool to the calls of it that wait, in all sessions."""

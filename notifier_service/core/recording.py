@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
+from weakref import WeakKeyDictionary
 
 __all__ = ["Recording"]
 
@@ -63,6 +65,22 @@ class Recording:
             self._over.set()
 
 
+#: What each loop has still to do. One that is woken for each of fifty would fight as often for the interpreter.
+_due: WeakKeyDictionary[asyncio.AbstractEventLoop, deque[Callable[[], object]]] = WeakKeyDictionary()
+
+
 def _on(loop: asyncio.AbstractEventLoop, call: Callable[[], object]) -> None:
-    with suppress(RuntimeError):  # the loop has been closed, and with it who waited
-        loop.call_soon_threadsafe(call)
+    due = _due.setdefault(loop, deque())
+    due.append(call)
+    if len(due) == 1:
+        with suppress(RuntimeError):  # the loop has been closed, and with it who waited
+            loop.call_soon_threadsafe(_do, loop, due)
+
+
+def _do(loop: asyncio.AbstractEventLoop, due: deque[Callable[[], object]]) -> None:
+    try:
+        while due:
+            due.popleft()()
+    finally:
+        if due:
+            loop.call_soon(_do, loop, due)

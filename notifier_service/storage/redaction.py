@@ -151,7 +151,7 @@ class Redaction:
 
     def name(self, text: str) -> str:
         """A name or an id without what has the shape of a credential; one that is only random stays."""
-        return _SHAPES.sub(REDACTED, text)
+        return text if len(text) < _SHORTEST_SHAPE else _SHAPES.sub(REDACTED, text)
 
     def is_secret(self, key: str) -> bool:
         """Whether what stands under this name is taken for a secret."""
@@ -213,6 +213,8 @@ class Redaction:
     def _text(self, text: str, layers: int) -> str:
         if len(text) < _SHORTEST:
             return text
+        if _is_plain(text):
+            return self._by_keys(text)
         if layers and text[:1] in '{["' and (told := _json_in(text)) is not None:
             redacted = self._value(told, layers - 1)
             if redacted != told:
@@ -256,6 +258,27 @@ class Redaction:
 
     def _is_dirty(self, text: str, layers: int) -> bool:
         return self._text(text, layers - 1) != text
+
+
+#: No credential that is known by its shape is shorter.
+_SHORTEST_SHAPE = 14
+#: Without any of these, and without a long word, there is no secret that could be found: most text is told so at once.
+_TRACES = (
+    "pass", "pw", "secret", "token", "key", "cred", "cookie", "auth", "bearer", "basic", "digest", "jwt", "otp", "pin",
+    "sig", "code", "identified", "login", "access", "account", "zugang", "kennwort", "密", "口令", "令牌", "@", " -",
+    "<<<", "--", "echo", "printf", "net ", "$", "%", "&", "\\u", "\\x", "=", "{", "[", '"',
+)  # fmt: skip
+_LONGEST_PLAIN_WORD = 11
+
+
+def _is_plain(text: str) -> bool:
+    """Whether it is certain, after a short look, that no pattern matches."""
+    if len(text) > 4096:
+        return False
+    lowered = text.lower()
+    if any(trace in lowered for trace in _TRACES):
+        return False
+    return max(map(len, text.split()), default=0) <= _LONGEST_PLAIN_WORD
 
 
 #: No secret, and no name of one with its value, is shorter.

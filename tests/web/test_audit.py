@@ -258,3 +258,19 @@ async def test_what_a_producer_tells_of_a_run_may_be_anything(site: Site, path: 
     await until(lambda: len(told(path)) == 4)
 
     assert told(path, "outcome") == [("started", None), ("finished", "failed")] * 2
+
+
+async def test_a_policy_that_is_loaded_again_or_does_not_load_is_on_record(path: Path, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text('default = "ask"\n')
+    settings = Settings(port=0, audit_file=path, policy_file=policy)
+    async with serve(settings=settings) as site:
+        for text in ('[[rule]]\nname = "a"\neffect = "deny"\ntool = "rm"\n', "nonsense"):
+            policy.write_text(text)
+            count = len(told(path))
+            site.read_again()
+            await until(lambda count=count: len(told(path)) > count)
+
+    lines = told(path, "rules", "reason")
+    assert lines[:2] == [("policy_loaded", 0, None), ("policy_loaded", 1, None)]
+    assert "policy.toml:1" in lines[2][2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
 from ..metrics import Counters
@@ -18,11 +19,19 @@ _log = logging.getLogger("notifier_service.policy")
 
 
 class PolicyWatch:
-    """Looks at a file of rules when told to, in a thread of its own; what comes of it is counted, and logged once."""
+    """Looks at a file of rules when told to, in a thread of its own; what comes of it is counted, and told once."""
 
-    def __init__(self, file: PolicyFile | LearnedRules, counters: Counters, *, thread: Executor | None = None) -> None:
+    def __init__(
+        self,
+        file: PolicyFile | LearnedRules,
+        counters: Counters,
+        *,
+        thread: Executor | None = None,
+        note: Callable[[str, int, str | None], object] = lambda file, rules, error: None,
+    ) -> None:
         self._file = file
         self._counters = counters
+        self._note = note
         # Not the loop's own threads, which tools that take long may all have taken.
         self._thread = thread or ThreadPoolExecutor(1, thread_name_prefix="notifier-policy")
         self._looking: Future[bool] | None = None
@@ -47,8 +56,9 @@ class PolicyWatch:
         if not looked.result():
             return
         self._counters.policies_read["loaded" if file.error is None else "refused"] += 1
+        rules = file.rules if isinstance(file, LearnedRules) else file.policy.rules
+        self._note(str(file.path), len(rules), file.error)
         if file.error is None:
-            rules = file.rules if isinstance(file, LearnedRules) else file.policy.rules
             _log.info("%s was read again; rules in force: %d", file.path, len(rules))
         else:
             _log.warning("%s; the rules that were read before stay in force", file.error)
