@@ -408,6 +408,24 @@ async def test_what_fails_when_it_takes_effect_is_told_to_who_waits() -> None:
         await recording.over()
 
 
+async def test_what_fails_keeps_nothing_else_from_taking_effect() -> None:
+    first: Future[None] = Future()
+    second: Future[None] = Future()
+    problems: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: problems.append(context["exception"]))
+
+    def fails() -> None:
+        raise RuntimeError("no")
+
+    Recording(first, fails, lambda: None)
+    other = Recording(second, lambda: None, lambda: None)
+    first.set_result(None)
+    second.set_result(None)
+    await other.over()
+
+    assert [str(problem) for problem in problems] == ["no"]
+
+
 def test_a_loop_that_has_gone_is_nobody_who_waits() -> None:
     kept: Future[None] = Future()
 

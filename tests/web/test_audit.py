@@ -265,6 +265,7 @@ async def test_a_policy_that_is_loaded_again_or_does_not_load_is_on_record(path:
     policy.write_text('default = "ask"\n')
     settings = Settings(port=0, audit_file=path, policy_file=policy)
     async with serve(settings=settings) as site:
+        await until(lambda: told(path))
         for text in ('[[rule]]\nname = "a"\neffect = "deny"\ntool = "rm"\n', "nonsense"):
             policy.write_text(text)
             count = len(told(path))
