@@ -51,7 +51,7 @@ async def test_key_is_given_out_in_every_form_to_everybody(
 
 async def test_what_was_decided_is_proved_to_who_has_the_key_alone(audit: dict[str, Any], tmp_path: Path) -> None:
     copy = tmp_path / "second-machine"
-    async with serving(**audit, audit_heads_to=str(copy)) as service:
+    async with serving(**audit, audit_heads_to=str(copy), shutdown_seconds=40) as service:
         key = VerifyingKey.of(await (await service.http.get(f"{API}/keys")).text())
         asked = (await (await service.http.post(f"{API}/permissions/s1", json=ASK)).json())["data"]
         decision = {"approved": True, "request_id": asked["request_id"]}
