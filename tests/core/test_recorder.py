@@ -439,3 +439,12 @@ def test_a_loop_that_has_gone_is_nobody_who_waits() -> None:
 
     recording.wait()
     assert recording.error is None
+
+
+async def test_without_a_log_a_decision_is_answered_at_once() -> None:
+    broker = Broker()
+    request = ask(broker)
+
+    record = await broker.answer("s1", Decision(approved=True, request_id=request.request_id), decided_by="ana")
+
+    assert (record.status, request.recording) == ("approved", None)
