@@ -174,17 +174,28 @@ class Matches:
     regex: Regex
 
     def allows(self, value: Any) -> bool:
-        return type(value) is str and len(value) <= _MAX_CHARACTERS and self.regex.matches(value)
+        return type(value) is str and self.is_looked_at(value) and self.regex.matches(value)
 
     def holds_back(self, value: Any) -> bool:
         return any(inner is MISSING or self._may_match(inner) for inner in inner_values(value))
 
     def _may_match(self, value: Any) -> bool:
+        readings = self.readings_of(value)
+        return readings is None or any(map(self.regex.matches, readings))
+
+    @staticmethod
+    def is_looked_at(text: str) -> bool:
+        """Whether it is not too long."""
+        return len(text) <= _MAX_CHARACTERS
+
+    @staticmethod
+    def readings_of(value: Any) -> frozenset[str] | None:
+        """The texts that a program may read in a value; None where they are too long to be looked at."""
         if type(value) is not str:
-            return type(value) in (int, float) and self.regex.matches(str(value))
+            return frozenset({str(value)}) if type(value) in (int, float) else frozenset()
         if len(value) > _MAX_CHARACTERS:
-            return True
-        return any(map(self.regex.matches, {value, value.strip(), seen(value)}))
+            return None
+        return frozenset({value, value.strip(), seen(value)})
 
     def wanted(self) -> str:
         return f"what {quoted(self.regex.pattern)} matches"

@@ -331,7 +331,7 @@ class _Reader:
             if place not in get_args(Place):
                 self._refuse(f"there is no place {quoted(place)}: {', '.join(get_args(Place))}", *where, "reach", *item)
         workspace = self._document.get("workspace")
-        return Reach(frozenset(place for place, _ in places), workspace if isinstance(workspace, str) else None)  # type: ignore[arg-type]
+        return Reach(frozenset(place for place, _ in places), workspace if isinstance(workspace, str) else None)  # type: ignore[misc]
 
     def _bound(self, table: Mapping[str, Any], where: Path) -> Bound:
         """What a rule is bound to that was made of a decision for always, in this file too."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from contextlib import suppress
 from fnmatch import translate
 from functools import lru_cache
@@ -16,21 +16,23 @@ from itertools import takewhile
 from unicodedata import category, normalize
 from urllib.parse import unquote
 
+from .clues import Clue, runs_in
+
 __all__ = [
     "MAX_CHARACTERS",
     "BadGlob",
     "NameGlob",
     "PathRoots",
     "TextGlob",
-    "beginnings",
-    "beginnings_held_back",
     "check_glob",
+    "names_held_back",
+    "names_in",
     "seen",
 ]
 
 #: Longer texts are no paths: no glob allows one, and every glob that holds back does.
 MAX_CHARACTERS = 16 * 1024
-#: Names at the beginning of a pattern by which it is found among others.
+#: So many names at the beginning of a pattern may be a clue to it.
 _MAX_BEGINNING = 8
 #: A text that is still encoded after so many times of decoding is read by nobody for certain.
 _MAX_DECODINGS = 8
@@ -131,15 +133,13 @@ class TextGlob:
             raise BadGlob(f"{pattern!r} leaves its own root by ..")
         whole = _placed(whole, pattern, roots)
         self._whole = tuple(map(_piece, whole))
-        self._beginning = _beginning(whole)
-        folded = {_folded(whole), _folded(literal)}
-        self._beginnings_held_back = {_beginning(names) for names in folded}
-        self._folded = [tuple(map(_piece, names)) for names in folded]
+        self._names = whole
+        self._folded_names = list({_folded(whole), _folded(literal)})
+        self._folded = [tuple(map(_piece, names)) for names in self._folded_names]
 
-    def beginnings(self, is_allow: bool) -> Collection[Segments]:
-        """The names with which a text begins, one of them, that is allowed or held back; nothing where that is any."""
-        either = {self._beginning} if is_allow else self._beginnings_held_back
-        return either if () not in either else ()
+    def clues(self, is_allow: bool) -> Sequence[Sequence[Clue]]:
+        """Of each of its patterns what must stand in a text that is allowed or held back."""
+        return [_clues(names) for names in ([self._names] if is_allow else self._folded_names)]
 
     def allows(self, text: str) -> bool:
         """Whether every reading of a text is one that the pattern names."""
@@ -152,20 +152,29 @@ class TextGlob:
         return readings is None or any(_matches(pattern, names) for pattern in self._folded for names in readings)
 
 
-def beginnings(text: str, roots: PathRoots) -> Collection[Segments]:
-    """All that a pattern can begin with that allows a text."""
-    firsts = [names for is_of_home in (False, True) for names in _certain(text, roots, is_of_home)[:1]]
-    return {names[:count] for names in firsts for count in range(1, min(len(names), _MAX_BEGINNING) + 1)}
+def names_in(text: str, roots: PathRoots) -> tuple[Collection[Hashable], Collection[str]]:
+    """What the clues of a pattern can be that allows a text: its names and how it begins, and its names as texts."""
+    return _told(_certain(text, roots, text.startswith("~"))[:1])
 
 
-def beginnings_held_back(text: str, roots: PathRoots) -> Collection[Segments] | None:
-    """All that a pattern can begin with that holds a text back; None where that is anything."""
+def names_held_back(text: str, roots: PathRoots) -> tuple[Collection[Hashable], Collection[str]] | None:
+    """What the clues of a pattern can be that holds a text back; None where that is anything."""
     readings = _possible(text, roots)
-    return (
-        None
-        if readings is None
-        else {names[:count] for names in readings for count in range(1, min(len(names), _MAX_BEGINNING) + 1)}
-    )
+    return None if readings is None else _told(readings)
+
+
+def _told(readings: Sequence[Segments]) -> tuple[Collection[Hashable], Collection[str]]:
+    names = {name for reading in readings for name in reading}
+    begins = {reading[:n] for reading in readings for n in range(1, min(len(reading), _MAX_BEGINNING) + 1)}
+    return names | begins, names
+
+
+def _clues(pattern: Segments) -> Sequence[Clue]:
+    beginning = tuple(takewhile(_is_literal, pattern[:_MAX_BEGINNING]))
+    names = [beginning] if any(beginning) else []
+    literal = [name for name in pattern if name and _is_literal(name)]
+    runs = [run for name in pattern if not _is_literal(name) for run in runs_in(name)]
+    return [*(Clue((name,)) for name in (*names, *literal)), *(Clue(run=run) for run in runs)]
 
 
 @lru_cache(maxsize=256)
@@ -318,11 +327,6 @@ def _placed(names: Segments, text: str, roots: PathRoots) -> Segments:
     if names[:1] == ("",) or roots.workspace is None or _SCHEME.match(text) is not None:
         return names
     return _resolved((*roots.workspace, *names), is_loose=True) or names
-
-
-def _beginning(pattern: Segments) -> Segments:
-    """The names before the first that is a glob."""
-    return tuple(takewhile(_is_literal, pattern[:_MAX_BEGINNING]))
 
 
 def _folded(names: Segments) -> Segments:

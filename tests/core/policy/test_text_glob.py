@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from notifier_service.core.policy.text_glob import BadGlob, NameGlob, PathRoots, TextGlob, beginnings
+from notifier_service.core.policy.text_glob import BadGlob, NameGlob, PathRoots, TextGlob, names_in
 
 NOWHERE = PathRoots()
 AT_WORK = PathRoots("/work", "/home/ana")
@@ -187,6 +187,7 @@ def test_path_that_leaves_a_folder_that_nobody_knows_is_held_back_wherever_it_ma
     assert TextGlob("/etc/**", PathRoots(None, "/home/ana")).holds_back(text)
     assert TextGlob("/home/ana/.ssh/**", PathRoots(None, "/home/ana")).holds_back("../../.ssh/id")
     assert not TextGlob("/etc/**", PathRoots(None, "/home/ana")).holds_back("../src/etc.py")
+    assert TextGlob("/etc/**", NOWHERE).holds_back("../../etc/passwd")
 
 
 @pytest.mark.parametrize(
@@ -275,15 +276,14 @@ def test_look_alike_names_are_held_back() -> None:
     assert not NameGlob("delete_*").holds_back("read_file")
 
 
-def test_index_knows_every_beginning_of_a_pattern_that_allows() -> None:
-    glob = TextGlob("~/notes/a*", AT_WORK)
+def test_what_a_pattern_is_found_by_stands_in_every_text_that_it_names() -> None:
+    [clues] = TextGlob("~/notes/a*.txt", AT_WORK).clues(True)
 
-    [beginning] = glob.beginnings(True)
-
-    assert beginning == ("", "home", "ana", "notes")
-    assert beginning in beginnings("/home/ana/notes/abc", AT_WORK)
-    assert beginning in beginnings("~/x/../notes/abc", AT_WORK)
-    assert not TextGlob("*/a", AT_WORK.__class__()).beginnings(True)
+    for text in ("/home/ana/notes/abc.txt", "~/x/../notes/abc.txt"):
+        names, texts = names_in(text, AT_WORK)
+        for clue in clues:
+            assert not clue.names or set(clue.names) <= set(names)
+            assert any(clue.run in each for each in texts)
 
 
 def test_hostile_texts_and_patterns_take_no_longer_than_others() -> None:
