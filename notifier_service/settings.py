@@ -129,6 +129,14 @@ class Settings(Limits, BaseSettings):
     redact_keys: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="More names of parameters that the audit log takes for secrets, with commas."
     )
+    journal: Path | None = Field(
+        default=None,
+        description="Sessions and their events are kept in this file, and go on after a restart; without, in memory.",
+    )
+    journal_sync: Literal["full", "normal"] = Field(
+        default="full",
+        description="What is acknowledged outlives a loss of power (full), or only the end of the process (normal).",
+    )
     policy_file: Path | None = Field(
         default=None, description="Rules in TOML, read again when it changes: which calls are allowed, asked or denied."
     )

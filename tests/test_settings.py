@@ -68,6 +68,8 @@ def test_defaults_are_those_of_the_contract() -> None:
         "audit_key_file": None,
         "audit_heads_to": None,
         "redact_keys": (),
+        "journal": None,
+        "journal_sync": "full",
         "policy_file": None,
         "learned_rules_file": None,
         "shutdown_seconds": 2,

@@ -11,11 +11,12 @@ from typing import Any, NamedTuple, Unpack
 from zlib import crc32
 
 from .audit import NO_AUDIT, AuditLog
-from .errors import BrokerClosed, NoBroker, SessionNotFound
+from .errors import BrokerClosed, NoBroker, NotDurable, SessionNotFound
 from .event_log import Event, base36, new_epoch
 from .events import EventData, PermissionRecord
 from .fan_out import Delivery
 from .history import History
+from .journal import NO_JOURNAL, Head, Journal
 from .large_parameters import LargeParameters
 from .limits import Limits
 from .metrics import Counters
@@ -62,7 +63,8 @@ class Broker:
     Everything runs on one event loop. The sweeper is a timer that re-arms itself while there are sessions; no
     ``start`` is needed. ``clock`` gives seconds, monotonic. A ``policy`` says which calls are allowed, asked or denied;
     it is looked at about once a second, and read in a thread where it has changed. In ``learned`` is kept what people
-    decide for always, in an ``audit`` log each step of a call, before it takes effect.
+    decide for always, in an ``audit`` log each step of a call, before it takes effect. In a ``journal`` sessions and
+    their events are kept over a restart.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Broker:
         policy: PolicyFile | None = None,
         learned: LearnedRules | None = None,
         audit: AuditLog = NO_AUDIT,
+        journal: Journal = NO_JOURNAL,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.limits = Limits() if limits is None else limits
@@ -120,6 +123,14 @@ class Broker:
         self._unyielded_bytes = 0
         self._turn_events = min(_EVENTS_A_TURN, max(1, self.limits.log_events // 4))
         self._turn_bytes = self.limits.log_bytes // 4
+        self.journal: Journal = NO_JOURNAL
+        #: Whether what is acknowledged is there again after a restart.
+        self.is_durable = False
+        #: Sessions of an earlier run that nobody has come back to, and until when they wait for that.
+        self._dormant: dict[str, Head] = {}
+        self._dormant_until = 0.0
+        if journal is not NO_JOURNAL:
+            self.keep_in(journal)
 
     @property
     def sessions(self) -> Sequence[Session]:
@@ -138,6 +149,8 @@ class Broker:
         ``BrokerClosed``, or ``LimitReached`` when ``max_sessions`` are open, or as many as one may have.
         """
         session = self._sessions.get(session_id)
+        if session is None and session_id in self._dormant:
+            session = self._wake(session_id)
         if session is None:
             check_session_id(session_id)
             if self.closed:
@@ -145,6 +158,8 @@ class Broker:
             self._make_room(opened_by, beside)
             session = self._new(session_id)
             session.opened_by = opened_by
+            if self.is_durable:
+                session.keep(self.journal.begin(session_id, session.log.epoch, opened_by=opened_by))
             self._places.take(opened_by)
             self._requests_left_at.pop(session_id, None)
             self._sessions[session_id] = self._silent[session_id] = session
@@ -158,6 +173,8 @@ class Broker:
         Raises ``InvalidSessionId`` or ``BrokerClosed``.
         """
         session = self._sessions.get(session_id)
+        if session is None and session_id in self._dormant:
+            session = self._wake(session_id)
         if session is None:
             check_session_id(session_id)
             if self.closed:
@@ -165,10 +182,58 @@ class Broker:
             session = self._new(session_id)
         return session
 
-    def _new(self, session_id: str) -> Session:
+    def keep_in(self, journal: Journal) -> None:
+        """Keep all sessions over a restart from now on, and go on with those that were kept before it."""
+        self.journal, self.is_durable = journal, True
+        for head in journal.heads():
+            if head.session_id in self._sessions:
+                journal.drop(head.session_id)
+            else:
+                self._dormant[head.session_id] = head
+                self._places.take(head.opened_by)
+        self._dormant_until = self._clock() + self.limits.session_idle_seconds
+        for session in self.sessions:
+            session.keep(journal.begin(session.session_id, session.log.epoch, opened_by=session.opened_by))
+
+    @property
+    def dormant(self) -> Sequence[Head]:
+        """The sessions of an earlier run that nobody has come back to."""
+        return tuple(self._dormant.values())
+
+    @property
+    def dormant_seconds(self) -> float:
+        """How long these have waited for it."""
+        return max(0.0, self._clock() + self.limits.session_idle_seconds - self._dormant_until)
+
+    def _wake(self, session_id: str) -> Session:
+        """Go on with a session of an earlier run. Raises ``NotDurable`` where it cannot be read."""
+        if self.closed:
+            raise BrokerClosed("The service is shutting down.")
+        limits = self.limits
+        kept, before = self.journal.go_on(session_id, most_events=limits.log_events, most_bytes=limits.log_bytes)
+        session = self._new(session_id, before.epoch)
+        session.opened_by = self._dormant.pop(session_id).opened_by
+        session.go_on(kept, before)
+        self._sessions[session_id] = session
+        self._arm()
+        return session
+
+    def require_durable(self) -> None:
+        """Raise ``NotDurable`` where it is known that nothing can be kept at the moment."""
+        if self.journal.error is not None:
+            raise NotDurable(f"Nothing can be kept over a restart at the moment: {self.journal.error}.")
+
+    async def all_kept(self) -> None:
+        """Wait until what has happened so far is there again after a restart. Raises ``NotDurable``."""
+        waiting = self.journal.all_kept()
+        if waiting is not None:
+            await waiting
+
+    def _new(self, session_id: str, epoch: str | None = None) -> Session:
         # Nobody loses anything with an empty log: all of them that an id has are one, with one epoch, as long as no
         # log with events in it has ended.
-        epoch = base36(int(self._epoch, 36) ^ (crc32(session_id.encode()) & 0xFFFFF))
+        if epoch is None:
+            epoch = base36(int(self._epoch, 36) ^ (crc32(session_id.encode()) & 0xFFFFF))
         return Session(
             session_id,
             limits=self.limits,
@@ -209,11 +274,15 @@ class Broker:
         self._places.leave(session.opened_by)
         if for_good or session.log.last_seq:
             self._epoch = new_epoch()
+        if session.kept is not None:
+            session.kept.drop()
         session.close("session_closed")
 
     def get(self, session_id: str) -> Session:
         """Return an open session, or raise ``SessionNotFound`` or ``InvalidSessionId``."""
         session = self._sessions.get(check_session_id(session_id))
+        if session is None and session_id in self._dormant:
+            session = self._wake(session_id)
         if session is None:
             raise SessionNotFound("No session of that id is open.")
         return session
@@ -246,11 +315,18 @@ class Broker:
     async def publish(
         self, session_id: str, event_type: str, data: EventData | Mapping[str, Any] | None = None
     ) -> Event:
-        """Append an event, and let readers run often enough that one who keeps up loses nothing."""
+        """Append an event, and let readers run often enough that one who keeps up loses nothing.
+
+        Where there is a journal, it is kept when this returns. Raises ``NotDurable``.
+        """
         session = self.open(session_id)
+        if self.is_durable:
+            self.require_durable()
         event = self.publish_to(session, event_type, data)
         if self.must_breathe(session):
             await self.breathe(session)
+        if self.is_durable:
+            await self.all_kept()
         return event
 
     def must_breathe(self, session: Session) -> bool:
@@ -347,6 +423,7 @@ class Broker:
         next_deadline: float | None = None
         for session in self.sessions:
             session.desk.expire_due()
+            session.forget_evicted()
             for reader in session.readers:
                 was_ending = reader.ending
                 try:
@@ -364,7 +441,9 @@ class Broker:
             deadline = session.desk.next_deadline
             if deadline is not None and (next_deadline is None or deadline < next_deadline):
                 next_deadline = deadline
-        if not self._sessions:
+        if self._dormant and self._dormant_until <= now:
+            self._forget_dormant()
+        if not self._sessions and not self._dormant:
             return POLICY_SECONDS if self._watches else None
         limits = self.limits
         interval = min(0.5, limits.heartbeat_seconds / 4, limits.stalled_seconds / 4, limits.session_idle_seconds / 4)
@@ -432,13 +511,21 @@ class Broker:
     def statistics(self) -> BrokerStatistics:
         """What the broker holds at this moment, and what it has counted since it was made."""
         return BrokerStatistics(
-            sessions=len(self._sessions),
+            sessions=len(self._sessions) + len(self._dormant),
             connections=self.connections,
             pending_permissions=sum(session.desk.pending_count for session in self.sessions),
             log_bytes=sum(session.log.statistics().bytes for session in self.sessions),
             counters=self.counters,
             closed=self.closed,
         )
+
+    def _forget_dormant(self) -> None:
+        """Sessions to which nobody has come back have expired, as they would without a restart."""
+        for head in self._dormant.values():
+            self.journal.drop(head.session_id)
+            self._places.leave(head.opened_by)
+            self.counters.sessions_expired += 1
+        self._dormant.clear()
 
     def _remember_requests_of(self, ended: Session) -> None:
         now = self._clock()

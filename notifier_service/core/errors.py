@@ -31,6 +31,7 @@
     ├── BrokerClosed              shutting_down
     │   └── SessionClosed         session_closed
     ├── NotRecorded               not_recorded         what is decided cannot be put on record, and is not done
+    ├── NotDurable                not_durable          what came cannot be kept over a restart, and is not acknowledged
     ├── CursorLost                gap                  the log no longer holds what a cursor asks for
     ├── NoBroker                  no_broker            this process has no broker yet
     ├── ToolDenied                tool_denied          what an agent gets instead of a result
@@ -66,6 +67,7 @@ __all__ = [
     "LimitReached",
     "MethodNotAllowed",
     "NoBroker",
+    "NotDurable",
     "NotFound",
     "NotRecorded",
     "NotifierError",
@@ -286,6 +288,12 @@ class NotRecorded(NotifierError):
     """What was to be decided or asked cannot be put on record, so it is not: the request stays as it is."""
 
     code = "not_recorded"
+
+
+class NotDurable(NotifierError):
+    """What came cannot be kept over a restart at the moment, so nobody is told that it was taken."""
+
+    code = "not_durable"
 
 
 class CursorLost(NotifierError):

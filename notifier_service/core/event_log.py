@@ -80,6 +80,8 @@ class EventLog:
         self._events: deque[Event] = deque()
         self._bytes = 0
         self._id_high, self._id_head = 0, f"{self.epoch}-"
+        #: Behind which places the numbers in the ids are how much higher, the newest last.
+        self._leaps: Sequence[tuple[int, int]] = ()
         self._listeners: set[Callable[[], None]] = set()
         #: Who asked what the log's own permission events are about.
         self._owners: dict[int, str] = {}
@@ -102,7 +104,39 @@ class EventLog:
     def last_event_id(self) -> str:
         return self.id_of(self.last_seq)
 
+    def go_on_behind(self, events: Sequence[Event], last_seq: int, leaps: Sequence[tuple[int, int]] = ()) -> None:
+        """Begin with these events of an earlier run; nothing was appended yet.
+
+        The last of all events had the place ``last_seq``. Behind the places in ``leaps`` the numbers in the ids are so
+        much higher, because readers may have been told others in between that were lost.
+        """
+        self.last_seq, self._leaps = last_seq, tuple(leaps)
+        for event in events:
+            self._events.append(event)
+            self._bytes += len(event.json)
+        while len(self._events) > self.capacity or (self._bytes > self.capacity_bytes and len(self._events) > 1):
+            self._bytes -= len(self._events.popleft().json)
+        self.evicted = last_seq - len(self._events)
+
+    def _number(self, seq: int) -> int:
+        """The number in the id of the event at this place."""
+        for place, leapt in reversed(self._leaps):
+            if seq > place:
+                return seq + leapt
+        return seq
+
+    def _place(self, number: int) -> int:
+        """The place of the newest event that is not behind this number."""
+        for place, leapt in reversed(self._leaps):
+            if number > place + leapt:
+                return number - leapt
+            if number > self._number(place):
+                return place
+        return number
+
     def id_of(self, seq: int) -> str:
+        if self._leaps:
+            seq = self._number(seq)
         high, low = divmod(seq, 36)
         if high != self._id_high:  # 36 in a row have all but the last digit in common
             self._id_high, self._id_head = high, f"{self.epoch}-{base36(high) if high else ''}"
@@ -165,7 +199,7 @@ class EventLog:
         found = _CURSOR.fullmatch(cursor)
         if found is None:
             raise self._lost("unknown", cursor)
-        epoch, seq = found[1], int(found[2], 36)
+        epoch, seq = found[1], self._place(int(found[2], 36))
         if int(epoch, 36) != int(self.epoch, 36):
             raise self._lost("epoch", cursor)
         if seq > self.last_seq:

@@ -8,18 +8,23 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any, Literal, Unpack
+
+from pydantic import ValidationError
+from pydantic_core import from_json
 
 from .errors import CursorLost, InvalidInput, InvalidSessionId, LimitReached, RequestNotFound, SessionClosed
 from .event_log import Event, EventLog
 from .events import (
+    PRODUCED,
     CallDetails,
     EventData,
     FileRule,
     Gap,
     Hello,
+    PermissionCleared,
     PermissionRecord,
     ResultCleared,
     Rule,
@@ -29,6 +34,7 @@ from .events import (
 )
 from .fan_out import Delivery
 from .history import History
+from .journal import KeptLog, KeptSession
 from .large_parameters import LargeParameters
 from .limits import Limits
 from .metrics import Counters
@@ -46,6 +52,9 @@ from .recorder import Recorder
 from .shares import Shares
 
 __all__ = ["Session", "check_session_id"]
+
+#: Events of the service itself that change what is there.
+_OF_STATE = frozenset({"permission_request", "permission_cleared", "result_cleared"})
 
 _SESSION_ID = re.compile(r"[A-Za-z0-9._:~-]{1,128}")
 
@@ -100,6 +109,10 @@ class Session:
         self.opened_by: str | None = None
         #: Set by who keeps something for this session beside its log.
         self.has_more = False
+        #: What keeps its events over a restart, if anything does.
+        self.kept: KeptSession | None = None
+        self._forgotten = 0
+        self._forget_many = max(1, limits.log_events // 4)
         self.log = EventLog(
             capacity=limits.log_events,
             capacity_bytes=limits.log_bytes,
@@ -484,7 +497,53 @@ class Session:
         self.counters.events_published += 1
         self.counters.events_evicted += self.log.evicted - evicted
         self._active_at = self.clock()
+        if self.kept is not None:
+            self.kept.put(event)
         return event
+
+    # What was before
+
+    def keep(self, kept: KeptSession | None) -> None:
+        """Have this session kept over a restart, with all that is in its log."""
+        self.kept = kept
+        if kept is not None:
+            for event in self.log.read_after(self.log.first_seq - 1):
+                kept.put(event)
+
+    def go_on(self, kept: KeptSession, before: KeptLog) -> None:
+        """Go on where an earlier run of the service has left this session."""
+        self.log.go_on_behind(before.events, before.last_seq, before.leaps)
+        self._forgotten = self.log.evicted
+        asked: dict[str, str] = {}
+        for event in before.events:
+            if event.type in PRODUCED or event.type in _OF_STATE:
+                self._follow_again(event, asked)
+        self.desk.distrust_askers()
+        self.kept = kept
+        for request_id, tool_name in asked.items():
+            cleared = PermissionCleared(
+                request_id=request_id, tool_name=tool_name, status="cancelled", reason="the service was restarted"
+            )
+            self._append("permission_cleared", cleared)
+
+    def _follow_again(self, event: Event, asked: dict[str, str]) -> None:
+        data = from_json(event.json).get("data") or {}
+        if event.type == "permission_request":
+            asked[data["request_id"]] = data["tool_name"]
+        elif event.type == "permission_cleared":
+            asked.pop(data["request_id"], None)
+        elif event.type == "result_cleared":
+            self.state.tool_result = None
+        else:
+            with suppress(ValidationError):  # of an earlier version, which took what is not taken any more
+                self.state.follow(PRODUCED[event.type].model_validate(data))
+
+    def forget_evicted(self) -> None:
+        """Have events removed that the log has dropped, many at once."""
+        evicted = self.log.evicted
+        if self.kept is not None and evicted - self._forgotten >= self._forget_many:
+            self._forgotten = evicted
+            self.kept.forget_before(evicted + 1)
 
     def _count_request(self, status: str) -> None:
         self.counters.permissions[status] += 1

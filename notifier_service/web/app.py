@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
@@ -17,6 +18,7 @@ from ..core.policy.policy_file import PolicyFile
 from ..demo_agent import DemoChat
 from ..settings import Settings
 from ..storage.audit_log import open_audit
+from ..storage.journal import JournalFile
 from .agents.agent_calls import JOINED_CALLS, JoinedCalls
 from .agents.held_hooks import HELD_HOOKS, HeldHooks
 from .answers import answer_errors
@@ -50,13 +52,14 @@ def create_app(
     """Return the service as an aiohttp application, to be run or to be mounted with ``add_subapp``.
 
     ``broker`` becomes the process's broker, the one that ``SimpleNotifier`` and ``ToolWrapper`` publish to; it is
-    closed when the application shuts down, follows the ``policy_file`` of the settings and writes to their
-    ``audit_file`` if it has no other. Without one, and without ``settings``, they are made from ``NOTIFIER_*``.
+    closed when the application shuts down, follows the ``policy_file`` of the settings, keeps its sessions in their
+    ``journal`` and writes to their ``audit_file`` if it has no other. Without one, and without ``settings``, they are
+    made from ``NOTIFIER_*``.
     ``agent`` answers in the chat: an async generator function that takes one ``ChatTurn``. Without one it is that of
     ``settings.agent``, or the demonstration agent.
 
     Raises ``InvalidInput`` when the ``agent`` of the settings, the ``tokens_file``, the ``policy_file``, the
-    ``audit_file`` or the key of ``auth=jwt`` cannot be used.
+    ``audit_file``, the ``journal`` or the key of ``auth=jwt`` cannot be used.
     """
     settings = Settings() if settings is None else settings
     broker = Broker(settings) if broker is None else broker
@@ -103,6 +106,8 @@ def create_app(
         app.on_response_prepare.append(cors_headers(settings))
     if settings.audit_file is not None and not broker.recorder.is_on:
         _audit(app, settings.audit_file)
+    if settings.journal is not None and not broker.is_durable:
+        app.on_cleanup.append(partial(_close_journal, _kept(broker, settings.journal, settings)))
     set_process_broker(broker)
     return app
 
@@ -174,6 +179,17 @@ def _audit(app: web.Application, path: Path) -> None:
     app.on_cleanup.append(end)
     if broker.policy is not None:
         broker.recorder.policy_loaded(str(broker.policy.path), len(broker.policy.policy.rules), None)
+
+
+def _kept(broker: Broker, path: Path, settings: Settings) -> JournalFile:
+    """Go on with the sessions of the journal, and have all that happens be kept there."""
+    journal = JournalFile(path, sync=settings.journal_sync)
+    broker.keep_in(journal)
+    return journal
+
+
+async def _close_journal(journal: JournalFile, app: web.Application) -> None:
+    await asyncio.to_thread(journal.close)
 
 
 async def _watch(app: web.Application) -> None:

@@ -24,6 +24,7 @@ __all__ = [
     "AuditHealth",
     "HistoryRecord",
     "HistoryRecords",
+    "JournalHealth",
     "PolicyHealth",
     "PolicyRow",
     "PolicyState",
@@ -43,6 +44,10 @@ PolicyHealth = Literal["none", "loaded", "stale"]
 AuditHealth = Literal["none", "written", "failing"]
 
 
+#: Whether what is acknowledged is kept over a restart: it is failing where it should be and cannot.
+JournalHealth = Literal["none", "written", "failing"]
+
+
 class SessionHealth(EventData):
     """How a session and its readers are."""
 
@@ -59,6 +64,7 @@ class SessionHealth(EventData):
     disconnects: dict[str, int]
     policy: PolicyHealth
     audit: AuditHealth
+    journal: JournalHealth
 
 
 class PolicyRow(EventData):

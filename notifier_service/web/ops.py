@@ -6,19 +6,31 @@ import asyncio
 import re
 from contextlib import suppress
 from heapq import nsmallest
+from itertools import islice
 
 from aiohttp import web
 from pydantic import Field
 
 from ..core.broker import Broker
 from ..core.errors import BrokerClosed, InvalidInput
+from ..core.journal import Head
 from ..core.session import Session
 from ..service_address import CHALLENGE, KeyUnusable, address_of, own_key, proof
 from .answers import reply
-from .models import AuditHealth, PolicyHealth, PolicyRow, PolicyState, SessionRow
+from .models import AuditHealth, JournalHealth, PolicyHealth, PolicyRow, PolicyState, SessionRow
 from .request import Call, Query
 
-__all__ = ["BEHIND_PREFIX", "DRAINING", "SessionsQuery", "list_sessions", "live", "policy", "policy_health", "ready"]
+__all__ = [
+    "BEHIND_PREFIX",
+    "DRAINING",
+    "SessionsQuery",
+    "journal_health",
+    "list_sessions",
+    "live",
+    "policy",
+    "policy_health",
+    "ready",
+]
 
 
 #: Set while the listener is still open and nothing new should come.
@@ -58,6 +70,7 @@ async def ready(call: Call[Query, None]) -> web.Response:
     if call.broker.closed or call.request.config_dict[DRAINING].is_set():
         raise BrokerClosed("The service is shutting down.")
     health = {"policy": policy_health(call.broker), "audit": audit_health(call.broker)}
+    health["journal"] = journal_health(call.broker)
     return reply({"status": "ready", **{name: how for name, how in health.items() if how != "none"}})
 
 
@@ -66,6 +79,13 @@ def audit_health(broker: Broker) -> AuditHealth:
     if not broker.recorder.is_on:
         return "none"
     return "written" if broker.recorder.audit.error is None else "failing"
+
+
+def journal_health(broker: Broker) -> JournalHealth:
+    """Whether what is acknowledged is kept over a restart."""
+    if not broker.is_durable:
+        return "none"
+    return "written" if broker.journal.error is None else "failing"
 
 
 def policy_health(broker: Broker) -> PolicyHealth:
@@ -98,11 +118,25 @@ async def policy(call: Call[Query, None]) -> web.Response:
 async def list_sessions(call: Call[SessionsQuery, None]) -> web.Response:
     """The open sessions that the caller's patterns cover: those in which something waits first, then the busiest."""
     seen = (session for session in call.broker.sessions if call.caller.sees(session.session_id))
-    return reply([_row(session) for session in nsmallest(call.query.limit, seen, key=_by_need)])
+    rows = [_row(session) for session in nsmallest(call.query.limit, seen, key=_by_need)]
+    idle_seconds = round(call.broker.dormant_seconds, 3)
+    dormant = (head for head in call.broker.dormant if call.caller.sees(head.session_id))
+    rows += [_dormant_row(head, idle_seconds) for head in islice(dormant, call.query.limit - len(rows))]
+    return reply(rows)
 
 
 def _by_need(session: Session) -> tuple[bool, float]:
     return not session.desk.pending_count, session.idle_seconds
+
+
+def _dormant_row(head: Head, idle_seconds: float) -> SessionRow:
+    return SessionRow(
+        session_id=head.session_id,
+        connections=0,
+        pending_permissions=0,
+        last_event_id=head.last_event_id,
+        idle_seconds=idle_seconds,
+    )
 
 
 def _row(session: Session) -> SessionRow:

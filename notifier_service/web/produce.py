@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from ..core.broker import Broker
-from ..core.errors import BrokerClosed, Forbidden, InvalidInput, LimitReached, NotifierError, TooLarge
+from ..core.errors import BrokerClosed, Forbidden, InvalidInput, LimitReached, NotDurable, NotifierError, TooLarge
 from ..core.events import EventData, checked_event, dump, parse_json
 from ..core.parameters import has_more_values
 from ..core.session import Session, check_session_id
@@ -85,11 +85,23 @@ async def end_session(call: Call[Query, None]) -> web.Response:
     """
     if not call.caller.may("approve") and not call.broker.get(call.session_id).desk.is_of(call.caller.name):
         raise Forbidden("Others have asked in this session: to end it takes the right approve besides produce.")
-    call.broker.end_session(call.session_id)
+    broker = call.broker
+    broker.end_session(call.session_id)
+    if broker.is_durable and (kept := broker.journal.commit()) is not None:
+        await asyncio.wrap_future(kept)  # or it would be there again after a restart
     return reply({"session_id": call.session_id, "status": "closed"})
 
 
 async def _publish_all(call: Call[Query, None], body: Any) -> list[str]:
+    if not call.broker.is_durable:
+        return await _append_all(call, body)
+    call.broker.require_durable()
+    ids = await _append_all(call, body)
+    await call.broker.all_kept()
+    return ids
+
+
+async def _append_all(call: Call[Query, None], body: Any) -> list[str]:
     broker = call.broker
     if not isinstance(body, list):
         limit = broker.limits.max_event_bytes
@@ -128,12 +140,14 @@ async def _publish_stream(call: Call[Query, None]) -> web.Response:
     if idempotency_key(call.request) is not None:
         raise InvalidInput("an NDJSON stream takes no Idempotency-Key: what stood before a failure stays")
     broker = call.broker
-    count, at_line = 0, 1
+    count, acknowledged, at_line = 0, 0, 1
     last_event_ids: dict[str, str] = {}
     try:
         async for lines in _lines(call, broker.limits.max_event_bytes):
             at_line = lines[0][0] if lines else at_line
             still_allowed(call.request)
+            if broker.is_durable:
+                broker.require_durable()
             for at_line, line in lines:  # noqa: B007  # told when a line fails
                 event = _checked(_ONE, parse_json(line, takes_halves=True))
                 session_id, event_type, data, data_json = _ready(call, event)
@@ -143,6 +157,9 @@ async def _publish_stream(call: Call[Query, None]) -> web.Response:
                 if broker.must_breathe(session):
                     await broker.breathe(session)
                     still_allowed(call.request)
+            if broker.is_durable:
+                await broker.all_kept()
+            acknowledged = count
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if not broker.closed or (task is not None and task.cancelling()):
@@ -150,6 +167,11 @@ async def _publish_stream(call: Call[Query, None]) -> web.Response:
         # aiohttp has ended the body, and leaves a moment to say what was taken.
         raise BrokerClosed("The service is shutting down.", line=at_line, count=count) from None
     except NotifierError as error:
+        with suppress(NotDurable):
+            if broker.is_durable and not isinstance(error, NotDurable):
+                await broker.all_kept()
+                acknowledged = count
+        count = acknowledged if broker.is_durable else count
         error.details = {**error.details, "line": error.details.get("line", at_line), "count": count}
         raise
     except (web.RequestPayloadError, HttpProcessingError) as error:

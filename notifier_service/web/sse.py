@@ -18,7 +18,7 @@ from .answers import as_error, reply
 from .auth import still_may_view
 from .connection import Form, StreamConnection
 from .models import SessionHealth
-from .ops import audit_health, policy_health
+from .ops import audit_health, journal_health, policy_health
 from .peer import ConnectionPeer
 from .request import Call, Query
 
@@ -107,6 +107,7 @@ async def health(call: Call[Query, None]) -> web.Response:
             disconnects=dict(session.readers.disconnects),
             policy=policy_health(call.broker),
             audit=audit_health(call.broker),
+            journal=journal_health(call.broker),
         )
     )
 

@@ -35,6 +35,7 @@ CODES = {
     "MethodNotAllowed": "method_not_allowed",
     "NoBroker": "no_broker",
     "NotFound": "not_found",
+    "NotDurable": "not_durable",
     "NotRecorded": "not_recorded",
     "ParametersChanged": "parameters_changed",
     "ParametersUnread": "parameters_unread",

@@ -182,6 +182,7 @@ async def test_health_tells_how_a_session_and_its_readers_are(make_client: MakeC
         "disconnects": {},
         "policy": "none",
         "audit": "none",
+        "journal": "none",
     }
 
 

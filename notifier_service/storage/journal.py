@@ -1,0 +1,603 @@
+"""A journal in a file: events and what else must outlive the process are committed by one thread, in groups.
+
+While one group is on its way to the disk the next one gathers, so that fifty who wait share one commit. Events of one
+session in one group are one row, as the bytes that readers get.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Awaitable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from ..core.errors import NotDurable
+from ..core.event_log import Event, base36, new_epoch
+from ..core.journal import Change, Head, KeptLog, KeptSession
+from .journal_lock import JournalLock
+from .journal_tables import Connect, connected, key_of, number_of, open_journal, reading, unusable, why_not_kept
+
+__all__ = ["JournalFile", "JournalState", "Sync"]
+
+Sync = Literal["full", "normal"]
+
+#: Behind a run that was not ended in order, readers may have been told events that were not kept: ids leap over them.
+LEAP = 1 << 20
+#: So many events, or bytes of them, may wait for the disk; of more nothing is kept. Fewer than a leap passes over.
+_MOST_WAITING = LEAP // 8
+_MOST_WAITING_BYTES = 64 * 1024 * 1024
+#: Of one group, so that those who came first do not wait for ever.
+_MOST_TOGETHER = 2000
+_MOST_TOGETHER_BYTES = 2 * 1024 * 1024
+#: How long until the disk is tried again when nobody asks for it.
+_AGAIN_SECONDS = 1.0
+#: Rows that one transaction removes, and pages that it gives back: each takes a millisecond or two.
+_ROWS_A_CHUNK = 32
+_PAGES_A_CHUNK = 256
+
+#: Pages that nobody uses are given back where there are more of them, and more than a quarter of all.
+_MOST_FREE_PAGES = 2048
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_HEAD = re.compile(rb'\{"type":"([^"\\]+)","id":"([0-9a-z]+-[0-9a-z]+)"')
+
+_log = logging.getLogger("notifier_service.journal")
+
+
+class JournalState(NamedTuple):
+    """A journal at one moment: ``error`` is why nothing can be kept, ``waiting`` the events that are not yet."""
+
+    file: str
+    sync: Sync
+    bytes: int
+    commits: int
+    failures: int
+    waiting: int
+    commit_seconds: float
+    error: str | None
+
+
+class _Kept:
+    """A session in the file."""
+
+    __slots__ = ("_journal", "epoch", "is_dropped", "last_seq", "number", "opened_by", "session_id")
+
+    def __init__(self, journal: JournalFile, session_id: str, epoch: str, opened_by: str | None) -> None:
+        self._journal = journal
+        self.session_id = session_id
+        self.epoch = epoch
+        self.opened_by = opened_by
+        #: Its row; None before anything of it was written. This and what follows is the writer's.
+        self.number: int | None = None
+        self.is_dropped = False
+
+    def put(self, event: Event) -> None:
+        self._journal.put(self, event)
+
+    def forget_before(self, seq: int) -> None:
+        self._journal.give(_Forget(self, seq))
+
+    def drop(self) -> None:
+        self._journal.give(_Drop(self))
+
+
+class _Put(NamedTuple):
+    kept: _Kept
+    event: Event
+
+
+#: ``_Put`` without the detour through Python that its own constructor takes.
+_new_put = partial(tuple.__new__, _Put)
+
+
+class _Forget(NamedTuple):
+    kept: _Kept
+    seq: int
+
+
+class _Drop(NamedTuple):
+    kept: _Kept
+
+
+class _Commit(NamedTuple):
+    changes: Sequence[Change]
+    #: None where nobody waits.
+    future: Future[None] | None
+
+
+class _Row(NamedTuple):
+    """A session of an earlier run that nobody has read so far; it began in one ``generation``, and ended in another."""
+
+    number: int
+    epoch: str
+    generation: int
+    opened_by: str | None
+    last_seq: int
+    last_generation: int
+
+    @property
+    def last_event_id(self) -> str:
+        return f"{self.epoch}-{base36(self.last_seq + (self.last_generation - self.generation) * LEAP)}"
+
+
+_new_event = partial(tuple.__new__, Event)
+
+#: What waits to be written.
+_Item = _Put | _Forget | _Drop | _Commit
+
+
+class JournalFile:
+    """The journal in ``path``, which goes on where that ends. Raises ``JournalUnusable``.
+
+    Events are on disk when they are kept with ``full``, and in the hands of the operating system with ``normal``; what
+    is committed is on disk. ``connect`` is that of ``sqlite3``.
+    """
+
+    def __init__(self, path: Path, *, sync: Sync = "full", connect: Connect = sqlite3.connect) -> None:
+        self.path = Path(os.path.realpath(path))
+        self._given = path
+        self._sync: Sync = sync
+        self._connect = connect
+        self._queue: deque[_Item] = deque()
+        self._given_events = self._taken_events = 0
+        self._given_bytes = self._taken_bytes = 0
+        self._is_full = False
+        self._waiters: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._wake = threading.Event()
+        self._is_closing = False
+        self._error: str | None = None
+        #: How many events were given until the end of the newest group.
+        self._until = 0
+        self._commits = self._failures = 0
+        self._commit_seconds = 0.0
+        self._synchronous = ""
+        #: Events of groups that failed; they are tried again.
+        self._left: list[_Item] = []
+        #: Ranges of keys to be removed, and until which place of a session.
+        self._to_remove: deque[tuple[int, int]] = deque()
+        try:
+            self._lock = JournalLock(self.path)
+            try:
+                self._open()
+            except BaseException:
+                self._lock.close()
+                raise
+        except (OSError, sqlite3.Error) as error:
+            raise unusable(path, error) from error
+        #: When the run before was seen to be alive for the last time, in seconds since 1970.
+        self.alive_at = self._lock.alive_at
+        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+        self._thread.start()
+
+    def _open(self) -> None:
+        self._connection = open_journal(self.path, self._given, self._connect)
+        try:
+            self._inode = os.stat(self.path).st_ino
+            self._begin_run()
+            self._rows = self._read_rows()
+            self._reader = reading(self.path)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    @property
+    def error(self) -> str | None:
+        return "too much waits for the disk" if self._is_full and self._error is None else self._error
+
+    @property
+    def state(self) -> JournalState:
+        size = 0
+        with suppress(OSError):
+            size = os.stat(self.path).st_size
+        return JournalState(
+            file=str(self._given),
+            sync=self._sync,
+            bytes=size,
+            commits=self._commits,
+            failures=self._failures,
+            waiting=self._given_events - self._taken_events,
+            commit_seconds=self._commit_seconds,
+            error=self.error,
+        )
+
+    # What was kept
+
+    def heads(self) -> Sequence[Head]:
+        return [Head(session_id, row.last_event_id, row.opened_by) for session_id, row in self._rows.items()]
+
+    def go_on(self, session_id: str, *, most_events: int, most_bytes: int) -> tuple[KeptSession, KeptLog]:
+        row = self._rows[session_id]
+        try:
+            batches, leaps = self._newest(row, most_events, most_bytes)
+        except sqlite3.Error as error:
+            _log.error("session %s of the journal %s cannot be read: %s", session_id, self._given, error)
+            raise NotDurable(f"What was kept of this session cannot be read: {why_not_kept(error)}.") from error
+        del self._rows[session_id]
+        kept = _Kept(self, session_id, row.epoch, row.opened_by)
+        kept.number = row.number
+        events = [event for batch in reversed(batches) for event in batch]
+        return kept, KeptLog(row.epoch, events, row.last_seq, leaps)
+
+    def drop(self, session_id: str) -> None:
+        row = self._rows.pop(session_id)
+        kept = _Kept(self, session_id, row.epoch, row.opened_by)
+        kept.number = row.number
+        kept.drop()
+
+    def kept(self, kind: str) -> Sequence[Change]:
+        rows = self._reader.execute("SELECT name, body FROM kept WHERE kind = ? ORDER BY name", (kind,))
+        return [Change(kind, name, body) for name, body in rows]
+
+    def _newest(
+        self, row: _Row, most_events: int, most_bytes: int
+    ) -> tuple[Sequence[Sequence[Event]], Sequence[tuple[int, int]]]:
+        """Batches, the newest first, as far back as none is missing; and where the ids leap."""
+        found: list[Sequence[Event]] = []
+        leaps: list[tuple[int, int]] = []
+        behind, generation, size, count = row.last_seq + 1, self._generation, 0, 0
+        for key, last, written_in, text in self._reader.execute(
+            "SELECT key, last, generation, events FROM batches WHERE key BETWEEN ? AND ? ORDER BY key DESC",
+            (key_of(row.number, 0), key_of(row.number + 1, 0) - 1),
+        ):
+            if last + 1 != behind or count >= most_events or size >= most_bytes:
+                break
+            if written_in != generation:
+                leaps.append((last, (generation - row.generation) * LEAP))
+            behind, generation = number_of(key)[1], written_in
+            events = _events_of(text, behind, row.epoch, (generation - row.generation) * LEAP)
+            size, count = size + len(text), count + len(events)
+            found.append(events)
+        if generation != row.generation:
+            leaps.append((0, (generation - row.generation) * LEAP))
+        return found, leaps[::-1]
+
+    # What is to be kept
+
+    def begin(self, session_id: str, epoch: str, *, opened_by: str | None) -> KeptSession:
+        return _Kept(self, session_id, epoch, opened_by)
+
+    def put(self, kept: _Kept, event: Event) -> None:
+        """Keep an event of a session as soon as that is possible, if not too much waits for it."""
+        if (
+            self._given_events - self._taken_events >= _MOST_WAITING
+            or self._given_bytes - self._taken_bytes >= _MOST_WAITING_BYTES
+        ):
+            self._is_full = True
+            return
+        self._is_full = False
+        self._given_events += 1
+        self._given_bytes += len(event.json)
+        self._queue.append(_new_put((kept, event)))
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def give(self, item: _Forget | _Drop | _Commit) -> None:
+        self._queue.append(item)
+        self._wake.set()
+
+    def commit(self, *changes: Change) -> Future[None]:
+        future: Future[None] = Future()
+        future.set_running_or_notify_cancel()  # who stops waiting takes nothing back
+        if self._is_closing:
+            future.set_exception(NotDurable("The journal is closed: nothing is taken any more."))
+        else:
+            self.give(_Commit(changes, future))
+        return future
+
+    def note(self, *changes: Change) -> None:
+        self.give(_Commit(changes, None))
+
+    def all_kept(self) -> Awaitable[None] | None:
+        if self._is_full:
+            raise NotDurable("Too much waits for the disk: it may be lost when the service ends now.")
+        until = self._given_events
+        if self._taken_events >= until:
+            return None
+        self._loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        self._waiters.append((until, waiter))
+        if self._taken_events >= until:  # meanwhile
+            self._woken(until, None)
+        return waiter
+
+    def _woken(self, until: int, error: str | None) -> None:
+        """Tell all who wait for no more than this, on their loop."""
+        while self._waiters and self._waiters[0][0] <= until:
+            waiter = self._waiters.popleft()[1]
+            if waiter.done():
+                continue
+            if error is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(NotDurable(f"It cannot be kept over a restart at the moment: {error}."))
+
+    @property
+    def is_open(self) -> bool:
+        return not self._is_closing
+
+    def close(self) -> None:
+        """Keep what waits, and let the file go. Whatever comes after that is refused."""
+        self._reader.close()  # the last connection to be closed leaves one file
+        self._is_closing = True
+        self._wake.set()
+        self._thread.join()
+        self._lock.close()
+
+    # The thread
+
+    def _run(self) -> None:
+        while True:
+            has_more = bool(self._to_remove) and self._error is None
+            if not self._queue and not has_more and not self._is_closing and not self._wake.wait(_AGAIN_SECONDS):
+                self._lock.beat()
+            self._wake.clear()
+            is_closing = self._is_closing
+            group = self._group()
+            is_last = is_closing and not self._queue
+            if group or has_more or self._error is not None or is_last:
+                self._try(group, is_last=is_last)
+            if is_last:
+                with suppress(sqlite3.Error):
+                    self._connection.close()
+                return
+
+    def _group(self) -> list[_Item]:
+        group: list[_Item] = []
+        size = 0
+        while self._queue and len(group) < _MOST_TOGETHER and size < _MOST_TOGETHER_BYTES:
+            item = self._queue.popleft()
+            group.append(item)
+            if isinstance(item, _Put):
+                size += len(item.event.json)
+        return group
+
+    def _try(self, group: list[_Item], *, is_last: bool) -> None:
+        began = time.perf_counter()
+        everything = self._left + group
+        until = self._until = self._until + sum(isinstance(item, _Put) for item in group)
+        begun: list[_Kept] = []
+        try:
+            self._write(everything, begun, is_last=is_last)
+        except Exception as error:
+            # Whatever it is, nobody may wait for ever, and nothing may be taken for kept that is not.
+            for kept in begun:
+                kept.number = None
+            self._fail(everything, error, until)
+            return
+        self._commit_seconds = time.perf_counter() - began
+        self._lock.note(self._commits)
+        if self._error is not None:
+            _log.warning("the journal %s is written again", self._given)
+            self._error = None
+        self._left = []
+        self._taken_bytes += sum(len(item.event.json) for item in everything if isinstance(item, _Put))
+        self._taken_events = until
+        self._tell(until, None)
+        for item in group:
+            if isinstance(item, _Commit) and item.future is not None:
+                item.future.set_result(None)
+
+    def _fail(self, everything: list[_Item], error: Exception, until: int) -> None:
+        self._failures += 1
+        why = why_not_kept(error)
+        if self._error is None:
+            _log.error("the journal %s cannot be written: %s", self._given, why)
+        self._error = why
+        self._left = []
+        for item in everything:
+            if isinstance(item, _Commit) and item.future is not None:
+                item.future.set_exception(NotDurable(f"It cannot be kept over a restart, so it is not done: {why}."))
+            else:
+                self._left.append(item)
+        self._tell(until, why)
+        self._connect_again()
+
+    def _connect_again(self) -> None:
+        """What a disk that failed has left in memory is not to be relied on."""
+        with suppress(sqlite3.Error):
+            self._connection.close()
+        self._synchronous = ""
+
+    def _tell(self, until: int, error: str | None) -> None:
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop has been closed, and with it who waited
+                self._loop.call_soon_threadsafe(self._woken, until, error)
+
+    def _write(self, items: Sequence[_Item], begun: list[_Kept], *, is_last: bool) -> None:
+        """Write all of them, or none; when this returns they are kept."""
+        self._look_at_the_file()
+        connection = self._connection
+        is_full = self._sync == "full" or is_last or any(isinstance(item, _Commit) for item in items)
+        self._synchronize("FULL" if is_full else "NORMAL")
+        commits = self._commits + 1
+        removed: tuple[int, int] | None = None
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            # First, because a session of the same id may have begun since.
+            dropped = [self._dropped(item.kept) for item in items if isinstance(item, _Drop)]
+            self._write_events(items, begun)
+            dropped += [self._written(item) for item in items if not isinstance(item, _Put)]
+            if self._to_remove:
+                removed = self._remove_some()
+            connection.execute("UPDATE run SET commits = ?, is_clean = ? WHERE one = 1", (commits, is_last))
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                with suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+            raise
+        self._commits = commits
+        if removed is not None:
+            self._to_remove.popleft()
+            if removed != (0, 0):
+                self._to_remove.appendleft(removed)
+        self._to_remove.extend(each for each in dropped if each is not None)
+
+    def _write_events(self, items: Sequence[_Item], begun: list[_Kept]) -> None:
+        of: dict[_Kept, list[Event]] = {}
+        for item in items:
+            if isinstance(item, _Put) and not item.kept.is_dropped:
+                of.setdefault(item.kept, []).append(item.event)
+        rows = []
+        for kept, events in of.items():
+            if kept.number is None:
+                cursor = self._connection.execute(
+                    "INSERT INTO sessions (session_id, epoch, generation, opened_by) VALUES (?, ?, ?, ?)",
+                    (kept.session_id, kept.epoch, self._generation, kept.opened_by),
+                )
+                kept.number = cursor.lastrowid
+                begun.append(kept)
+            assert kept.number is not None  # SQLite gives every row one
+            for run in _without_holes(events):
+                text = b"\n".join([event.json for event in run])
+                rows.append((key_of(kept.number, run[0].seq), run[-1].seq, self._generation, text))
+        self._connection.executemany("INSERT INTO batches VALUES (?, ?, ?, ?)", rows)
+
+    def _dropped(self, kept: _Kept) -> tuple[int, int] | None:
+        kept.is_dropped = True
+        if kept.number is None:
+            return None
+        self._connection.execute("UPDATE sessions SET session_id = NULL WHERE number = ?", (kept.number,))
+        return key_of(kept.number, 0), key_of(kept.number + 1, 0)
+
+    def _written(self, item: _Item) -> tuple[int, int] | None:
+        """Write what is no event; the batches that nobody needs any more, as a range of keys."""
+        if isinstance(item, _Commit):
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO kept VALUES (?, ?, ?)",
+                [change for change in item.changes if change.body is not None],
+            )
+            self._connection.executemany(
+                "DELETE FROM kept WHERE kind = ? AND name = ?",
+                [change[:2] for change in item.changes if change.body is None],
+            )
+        elif isinstance(item, _Forget) and item.kept.number is not None:
+            # The batch in which that event is stays: the next one begins behind it.
+            key = self._connection.execute(
+                "SELECT max(key) FROM batches WHERE key BETWEEN ? AND ?",
+                (key_of(item.kept.number, 0), key_of(item.kept.number, item.seq)),
+            ).fetchone()[0]
+            return None if key is None else (key_of(item.kept.number, 0), key)
+        return None
+
+    def _remove_some(self) -> tuple[int, int]:
+        """Remove the first rows of the oldest range; what is left of it, or zeros."""
+        low, high = self._to_remove[0]
+        connection = self._connection
+        keys = connection.execute(
+            "SELECT key FROM batches WHERE key >= ? AND key < ? ORDER BY key LIMIT ?", (low, high, _ROWS_A_CHUNK)
+        ).fetchall()
+        connection.executemany("DELETE FROM batches WHERE key = ?", keys)
+        [free] = connection.execute("PRAGMA freelist_count").fetchone()
+        [pages] = connection.execute("PRAGMA page_count").fetchone()
+        if free > max(_MOST_FREE_PAGES, pages // 4):
+            connection.execute(f"PRAGMA incremental_vacuum({_PAGES_A_CHUNK})").fetchall()
+        if len(keys) == _ROWS_A_CHUNK:
+            return keys[-1][0] + 1, high
+        session, seq = number_of(high)
+        if not seq:  # all of a session that was dropped
+            connection.execute("DELETE FROM sessions WHERE number = ?", (session - 1,))
+        return 0, 0
+
+    def _look_at_the_file(self) -> None:
+        """See that the file is still there, and open it again where it failed."""
+        if os.stat(self.path).st_ino != self._inode:
+            raise OSError(0, "another program has moved or replaced the file: put it back, or start the service again")
+        if not self._synchronous:
+            self._connection = connected(self.path, self._connect)
+            self._synchronous = "FULL"
+
+    def _synchronize(self, how: str) -> None:
+        if how != self._synchronous:
+            self._connection.execute(f"PRAGMA synchronous = {how}")
+            self._synchronous = how
+
+    # The beginning
+
+    def _begin_run(self) -> None:
+        """Find out how the run before has ended, and write that this one has begun."""
+        connection = self._connection
+        self._commits, generation, is_clean, sync, machine, inode = connection.execute(
+            "SELECT commits, generation, is_clean, sync, machine, inode FROM run"
+        ).fetchone()
+        here = _machine()
+        self._generation: int = generation if is_clean else generation + 1
+        is_other_file = inode not in (0, self._inode) and not is_clean
+        mark = self._lock.mark
+        is_behind = bool(self._commits) and (not is_clean if mark is None else mark > self._commits)
+        has_lost_power = not is_clean and machine != here and sync != "full"
+        self._synchronous = "FULL"
+        connection.execute("BEGIN IMMEDIATE")
+        if is_other_file or is_behind or has_lost_power:
+            _log.warning(
+                "the journal %s may lack the end of what was acknowledged: its sessions go on with another epoch",
+                self._given,
+            )
+            connection.execute("UPDATE sessions SET epoch = ?", (new_epoch(),))
+        self._commits = max(self._commits, mark or 0) + 1
+        connection.execute(
+            "UPDATE run SET commits = ?, generation = ?, is_clean = 0, sync = ?, machine = ?, inode = ?",
+            (self._commits, self._generation, self._sync, here, self._inode),
+        )
+        connection.execute("COMMIT")
+        self._lock.note(self._commits)
+
+    def _read_rows(self) -> dict[str, _Row]:
+        rows: dict[str, _Row] = {}
+        for number, session_id, epoch, generation, opened_by in self._connection.execute(
+            "SELECT number, session_id, epoch, generation, opened_by FROM sessions ORDER BY number"
+        ):
+            low, high = key_of(number, 0), key_of(number + 1, 0)
+            if session_id is None:
+                self._to_remove.append((low, high))
+                continue
+            last = self._connection.execute(
+                "SELECT last, generation FROM batches WHERE key >= ? AND key < ? ORDER BY key DESC LIMIT 1", (low, high)
+            ).fetchone()
+            if last is not None:
+                rows[session_id] = _Row(number, epoch, generation, opened_by, *last)
+        return rows
+
+
+def _without_holes(events: Sequence[Event]) -> Iterator[Sequence[Event]]:
+    """The runs of events of which none is missing."""
+    begin = 0
+    for place in range(1, len(events) + 1):
+        if place == len(events) or events[place].seq != events[place - 1].seq + 1:
+            yield events[begin:place]
+            begin = place
+
+
+def _events_of(text: bytes, first_seq: int, epoch: str, leapt: int) -> Sequence[Event]:
+    """The events of a batch, as they were; with another epoch in their ids where that has changed."""
+    events: list[Event] = []
+    has_moved = f'"id":"{epoch}-{base36(first_seq + leapt)}"'.encode() not in text[:256]
+    for seq, json in enumerate(text.split(b"\n"), first_seq):
+        found = _HEAD.match(json)
+        if found is None:
+            raise sqlite3.DatabaseError("a row holds something else than events")
+        event_type, event_id = found[1].decode(), found[2].decode()
+        if has_moved:
+            event_id = f"{epoch}-{base36(seq + leapt)}"
+            json = json[: found.start(2)] + event_id.encode() + json[found.end(2) :]
+        events.append(_new_event((seq, event_id, event_type, json)))
+    return events
+
+
+def _machine() -> str:
+    """A name of this machine since it was started, where it has one."""
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        return ""
