@@ -53,8 +53,24 @@ SHAPES: Sequence[Shape] = (
         'tool = "pay"\nparameters = { "/to" = { equals = "account N" } }',
         lambda n: _call("pay", to=f"account {n}", amount=5),
     ),
+    Shape(
+        "one tool, folders anywhere",
+        'tool = "read"\nparameters = { "/path" = { glob = "**/appN/*.py" } }',
+        lambda n: _call("read", path=f"/srv/x/app{n}/main.py"),
+    ),
+    Shape(
+        "one tool, an expression",
+        'tool = "mail"\nparameters = { "/to" = { regex = "[a-z]+@teamN\\\\.example" } }',
+        lambda n: _call("mail", to=f"ana@team{n}.example"),
+    ),
     Shape("a program", 'command = "programN *"', lambda n: _call("Bash", command=f"program{n} --all src")),
     Shape("git and a word", 'command = "git wordN *"', lambda n: _call("Bash", command=f"git word{n} --all src")),
+    Shape(
+        "git and an option",
+        'command = "git * --flagN-x *"',
+        lambda n: _call("Bash", command=f"git log --flag{n}-x src"),
+    ),
+    Shape("a glob of programs", 'command = "progN-* *"', lambda n: _call("Bash", command=f"prog{n}-x --all src")),
 )
 
 

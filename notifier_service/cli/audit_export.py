@@ -6,6 +6,7 @@ import argparse
 import csv
 import io
 import json
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -34,7 +35,9 @@ def export(arguments: argparse.Namespace, lines: Iterator[Line]) -> Iterator[str
         for line in lines:
             yield json.dumps(line, sort_keys=True, separators=(",", ":"), ensure_ascii=True) + "\n"
     else:
-        trace, _ = agentack_trace(list(lines))
+        trace, left_out = agentack_trace(list(lines))
+        if left_out:
+            print(f"Calls left out, because what became of them is not in the log: {left_out}", file=sys.stderr)
         for event in trace:
             yield json.dumps(event, separators=(",", ":")) + "\n"
 
@@ -181,6 +184,8 @@ class _Trace:
             action_id = f"line-{line['seq']}"
             self._emit("action_proposed", action_id, action=_action(line))
             self._emit("action_executed", action_id, action=_action(line))
+        elif line.get("parameters_truncated") and not line.get("parameters_sha256"):
+            return  # of what is too large for an event nobody has told the hash: it is no evidence of anything
         else:
             action_id, approved = found
             sha256 = line.get("parameters_sha256")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -80,6 +81,14 @@ def _content(record: Mapping[str, Any], style: str, encoding: str, *, is_exact: 
     reasons = list(record.get("risk_reasons") or ())
     if deeds.get("does"):
         reasons = [said for said in reasons if said != f"it {in_words(deeds)}"]
+    command = record.get("command") or {}
+    if [*map(" ".join, command.get("parts") or ())] != [record["parameters"].get("command")]:  # it stands there anyway
+        yield from _runs(command, shown, arrow="→" if _can_show(encoding, "→") and not is_exact else "->")
+    why = command.get("not_understood")
+    if why is not None:
+        unknown = f"nobody but a shell can tell what it runs: {why['text']}"
+        yield Text(shown(unknown[0].upper() + unknown[1:]), "yellow")
+        reasons = [said for said in reasons if said != unknown]
     if reasons:
         yield Text("because " + shown("; ".join(reasons)), "dim")
     if record.get("suggested_rule"):
@@ -97,6 +106,18 @@ def _content(record: Mapping[str, Any], style: str, encoding: str, *, is_exact: 
         yield Text(f"The agent says (unverified): {shown(record['description'])}", "italic dim")
     if record.get("expires_at"):
         yield Text(f"Denied by itself at {clock_time(record['expires_at'])}.", "dim")
+
+
+def _runs(command: Mapping[str, Any], shown: Callable[[str], str], *, arrow: str) -> Iterator[Text]:
+    """What runs, a part on each line, its program marked; what a wrapper runs behind an arrow."""
+    parts = command.get("parts") or ()
+    for number, words in enumerate(parts):
+        depth = (command.get("depths") or (0,) * len(parts))[number]
+        program, *others = [shown(word if word.endswith("…") else shlex.quote(word)) for word in words]
+        before = "It runs " if number == 0 else "    and " if depth == 0 else f"{'':{6 + 2 * depth}}{arrow} "
+        yield Text.assemble(before, (program, "bold"), "".join(f" {word}" for word in others))
+    if command.get("left_out"):
+        yield Text(f"    and {command['left_out']} more, which the parameters tell", "yellow")
 
 
 def _can_show(encoding: str, text: str) -> bool:

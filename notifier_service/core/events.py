@@ -34,6 +34,7 @@ __all__ = [
     "PermissionCleared",
     "PermissionRecord",
     "Place",
+    "ReadCommand",
     "ResultCleared",
     "Rule",
     "RunningCall",
@@ -138,6 +139,21 @@ class Deeds(EventData):
     reversible: bool | None
 
 
+class ReadCommand(EventData):
+    """What a command runs, as far as it can be read; who wants to know all of it reads the parameters.
+
+    ``parts`` are the words of each command that runs, in order, quotes taken away; what a wrapper runs stands behind
+    the wrapper. ``depths`` says how many wrappers run each part, absent where none does. Of a long word there is the
+    beginning and ``…``, which also stands for words that are left out; ``left_out`` is how many parts are. With
+    ``not_understood`` more may run, and anything.
+    """
+
+    parts: Many[Many[str]]
+    depths: Many[int] | None = _absent()
+    left_out: int | None = _absent(ge=1)
+    not_understood: SaidReason | None
+
+
 class CallDetails(EventData):
     """What the service says of a call beside its status, as far as it knows.
 
@@ -223,7 +239,8 @@ class PermissionRecord(EventData):
     ``parameters`` are those that run: the person's edit after an edit, with ``asked_parameters_sha256`` then
     telling which ones were asked; ``action_sha256`` is over these, the tool, its server and the session. ``approved``,
     ``decision`` and the rest are null while it is pending.
-    ``reasons`` say the same as ``risk_reasons``, one for one, and by codes too; ``deeds`` is what the call does.
+    ``reasons`` say the same as ``risk_reasons``, one for one, and by codes too; ``deeds`` is what the call does,
+    ``command`` what runs where it gives a shell or a program a command.
     ``rated_by`` tells whose word ``risk_level`` is: the service's, or that of whoever asks or of an MCP server.
     With ``parameters_truncated`` they are ``{"beginning": text}``, because the whole does not fit into an event: it has
     ``parameters_bytes`` bytes of canonical JSON, ``parameters_sha256`` is its hash, and GET of the request gives it.
@@ -253,6 +270,7 @@ class PermissionRecord(EventData):
     risk_reasons: Many[str] = ()
     reasons: Many[SaidReason] = ()
     deeds: Deeds | None = _absent()
+    command: ReadCommand | None = _absent()
     allowed_decisions: Many[DecisionKind]
     scopes: Many[Scope]
     suggested_rule: str | None = _absent()

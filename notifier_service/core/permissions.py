@@ -45,6 +45,7 @@ from .events import (
     EventData,
     PermissionCleared,
     PermissionRecord,
+    ReadCommand,
     RequestStatus,
     Rule,
     Scope,
@@ -59,6 +60,7 @@ from .permission_request import PermissionRequest
 from .policy.grants import Grants, described, quoted
 from .policy.learned import LearnedRules, rule_table
 from .policy.reasons import Reason, as_told
+from .policy.told_command import told_command
 from .policy.verdict import AskedTool, Effect, Verdict
 from .question import ALL_DECISIONS, MAX_REASON, Decider, Decision, Question
 from .recorder import Recorder
@@ -83,6 +85,8 @@ _REQUEST_ID = re.compile(r"pr_[A-Za-z0-9_-]{32}")
 _EVENT_ENVELOPE_BYTES = 256
 #: Of a rule that takes more words nobody reads them all, and the event must hold the call too.
 _MAX_WORDS = 4096
+#: Of what a command runs nobody reads more in a list; the parameters have all of it.
+_MAX_COMMAND_BYTES = 4096
 #: How long the whole of large parameters is kept for the asker after an approval; the shorter one where room is short.
 _KEPT_SECONDS = 60.0
 _KEPT_AT_LEAST_SECONDS = 5.0
@@ -265,6 +269,7 @@ class PermissionDesk:
             risk_reasons=tuple(question.risk_reasons),
             reasons=tuple(map(as_told, question.risk_reasons)),
             deeds=question.deeds,
+            command=None if question.deeds is None else self._command_of(frozen),
             timestamp=utc_now(),
             expires_at=None,
             timeout_seconds=timeout,
@@ -473,6 +478,7 @@ class PermissionDesk:
             update = {
                 "parameters": edited,
                 "deeds": request.question.deeds_of(edited),
+                "command": self._command_of(edited),
                 **self._hashes(record.tool_name, record.server, text),
                 "asked_parameters_sha256": record.parameters_sha256,
             }
@@ -578,6 +584,10 @@ class PermissionDesk:
         """Of parameters in their canonical form."""
         action = action_sha256_of(text, session_id=self.session_id, server=server, tool_name=tool_name)
         return {"parameters_sha256": hashlib.sha256(text).hexdigest(), "action_sha256": action}
+
+    def _command_of(self, parameters: Mapping[str, Any]) -> ReadCommand | None:
+        """What the call runs; an event must hold the parameters, too."""
+        return told_command(parameters, max_bytes=min(_MAX_COMMAND_BYTES, self.limits.max_event_bytes // 16))
 
     def _meant(self, decision: Decision) -> PermissionRequest:
         if decision.request_id is not None:

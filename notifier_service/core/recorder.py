@@ -259,8 +259,7 @@ def _end(status: str, told: _Told) -> dict[str, Any]:
     }
 
 
-def _waited_ms(settled: PermissionRecord) -> int | None:
-    """How long people had it before them."""
-    if settled.decided_at is None:
-        return None
-    return max(0, round((settled.decided_at - settled.timestamp).total_seconds() * 1000))
+def _waited_ms(settled: PermissionRecord) -> int:
+    """How long people had it before them, as far as the clock of the machine was not set back."""
+    decided_at = settled.decided_at or settled.timestamp
+    return max(0, round((decided_at - settled.timestamp).total_seconds() * 1000))

@@ -40,3 +40,20 @@ async def test_reasons_are_said_in_the_language_of_the_person(sit_down: SitDown,
     await expect(card).to_contain_text("但从名称看，它会删除")
     await expect(card).to_contain_text("提问方称：服务器称它只读取")
     await expect(card).to_contain_text("in a program's words")
+
+
+async def test_card_says_which_commands_run_and_what_of_them_nobody_can_tell(sit_down: SitDown, site: Site) -> None:
+    command = "timeout 5 rm 'a\u00e9 b'; ls; sudo x"
+    request = site.broker.ask("s1", tool_name="Bash", parameters={"command": command})
+    card = (await Console.at(await sit_down(), site.url)).card(request)
+    in_chinese = (await Console.at(await sit_down(locale="zh-CN"), site.url)).card(request)
+
+    lines = card.locator("[data-role=command] li")
+    await expect(lines).to_have_text(["timeout 5 rm 'a\u00e9 b'", "→ rm 'a\u00e9 b'", "ls", "sudo x"])
+    await expect(lines.locator("b")).to_have_text(["timeout", "rm", "ls", "sudo"])
+    await expect(card.locator("[data-role=command] .warning")).to_have_text(
+        "Nobody but a shell can tell what it runs: sudo runs what it is given"
+    )
+    await expect(in_chinese.locator("[data-role=command] .warning")).to_have_text(
+        "无法预知运行什么：sudo 会运行交给它的内容"
+    )

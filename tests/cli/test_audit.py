@@ -108,8 +108,9 @@ def judged(trace: list[dict[str, Any]]) -> tuple[str, set[str]]:
 
 @pytest.fixture
 def trace(log: Path, run: Run) -> list[dict[str, Any]]:
-    code, out, _ = run("export", log, "--format", "agentack", "--session", "s1")
+    code, out, err = run("export", log, "--format", "agentack", "--session", "s1")
     assert code == 0
+    assert err == "Calls left out, because what became of them is not in the log: 1\n"
     return [json.loads(line) for line in out.splitlines()]
 
 

@@ -423,7 +423,7 @@ async def test_what_a_request_does_not_offer_has_no_key(watch: Open, site: Site)
 
 async def test_page_that_is_asked_elsewhere_makes_room(watch: Open, site: Site, client: Client) -> None:
     terminal = await watch(80, 14)
-    first, second = ask(site, LONG["one long word"]), ask(site, tool_name="second_tool")
+    first, second = ask(site, LONG["one long word"]), ask(site, "ls", tool_name="second_tool")
     await terminal.until("Space goes on.")
     site.broker.publish_nowait("s", "note", {"text": "meanwhile"})
     await client.decide("s", {"approved": False, "request_id": first.request_id})

@@ -213,15 +213,17 @@ async def test_what_is_decided_in_time_does_not_expire_unless_it_cannot_be_recor
     assert ledger.kinds == ["asked", "decided", "expired"]
 
 
-async def test_what_was_withdrawn_meanwhile_is_not_decided(audited: Broker, ledger: Ledger) -> None:
+@pytest.mark.parametrize("is_kept", [True, False])
+async def test_what_was_withdrawn_meanwhile_is_not_decided(audited: Broker, ledger: Ledger, is_kept: bool) -> None:
     request = await asked(audited, ledger)
     decision = deciding(audited, request)
     await asyncio.sleep(0)
     request.cancel()
-    await ledger.keep()
+    await (ledger.keep() if is_kept else ledger.fail())
 
-    with pytest.raises(RequestCancelled):
+    with pytest.raises(RequestCancelled if is_kept else NotRecorded):
         await decision
+    assert request.record.status == "cancelled"
 
 
 @pytest.mark.parametrize("is_kept", [True, False])
@@ -437,3 +439,12 @@ def test_a_loop_that_has_gone_is_nobody_who_waits() -> None:
 
     recording.wait()
     assert recording.error is None
+
+
+async def test_without_a_log_a_decision_is_answered_at_once() -> None:
+    broker = Broker()
+    request = ask(broker)
+
+    record = await broker.answer("s1", Decision(approved=True, request_id=request.request_id), decided_by="ana")
+
+    assert (record.status, request.recording) == ("approved", None)

@@ -20,7 +20,7 @@ from notifier_service.core.errors import (
     SessionClosed,
     TooLarge,
 )
-from notifier_service.core.events import ToolProgress, ToolResult, ToolStatus, encode
+from notifier_service.core.events import ToolProgress, ToolResult, ToolStatus, dump, encode
 from notifier_service.core.limits import Limits
 from notifier_service.core.permission_request import PermissionRequest
 from notifier_service.core.policy.policy_file import PolicyFile
@@ -327,6 +327,32 @@ def test_record_of_an_edited_call_says_what_the_edited_one_does(session: Session
 
     assert request.record.deeds is not None
     assert (request.record.deeds.does, request.record.deeds.reversible) == (("reads",), True)
+
+
+def test_record_says_what_a_command_runs_and_after_an_edit_what_the_edited_one_does(session: Session) -> None:
+    request = ask(session, "Bash", parameters={"command": "timeout 5 rm a; ls $HOME"})
+    other = ask(session, "Bash", parameters={"command": "timeout 5 rm a; ls"})
+
+    assert request.record.command is not None
+    assert request.record.command.not_understood is not None
+    assert other.record.command is not None
+    assert other.record.command.parts == (("timeout", "5", "rm", "a"), ("rm", "a"), ("ls",))
+
+    decision = Decision(approved=True, parameters={"command": "ls -l"}, request_id=other.request_id)
+    session.decide(decision, decided_by="ana")
+
+    assert other.record.command is not None
+    assert other.record.command.parts == (("ls", "-l"),)
+    assert ask(session, "read", parameters={"path": "a"}).record.command is None
+    assert ask(session, "Bash", parameters={"command": "ls"}, risk_level="low").record.command is None
+
+
+def test_small_event_holds_the_command_beside_the_parameters() -> None:
+    session = Session("s1", limits=Limits(max_event_bytes=16 * 1024))
+    record = ask(session, "Bash", parameters={"command": "echo " + "'🚀🚀' " * 1300}).record
+
+    assert record.command is not None
+    assert len(dump(record.command)) < 2048
 
 
 def test_person_may_be_asked_whatever_the_policy_says(session: Session) -> None:

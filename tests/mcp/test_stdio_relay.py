@@ -470,16 +470,29 @@ async def test_cancelled_in_the_same_breath_it_leaves_nothing_behind(wiring: Wir
     assert said(await wiring.client.ask(call(1, "read"))) == "read ran with {}"
 
 
-@pytest.mark.parametrize("argument", ['"\\ud800"', "[" * 300 + "]" * 300, '"\\u0000\\u2028"', "1" * 4000])
+READ_WITH = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read","arguments":{"x":X}}}'
+
+
+@pytest.mark.parametrize("argument", ['"\\ud800"', '"\\u0000\\u2028"', "1" * 4000])
 async def test_arguments_that_are_hard_to_show_hold_up_no_tool_that_only_reads(wiring: Wiring, argument: str) -> None:
     wiring.start()
-    line = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read","arguments":{"x":' + argument + "}}}"
+    line = READ_WITH.replace("X", argument)
 
     answer = await wiring.client.ask(line.encode())
 
     assert said(answer).startswith("read ran with ")
     assert wiring.reached("tools/call") == [line.encode()]
     await wiring.told("completed")
+
+
+async def test_arguments_too_deep_to_be_looked_through_or_shown_are_denied(wiring: Wiring) -> None:
+    wiring.start()
+    line = READ_WITH.replace("X", "[" * 300 + "]" * 300)
+
+    answer = await wiring.client.ask(line.encode())
+
+    assert said(answer) == "read did not run: the parameters cannot be shown as JSON: they are deeper than 200"
+    assert not wiring.reached("tools/call")
 
 
 async def test_cancelled_while_it_runs_the_server_hears_of_it(wiring: Wiring) -> None:

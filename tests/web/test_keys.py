@@ -46,12 +46,12 @@ async def test_key_is_given_out_in_every_form_to_everybody(
     keys = [VerifyingKey.of(text) for text in (key["vkey"], key["pem"], json.dumps(key), json.dumps(body))]
     assert len({one.public for one in keys}) == 1
     assert "PRIVATE" in audit["audit_key_file"].read_text()
-    assert audit["audit_key_file"].read_text().strip().rpartition("+")[2] not in json.dumps(body)
+    assert audit["audit_key_file"].read_text().strip().split("+", 4)[4] not in json.dumps(body)
 
 
 async def test_what_was_decided_is_proved_to_who_has_the_key_alone(audit: dict[str, Any], tmp_path: Path) -> None:
     copy = tmp_path / "second-machine"
-    async with serving(**audit, audit_heads_to=str(copy)) as service:
+    async with serving(**audit, audit_heads_to=str(copy), shutdown_seconds=40) as service:
         key = VerifyingKey.of(await (await service.http.get(f"{API}/keys")).text())
         asked = (await (await service.http.post(f"{API}/permissions/s1", json=ASK)).json())["data"]
         decision = {"approved": True, "request_id": asked["request_id"]}

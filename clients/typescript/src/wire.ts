@@ -84,6 +84,7 @@ export interface Wire {
   PolicyRow: PolicyRow;
   PolicyState: PolicyState;
   PresentState: PresentState;
+  ReadCommand: ReadCommand;
   ResultCleared: ResultCleared;
   ResultClearedEvent: ResultClearedEvent;
   RunningCall: RunningCall;
@@ -217,7 +218,8 @@ export interface PermissionRequestEvent {
  * ``parameters`` are those that run: the person's edit after an edit, with ``asked_parameters_sha256`` then
  * telling which ones were asked; ``action_sha256`` is over these, the tool, its server and the session. ``approved``,
  * ``decision`` and the rest are null while it is pending.
- * ``reasons`` say the same as ``risk_reasons``, one for one, and by codes too; ``deeds`` is what the call does.
+ * ``reasons`` say the same as ``risk_reasons``, one for one, and by codes too; ``deeds`` is what the call does,
+ * ``command`` what runs where it gives a shell or a program a command.
  * ``rated_by`` tells whose word ``risk_level`` is: the service's, or that of whoever asks or of an MCP server.
  * With ``parameters_truncated`` they are ``{"beginning": text}``, because the whole does not fit into an event: it has
  * ``parameters_bytes`` bytes of canonical JSON, ``parameters_sha256`` is its hash, and GET of the request gives it.
@@ -249,6 +251,7 @@ export interface PermissionRecord {
   risk_reasons: string[];
   reasons: SaidReason[];
   deeds?: Deeds;
+  command?: ReadCommand;
   allowed_decisions: ("approve" | "edit" | "reject" | "respond")[];
   scopes: ("once" | "session" | "always")[];
   suggested_rule?: string;
@@ -282,6 +285,20 @@ export interface Deeds {
   paths?: string[];
   hosts?: string[];
   reversible: boolean | null;
+}
+/**
+ * What a command runs, as far as it can be read; who wants to know all of it reads the parameters.
+ *
+ * ``parts`` are the words of each command that runs, in order, quotes taken away; what a wrapper runs stands behind
+ * the wrapper. ``depths`` says how many wrappers run each part, absent where none does. Of a long word there is the
+ * beginning and ``…``, which also stands for words that are left out; ``left_out`` is how many parts are. With
+ * ``not_understood`` more may run, and anything.
+ */
+export interface ReadCommand {
+  parts: string[][];
+  depths?: number[];
+  left_out?: number;
+  not_understood: SaidReason | null;
 }
 export interface PermissionClearedEvent {
   type: "permission_cleared";
@@ -469,6 +486,7 @@ export interface HistoryRecord {
   risk_reasons: string[];
   reasons: SaidReason[];
   deeds?: Deeds;
+  command?: ReadCommand;
   allowed_decisions: ("approve" | "edit" | "reject" | "respond")[];
   scopes: ("once" | "session" | "always")[];
   suggested_rule?: string;

@@ -20,15 +20,16 @@ backslashes and expansions stand between their letters. That is a tripwire, and 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import translate
 from functools import cached_property, lru_cache
 
+from .clues import Clue
 from .programs import runs_text, to_be_named
 from .shell import CommandReading
 
-__all__ = ["CommandPattern", "matches_command", "mentions", "programs_in"]
+__all__ = ["CommandPattern", "matches_command", "mentions", "words_held_back"]
 
 Words = tuple[str, ...]
 
@@ -76,6 +77,21 @@ class CommandPattern:
         """The program that it names, or None if it names several: for an index."""
         first = self.words[0]
         return first.text if first.expression is None else None
+
+    def clues(self, is_allow: bool) -> Sequence[Clue]:
+        """What stands in every command that is allowed or held back."""
+        if is_allow:
+            names = [Clue((word.text,)) for word in self.words if word.expression is None]
+            return [*names, *(Clue(run=word.beginning) for word in self.words if word.expression is not None)]
+        clues = [
+            Clue(tuple(("option", word.text[:n]) for n in range(2, len(word.text) + 1)))  # they may be cut short
+            for word in self._options
+            if word.expression is None and word.text[:2] == "--" and len(word.text) > 3
+        ]
+        for word in (self.words[0], *self._operands):
+            is_literal = word.expression is None
+            clues.append(Clue((_plain(word.text),)) if is_literal else Clue(run=word.beginning.casefold()))
+        return clues
 
     def allows(self, words: Words) -> bool:
         """Whether an ``allow`` rule with this pattern names a part of these words."""
@@ -153,15 +169,20 @@ def _read(pattern: str) -> CommandPattern:
     return CommandPattern.of(pattern)
 
 
-def programs_in(reading: CommandReading) -> frozenset[str]:
-    """The programs of which a rule that holds back may name one, without paths and capital letters: for an index."""
-    first = {words[0] for words in reading.parts}
+def words_held_back(reading: CommandReading) -> tuple[Collection[Hashable], Collection[str]]:
+    """What the clues of a pattern can be that holds a command back: names, and texts."""
+    told = {word for words in reading.parts for word in words}
     if reading.not_understood is not None:
-        first.update(word for words in _mentioned(reading.text) for word in words)
+        told.update(word for words in _mentioned(reading.text) for word in words)
     for words in reading.parts:
         if runs_text(words):
-            first.update(word for way in _mentioned("\n".join(words)) for word in way)
-    return frozenset(word.rpartition("/")[2].casefold() for word in first)
+            told.update(word for way in _mentioned("\n".join(words)) for word in way)
+    options = {("option", word.partition("=")[0]) for word in told if word[:2] == "--" and len(word) > 3}
+    return {*map(_plain, told), *options}, set(map(str.casefold, told))
+
+
+def _plain(word: str) -> str:
+    return word.rpartition("/")[2].casefold()
 
 
 def matches_command(pattern: str, words: Sequence[str]) -> bool:

@@ -6,17 +6,17 @@ Where a rule allows, a condition holds only if nothing else can be meant; where 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, Protocol
-from unicodedata import normalize
 
 from ..limits import RiskLevel
 from ..parameters import canonical_json
 from .grants import quoted
 from .regex import Regex
-from .text_glob import NameGlob, TextGlob
+from .text_glob import NameGlob, TextGlob, seen
 from .verdict import Call
 
 __all__ = [
@@ -42,6 +42,7 @@ _WORK_PER_VALUE = 5
 _CHARACTERS_PER_WORK = 50
 #: Longer texts are matched by no expression of a rule that allows, and by every one of a rule that holds back.
 _MAX_CHARACTERS = 64 * 1024
+_LEADING_NUMBER = re.compile(r"[^\w.+-]*([+-]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)")
 
 
 class Condition(Protocol):
@@ -173,17 +174,28 @@ class Matches:
     regex: Regex
 
     def allows(self, value: Any) -> bool:
-        return type(value) is str and len(value) <= _MAX_CHARACTERS and self.regex.matches(value)
+        return type(value) is str and self.is_looked_at(value) and self.regex.matches(value)
 
     def holds_back(self, value: Any) -> bool:
         return any(inner is MISSING or self._may_match(inner) for inner in inner_values(value))
 
     def _may_match(self, value: Any) -> bool:
+        readings = self.readings_of(value)
+        return readings is None or any(map(self.regex.matches, readings))
+
+    @staticmethod
+    def is_looked_at(text: str) -> bool:
+        """Whether it is not too long."""
+        return len(text) <= _MAX_CHARACTERS
+
+    @staticmethod
+    def readings_of(value: Any) -> frozenset[str] | None:
+        """The texts that a program may read in a value; None where they are too long to be looked at."""
         if type(value) is not str:
-            return type(value) in (int, float) and self.regex.matches(str(value))
+            return frozenset({str(value)}) if type(value) in (int, float) else frozenset()
         if len(value) > _MAX_CHARACTERS:
-            return True
-        return any(map(self.regex.matches, {value, value.strip(), normalize("NFKC", value)}))
+            return None
+        return frozenset({value, value.strip(), seen(value)})
 
     def wanted(self) -> str:
         return f"what {quoted(self.regex.pattern)} matches"
@@ -207,9 +219,11 @@ class Range:
         return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
 
     def _may_hold(self, value: Any) -> bool:
-        """Some programs read numbers out of texts, and true as 1."""
-        number = _number(value) if type(value) is str else value if isinstance(value, int | float) else None
-        return number is not None and (number != number or self._holds(number))
+        """Some programs read numbers out of texts, from their beginning, and true as 1."""
+        if isinstance(value, int | float):
+            return value != value or self._holds(value)
+        numbers = _numbers(value) if type(value) is str else ()
+        return any(number != number or self._holds(number) or self._holds(float(number)) for number in numbers)
 
     def wanted(self) -> str:
         ends = [f"at least {self.least}"] if self.least is not None else []
@@ -257,7 +271,7 @@ class Equals:
         if isinstance(value, bool):
             return frozenset({"true", "1"} if value else {"false", "0"})
         if isinstance(value, str):
-            text = normalize("NFKC", value).strip().casefold()
+            text = seen(value).partition("\0")[0].strip().casefold()
             number = _number(text)
             return frozenset(
                 {text} if number is None or number != number else {text, format(number.normalize(), "f")[:400]}
@@ -266,6 +280,13 @@ class Equals:
             return frozenset({str(value) if abs(value) < 10**400 else "huge"})
         text_of = Equals.text_of(value)
         return frozenset() if text_of is None else frozenset({text_of.decode()})
+
+
+def _numbers(text: str) -> Iterator[Decimal]:
+    """What somebody may read in a text: ``1,000 EUR`` is 1000, or 1."""
+    begins = _LEADING_NUMBER.match(text)
+    some = {text} if begins is None else {text, begins[1], begins[1].replace(",", ""), begins[1].partition(",")[0]}
+    return (number for number in map(_number, some) if number is not None)
 
 
 def _number(text: str) -> Decimal | None:

@@ -57,6 +57,8 @@ class Regex:
         self._places: list[int] = []  # of each place the atom
         self._follow: list[int] = []  # of each place those that may come behind it
         self._steps = 0
+        #: What stands in every text that it matches, in whichever case.
+        self.runs: list[str] = [""]
         self._whole = self._build(pattern.removeprefix("^"))
         try:
             re.compile(pattern)  # what is read here without a look at whether its parts fit
@@ -119,6 +121,8 @@ class Regex:
             raise BadRegex(f"its groups are deeper than {_MAX_DEPTH}")
         choice, at = self._sequence(pattern, at, depth)
         while pattern.startswith("|", at):
+            if depth == 0:
+                self.runs.clear()
             other, at = self._sequence(pattern, at + 1, depth)
             choice = _Part(choice.is_empty or other.is_empty, choice.first | other.first, choice.last | other.last)
         return choice, at
@@ -129,12 +133,23 @@ class Regex:
             if pattern[at:] == "$" and depth == 0:
                 return sequence, len(pattern)
             begin = at
-            item, at = self._item(pattern, at, depth)
-            count, at = _repetition(pattern, at)
+            item, end = self._item(pattern, at, depth)
+            count, at = _repetition(pattern, end)
+            if depth == 0 and self.runs:
+                self._note(pattern[begin:end], count)
             if count is not None:
                 item = self._repeated(pattern[begin:], item, *count, depth)
             sequence = self._joined(sequence, item)
         return sequence, at
+
+    def _note(self, source: str, count: tuple[int, int | None] | None) -> None:
+        """Lengthen the run that stands in every text, or end it."""
+        mark = source[-1]
+        is_mark = source == mark != "." or (source == f"\\{mark}" and not mark.isalnum())
+        if is_mark and (count is None or count[0]):
+            self.runs[-1] += mark
+        if not is_mark or count is not None:
+            self.runs.append("")
 
     def _item(self, pattern: str, at: int, depth: int) -> tuple[_Part, int]:
         mark = pattern[at]

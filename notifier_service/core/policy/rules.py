@@ -292,7 +292,7 @@ class _Reader:
             effect=effect,
             line=line_of(where, self._lines),
             conditions=self._conditions(table, where),
-            parameters=self._parameters(table.get("parameters"), (*where, "parameters")),
+            parameters=self._parameters(table.get("parameters"), (*where, "parameters"), effect),
             commands=self._commands(table, where),
             until=self._until(table.get("until"), (*where, "until")),
             justification=self._justification(table.get("justification"), (*where, "justification")),
@@ -312,11 +312,11 @@ class _Reader:
                 )
                 conditions[key] = Names(key, globs, names)
         if "risk" in table:
-            levels = [text for text, _ in self._texts(table["risk"], *where, "risk")]
-            for level in levels:
+            levels = self._texts(table["risk"], *where, "risk")
+            for level, place in levels:
                 if level not in get_args(RiskLevel):
-                    self._refuse(f"there is no risk {quoted(level)}: low, medium, high", *where, "risk")
-            conditions["risk"] = Risks(frozenset(levels))  # type: ignore[arg-type]  # just looked at
+                    self._refuse(f"there is no risk {quoted(level)}: low, medium, high", *where, "risk", *place)
+            conditions["risk"] = Risks(frozenset(level for level, _ in levels))  # type: ignore[misc]  # just looked at
         if "reach" in table:
             conditions["reach"] = self._reach(table, where)
         if "learned" in table:
@@ -326,12 +326,12 @@ class _Reader:
     def _reach(self, table: Mapping[str, Any], where: Path) -> Reach:
         if table.get("effect") == "allow":
             self._refuse("reach only holds back: what a call names is not all that it reaches", *where, "reach")
-        places = [text for text, _ in self._texts(table["reach"], *where, "reach")]
-        for place in places:
+        places = self._texts(table["reach"], *where, "reach")
+        for place, item in places:
             if place not in get_args(Place):
-                self._refuse(f"there is no place {quoted(place)}: {', '.join(get_args(Place))}", *where, "reach")
+                self._refuse(f"there is no place {quoted(place)}: {', '.join(get_args(Place))}", *where, "reach", *item)
         workspace = self._document.get("workspace")
-        return Reach(frozenset(places), workspace if isinstance(workspace, str) else None)  # type: ignore[arg-type]
+        return Reach(frozenset(place for place, _ in places), workspace if isinstance(workspace, str) else None)  # type: ignore[misc]
 
     def _bound(self, table: Mapping[str, Any], where: Path) -> Bound:
         """What a rule is bound to that was made of a decision for always, in this file too."""
@@ -345,7 +345,7 @@ class _Reader:
             place = ".".join(map(str, ("learned", *first["loc"])))
             return self._refuse(f"{place}: {first['msg'].removeprefix('Value error, ')}", *where, "learned")  # type: ignore[no-any-return]
 
-    def _parameters(self, table: Any, where: Path) -> Sequence[Parameter]:
+    def _parameters(self, table: Any, where: Path, effect: Effect) -> Sequence[Parameter]:
         if table is None:
             return ()
         if not isinstance(table, dict) or not table:
@@ -354,6 +354,13 @@ class _Reader:
         for one in parameters:
             for other in parameters:
                 self._can_both_hold(one, other, where)
+                if effect == "allow" and _holds_nothing(one) and _is_within(other, one):
+                    self._refuse(
+                        f"{quoted(one.pointer)} is a number or a text, which holds no {quoted(other.pointer)}: "
+                        "it can never match",
+                        *where,
+                        other.pointer,
+                    )
         return tuple(parameters)
 
     def _parameter(self, pointer: str, wanted: Any, where: Path) -> Parameter:
@@ -430,12 +437,15 @@ class _Reader:
             return None
         if not isinstance(until, datetime) or until.tzinfo is None:
             self._refuse("until is a moment with its zone, without quotes: 2026-12-31T00:00:00Z", *where)
-        if until.timestamp() <= time.time():
+        try:
+            moment: datetime = until.astimezone(UTC)
+        except OverflowError:
+            self._refuse("until is a moment of the years 1 to 9999, in UTC too", *where)
+        if moment.timestamp() <= time.time():
             line = line_of(where, self._lines)
             self._warnings.append(
                 f"{self._file}:{line}: {self._whose}its until has passed, so that it matches nothing any more"
             )
-        moment: datetime = until.astimezone(UTC)
         return moment
 
     def _justification(self, text: Any, where: Path) -> str | None:
@@ -575,6 +585,16 @@ _NAMES: Mapping[str, Any] = {
 }
 
 
+def _holds_nothing(parameter: Parameter) -> bool:
+    """Whether it is a number or a text for a rule that allows."""
+    return any(isinstance(check, Range | Matches) for check in parameter.checks)
+
+
+def _is_within(one: Parameter, other: Parameter) -> bool:
+    """Whether one pointer leads into what the other leads to."""
+    return len(one.tokens) > len(other.tokens) and one.tokens[: len(other.tokens)] == other.tokens
+
+
 def _any_of(texts: Iterable[str]) -> str:
     some = [quoted(text) for text in texts]
     more = [] if len(some) <= _MAX_TOLD else [f"another of {len(some)} patterns"]
@@ -593,7 +613,11 @@ def _said(table: Mapping[str, Any]) -> str:
 def _ordered(value: Any) -> Any:
     if isinstance(value, dict):
         return sorted((key, _ordered(item)) for key, item in value.items())
-    return value
+    if isinstance(value, list):
+        return list(map(_ordered, value))
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return value.astimezone(UTC)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _holds_dates(value: Any) -> bool:

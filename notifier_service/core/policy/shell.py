@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -61,6 +61,8 @@ class CommandReading:
     #: own. Empty where the text cannot be divided.
     parts: tuple[Words, ...]
     not_understood: NotUnderstood | None = None
+    #: How many wrappers run each part, one within the other.
+    depths: tuple[int, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """For records: ``{parts: [[word, …], …], not_understood: null | {code, …values, text}}``."""
@@ -86,7 +88,7 @@ def read_call(parameters: Mapping[str, Any]) -> CommandReading | None:
         return reading
     text = "\n".join([reading.text, *(_as_text(parameters[name]) for name in beside)])
     why = reading.not_understood or NotUnderstood("shell_parameter", name=beside[0])
-    return CommandReading(text, reading.parts, why)
+    return replace(reading, text=text, not_understood=why)
 
 
 def _is_usual(name: str, value: object) -> bool:
@@ -149,12 +151,12 @@ def _of_words(argv: Words) -> list[tuple[Words, int]]:
 
 
 def _unwrapped(text: str, commands: list[tuple[Words, int]]) -> CommandReading:
-    parts: list[Words] = []
+    parts: list[tuple[Words, int]] = []
     waiting = commands[::-1]
     why: NotUnderstood | None = None
     while waiting:
         words, depth = waiting.pop()
-        parts.append(words)
+        parts.append((words, depth))
         try:
             runs = wrapped(words)
             if runs is not None and depth >= _MAX_NESTED:
@@ -164,7 +166,7 @@ def _unwrapped(text: str, commands: list[tuple[Words, int]]) -> CommandReading:
             why = why or reason
         else:
             waiting += [(words, depth + 1) for words in reversed(inner)]
-    return CommandReading(text, tuple(parts), why)
+    return CommandReading(text, tuple(words for words, _ in parts), why, tuple(depth for _, depth in parts))
 
 
 def _divided(text: str) -> tuple[Words, ...]:

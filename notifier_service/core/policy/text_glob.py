@@ -7,12 +7,16 @@ not followed: the service may stand on another machine, and what a link points t
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+import socket
+from collections.abc import Collection, Hashable, Iterable, Sequence
+from contextlib import suppress
 from fnmatch import translate
 from functools import lru_cache
 from itertools import takewhile
 from unicodedata import category, normalize
 from urllib.parse import unquote
+
+from .clues import Clue, runs_in
 
 __all__ = [
     "MAX_CHARACTERS",
@@ -20,15 +24,15 @@ __all__ = [
     "NameGlob",
     "PathRoots",
     "TextGlob",
-    "beginnings",
-    "beginnings_held_back",
     "check_glob",
+    "names_held_back",
+    "names_in",
     "seen",
 ]
 
 #: Longer texts are no paths: no glob allows one, and every glob that holds back does.
 MAX_CHARACTERS = 16 * 1024
-#: Names at the beginning of a pattern by which it is found among others.
+#: So many names at the beginning of a pattern may be a clue to it.
 _MAX_BEGINNING = 8
 #: A text that is still encoded after so many times of decoding is read by nobody for certain.
 _MAX_DECODINGS = 8
@@ -42,6 +46,13 @@ _ADDRESS = re.compile(
 )
 _WEB = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 _ENCODED = re.compile(r"%[0-9A-Fa-f]{2}|%u[0-9A-Fa-f]{4}", re.IGNORECASE)
+#: What some program takes for another way to write a path or an address, and what that stands for.
+_FILE = re.compile(r"\s*file:/*", re.IGNORECASE)
+_FILE_OF_HOST = re.compile(r"\s*file://[^/]*", re.IGNORECASE)
+_BEFORE_DRIVE = re.compile(r"/+(?:[.?]/+)?(?=[A-Za-z]:)")
+_DRIVE_ALONE = re.compile(r"([A-Za-z]:)(?=[^/])")
+_HOST = re.compile(r"\s*([a-z][a-z0-9+.-]+:)/*(?:[^/?#]*@)?(\[[^]/?#]*\]|[^/?#:@]+)(?::\d*)?([^?#]*)", re.IGNORECASE)
+_STREAM = re.compile(r"::?\$[A-Za-z_]+\Z")
 
 Segments = tuple[str, ...]
 
@@ -56,6 +67,17 @@ class PathRoots:
     def __init__(self, workspace: str | None = None, home: str | None = None) -> None:
         self.workspace = None if workspace is None else _segments(workspace)
         self.home = None if home is None else _segments(home)
+        self._home = home
+        own = "" if self.home is None else f"|{re.escape('~' + self.home[-1])}"
+        self._of_home = re.compile(rf"(?:\$HOME|\$\{{HOME\}}|%HOME%|%USERPROFILE%{own})(?=/|\Z)")
+
+    def unfolded(self, text: str) -> str:
+        """The text with the home for a ``~`` in front, where it is known."""
+        return text if self._home is None or text[:2] not in ("~", "~/") else self._home + text[1:]
+
+    def with_tilde(self, text: str) -> str:
+        """The text with ``~`` for what else may stand for the home."""
+        return self._of_home.sub("~", text, count=1) if self._of_home.match(text) is not None else text
 
 
 def check_glob(pattern: str) -> None:
@@ -104,20 +126,20 @@ class TextGlob:
         self._roots = roots
         self._is_of_home = pattern == "~" or pattern.startswith("~/")
         literal = _segments(pattern)
-        whole = _resolved(literal) or literal
-        if ".." in whole or (whole == ("",) and pattern.strip("/")):
+        unfolded = _segments(roots.unfolded(pattern))
+        whole = _resolved(unfolded) or unfolded
+        lost_home = self._is_of_home and unfolded == literal and whole[0] != "~"
+        if ".." in whole or lost_home or (whole == ("",) and pattern.strip("/")):
             raise BadGlob(f"{pattern!r} leaves its own root by ..")
         whole = _placed(whole, pattern, roots)
         self._whole = tuple(map(_piece, whole))
-        self._beginning = _beginning(whole)
-        folded = {_folded(whole), _folded(literal)}
-        self._beginnings_held_back = {_beginning(names) for names in folded}
-        self._folded = [tuple(map(_piece, names)) for names in folded]
+        self._names = whole
+        self._folded_names = list({_folded(whole), _folded(literal)})
+        self._folded = [tuple(map(_piece, names)) for names in self._folded_names]
 
-    def beginnings(self, is_allow: bool) -> Collection[Segments]:
-        """The names with which a text begins, one of them, that is allowed or held back; nothing where that is any."""
-        either = {self._beginning} if is_allow else self._beginnings_held_back
-        return either if () not in either else ()
+    def clues(self, is_allow: bool) -> Sequence[Sequence[Clue]]:
+        """Of each of its patterns what must stand in a text that is allowed or held back."""
+        return [_clues(names) for names in ([self._names] if is_allow else self._folded_names)]
 
     def allows(self, text: str) -> bool:
         """Whether every reading of a text is one that the pattern names."""
@@ -130,20 +152,29 @@ class TextGlob:
         return readings is None or any(_matches(pattern, names) for pattern in self._folded for names in readings)
 
 
-def beginnings(text: str, roots: PathRoots) -> Collection[Segments]:
-    """All that a pattern can begin with that allows a text."""
-    firsts = [names for is_of_home in (False, True) for names in _certain(text, roots, is_of_home)[:1]]
-    return {names[:count] for names in firsts for count in range(1, min(len(names), _MAX_BEGINNING) + 1)}
+def names_in(text: str, roots: PathRoots) -> tuple[Collection[Hashable], Collection[str]]:
+    """What the clues of a pattern can be that allows a text: its names and how it begins, and its names as texts."""
+    return _told(_certain(text, roots, text.startswith("~"))[:1])
 
 
-def beginnings_held_back(text: str, roots: PathRoots) -> Collection[Segments] | None:
-    """All that a pattern can begin with that holds a text back; None where that is anything."""
+def names_held_back(text: str, roots: PathRoots) -> tuple[Collection[Hashable], Collection[str]] | None:
+    """What the clues of a pattern can be that holds a text back; None where that is anything."""
     readings = _possible(text, roots)
-    return (
-        None
-        if readings is None
-        else {names[:count] for names in readings for count in range(1, min(len(names), _MAX_BEGINNING) + 1)}
-    )
+    return None if readings is None else _told(readings)
+
+
+def _told(readings: Sequence[Segments]) -> tuple[Collection[Hashable], Collection[str]]:
+    names = {name for reading in readings for name in reading}
+    begins = {reading[:n] for reading in readings for n in range(1, min(len(reading), _MAX_BEGINNING) + 1)}
+    return names | begins, names
+
+
+def _clues(pattern: Segments) -> Sequence[Clue]:
+    beginning = tuple(takewhile(_is_literal, pattern[:_MAX_BEGINNING]))
+    names = [beginning] if any(beginning) else []
+    literal = [name for name in pattern if name and _is_literal(name)]
+    runs = [run for name in pattern if not _is_literal(name) for run in runs_in(name)]
+    return [*(Clue((name,)) for name in (*names, *literal)), *(Clue(run=run) for run in runs)]
 
 
 @lru_cache(maxsize=256)
@@ -162,8 +193,10 @@ def _certain(text: str, roots: PathRoots, is_of_home: bool) -> Sequence[Segments
             return ()
         if _WEB.match(way) is not None and _ADDRESS.fullmatch(way) is None:
             return ()
-        names = _resolved(_segments(way))
-        if names is None:
+        if "$" in way and ".." in way:
+            return ()  # what a variable stands for may be no name at all
+        names = _resolved(_segments(roots.unfolded(way)))
+        if names is None or (way[:1] == "~" and names[:1] not in (("",), ("~",))):
             return ()
         names = _placed(names, way, roots)
         if ".." in names:
@@ -177,6 +210,26 @@ def _possible(text: str, roots: PathRoots) -> Sequence[Segments] | None:
     """What somebody may read in a text, without capital letters; None where that may be anything."""
     if len(text) > MAX_CHARACTERS:
         return None
+    if len(text) <= 4096 and _PLAIN.fullmatch(text) is not None:
+        ways: set[str] | None = {text}
+    else:
+        ways = _ways(text, roots)
+    if ways is None:
+        return None
+    readings: set[Segments] = set()
+    for way in ways:
+        names = _segments(way)
+        dotted = tuple(".." if name != "." and _NEARLY_DOTS.fullmatch(name) else name for name in names)
+        trimmed = tuple(_trimmed(name) or name for name in dotted)
+        for some in {names, dotted, trimmed}:
+            resolved = _resolved(some, is_loose=True) or ()
+            placed = _placed(resolved, way, roots)
+            readings |= {_folded(some), _folded(resolved), *map(_folded, _elsewhere(placed, roots))}
+    return tuple(readings)
+
+
+def _ways(text: str, roots: PathRoots) -> set[str] | None:
+    """What a program may make of a text before it looks for names in it; None where that may be anything."""
     shown = seen(text)
     decoded = _decoded(shown)
     if decoded is None:
@@ -184,15 +237,41 @@ def _possible(text: str, roots: PathRoots) -> Sequence[Segments] | None:
     ways = {text, shown, decoded, seen(decoded)}
     ways |= {way.replace("\\", "/") for way in ways}
     ways |= {way.partition("\0")[0] for way in ways}
-    ways |= {re.sub(r"^\s*file:/*", "/", way, flags=re.IGNORECASE) for way in ways} | {way.strip() for way in ways}
-    readings: set[Segments] = set()
-    for way in ways:
-        names = _segments(way)
-        dotted = tuple(".." if name != "." and _NEARLY_DOTS.fullmatch(name) else name for name in names)
-        for some in (names, dotted):
-            resolved = _resolved(some, is_loose=True) or ()
-            readings |= {_folded(some), _folded(resolved), _folded(_placed(resolved, way, roots))}
-    return tuple(readings)
+    ways |= {way.strip() for way in ways}
+    ways |= {_FILE.sub("/", way, count=1) for way in ways if _FILE.match(way)} | {
+        _FILE_OF_HOST.sub("", way, count=1) for way in ways if _FILE_OF_HOST.match(way)
+    }
+    ways |= {_BEFORE_DRIVE.sub("", way, count=1) for way in ways if _BEFORE_DRIVE.match(way)}
+    ways |= {_DRIVE_ALONE.sub(r"\1/", way, count=1) for way in ways if _DRIVE_ALONE.match(way)}
+    ways |= {f"{found[1]}//{_host(found[2])}{found[3]}" for way in ways if (found := _HOST.match(way)) is not None}
+    return {roots.unfolded(roots.with_tilde(way)) for way in ways} | ways
+
+
+def _trimmed(name: str) -> str:
+    """Without what Windows and some servers drop at the end of a name."""
+    return _STREAM.sub("", name.partition(";")[0].rstrip(". ")).rstrip(". ")
+
+
+def _host(name: str) -> str:
+    """The host as most programs write it."""
+    name = name.replace("\u3002", ".").rstrip(".")
+    if name[:1].isdigit():
+        with suppress(OSError, ValueError):
+            name = socket.inet_ntoa(socket.inet_aton(name))  # 0x7f.1 is 127.0.0.1
+    return name
+
+
+def _elsewhere(names: Segments, roots: PathRoots) -> Iterable[Segments]:
+    """A path, and where else it leads if it goes up from a folder that is not known, or through ``/proc``."""
+    yield names
+    if names[:1] == ("..",):
+        rest = names[names.count("..") :]
+        yield ("", *rest)
+        if roots.home is not None:
+            yield (*roots.home, *rest)
+    if names[:2] == ("", "proc") and "root" in names[3:]:
+        yield ("", *names[len(names) - names[::-1].index("root") :])
+        yield ("", *names[names.index("root", 3) + 1 :])
 
 
 def _decoded(text: str) -> str | None:
@@ -245,16 +324,9 @@ def _resolved(names: Segments, *, is_loose: bool = False) -> Segments | None:
 
 def _placed(names: Segments, text: str, roots: PathRoots) -> Segments:
     """From where paths begin, as far as that is known."""
-    if text.startswith("~") and roots.home is not None and names[:1] == ("~",):
-        return _resolved((*roots.home, *names[1:]), is_loose=True) or names
     if names[:1] == ("",) or roots.workspace is None or _SCHEME.match(text) is not None:
         return names
     return _resolved((*roots.workspace, *names), is_loose=True) or names
-
-
-def _beginning(pattern: Segments) -> Segments:
-    """The names before the first that is a glob."""
-    return tuple(takewhile(_is_literal, pattern[:_MAX_BEGINNING]))
 
 
 def _folded(names: Segments) -> Segments:

@@ -3,7 +3,7 @@
 import { now } from "./clock.js";
 import { button, element, fill } from "./element.js";
 import { exactText } from "./excerpt.js";
-import { deeds, descriptionOf, factsOf, foreignName, headOf, titleOf } from "./facts.js";
+import { command, deeds, descriptionOf, factsOf, foreignName, headOf, titleOf } from "./facts.js";
 import { count, countdown } from "./format.js";
 import { editing, Form, rejecting, responding } from "./forms.js";
 import { t } from "./language.js";
@@ -196,6 +196,7 @@ export class Card {
       },
       headOf(record, title, this.#parts.countdown),
       deeds(record),
+      command(record),
       factsOf(record),
       foreignName(record.tool_name),
       this.#parameters.element,

@@ -5,7 +5,7 @@ import { exactText } from "./excerpt.js";
 import { clockTime, fullTime } from "./format.js";
 import { known, t } from "./language.js";
 import { plainText } from "./readable.js";
-import { deedsOf, reasonsOf } from "./reasons.js";
+import { commandOf, deedsOf, reasonsOf } from "./reasons.js";
 
 export function titleOf(record) {
   return element(
@@ -61,6 +61,30 @@ export function deeds(record) {
     exactText(told.text, { headLength: 500 }).element,
     told.isFinal && element("strong", {}, ` ${t("deeds.final")}`),
     told.isReversible && ` ${t("deeds.reversible")}`,
+  );
+}
+
+// What its command runs, a part on each line; null where it holds none.
+export function command(record) {
+  const told = commandOf(record);
+  if (told === null) return null;
+  const { parts, leftOut, unknown } = told;
+  const lines = parts.map(({ words: [program, ...others], depth }) =>
+    element(
+      "li",
+      { data: { depth } },
+      depth > 0 && "→ ",
+      element("b", {}, plainText(program)),
+      plainText(others.map((word) => ` ${word}`).join("")),
+    ),
+  );
+  return element(
+    "div",
+    { class: "command", data: { role: "command" } },
+    lines.length > 0 && `${t("card.runs")}:`,
+    lines.length > 0 && element("ul", {}, ...lines),
+    leftOut > 0 && element("p", { class: "warning" }, t("command.more", leftOut)),
+    unknown && element("p", { class: "warning" }, plainText(unknown)),
   );
 }
 

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from notifier_service.core.policy.command_pattern import CommandPattern, matches_command, mentions, programs_in
+from notifier_service.core.policy.clues import usable
+from notifier_service.core.policy.command_pattern import CommandPattern, matches_command, mentions, words_held_back
 from notifier_service.core.policy.shell import read_command
 
 
@@ -138,8 +139,9 @@ def test_rule_that_holds_back_holds_for_every_form_of_a_command(pattern: str, co
     reading = read_command(command)
 
     assert CommandPattern.of(pattern).holds_back(reading)
-    program = CommandPattern.of(pattern).program
-    assert program is None or program in programs_in(reading)
+    names, texts = words_held_back(reading)
+    for clue in usable(CommandPattern.of(pattern).clues(False)):
+        assert any(clue.run in text for text in texts) if clue.run else not set(clue.names).isdisjoint(names)
 
 
 @pytest.mark.parametrize(

@@ -256,6 +256,10 @@ def wide(count: int, condition: str) -> str:
         ('tool = "Bash"\ncommand = "p* subN *"', lambda n: shell(f"prog sub{n} -x")),
         ('session = "sN-*"', lambda n: call(session=f"s{n}-x")),
         ('parameters = { "/x" = { equals = N } }', lambda n: call("t", {"x": n})),
+        ('parameters = { "/p" = { glob = "**/*.fileN" } }', lambda n: call("t", {"p": f"/a/b.file{n}"})),
+        ('parameters = { "/p" = { regex = ".*(a|b)\\\\.fileN" } }', lambda n: call("t", {"p": f"xb.file{n}"})),
+        ('command = "git * --flagN-x *"', lambda n: shell(f"git a --flag{n}-x b")),
+        ('command = "progN-* *"', lambda n: shell(f"prog{n}-x b")),
         ('parameters = { "" = { equals = { n = N } } }', lambda n: call("t", {"n": n})),
     ],
 )

@@ -200,6 +200,11 @@ def test_file_that_does_not_load_says_where_and_why(text: str, line: int, why: s
         ('until = "2999-01-01"', 5, "until is a moment with its zone"),
         ("until = 2999-01-01", 5, "until is a moment with its zone"),
         ("until = 2999-01-01T00:00:00", 5, "until is a moment with its zone"),
+        ("until = 0001-01-01T00:00:00+14:00", 5, "until is a moment of the years 1 to 9999"),
+        ("until = 9999-12-31T23:59:59-01:00", 5, "until is a moment of the years 1 to 9999"),
+        ('risk = [\n"low",\n"none"]', 7, 'there is no risk "none"'),
+        ('parameters = { "/a" = { min = 1 }, "/a/b" = { equals = 1 } }', 5, 'holds no "/a/b": it can never match'),
+        ('parameters = { "/a/0" = { glob = "x" }, "/a" = { regex = "x" } }', 5, 'holds no "/a/0": it can never match'),
         ("justification = 5", 5, "justification is a text"),
         (f'justification = "{"a" * 1001}"', 5, "1000 characters at most"),
         ("match = 5", 5, "match is a list of calls"),
@@ -268,6 +273,23 @@ def test_deny_rule_that_its_example_misses_says_so() -> None:
         5,
         'rule "r": it does not match its example of match: nothing that it runs is "rm *"',
     )
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("until = 2999-01-01T00:00:00Z", "until = 2999-01-01T01:00:00+01:00"),
+        ('parameters = { "/a" = { equals = [1, { b = 2 }] } }', 'parameters."/a".equals = [1.0, { b = 2.0 }]'),
+        ('parameters = { "/a" = { min = 1, max = 2 } }', 'parameters = { "/a" = { max = 2.0, min = 1 } }'),
+    ],
+)
+def test_rule_that_says_the_same_in_other_words_is_a_duplicate(one: str, other: str) -> None:
+    def rule(name: str, condition: str) -> str:
+        return f'[[rule]]\nname = "{name}"\neffect = "allow"\ntool = "t"\n{condition}\n'
+
+    assert 'it says the same as rule "r" of line 1' in refused(rule("r", one) + rule("s", other))[1]
+    one, other = (f'parameters = {{ "/a" = {{ equals = {value} }} }}' for value in ("1", "true"))
+    assert read_policy(rule("r", one) + rule("s", other), "policy.toml")
 
 
 def test_more_rules_than_anybody_reads_are_refused() -> None:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from notifier_service.core.policy.text_glob import BadGlob, NameGlob, PathRoots, TextGlob, beginnings
+from notifier_service.core.policy.text_glob import BadGlob, NameGlob, PathRoots, TextGlob, names_in
 
 NOWHERE = PathRoots()
 AT_WORK = PathRoots("/work", "/home/ana")
@@ -158,6 +158,16 @@ def test_paths_begin_at_the_workspace_and_at_home(pattern: str, text: str, allow
         "/home/ana/x/.. /.ssh/id",
         "/home/ana/.ssh/" + "a" * 70_000,
         "x%c0%ae",
+        "$HOME/.ssh/id",
+        "${HOME}/.ssh/id",
+        "~ana/.ssh/id",
+        "~/../ana/.ssh/id",
+        "file://localhost/home/ana/.ssh/id",
+        "file:home/ana/.ssh/id",
+        "/proc/self/root/home/ana/.ssh/id",
+        "/proc/1/task/1/root/proc/2/root/home/ana/.ssh",
+        "/home/ana/.ssh./id",
+        "/home/ana/.ssh;x=1/id",
     ],
 )
 def test_glob_that_holds_back_means_every_way_to_write_a_path(text: str) -> None:
@@ -168,6 +178,60 @@ def test_glob_that_holds_back_means_every_way_to_write_a_path(text: str) -> None
 @pytest.mark.parametrize("text", ["/home/ana/notes/a", "a.py", "", "/home/ben/.ssh/id"])
 def test_glob_that_holds_back_leaves_the_rest_alone(text: str) -> None:
     assert not TextGlob("~/.ssh/**", AT_WORK).holds_back(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["../../../../etc/passwd", "./../etc/x", "a\\..\\..\\etc", "%2e%2e/etc", "~/../../etc/x"]
+)
+def test_path_that_leaves_a_folder_that_nobody_knows_is_held_back_wherever_it_may_lead(text: str) -> None:
+    assert TextGlob("/etc/**", PathRoots(None, "/home/ana")).holds_back(text)
+    assert TextGlob("/home/ana/.ssh/**", PathRoots(None, "/home/ana")).holds_back("../../.ssh/id")
+    assert not TextGlob("/etc/**", PathRoots(None, "/home/ana")).holds_back("../src/etc.py")
+    assert TextGlob("/etc/**", NOWHERE).holds_back("../../etc/passwd")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "C:\\Windows\\x", "c:/windows", "C:Windows/x", "\\\\?\\C:\\Windows\\x", "//./C:/Windows/x", "file:///C:/Windows/x",
+        "C:/Windows./x", "C:/Windows::$DATA",
+    ],
+)  # fmt: skip
+def test_glob_that_holds_back_means_every_way_to_write_a_path_of_windows(text: str) -> None:
+    assert TextGlob("C:/Windows/**", NOWHERE).holds_back(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://u:p@evil.example/x", "https://good.example@evil.example", "https://evil.example:443/x",
+        "https://evil.example./", "HTTPS:EVIL.example", "https:\\evil.example", "https://evil.example?x", " https://evil.example#",
+        "https://evil\u3002example/x",
+    ],
+)  # fmt: skip
+def test_glob_that_holds_back_means_every_way_to_write_an_address(text: str) -> None:
+    assert TextGlob("https://evil.example/**", AT_WORK).holds_back(text)
+    assert not TextGlob("https://example.org/**", AT_WORK).holds_back(text)
+
+
+@pytest.mark.parametrize("host", ["0x7f.1", "2130706433", "127.1", "017700000001", "127.0.0.1:80", "a@127.0.0.1"])
+def test_glob_that_holds_back_means_every_way_to_write_a_number_of_a_host(host: str) -> None:
+    assert TextGlob("http://127.0.0.1/**", AT_WORK).holds_back(f"http://{host}/x")
+    assert not TextGlob("http://127.0.0.1/**", AT_WORK).holds_back("http://9.example/x")
+
+
+def test_text_with_a_variable_and_a_way_up_is_not_allowed() -> None:
+    assert TextGlob("/srv/**", NOWHERE).allows("/srv/$name/a")
+    assert not TextGlob("/srv/**", NOWHERE).allows("/srv/a/$nothing/../../srv/a")
+
+
+def test_home_is_left_by_a_step_upwards() -> None:
+    roots = PathRoots("/home/ana", "/home/ana")
+
+    assert not TextGlob("~/notes/**", roots).allows("~/../notes/a")
+    assert not TextGlob("~/notes/**", NOWHERE).allows("~/../notes/a")
+    with pytest.raises(BadGlob, match="leaves its own root"):
+        TextGlob("~/../notes/**", NOWHERE)
 
 
 def test_relative_glob_that_holds_back_means_any_folder() -> None:
@@ -212,15 +276,14 @@ def test_look_alike_names_are_held_back() -> None:
     assert not NameGlob("delete_*").holds_back("read_file")
 
 
-def test_index_knows_every_beginning_of_a_pattern_that_allows() -> None:
-    glob = TextGlob("~/notes/a*", AT_WORK)
+def test_what_a_pattern_is_found_by_stands_in_every_text_that_it_names() -> None:
+    [clues] = TextGlob("~/notes/a*.txt", AT_WORK).clues(True)
 
-    [beginning] = glob.beginnings(True)
-
-    assert beginning == ("", "home", "ana", "notes")
-    assert beginning in beginnings("/home/ana/notes/abc", AT_WORK)
-    assert beginning in beginnings("~/x/../notes/abc", AT_WORK)
-    assert not TextGlob("*/a", AT_WORK.__class__()).beginnings(True)
+    for text in ("/home/ana/notes/abc.txt", "~/x/../notes/abc.txt"):
+        names, texts = names_in(text, AT_WORK)
+        for clue in clues:
+            assert not clue.names or set(clue.names) <= set(names)
+            assert any(clue.run in each for each in texts)
 
 
 def test_hostile_texts_and_patterns_take_no_longer_than_others() -> None:

@@ -8,7 +8,7 @@ import { useAnswer } from "./answer.js";
 import { ChoiceButton, choicesOf, type Choice, type Press } from "./choices.js";
 import { Countdown } from "./countdown.js";
 import { useDraft, type Draft, type Form } from "./draft.js";
-import { Reasons, ToolName, Unread } from "./facts.js";
+import { Command, Reasons, ToolName, Unread } from "./facts.js";
 import type { KeyAction } from "./keys.js";
 import type { PermissionLabels } from "./labels.js";
 import { hiddenOf, Parameters } from "./parameters.js";
@@ -165,6 +165,7 @@ export function Card(props: CardProps): ReactNode {
       )}
       {!props.isConnected && !isOver && <p className="notifier-warning">{labels.notConnected}</p>}
 
+      <Command request={request} labels={labels} />
       <Reasons request={request} labels={labels} />
       {!isWhole && <Unread request={request} labels={labels} problem={problem} onReadAgain={readAgain} />}
       <Parameters

@@ -19,6 +19,41 @@ export function ToolName({ request, labels }: Facts): ReactNode {
   );
 }
 
+/** What its command runs, a part on each line, what a wrapper runs behind an arrow. */
+export function Command({ request, labels }: Facts): ReactNode {
+  const { parts, depths, left_out: leftOut, not_understood: why } = request.command ?? { parts: [] };
+  return (
+    <>
+      {parts.length > 0 && (
+        <section data-role="command">
+          <h3>{labels.runs}</h3>
+          <ul>
+            {parts.map(([program = "", ...others], index) => (
+              <li key={index}>
+                <code>
+                  {"→ ".repeat(depths?.[index] ?? 0)}
+                  <b><Text>{quoted(program)}</Text></b> <Text>{others.map(quoted).join(" ")}</Text>
+                </code>
+              </li>
+            ))}
+          </ul>
+          {leftOut !== undefined && <p className="notifier-warning">{labels.moreRuns(leftOut)}</p>}
+        </section>
+      )}
+      {why != null && (
+        <p className="notifier-warning" data-role="unknown"><Text>{labels.unknownRuns(why.text)}</Text></p>
+      )}
+    </>
+  );
+}
+
+/** A word as one types it; one that ends early is no word to type. */
+function quoted(word: string): string {
+  if (/^[\w@%+=:,./-]+$/.test(word)) return word;
+  const onOneLine = word.replaceAll("\n", "\\n").replaceAll("\t", "\\t");
+  return word.endsWith("…") ? onOneLine : `'${onOneLine.replaceAll("'", `'"'"'`)}'`;
+}
+
 /** Why it is a risk, and what the agent says of it. */
 export function Reasons({ request, labels }: Facts): ReactNode {
   return (

@@ -14,6 +14,12 @@ export interface PermissionLabels {
   riskReasons: string;
   /** The same where whoever asks rates its own call. */
   producersReasons: string;
+  /** Before the commands that run, where the call holds them. */
+  runs: string;
+  /** How many more there are. */
+  moreRuns: (count: number) => string;
+  /** What of a command only a shell can tell, in the service's English words. */
+  unknownRuns: (why: string) => string;
   description: string;
   parameters: string;
   hidden: (characters: number) => string;
@@ -75,6 +81,9 @@ export const ENGLISH: PermissionLabels = {
   risk: { low: "Low risk", medium: "Medium risk", high: "High risk" },
   riskReasons: "Why",
   producersReasons: "Why (words of who asks, not verified)",
+  runs: "It runs",
+  moreRuns: (count) => `and ${count} more, which the parameters tell`,
+  unknownRuns: (why) => `Nobody but a shell can tell what it runs: ${why}`,
   description: "The agent says (not verified)",
   parameters: "Parameters",
   hidden: (characters) => `${characters.toLocaleString("en")} more characters are hidden.`,
@@ -132,6 +141,9 @@ export const CHINESE: PermissionLabels = {
   risk: { low: "低风险", medium: "中风险", high: "高风险" },
   riskReasons: "原因",
   producersReasons: "原因（请求方的说法，未经核实）",
+  runs: "运行",
+  moreRuns: (count) => `另有 ${count} 条命令，见参数`,
+  unknownRuns: (why) => `无法预知运行什么：${why}`,
   description: "智能体的说明（未经核实）",
   parameters: "参数",
   hidden: (characters) => `另有 ${characters.toLocaleString("zh")} 个字符未显示。`,

@@ -364,6 +364,15 @@ describe("what is shown", () => {
     expect(role("countdown")).toMatch(/^Denied in 2:0\d unless somebody answers$/);
   });
 
+  it("says which commands run, and what of them nobody can tell", async () => {
+    const command = "timeout 5 rm 'a b'; ls; sudo x";
+    const { dialog, role } = await sitDown({}, { tool_name: "Bash", parameters: { command } });
+    const lines = [...dialog.querySelectorAll("[data-role=command] li")].map((line) => line.textContent);
+
+    expect(lines).toEqual(["timeout 5 rm 'a b'", "→ rm 'a b'", "ls ", "sudo x"]);
+    expect(role("unknown")).toBe("Nobody but a shell can tell what it runs: sudo runs what it is given");
+  });
+
   it("does not change when more is asked", async () => {
     const { dialog, role, session } = await sitDown({}, WRITE);
     const card = dialog.querySelector("article");

@@ -1,0 +1,52 @@
+"""What a command runs, as a record carries it: the parts in their order, and what of it is not understood."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ..events import ReadCommand
+from .shell import CommandReading, read_call
+
+__all__ = ["told_command"]
+
+_MAX_PARTS = 50
+_MAX_CHARACTERS = 200
+_MORE = "…"
+
+
+def told_command(parameters: Mapping[str, Any], *, max_bytes: int) -> ReadCommand | None:
+    """What a call with these parameters runs; None for one that holds no command.
+
+    The parts are cut where they would take more than ``max_bytes`` of JSON.
+    """
+    reading = read_call(parameters)
+    if reading is None:
+        return None
+    parts = _parts(reading, max_bytes)
+    depths = reading.depths[: len(parts)]
+    return ReadCommand.model_validate(
+        {
+            **reading.as_json(),
+            "parts": parts,
+            "depths": depths if any(depths) else None,
+            "left_out": len(reading.parts) - len(parts) or None,
+        }
+    )
+
+
+def _parts(reading: CommandReading, room: int) -> list[list[str]]:
+    parts: list[list[str]] = []
+    for words in reading.parts[:_MAX_PARTS]:
+        told: list[str] = []
+        parts.append(told)
+        room -= len("[],")
+        for word in words:
+            short = word if len(word) <= _MAX_CHARACTERS else word[:_MAX_CHARACTERS] + _MORE
+            room -= len(json.dumps(short, ensure_ascii=False).encode()) + len(",")
+            if room < 0:
+                told.append(_MORE)
+                return parts
+            told.append(short)
+    return parts
