@@ -14,6 +14,7 @@ from .rule_index import Ranked, RuleIndex
 from .rules import Default, PolicyRule, PolicyText, read_policy
 from .shell import CommandReading, read_call
 from .text_glob import seen
+from .tool_names import spellings
 from .verdict import Call, Effect, Verdict
 
 __all__ = ["Considered", "Default", "Explanation", "Policy"]
@@ -166,7 +167,7 @@ class Policy:
         if index is None:
             if len(self._kinds) >= _MAX_KINDS:
                 self._kinds.clear()
-            names = {tool.tool_name, seen(tool.tool_name)}
+            names = {way for name in spellings(tool.tool_name, tool.server) for way in (name, seen(name))}
             known = {ranked[0]: ranked for name in names for ranked in self._of_tool.get(name, ())}
             known |= {ranked[0]: ranked for ranked in self._of_any_tool}
             fitting = [known[rank] for rank in sorted(known) if _may_fit(known[rank][1], call)]

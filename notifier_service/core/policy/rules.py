@@ -28,6 +28,7 @@ from .regex import BadRegex, Regex
 from .shell import COMMAND_PARAMETERS, CommandReading, read_call
 from .text_glob import BadGlob, NameGlob, PathRoots, TextGlob
 from .toml_lines import Path, line_of, lines_of
+from .tool_names import server_of, spellings
 from .verdict import AskedTool, Call, Effect
 
 __all__ = ["Default", "Example", "PolicyRule", "PolicyText", "RatedTools", "read_policy"]
@@ -305,7 +306,8 @@ class _Reader:
 
     def _conditions(self, table: Mapping[str, Any], where: Path) -> Mapping[str, Condition]:
         conditions: dict[str, Condition] = {}
-        for key, names in _NAMES.items():
+        names_of = _NAMES if table["effect"] == "allow" else _NAMES_HELD_BACK
+        for key, names in names_of.items():
             if key in table:
                 globs = tuple(
                     self._name_glob(text, *where, key, *place) for text, place in self._texts(table[key], *where, key)
@@ -593,6 +595,13 @@ def _holds_nothing(parameter: Parameter) -> bool:
 def _is_within(one: Parameter, other: Parameter) -> bool:
     """Whether one pointer leads into what the other leads to."""
     return len(one.tokens) > len(other.tokens) and one.tokens[: len(other.tokens)] == other.tokens
+
+
+_NAMES_HELD_BACK: Mapping[str, Any] = {
+    **_NAMES,
+    "tool": lambda call: spellings(call.tool.tool_name, call.tool.server),
+    "server": lambda call: (call.tool.server, server_of(call.tool.tool_name)),
+}
 
 
 def _any_of(texts: Iterable[str]) -> str:

@@ -12,7 +12,16 @@ from functools import lru_cache
 
 from ..events import Deed
 
-__all__ = ["bare_name", "deed_of_name", "is_mixed", "names_secrets", "reads_the_network", "words_of"]
+__all__ = [
+    "bare_name",
+    "deed_of_name",
+    "is_mixed",
+    "names_secrets",
+    "reads_the_network",
+    "server_of",
+    "spellings",
+    "words_of",
+]
 
 #: A tool's name has at most so many characters; a parameter's may have more.
 _MAX_CHARACTERS = 256
@@ -87,6 +96,22 @@ def bare_name(name: str, server: str | None = None) -> str:
     if name.startswith("mcp__") and "__" in name[5:]:
         return name[5:].partition("__")[2] or name
     return name
+
+
+def spellings(name: str, server: str | None) -> tuple[str, ...]:
+    """The names by which a tool may be meant: some agents put its server before it, others do not."""
+    names = [name, bare_name(name)]
+    if server is not None:
+        prefixes = (f"mcp__{server}__", f"{server}__", f"mcp_{server}_", f"{server}_")
+        names += [name[len(prefix) :] for prefix in prefixes if name.startswith(prefix)]
+        names += [f"mcp__{server}__{each}" for each in names]
+    return tuple(dict.fromkeys(names))
+
+
+def server_of(name: str) -> str | None:
+    """The server that an agent puts before the name of its tool: ``mcp__server__tool``."""
+    server, is_told, tool = name.removeprefix("mcp__").partition("__")
+    return server[:256] if name.startswith("mcp__") and is_told and server and tool else None
 
 
 @lru_cache(maxsize=4096)

@@ -16,7 +16,7 @@ from ...core.policy.reasons import Reason
 from ...core.policy.shell import read_call
 from ...core.policy.tool_names import bare_name
 
-__all__ = ["risk_by_agent", "server_of"]
+__all__ = ["risk_by_agent"]
 
 #: They change nothing and reach nobody; what a sub-agent does is told like everything else.
 _HARMLESS = frozenset(
@@ -65,12 +65,6 @@ _SHELLS = frozenset(
 _FOLDERS = ("cwd", "dir_path", "directory", "workdir", "working_directory")
 #: Parameters beside paths that say which files are meant.
 _PATTERNS = frozenset({"exclude", "glob", "include"})
-
-
-def server_of(tool_name: str) -> str | None:
-    """The MCP server in a name such as ``mcp__server__tool``."""
-    server, is_told, tool = tool_name.removeprefix("mcp__").partition("__")
-    return server[:256] if tool_name.startswith("mcp__") and is_told and server and tool else None
 
 
 def risk_by_agent(

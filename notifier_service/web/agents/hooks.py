@@ -23,6 +23,7 @@ from ...core.errors import BrokerClosed, Forbidden, InvalidInput, NotifierError,
 from ...core.events import DecisionKind, PermissionRecord, ToolCallId, ToolName, dump
 from ...core.limits import MAX_TIMEOUT_SECONDS
 from ...core.policy.reasons import Reason
+from ...core.policy.tool_names import server_of
 from ...core.question import ALL_DECISIONS
 from ...core.session import check_session_id
 from ..answers import json_answer
@@ -33,7 +34,7 @@ from ..long_body import BODY_BYTES
 from ..request import UNREAD, Call, Query, read_body
 from ..slow_answer import SlowAnswer
 from .agent_calls import JOINED_CALLS, AskedBy, AskedCall, Channel, JoinedCall, JoinedCalls
-from .built_ins import risk_by_agent, server_of
+from .built_ins import risk_by_agent
 from .held_hooks import HELD_HOOKS
 
 __all__ = [

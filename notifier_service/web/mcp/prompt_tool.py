@@ -16,6 +16,7 @@ from ...calls.denials import denial_by_error
 from ...core.errors import InvalidInput, NotifierError, TooLarge, UnsupportedMediaType
 from ...core.events import PermissionRecord, ToolCallId, ToolName, dump
 from ...core.policy.reasons import Reason
+from ...core.policy.tool_names import server_of
 from ...mcp.conversation import HeldCalls
 from ...mcp.message import (
     ERA,
@@ -35,7 +36,6 @@ from ...mcp.message import (
 from ...mcp.sse_messages import PATIENCE_SECONDS, SIGN_OF_LIFE, sse_event
 from ...version import __version__
 from ..agents.agent_calls import AskedBy, AskedCall, JoinedCall
-from ..agents.built_ins import server_of
 from ..agents.hooks import CLAUDE_CODE, TimeoutSeconds, asked_by_agent, denial_text
 from ..answers import json_answer
 from ..departure import held

@@ -209,6 +209,29 @@ def test_look_alike_names_of_a_tool_are_denied() -> None:
     assert effect_of(policy, call("delete\u200b_file")) == "deny"
 
 
+@pytest.mark.parametrize("effect", ["ask", "deny"])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        call("delete_file", server="files"),
+        call("mcp__files__delete_file", server="files"),
+        call("mcp__files__delete_file"),
+        call("mcp_files_delete_file", server="files"),
+    ],
+)
+def test_tool_is_held_back_through_whichever_door_it_is_asked_about(effect: str, asked: Call) -> None:
+    for tool in ("delete_file", "mcp__files__delete_file", "delete_*"):
+        assert effect_of(a_policy(rule("no", effect, f'tool = "{tool}"\nserver = "files"')), asked) == effect
+        assert effect_of(a_policy(rule("no", effect, f'tool = "{tool}"\nserver = "other"')), asked) is None
+
+
+def test_tool_with_its_server_before_it_is_allowed_by_no_other_name() -> None:
+    policy = a_policy(rule("read", "allow", 'tool = "read_file"'))
+
+    assert effect_of(policy, call("mcp__files__read_file")) is None
+    assert effect_of(policy, call("mcp__files__read_file", server="files")) is None
+
+
 @pytest.mark.parametrize(
     "path",
     [

@@ -10,6 +10,8 @@ from notifier_service.core.policy.tool_names import (
     is_mixed,
     names_secrets,
     reads_the_network,
+    server_of,
+    spellings,
     words_of,
 )
 
@@ -95,3 +97,28 @@ def test_names_that_do_not(name: str) -> None:
 def test_names_that_speak_of_the_web() -> None:
     assert reads_the_network("brave_web_search")
     assert not reads_the_network("search_nodes")
+
+
+@pytest.mark.parametrize(
+    ("name", "server"),
+    [("mcp__files__read", "files"), ("mcp__a__b__c", "a"), ("mcp__files__", None), ("mcp____x", None), ("mcp__x", None),
+     ("Read", None)],
+)  # fmt: skip
+def test_server_in_a_name(name: str, server: str | None) -> None:
+    assert server_of(name) == server
+
+
+@pytest.mark.parametrize(
+    ("name", "server", "meant"),
+    [
+        ("mcp__files__read", None, "read"),
+        ("mcp__my__files__read", "my__files", "read"),
+        ("files__read", "files", "read"),
+        ("mcp_files_read", "files", "read"),
+        ("read", "files", "mcp__files__read"),
+        ("read", None, "read"),
+    ],
+)
+def test_tool_is_meant_with_its_server_before_it_and_without(name: str, server: str | None, meant: str) -> None:
+    assert meant in spellings(name, server)
+    assert "write" not in spellings(name, server)

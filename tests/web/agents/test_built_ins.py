@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from notifier_service.web.agents.built_ins import risk_by_agent, server_of
+from notifier_service.web.agents.built_ins import risk_by_agent
 
 HERE = "/srv/app"
 PATCH = "*** Begin Patch\n*** Update File: {}\n-a\n+b\n*** End Patch"
@@ -107,12 +107,3 @@ def test_without_a_folder_to_work_in_only_what_is_certain_counts(
 def test_tool_of_a_server_is_not_trusted_for_the_name_of_an_agents_own() -> None:
     assert risk_by_agent("Read", {"file_path": "a"}, folder=HERE, is_of_server=True).level == "medium"
     assert risk_by_agent("TodoWrite", {}, folder=HERE, is_of_server=True).level == "high"
-
-
-@pytest.mark.parametrize(
-    ("name", "server"),
-    [("mcp__files__read", "files"), ("mcp__a__b__c", "a"), ("mcp__files__", None), ("mcp____x", None), ("mcp__x", None),
-     ("Read", None)],
-)  # fmt: skip
-def test_server_in_a_name(name: str, server: str | None) -> None:
-    assert server_of(name) == server
