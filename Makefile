@@ -14,6 +14,8 @@
 
 PYTHON ?= python3
 export PYTHON
+# The tests start hundreds of processes, which need not compile the package anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Two environments: what a user has, and what the tests and checks need besides, four times as much.
 DEMO := .venv
@@ -24,6 +26,8 @@ SET_UP := $(VENV)/.set-up
 
 # A process for each core: worth it for many tests, while a single file is four times slower so.
 PARALLEL := --numprocesses=auto --dist=worksteal
+# Many tests wait for a clock or for another process: others have the cores meanwhile.
+WAITING := --numprocesses=$(shell expr 2 '*' `getconf _NPROCESSORS_ONLN`) --dist=worksteal
 # What a release of a dependency, or of Python, could break, but for what takes processes and waiting.
 QUICK := tests/core tests/calls tests/web tests/test_chat.py tests/test_cost.py tests/test_demo_agent.py \
 	tests/test_package.py tests/test_secrets.py tests/test_settings.py
@@ -47,10 +51,12 @@ environment: $(SET_UP)
 demo: $(DEMO_SET_UP)
 	@exec $(DEMO)/bin/notifier-service demo
 
-test: test-client test-python
+# Both at the same time, and to their end though one fails.
+test:
+	@$(MAKE) --no-print-directory --jobs=2 --keep-going test-client test-python
 
 test-python: $(SET_UP) browsers
-	$(BIN)/pytest $(PARALLEL)
+	$(BIN)/pytest $(WAITING)
 
 # Environments of their own, kept between runs; what cannot be installed is told, and its tests are skipped.
 test-integrations: $(SET_UP)
@@ -116,8 +122,10 @@ client: $(SET_UP) $(CLIENT_SET_UP)
 	rm -rf $(CONSOLE_CLIENT)
 	cd $(CLIENT) && npm run --silent build:console
 
+# It says everything at its end, for it may run beside others that talk.
 test-client: $(SET_UP) $(CLIENT_SET_UP)
-	cd $(CLIENT) && PYTHON=$(CURDIR)/$(BIN)/python npm test --silent
+	@said=$$(cd $(CLIENT) && PYTHON=$(CURDIR)/$(BIN)/python npm test --silent 2>&1); ended=$$?; \
+		printf '\n%s\n' "$$said"; exit $$ended
 
 # A test in a browser builds and serves the example.
 test-python: $(EXAMPLE_SET_UP)
