@@ -60,11 +60,15 @@ class Condition(Protocol):
 
 @dataclass(frozen=True)
 class Names:
-    """One of the names that a call has is one of these: of its tool, its server, its session, or who asks."""
+    """One of the names that a call has is one of these: of its tool, its server, its session, or who asks.
+
+    A call whose server nobody tells may be called one of ``joined``: a tool of a server in one word.
+    """
 
     what: str
     globs: Sequence[NameGlob]
     names: Callable[[Call], Sequence[str | None]]
+    joined: Sequence[NameGlob] = ()
 
     @property
     def exact(self) -> Sequence[str] | None:
@@ -75,7 +79,11 @@ class Names:
         return any(glob.allows(name) for name in self.names(call) if name is not None for glob in self.globs)
 
     def holds_back(self, call: Call) -> bool:
-        return any(glob.holds_back(name) for name in self.names(call) if name is not None for glob in self.globs)
+        return any(glob.holds_back(name) for name in self.names(call) if name is not None for glob in self.globs) or (
+            bool(self.joined)
+            and call.tool.server is None
+            and any(glob.holds_back(call.tool.tool_name) for glob in self.joined)
+        )
 
     def may_be(self, name: str) -> bool:
         """Whether one of them may mean this name."""

@@ -62,7 +62,8 @@ class Policy:
         for ranked in self._ranked:
             names = ranked[1].conditions.get("tool")
             exact = names.exact if isinstance(names, Names) else None
-            for name in exact or ():
+            joined = [] if exact is None else [glob.pattern for glob in names.joined]  # type: ignore[union-attr]
+            for name in dict.fromkeys((*(exact or ()), *joined)):
                 self._of_tool.setdefault(name, []).append(ranked)
             if exact is None:
                 self._of_any_tool.append(ranked)

@@ -183,7 +183,7 @@ class RuleBook:
         if self.file is None:
             return None
         policy = self.file.file.policy
-        return policy.risk_of(bare_name(tool_name), server) or policy.risk_of(tool_name, server)
+        return policy.risk_of(bare_name(tool_name, server), server) or policy.risk_of(tool_name, server)
 
     def judge(self, call: Call, granted: RuleSource) -> Verdict | None:
         """What the rules say of a call in a session where so much was ``granted``; None where none of them holds.

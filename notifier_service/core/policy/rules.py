@@ -28,7 +28,7 @@ from .regex import BadRegex, Regex
 from .shell import COMMAND_PARAMETERS, CommandReading, read_call
 from .text_glob import BadGlob, NameGlob, PathRoots, TextGlob
 from .toml_lines import Path, line_of, lines_of
-from .tool_names import server_of, spellings
+from .tool_names import certain_name, joined_names, possible_servers, spellings
 from .verdict import AskedTool, Call, Effect
 
 __all__ = ["Default", "Example", "PolicyRule", "PolicyText", "RatedTools", "read_policy"]
@@ -38,6 +38,8 @@ Default = Literal["by-risk", "ask", "deny"]
 
 _MAX_RULES = 10_000
 _MAX_NAME = 256
+#: Tools and servers of one rule of which each name that both have together is looked for.
+_MAX_JOINED = 1000
 #: Patterns that are told where none of them fits.
 _MAX_TOLD = 4
 _LINE = re.compile(r" ?\(at (?:line (\d+), column \d+|end of document)\)")
@@ -313,6 +315,13 @@ class _Reader:
                     self._name_glob(text, *where, key, *place) for text, place in self._texts(table[key], *where, key)
                 )
                 conditions[key] = Names(key, globs, names)
+        tool, server = conditions.get("tool"), conditions.get("server")
+        if isinstance(tool, Names) and isinstance(server, Names):
+            if table["effect"] == "allow":
+                conditions["tool"] = replace(tool, names=_names_at_server)
+            else:
+                joined = _joined(tool.globs, server.globs)
+                conditions |= {"tool": replace(tool, joined=joined), "server": replace(server, joined=joined)}
         if "risk" in table:
             levels = self._texts(table["risk"], *where, "risk")
             for level, place in levels:
@@ -587,6 +596,19 @@ _NAMES: Mapping[str, Any] = {
 }
 
 
+def _names_at_server(call: Call) -> Sequence[str | None]:
+    """The tool's name, and how its server calls it: another server's tool of that name is another tool."""
+    name, server = call.tool.tool_name, call.tool.server
+    return (name, certain_name(name, server))
+
+
+def _joined(tools: Sequence[NameGlob], servers: Sequence[NameGlob]) -> Sequence[NameGlob]:
+    pairs = [(tool, server) for server in servers if server.is_exact for tool in tools if tool.pattern.strip("*")]
+    return tuple(
+        NameGlob(name) for tool, server in pairs[:_MAX_JOINED] for name in joined_names(tool.pattern, server.pattern)
+    )
+
+
 def _holds_nothing(parameter: Parameter) -> bool:
     """Whether it is a number or a text for a rule that allows."""
     return any(isinstance(check, Range | Matches) for check in parameter.checks)
@@ -600,7 +622,7 @@ def _is_within(one: Parameter, other: Parameter) -> bool:
 _NAMES_HELD_BACK: Mapping[str, Any] = {
     **_NAMES,
     "tool": lambda call: spellings(call.tool.tool_name, call.tool.server),
-    "server": lambda call: (call.tool.server, server_of(call.tool.tool_name)),
+    "server": lambda call: possible_servers(call.tool.tool_name, call.tool.server),
 }
 
 

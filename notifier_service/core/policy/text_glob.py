@@ -11,7 +11,7 @@ import socket
 from collections.abc import Collection, Hashable, Iterable, Sequence
 from contextlib import suppress
 from fnmatch import translate
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import takewhile
 from unicodedata import category, normalize
 from urllib.parse import unquote
@@ -103,7 +103,10 @@ class NameGlob:
         check_glob(pattern)
         self.pattern = pattern
         self.is_exact = _is_literal(pattern)
-        self._expression = re.compile(translate(pattern))
+
+    @cached_property
+    def _expression(self) -> re.Pattern[str]:
+        return re.compile(translate(self.pattern))
 
     def allows(self, name: str) -> bool:
         """Whether it names just this; a glob names nothing with characters that look like others."""
@@ -114,6 +117,8 @@ class NameGlob:
 
     def holds_back(self, name: str) -> bool:
         """Whether it may mean this."""
+        if self.is_exact:
+            return self.pattern in (name, seen(name))
         return self._expression.match(name) is not None or self._expression.match(seen(name)) is not None
 
 

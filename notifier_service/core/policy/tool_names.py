@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from ..events import Deed
 
 __all__ = [
     "bare_name",
+    "certain_name",
     "deed_of_name",
     "is_mixed",
+    "joined_names",
     "names_secrets",
+    "possible_servers",
     "reads_the_network",
     "server_of",
     "spellings",
@@ -25,6 +28,7 @@ __all__ = [
 
 #: A tool's name has at most so many characters; a parameter's may have more.
 _MAX_CHARACTERS = 256
+_NOT_OF_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 #: Verbs that mean it wherever they stand.
@@ -91,27 +95,65 @@ def words_of(name: str) -> tuple[str, ...]:
     return tuple(word.lower() for word in _WORD.findall(plain))
 
 
+# An agent puts the server before the name that this gives its tool: ``mcp__server__tool`` (Claude Code, Codex),
+# ``mcp_server_tool`` (Gemini CLI), ``server-tool`` (Copilot), ``server_tool`` (opencode). Characters that it does not
+# take in a name it replaces in the server's.
+
+
+def server_of(tool_name: str) -> str | None:
+    """The MCP server in a name such as ``mcp__server__tool``."""
+    server, is_told, tool = tool_name.removeprefix("mcp__").partition("__")
+    return server[:256] if tool_name.startswith("mcp__") and is_told and server and tool else None
+
+
 def bare_name(name: str, server: str | None = None) -> str:
-    """The name that a server gives its tool, of one that an agent puts the server before: ``mcp__server__tool``."""
-    if name.startswith("mcp__") and "__" in name[5:]:
-        return name[5:].partition("__")[2] or name
-    return name
+    """The name that a server gives its tool, of one that an agent puts the server before."""
+    if server_of(name) is not None:
+        return name[5:].partition("__")[2]
+    return certain_name(name, server) or name
 
 
-def spellings(name: str, server: str | None) -> tuple[str, ...]:
+def certain_name(name: str, server: str | None) -> str | None:
+    """The same where nothing else can be meant: no other server's tool can have this name. None where that may be."""
+    for spelled in () if server is None else _spelled(server):
+        for prefix in (f"mcp__{spelled}__", f"mcp_{spelled}_"):
+            rest = name.removeprefix(prefix)
+            if rest not in ("", name) and not rest.startswith("_") and "__" not in rest:
+                return rest
+    return None
+
+
+def spellings(name: str, server: str | None) -> Sequence[str]:
     """The names by which a tool may be meant: some agents put its server before it, others do not."""
-    names = [name, bare_name(name)]
-    if server is not None:
-        prefixes = (f"mcp__{server}__", f"{server}__", f"mcp_{server}_", f"{server}_")
-        names += [name[len(prefix) :] for prefix in prefixes if name.startswith(prefix)]
-        names += [f"mcp__{server}__{each}" for each in names]
-    return tuple(dict.fromkeys(names))
+    names = [name]
+    if name.startswith("mcp__"):
+        parts = name[5:].split("__")
+        names += ["__".join(parts[count:]) for count in range(1, len(parts))]
+    for spelled in () if server is None else _spelled(server):
+        names += [name.removeprefix(prefix) for prefix in _prefixes(spelled)]
+        names += [prefix + each for prefix in _prefixes(spelled)[:2] for each in dict.fromkeys(names)]
+    return tuple(dict.fromkeys(filter(None, names)))
 
 
-def server_of(name: str) -> str | None:
-    """The server that an agent puts before the name of its tool: ``mcp__server__tool``."""
-    server, is_told, tool = name.removeprefix("mcp__").partition("__")
-    return server[:256] if name.startswith("mcp__") and is_told and server and tool else None
+def possible_servers(name: str, server: str | None) -> Sequence[str]:
+    """The server that is told of a tool, and those that its name may tell."""
+    parts = name[5:].split("__") if name.startswith("mcp__") else []
+    named = ["__".join(parts[:count]) for count in range(1, len(parts))]
+    return tuple(dict.fromkeys(filter(None, [server, *named])))
+
+
+def joined_names(tool: str, server: str) -> Sequence[str]:
+    """What agents may call a server's tool."""
+    return [prefix + tool for spelled in _spelled(server) for prefix in _prefixes(spelled)]
+
+
+def _prefixes(server: str) -> Sequence[str]:
+    return (f"mcp__{server}__", f"mcp_{server}_", *(server + joint for joint in ("__", "_", "-", ".", "/", ":")))
+
+
+def _spelled(server: str) -> Sequence[str]:
+    """A server's name as it is, and as it stands in the name of a tool."""
+    return tuple(dict.fromkeys((server, _NOT_OF_NAMES.sub("_", server))))
 
 
 @lru_cache(maxsize=4096)

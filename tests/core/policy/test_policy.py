@@ -397,3 +397,91 @@ def test_hostile_values_are_shown_on_one_line() -> None:
         [found] = policy.explain(call("t", {"a": value})).considered
         assert found.reason.isprintable()
         assert len(json.dumps(found.reason)) < 2000
+
+
+#: A tool as agents call it, and the server where they tell it.
+CALLED = [
+    ("read_file", "my files"),
+    ("mcp__my_files__read_file", "my_files"),
+    ("mcp__my_files__read_file", "my files"),
+    ("mcp__my_files__read_file", None),
+    ("mcp_my_files_read_file", "my files"),
+    ("mcp_my_files_read_file", None),
+    ("my_files_read_file", None),
+    ("my_files-read_file", None),
+    ("my_files__read_file", "my_files"),
+]
+
+
+@pytest.mark.parametrize("effect", ["ask", "deny"])
+@pytest.mark.parametrize(("name", "server"), CALLED)
+@pytest.mark.parametrize("tool", ['"read_file"', '["write_file", "read_file"]', '"read_*"', '"*_file"'])
+def test_rule_that_holds_back_knows_a_tool_however_an_agent_calls_it(
+    effect: str, tool: str, name: str, server: str | None
+) -> None:
+    policy = a_policy(rule("r", effect, f'tool = {tool}\nserver = ["my files", "my_files"]'))
+
+    assert effect_of(policy, call(name, server=server)) == effect
+
+
+@pytest.mark.parametrize("more", ['tool = "read_file"', 'tool = "read_*"', 'server = "files"', 'server = "f*"'])
+def test_rule_that_holds_back_needs_no_server_for_the_names_of_claude_code(more: str) -> None:
+    policy = a_policy(rule("r", "deny", more))
+
+    for server in ("files", None):
+        assert effect_of(policy, call("mcp__files__read_file", server=server)) == "deny"
+
+
+@pytest.mark.parametrize(
+    ("name", "server"), [("read_files", "files"), ("files_read_file", "other"), ("read_file", None), ("file", "files")]
+)
+def test_rule_that_denies_a_servers_tool_leaves_others_alone(name: str, server: str | None) -> None:
+    policy = a_policy(rule("r", "deny", 'tool = "read_file"\nserver = "files"'))
+
+    assert effect_of(policy, call(name, server=server)) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "server", "effect"),
+    [
+        ("read_file", "files", "allow"),
+        ("mcp__files__read_file", "files", "allow"),
+        ("mcp_files_read_file", "files", "allow"),
+        ("mcp__other__read_file", "other", None),
+        ("mcp__other__read_file", "files", None),
+        ("mcp__files__read_file", "other", None),
+        ("mcp__files__read_file", None, None),
+        ("mcp__files__x__read_file", "files", None),
+        ("files_read_file", None, None),
+        ("files-read_file", "files", None),
+        ("mcp__files__read_f\u0456le", "files", None),
+    ],
+)
+@pytest.mark.parametrize("tool", ["read_file", "read_*"])
+def test_rule_that_allows_a_servers_tool_opens_no_look_alike(
+    tool: str, name: str, server: str | None, effect: str | None
+) -> None:
+    policy = a_policy(rule("r", "allow", f'tool = "{tool}"\nserver = "files"'))
+
+    assert effect_of(policy, call(name, server=server)) == effect
+
+
+def test_rule_that_allows_and_names_no_server_takes_a_name_as_it_is() -> None:
+    policy = a_policy(rule("r", "allow", 'tool = "read_file"'))
+
+    assert effect_of(policy, call("mcp__files__read_file", server="files")) is None
+    assert effect_of(policy, call("read_file", server="files")) == "allow"
+
+
+def test_rule_of_many_tools_and_servers_is_read_in_time() -> None:
+    names = ", ".join(f'"n{number}"' for number in range(2000))
+    policy = a_policy(rule("r", "deny", f"tool = [{names}]\nserver = [{names}]"))
+
+    assert effect_of(policy, call("mcp__n1999__n1999", server="n1999")) == "deny"
+
+
+def test_explanation_of_a_call_under_another_name_is_the_judgement() -> None:
+    policy = a_policy(rule("r", "deny", 'tool = "read_file"\nserver = "files"'))
+    explained = policy.explain(call("mcp__files__read_file", server="files"))
+
+    assert [one.rule for one in explained.matched] == ["r"]

@@ -6,9 +6,12 @@ import pytest
 
 from notifier_service.core.policy.tool_names import (
     bare_name,
+    certain_name,
     deed_of_name,
     is_mixed,
+    joined_names,
     names_secrets,
+    possible_servers,
     reads_the_network,
     server_of,
     spellings,
@@ -100,6 +103,39 @@ def test_names_that_speak_of_the_web() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "server", "bare"),
+    [
+        ("mcp__files__read_file", "files", "read_file"),
+        ("mcp__my_files__read_file", "my files", "read_file"),
+        ("mcp__a__b__read", "a__b", "read"),
+        ("mcp_files_read_file", "files", "read_file"),
+        # which server has it, and what it is called there, may be read in two ways
+        ("mcp__files__read__x", "files", None),
+        ("mcp__files___read", "files", None),
+        ("mcp__files__read_file", "other", None),
+        ("mcp__files__read_file", None, None),
+        ("mcp_files_read_file", None, None),
+        ("files_read_file", "files", None),
+        ("mcp__files__", "files", None),
+        ("read_file", "files", None),
+    ],
+)
+def test_name_at_the_server_is_certain_where_no_other_tool_can_be_called_so(
+    name: str, server: str | None, bare: str | None
+) -> None:
+    assert certain_name(name, server) == bare
+
+
+def test_name_that_stands_behind_the_server_is_found_however_agents_join_them() -> None:
+    for name in joined_names("read_file", "my files"):
+        assert "read_file" in spellings(name, "my files")
+    assert spellings("mcp__a__b__c", None) == ("mcp__a__b__c", "b__c", "c")
+    assert spellings("files_read", None) == ("files_read",)
+    assert possible_servers("mcp__a__b__c", "d") == ("d", "a", "a__b")
+    assert possible_servers("read", None) == ()
+
+
+@pytest.mark.parametrize(
     ("name", "server"),
     [("mcp__files__read", "files"), ("mcp__a__b__c", "a"), ("mcp__files__", None), ("mcp____x", None), ("mcp__x", None),
      ("Read", None)],
@@ -115,6 +151,8 @@ def test_server_in_a_name(name: str, server: str | None) -> None:
         ("mcp__my__files__read", "my__files", "read"),
         ("files__read", "files", "read"),
         ("mcp_files_read", "files", "read"),
+        ("my_files-read", "my files", "read"),
+        ("read", "my files", "mcp_my_files_read"),
         ("read", "files", "mcp__files__read"),
         ("read", None, "read"),
     ],
@@ -122,3 +160,8 @@ def test_server_in_a_name(name: str, server: str | None) -> None:
 def test_tool_is_meant_with_its_server_before_it_and_without(name: str, server: str | None, meant: str) -> None:
     assert meant in spellings(name, server)
     assert "write" not in spellings(name, server)
+
+
+def test_bare_name_of_a_server_that_is_told() -> None:
+    assert bare_name("mcp_files_read", "files") == "read"
+    assert bare_name("mcp_files_read") == "mcp_files_read"

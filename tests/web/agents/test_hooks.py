@@ -19,6 +19,7 @@ import pytest
 from notifier_service import Broker, Decision, Limits
 from notifier_service.core.events import CallDetails
 from notifier_service.core.permission_request import PermissionRequest
+from notifier_service.core.policy.policy_file import PolicyFile
 from tests.clock import Clock
 from tests.policies import a_policy_file
 
@@ -238,6 +239,24 @@ async def test_rule_of_a_policy_file_answers_the_hook(
     told = (await agent.says(pre(tool_name=tool)))["hookSpecificOutput"]
 
     assert (told["permissionDecision"], told["permissionDecisionReason"]) == (decision, said)
+
+
+async def test_rule_about_a_servers_tool_knows_the_names_that_agents_give_it(
+    agent: Agent, broker: Broker, tmp_path: Path
+) -> None:
+    file = tmp_path / "policy.toml"
+    file.write_text(
+        '[[rule]]\nname = "no"\neffect = "deny"\ntool = "delete_file"\nserver = "files"\n'
+        '[[rule]]\nname = "let"\neffect = "allow"\ntool = "move_file"\nserver = "files"\n'
+    )
+    broker.follow(PolicyFile(file))
+    denied = await agent.says(pre(tool_name="mcp__files__delete_file"))
+    gemini = pre(tool_name="mcp_files_delete_file", mcp_server={"server_name": "files"})
+    allowed = await agent.says(pre(tool_name="mcp__files__move_file"))
+
+    assert denied["hookSpecificOutput"]["permissionDecision"] == "deny"
+    assert (await agent.says(gemini))["hookSpecificOutput"]["permissionDecision"] == "deny"
+    assert allowed["hookSpecificOutput"]["permissionDecision"] == "allow"
 
 
 @pytest.mark.parametrize(
