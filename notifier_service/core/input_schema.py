@@ -6,6 +6,7 @@ whether parameters fit, which is not to say that they do.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import time
@@ -57,6 +58,11 @@ class InputSchema:
             return cls(b"", f"it has {len(text)} bytes, more than {_MAX_BYTES}")
         return cls(text)
 
+    @property
+    def sha256(self) -> str | None:
+        """A hash of what it says; None where that is not known."""
+        return None if self.problem is not None else hashlib.sha256(self.text).hexdigest()
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, InputSchema) and (self.text, self.problem) == (other.text, other.problem)
 
@@ -107,8 +113,9 @@ class InputSchema:
         if error is None:
             return None
         pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in error.absolute_path)
-        said = error.message if len(error.message) <= _MAX_SAID else error.message[:_MAX_SAID] + "…"
-        return pointer, said
+        shown = repr(error.instance)  # what was given stands in no answer: it may be a secret
+        said = f"it{error.message[len(shown) :]}" if error.message.startswith(shown) else error.message
+        return pointer, said if len(said) <= _MAX_SAID else said[:_MAX_SAID] + "…"
 
 
 class _Unusable(Exception):

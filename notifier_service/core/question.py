@@ -63,10 +63,11 @@ class Question(NamedTuple):
     @property
     def tool(self) -> AskedTool:
         """What a decision for the session is bound to."""
+        schema = self.input_schema
         return AskedTool(
             self.tool_name,
             self.server,
-            self.definition_sha256,
+            self.definition_sha256 or (None if schema is None else schema.sha256),
             self.asked_by,
             self.agent,
             command_use(self.parameters),

@@ -255,7 +255,7 @@ async def test_edit_that_does_not_fit_the_schema_is_refused_and_the_call_waits_o
 ) -> None:
     call = asyncio.create_task(ask("s", "rm", {"path": "a"}, service=service, input_schema=TAKES))
     request = await asked(broker)
-    with pytest.raises(InvalidInput, match="parameters/path: 5 is not of type 'string'"):
+    with pytest.raises(InvalidInput, match="parameters/path: it is not of type 'string'"):
         broker.decide("s", Decision(approved=True, parameters={"path": 5}), decided_by="ada")
     assert request.pending
     broker.decide("s", Decision(approved=True, parameters={"path": "b"}), decided_by="ada")

@@ -381,7 +381,7 @@ async def test_schema_of_the_tool_holds_for_an_edit_there(site: Site) -> None:
     async with asker_of(url_of(site)) as asker:
         asking = asyncio.create_task(asker.ask(question(input_schema=schema)))
         request = await asked(site.broker)
-        with pytest.raises(InvalidInput, match="parameters/path: 5 is not of type 'string'"):
+        with pytest.raises(InvalidInput, match="parameters/path: it is not of type 'string'"):
             site.broker.decide("s", Decision(approved=True, parameters={"path": 5}), decided_by="ada")
         assert request.pending
         site.broker.decide("s", Decision(approved=True, parameters={"path": "b"}), decided_by="ada")

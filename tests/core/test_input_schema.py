@@ -52,14 +52,14 @@ def test_parameters_that_fit_are_taken(parameters: dict[str, Any]) -> None:
     ("parameters", "pointer", "said"),
     [
         ({}, "", "'path' is a required property"),
-        ({"path": 5}, "/path", "5 is not of type 'string'"),
-        ({"path": "a", "count": -1}, "/count", "-1 is less than the minimum of 0"),
-        ({"path": "a", "count": True}, "/count", "True is not of type 'integer'"),
+        ({"path": 5}, "/path", "it is not of type 'string'"),
+        ({"path": "a", "count": -1}, "/count", "it is less than the minimum of 0"),
+        ({"path": "a", "count": True}, "/count", "it is not of type 'integer'"),
         ({"path": "a", "mode": "r"}, "", "'mode' is no parameter of it"),
         ({"path": "a", "to": ["ada@example.org", "a..b@example.org"]}, "/to/1", "does not match"),
         ({"path": "a", "to": [".ada@example.org"]}, "/to/0", "does not match"),
         ({"path": "a", "to": ["ada@example.org"] * 2}, "/to", "an item is in it twice"),
-        ({"path": "a", "a/b~c": 3}, "/a~1b~0c", "3 is not one of [1, 2]"),
+        ({"path": "a", "a/b~c": 3}, "/a~1b~0c", "it is not one of [1, 2]"),
     ],
 )
 def test_edit_that_escapes_the_schema_is_refused_with_where_and_why(
@@ -171,3 +171,12 @@ def test_schema_that_cannot_be_checked_has_no_text() -> None:
 
     assert schema is not None
     assert (schema.problem, schema.to_json()) == ("it is no object", None)
+
+
+@pytest.mark.parametrize("value", ["secret" * 200, ["secret"], {"secret": "secret"}])
+def test_what_was_given_stands_in_no_answer(value: Any) -> None:
+    schemas = [{"type": "integer"}, {"enum": [1]}, {"const": 1}, {"anyOf": [{"type": "null"}]}, {"not": {}}]
+    schemas += [{"pattern": "^a$", "minProperties": 9, "minItems": 9}]
+
+    for schema in schemas:
+        assert "secret" not in refused({"properties": {"a": schema}}, {"a": value}).message

@@ -1289,7 +1289,7 @@ def test_edit_that_escapes_the_schema_of_the_tool_leaves_the_request_pending(des
     request = desk.ask(input_schema=InputSchema.of(TAKES))
     error = desk.refusal(True, parameters={"path": 7})
 
-    assert (error.code, error.message) == ("invalid", "parameters/path: 7 is not of type 'string'")
+    assert (error.code, error.message) == ("invalid", "parameters/path: it is not of type 'string'")
     assert error.details == {"pointer": "/path"}
     assert request.pending
     assert desk.judged == []

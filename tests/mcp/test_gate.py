@@ -332,7 +332,7 @@ async def test_edit_fits_what_the_server_says_that_its_tool_takes(broker: Broker
     async with asyncio.timeout(5):
         while not session.desk.pending:
             await session.log.wait_after(session.log.last_seq)
-    with pytest.raises(InvalidInput, match="parameters/path: 7 is not of type"):
+    with pytest.raises(InvalidInput, match="parameters/path: it is not of type"):
         broker.decide("s", Decision(approved=True, parameters={"path": 7}), decided_by="ada")
     broker.decide("s", Decision(approved=False), decided_by="ada")
 

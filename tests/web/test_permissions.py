@@ -843,7 +843,7 @@ async def test_edit_that_escapes_the_schema_says_where_and_leaves_the_request_pe
 
     assert status == 422
     assert (told["error"]["code"], told["error"]["pointer"]) == ("invalid", "/path")
-    assert told["message"] == "parameters/path: 5 is not of type 'string'"
+    assert told["message"] == "parameters/path: it is not of type 'string'"
     assert len(broker.open("s1").desk.pending) == 1
 
 

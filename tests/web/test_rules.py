@@ -87,6 +87,17 @@ async def test_call_that_is_another_than_the_person_saw_is_asked(client: Client,
     assert (await asked(client))["status"] == "approved"
 
 
+@pytest.mark.parametrize("other", [{"type": "object", "properties": {"to": {}}}, None])
+async def test_schema_stands_for_the_definition_where_none_is_told(
+    client: Client, other: dict[str, Any] | None
+) -> None:
+    as_shown: dict[str, Any] = {"definition_sha256": None, "input_schema": {"type": "object"}}
+    await decided(client, await asked(client, **as_shown))
+
+    assert (await asked(client, **{**as_shown, "input_schema": other}))["status"] == "pending"
+    assert (await asked(client, **as_shown))["status"] == "approved"
+
+
 async def test_rule_that_is_taken_back_holds_no_more(client: Client) -> None:
     await decided(client, await asked(client))
     [rule] = await rules(client)
