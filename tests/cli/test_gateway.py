@@ -156,12 +156,25 @@ async def test_people_are_told_which_server_has_the_tool(
     ],
     ids=["a shell", "a child beside", "children that do not want to end"],
 )
-@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, None], ids=str)
 async def test_nothing_is_left_of_a_server_that_a_shell_started(
-    commands: Commands, stub: list[str], tmp_path: Path, command: str, end: signal.Signals | None
+    commands: Commands, stub: list[str], tmp_path: Path, command: str
 ) -> None:
-    pids = tmp_path / "pids"
-    script = f"echo $$ >{tmp_path / 'shell'}; " + command.format(server=shlex.join(stub), pids=pids)
+    async def is_left(end: signal.Signals | None) -> list[int]:
+        folder = tmp_path / str(end)
+        folder.mkdir()
+        return await _left_after(end, commands, stub, folder, command)
+
+    # At the same time: some take until the gateway has lost its patience.
+    ends = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, None)
+    assert await asyncio.gather(*map(is_left, ends)) == [[]] * len(ends)
+
+
+async def _left_after(
+    end: signal.Signals | None, commands: Commands, stub: list[str], folder: Path, command: str
+) -> list[int]:
+    """The processes of a server that go on after the gateway, which is ended in this way; None ends its input."""
+    pids = folder / "pids"
+    script = f"echo $$ >{folder / 'shell'}; " + command.format(server=shlex.join(stub), pids=pids)
     process = await commands.start("gateway", "stdio", "--", "sh", "-c", script)
     await send(process, {"jsonrpc": "2.0", "id": 1, "method": "vendor/environment"})
     started = [(await answer(process))["result"]["pid"]]
@@ -174,8 +187,8 @@ async def test_nothing_is_left_of_a_server_that_a_shell_started(
     async with asyncio.timeout(25):
         await process.wait()
 
-    started += [int(file.read_text()) for file in (pids, tmp_path / "shell") if file.exists()]
-    assert [process_id for process_id in started if runs(process_id)] == []
+    started += [int(file.read_text()) for file in (pids, folder / "shell") if file.exists()]
+    return [process_id for process_id in started if runs(process_id)]
 
 
 async def test_server_that_ends_takes_with_it_what_it_has_started(
