@@ -36,6 +36,10 @@ BIG = 10**30
         ("equals = 100000000000000000001", [100000000000000000001], [100000000000000000000, 1e20]),
         ("regex = '[a-z]+@example\\.org'", ["a@example.org"], ["a@example.org\n", "A@example.org", ["a@example.org"]]),
         ("regex = '[0-9]+'", ["5"], [5, "a" * 70_000, "1" * 70_000]),
+        ("equals = ['r', 'w']", [["r", "w"]], [["w", "r"], ["r"], ["r", "w", "x"], "r", [["r", "w"]]]),
+        ("min = 1", [1], [[1], [1, 2]]),
+        ("glob = '/srv/**'", [["/srv/a"]], [["/srv/a", 1], ["/srv/a", None], ["/srv/a", "../etc"], ["/srv/a", ""]]),
+        ("glob = '/srv/**'", [["/srv/a"] * 99], [["/srv/a"] * 99 + ["/srv/../etc"], ["/srv/a", "b"], ["/srv/a", []]]),
         ("glob = '/srv/**'", ["/srv/a", ["/srv/a", "/srv/b"]], [[], ["/srv/a", "/etc"], [["/srv/a"]], {"b": "/srv/a"}]),
     ],
 )  # fmt: skip
