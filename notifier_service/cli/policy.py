@@ -10,14 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
+from ..calls.risk import RatedRisk
 from ..core.errors import InvalidInput, NotifierError
 from ..core.limits import RiskLevel
 from ..core.parameters import jsonable
 from ..core.policy.by_risk import judge as judge_by_risk
 from ..core.policy.policy import Considered, Explanation, Policy
 from ..core.policy.policy_file import load_policy
-from ..core.policy.reasons import Reason
-from ..core.policy.verdict import AskedTool, Call, Verdict
+from ..core.policy.reasons import Reason, is_of_more_than_the_tool
+from ..core.policy.tool_names import server_of
+from ..core.policy.verdict import AskedTool, Call, Verdict, is_riskier
 from ..core.session import check_session_id
 from ..settings import ENV_PREFIX
 from .importers import IMPORTERS, imported
@@ -78,10 +80,13 @@ def _add_explain(steps: Any) -> None:
     parser.add_argument("tool", metavar="TOOL", help="the name of the tool")
     parser.add_argument("--parameters", default="{}", metavar="JSON", help="what it is called with, an object ({})")
     parser.add_argument("--session", default="session", metavar="S", help="the session's id (session)")
-    parser.add_argument("--server", metavar="N", help="the MCP server that has the tool (none)")
+    parser.add_argument("--server", metavar="N", help="the MCP server that has the tool (that of mcp__N__tool)")
     parser.add_argument("--agent", metavar="A", help="who asks: the kind of agent, or the subject of its token")
     parser.add_argument(
-        "--risk", choices=_RISKS, help="how risky the call is; without, as the file rates the tool, and else high"
+        "--risk",
+        choices=_RISKS,
+        help="how risky the call is; without, as the file rates the tool, or the service a call that an agent's hook "
+        "tells of",
     )
     file = os.environ.get(f"{ENV_PREFIX}POLICY_FILE") or None
     parser.add_argument(
@@ -101,6 +106,8 @@ class _Answer(NamedTuple):
     reasons: Sequence[str]
     matched: Sequence[Considered]
     considered: Sequence[Considered]
+    #: Which risk counted where none was told.
+    assumed: str | None
 
 
 async def _explain(arguments: argparse.Namespace) -> int:
@@ -118,14 +125,40 @@ async def _explain(arguments: argparse.Namespace) -> int:
     policy = Policy() if arguments.policy_file is None else _loaded(arguments.policy_file)
     if policy is None:
         return 1
-    risk = arguments.risk or policy.risk_of(arguments.tool, arguments.server) or "high"
-    tool = AskedTool(arguments.tool, arguments.server, agent=arguments.agent)
+    server = arguments.server or server_of(arguments.tool)
+    rated = _rated(policy, arguments.tool, server, parameters)
+    risk = arguments.risk or rated.level
+    tool = AskedTool(arguments.tool, server, agent=arguments.agent)
     call = Call(tool, session_id, risk, parameters, is_whole)
     explained = policy.explain(call)
     verdict = _settled(policy, explained, call, ask_from)
-    answer = _Answer(verdict.effect, verdict.rule, verdict.reasons, explained.matched, explained.considered)
-    print(_as_json(answer) if arguments.json else _as_text(answer))
+    assumed = None
+    if arguments.risk is None:
+        basis = "for a call that an agent's hook tells of" if server is None else "without what its server says of it"
+        why = "".join(f"; {reason}" for reason in rated.reasons)
+        assumed = f"Without --risk, risk {risk} is assumed, {basis}{why}."
+    answer = _Answer(verdict.effect, verdict.rule, verdict.reasons, explained.matched, explained.considered, assumed)
+    if arguments.json:
+        print(_as_json(answer))
+        if assumed is not None:
+            print(f"notifier-service: {one_line(assumed)}", file=sys.stderr)
+    else:
+        print(_as_text(answer))
     return 0
+
+
+def _rated(policy: Policy, tool_name: str, server: str | None, parameters: dict[str, Any]) -> RatedRisk:
+    """The risk as the service rates a call that an agent's hook tells of, which works in this folder.
+
+    What a server says of its tools is known to a gateway only.
+    """
+    from ..web.agents.built_ins import risk_by_agent  # the service's half, which no other command here needs
+
+    rated = risk_by_agent(tool_name, parameters, folder=os.getcwd(), is_of_server=server is not None)
+    level = policy.risk_of(tool_name, server)
+    if level is None or (is_riskier(rated.level, level) and is_of_more_than_the_tool(rated.reasons)):
+        return rated
+    return RatedRisk(level, (Reason("rated_by_policy", risk=level),))
 
 
 def _settled(policy: Policy, explained: Explanation, call: Call, ask_from: RiskLevel) -> Verdict:
@@ -225,4 +258,4 @@ def _as_text(answer: _Answer) -> str:
         if rules:
             lines += ["", title]
             lines += [f"  line {rule.line}, {rule.effect} {json.dumps(rule.rule)}: {rule.reason}" for rule in rules]
-    return "\n".join(lines)
+    return "\n".join(lines if answer.assumed is None else [*lines, "", one_line(answer.assumed)])

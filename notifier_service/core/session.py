@@ -41,7 +41,7 @@ from .metrics import Counters
 from .permission_request import PermissionRequest
 from .permissions import PendingPlaces, PermissionDesk
 from .policy.by_risk import Ratings, judge
-from .policy.reasons import Reason, doubts_the_tool, is_of_the_call
+from .policy.reasons import Reason, is_of_more_than_the_tool, is_of_the_call
 from .policy.rule_book import RuleBook, log_taken_back, require_other
 from .policy.verdict import AskedTool, Verdict, is_riskier
 from .present_state import SessionState
@@ -191,9 +191,7 @@ class Session:
         """
         level = self.rules.risk_of(question.tool_name, question.server)
         reasons = question.risk_reasons
-        if level is None or (
-            is_riskier(question.risk_level, level) and (is_of_the_call(reasons) or doubts_the_tool(reasons))
-        ):
+        if level is None or (is_riskier(question.risk_level, level) and is_of_more_than_the_tool(reasons)):
             return question
         reasons = (Reason("rated_by_policy", risk=level), *reasons)
         return question._replace(risk_level=level, rated_by="service", risk_reasons=reasons)

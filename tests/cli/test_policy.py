@@ -150,6 +150,52 @@ def test_without_a_file_calls_are_judged_by_the_risk_of_the_settings(
     assert explained(capsys, "x")["effect"] == "ask"
 
 
+@pytest.mark.parametrize(
+    ("tool", "parameters", "effect", "risk", "why"),
+    [
+        ("Read", {"file_path": "a.py"}, "allow", "low", "for a call that an agent's hook tells of."),
+        ("Bash", {"command": "ls -l"}, "allow", "low", "for a call that an agent's hook tells of."),
+        ("read_file", {"path": "/etc/passwd"}, "ask", "medium", "hook tells of; it reads outside of the workspace"),
+        ("read_file", {"path": "a.py"}, "allow", "low", "; the policy file rates it low."),
+        ("read_file", {"path": ".env"}, "ask", "medium", "; it reads a file that may hold secrets"),
+        ("Edit", {"file_path": "a.py"}, "ask", "medium", "tells of."),
+        ("Bash", {"command": "make"}, "ask", "high", "tells of."),
+        ("mcp__mail__search", {}, "ask", "medium", "without what its server says of it; its name is one of reading"),
+        ("no_such", {}, "ask", "high", "tells of."),
+        ("peek", {}, "allow", "low", "tells of; the policy file rates it low."),
+        ("mcp__any__peek", {}, "allow", "low", "server says of it; the policy file rates it low."),
+    ],
+)  # fmt: skip
+def test_call_is_rated_as_the_service_rates_it_where_no_risk_is_told(
+    tool: str, parameters: dict[str, str], effect: str, risk: str, why: str, tmp_path: Path, capsys: Captured,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    folder = tmp_path / "app"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    (tmp_path / "policy.toml").write_text('[risk."*"]\npeek = "low"\nread_file = "low"\n')
+    call = ["policy", "explain", tool, "--parameters", json.dumps(parameters), "--policy-file", "../policy.toml"]
+
+    assert main([*call, "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["effect"] == effect
+    assert f"risk {risk} is assumed, " in err
+    assert why in err
+
+    assert main(call) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == err.strip().removeprefix("notifier-service: ")
+    assert main([*call, "--risk", "low"]) == 0
+    assert "assumed" not in capsys.readouterr().out
+
+
+def test_server_is_read_out_of_the_name_as_for_a_hook(file: str, capsys: Captured) -> None:
+    call = ("--parameters", '{"path": "/srv/app/a.py"}', "--session", "team-1", "--agent", "claude-code")
+
+    for arguments in (("read_file", "--server", "files"), ("mcp__files__read_file",)):
+        assert explained(capsys, *arguments, *call, "--policy-file", file)["rule"] == "read the app"
+    assert explained(capsys, "mcp__other__read_file", *call, "--policy-file", file)["rule"] is None
+
+
 def test_explanation_for_people_is_read_from_the_top(file: str, capsys: Captured) -> None:
     assert main(["policy", "explain", "x", "--parameters", '{"command": "rm x"}', "--policy-file", file]) == 0
 

@@ -14,7 +14,7 @@ from .rule_index import Ranked, RuleIndex
 from .rules import Default, PolicyRule, PolicyText, read_policy
 from .shell import CommandReading, read_call
 from .text_glob import seen
-from .tool_names import spellings
+from .tool_names import bare_name, spellings
 from .verdict import Call, Effect, Verdict
 
 __all__ = ["Considered", "Default", "Explanation", "Policy"]
@@ -113,8 +113,8 @@ class Policy:
         return Explanation(verdict, tuple(matched), tuple(considered), doubt)
 
     def risk_of(self, tool_name: str, server: str | None) -> RiskLevel | None:
-        """How the file rates a tool of this server; None where it does not."""
-        return self.rated.risk_of(tool_name, server)
+        """How the file rates a tool, by the name that its server gives it or by its own; None if it does not."""
+        return self.rated.risk_of(bare_name(tool_name, server), server) or self.rated.risk_of(tool_name, server)
 
     def _matching(
         self, call: Call, reading: CommandReading | None, *, everything: bool = False

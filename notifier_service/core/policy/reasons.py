@@ -13,7 +13,14 @@ from typing import Any, Self
 
 from .not_understood import WHAT_IS_NOT_UNDERSTOOD
 
-__all__ = ["SENTENCES", "Reason", "as_told", "codes_of", "doubts_the_tool", "is_of_the_call"]
+__all__ = [
+    "SENTENCES",
+    "Reason",
+    "as_told",
+    "codes_of",
+    "is_of_more_than_the_tool",
+    "is_of_the_call",
+]
 
 #: By code, in English. Who says them in another language has the values that stand in braces.
 SENTENCES: Mapping[str, str] = {
@@ -134,7 +141,12 @@ def is_of_the_call(reasons: Iterable[str]) -> bool:
     return not _OF_THE_CALL.isdisjoint(codes_of(reasons))
 
 
-def doubts_the_tool(reasons: Iterable[str]) -> bool:
+def is_of_more_than_the_tool(reasons: Iterable[str]) -> bool:
+    """Whether a call stays riskier than a person rates its tool: by what it does itself, or because of doubts."""
+    return is_of_the_call(reasons) or _doubts_the_tool(reasons)
+
+
+def _doubts_the_tool(reasons: Iterable[str]) -> bool:
     """Whether it is uncertain that the tool is the one which was rated."""
     return not _DOUBTS.isdisjoint(codes_of(reasons))
 

@@ -16,7 +16,6 @@ from .learned import LearnedRules
 from .matching import Names
 from .policy import Default
 from .policy_file import PolicyFile
-from .tool_names import bare_name
 from .verdict import Call, Verdict, strictest
 
 __all__ = ["FileRules", "RuleBook", "RuleSource", "log_taken_back", "require_other"]
@@ -179,11 +178,8 @@ class RuleBook:
         return "by-risk" if self.file is None else self.file.file.policy.default
 
     def risk_of(self, tool_name: str, server: str | None) -> RiskLevel | None:
-        """How the policy file rates a tool, by the name that its server gives it or by its own; None if it does not."""
-        if self.file is None:
-            return None
-        policy = self.file.file.policy
-        return policy.risk_of(bare_name(tool_name, server), server) or policy.risk_of(tool_name, server)
+        """How the policy file rates a tool; None if it does not."""
+        return None if self.file is None else self.file.file.policy.risk_of(tool_name, server)
 
     def judge(self, call: Call, granted: RuleSource) -> Verdict | None:
         """What the rules say of a call in a session where so much was ``granted``; None where none of them holds.
