@@ -26,6 +26,7 @@ from .binding import Learned, bindings, escaped, without_nothing
 from .command_use import CommandUse
 from .grants import Entry, Remembered, Shelf, named, rule_from
 from .reasons import Reason
+from .toml_lines import line_that_is_too_deep
 from .verdict import AskedTool, Call, Effect, Verdict, is_riskier
 
 __all__ = ["LearnedRules", "rule_table"]
@@ -306,6 +307,8 @@ class LearnedRules(Remembered):
 
     def _parsed(self, text: str) -> list[Entry]:
         """The rules of a text, or ``_Unreadable`` with the line and what is wrong there."""
+        if (deep := line_that_is_too_deep(text)) is not None:
+            raise _Unreadable(f"{self.path}:{deep}: it is nested too deeply")
         try:
             document = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:

@@ -27,7 +27,7 @@ from .reach import Reach
 from .regex import BadRegex, Regex
 from .shell import COMMAND_PARAMETERS, CommandReading, read_call
 from .text_glob import BadGlob, NameGlob, PathRoots, TextGlob
-from .toml_lines import Path, line_of, lines_of
+from .toml_lines import Path, line_of, line_that_is_too_deep, lines_of
 from .tool_names import certain_name, joined_names, possible_servers, spellings
 from .verdict import AskedTool, Call, Effect
 
@@ -213,6 +213,8 @@ class PolicyText(NamedTuple):
 def read_policy(text: str, file: str, *, home: str | None = None) -> PolicyText:
     """Read a policy, run its examples, or raise ``InvalidInput`` with ``FILE:LINE: reason``."""
     try:
+        if (deep := line_that_is_too_deep(text)) is not None:
+            raise _Refused(deep, "it is nested too deeply")
         try:
             document = tomllib.loads(text)
             lines = lines_of(text)

@@ -7,7 +7,7 @@ import tomllib
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 
-__all__ = ["Path", "line_of", "lines_of"]
+__all__ = ["Path", "line_of", "line_that_is_too_deep", "lines_of"]
 
 #: The way to a value: keys, and numbers of items.
 Path = tuple[str | int, ...]
@@ -21,12 +21,22 @@ _STRING = re.compile(
     r"|'[^'\n]*'",
     re.DOTALL,
 )
+#: Keys of more parts, of which reading one takes time with the square of their number.
+_MAX_PARTS = 32
+_PART = r"(?:[A-Za-z0-9_-]{1,256}|\"[^\"\n]{0,256}\"|'[^'\n]{0,256}')[ \t]*\.[ \t]*"
+_DEEP_KEY = re.compile(rf"(?<![A-Za-z0-9_-])(?:{_PART}){{{_MAX_PARTS}}}")
 _OTHER = re.compile(r"[^,\]}\n#]+")
 
 
 def lines_of(text: str) -> Mapping[Path, int]:
     """The lines, from 1, of all there is in a text that ``tomllib`` has read."""
     return _Lines(text.replace("\r\n", "\n")).read()
+
+
+def line_that_is_too_deep(text: str) -> int | None:
+    """The line of a key of so many parts that no reader should be given it."""
+    found = _DEEP_KEY.search(text)
+    return None if found is None else text.count("\n", 0, found.start()) + 1
 
 
 def line_of(path: Path, lines: Mapping[Path, int]) -> int:

@@ -405,6 +405,7 @@ def test_rules_that_nobody_could_read_yet_have_everything_asked(path: Path) -> N
     [
         (b"\xff", ":1: it is not UTF-8"),
         (b"# a\n# \xe9\n", ":2: it is not UTF-8"),
+        (b"\n" + b"a." * 1000 + b"a = 1", ":2: it is nested too deeply"),
         (b"#" * 5000, ":1: it has more than 4096 bytes"),
         (b"a = " + b"[" * 3000, ":1: "),
         (b"[[rule]]\n" * 4, ":1: it has more than 3 rules"),

@@ -13,7 +13,7 @@ import pytest
 from notifier_service.core.errors import InvalidInput
 from notifier_service.core.policy.policy import Policy
 from notifier_service.core.policy.rules import read_policy
-from notifier_service.core.policy.toml_lines import line_of, lines_of
+from notifier_service.core.policy.toml_lines import line_of, line_that_is_too_deep, lines_of
 from notifier_service.core.policy.verdict import AskedTool, Call
 
 GOOD = """\
@@ -129,6 +129,9 @@ RULE = '[[rule]]\nname = "r"\neffect = "allow"\ntool = "t"\n'  # a change stands
         ("a = 2026-13-01", 1, "no TOML"),
         (f"\na = {'9' * 5000}", 2, "too many digits"),
         (f"a = {'[' * 3000}{']' * 3000}", 1, "nested too deeply"),
+        (f"\n{'a.' * 500_000}a = 1", 2, "nested too deeply"),
+        (f"[{'a .' * 500_000}a]", 1, "nested too deeply"),
+        (f"""\n\n{'"".' * 20}{"'b'. " * 20}a = 1""", 3, "nested too deeply"),
         ("a = \u0000", 1, "no TOML"),
         ("risk = 1", 1, "risk is a table"),
         ("[risk]\nfiles = 1", 2, 'risk of server "files": it is a table of tools'),
@@ -446,3 +449,15 @@ def test_hostile_texts_are_refused_soon() -> None:
         refused(text)
 
     assert time.process_time() - begin < 5
+
+
+@pytest.mark.parametrize("mark", ["a", '"', "'", "a ", "a.b ", ".", "-", "a" * 300 + "."])
+def test_text_that_is_no_deep_key_is_looked_through_at_once(mark: str) -> None:
+    begin = time.process_time()
+
+    assert line_that_is_too_deep(mark * (1_000_000 // len(mark))) is None
+    assert time.process_time() - begin < 5
+
+
+def test_key_of_some_parts_is_none_that_is_too_deep() -> None:
+    assert line_that_is_too_deep(f"{'a.' * 30}a = 1") is None
