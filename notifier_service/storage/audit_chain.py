@@ -128,7 +128,7 @@ class _Reading:
         try:
             with self.path.open("rb") as file:
                 while line := file.readline(2 * MAX_LINE_BYTES):
-                    if not line.endswith(b"\n") and _is_unfinished(line):
+                    if not line.endswith(b"\n") and self._is_unfinished(line):
                         self.unfinished_bytes = len(line)
                         break
                     self.number += 1
@@ -159,6 +159,23 @@ class _Reading:
         self.head = Head(seq, told["hash"])
         return told
 
+    def _is_unfinished(self, line: bytes) -> bool:
+        """Whether this may be what a process wrote of a line before it was killed, and nobody was told of that line.
+
+        Behind a whole line stands a newline: anything else there was put in its place, and so was a whole one that
+        was never written like that.
+        """
+        if len(line) >= 2 * MAX_LINE_BYTES or not line.startswith((b"{", b"\0")):
+            return False
+        text = line.decode("utf-8", "replace")
+        try:
+            is_whole = json.JSONDecoder().raw_decode(text)[1] == len(text)
+        except (ValueError, RecursionError):
+            return True
+        if is_whole:
+            checked_line(self.path, self.number + 1, line + b"\n")
+        return is_whole
+
     def _bad(self, why: str) -> BadLine:
         return BadLine(self.path, self.number, why)
 
@@ -178,21 +195,10 @@ def checked_line(path: Path, number: int, line: bytes) -> dict[str, Any]:
         raise BadLine(path, number, "it is no JSON") from None
     if not isinstance(told, dict) or told.get("hash") != found[1].decode() or type(told.get("seq")) is not int:
         raise BadLine(path, number, "it is no record")
+    if list(told) != sorted(told):
+        # The hash is over all but its own words, so their place is looked at too.
+        raise BadLine(path, number, "its parts are not in order")
     return told
-
-
-def _is_unfinished(line: bytes) -> bool:
-    """Whether this may be what a process wrote of a line before it was killed, and nobody was told of that line.
-
-    Behind a whole line stands a newline: anything else there was put in its place.
-    """
-    if len(line) >= 2 * MAX_LINE_BYTES or not line.startswith((b"{", b"\0")):
-        return False
-    text = line.decode("utf-8", "replace")
-    try:
-        return json.JSONDecoder().raw_decode(text)[1] == len(text)
-    except (ValueError, RecursionError):
-        return True
 
 
 def _why_not_next(seq: int, before: int) -> str:

@@ -119,6 +119,32 @@ def test_a_line_with_a_key_said_twice_or_written_with_white_space_is_found(writt
         assert bad.value.number == 4
 
 
+@pytest.mark.parametrize("before", [b'"prev":', b'"seq":', b'"time":'])
+def test_a_hash_that_was_moved_within_its_line_is_found(written: list[bytes], path: Path, before: bytes) -> None:
+    member = b'"hash":"%s",' % json.loads(written[3])["hash"].encode()
+    moved = written[3].replace(member, b"").replace(before, member + before)
+    path.write_bytes(b"".join([*written[:3], moved, *written[4:]]))
+
+    with pytest.raises(BadLine) as bad:
+        verify([path])
+    assert bad.value.number == 4
+
+
+@pytest.mark.parametrize("last", [b'{"seq":1}', b'{"kind":"decided","approved":true}'])
+def test_a_whole_line_without_its_newline_that_was_never_written_so_is_found(
+    written: list[bytes], path: Path, last: bytes
+) -> None:
+    path.write_bytes(b"".join(written) + last)
+    with pytest.raises(BadLine) as bad:
+        verify([path])
+    assert bad.value.number == len(written) + 1
+
+    path.write_bytes(b"".join(written[:-1]) + written[-1][:-1].replace(b"asked", b"ended"))
+    with pytest.raises(BadLine) as bad:
+        verify([path])
+    assert bad.value.number == len(written)
+
+
 @pytest.mark.parametrize("kept", [1, 30, 200])
 def test_the_beginning_of_a_last_line_that_was_never_finished_is_told_and_is_no_fault(
     written: list[bytes], path: Path, kept: int
