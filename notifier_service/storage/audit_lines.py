@@ -23,9 +23,7 @@ _IDS = re.compile(
     r"time|kind|request_id|rule_id|(asked_)?parameters_sha256|action_sha256|definition_sha256|token_sha256|decision|scope"
     r"|risk_level|effect|outcome|right"
 )
-_NAMES = re.compile(
-    r"session_id|tool_name|tool_call_id|server|agent|asked_by|decided_by|created_by|via|rule|file|source"
-)
+_NAMES = re.compile(r"session_id|tool_name|tool_call_id|server|agent|asked_by|decided_by|created_by|via|file|source")
 
 
 def written_form(entry: Entry, redaction: Redaction) -> dict[str, Any]:

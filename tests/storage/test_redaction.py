@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import quopri
 import time
@@ -77,6 +78,37 @@ SHAPES: dict[str, Any] = {
     "json in a string": {"body": json.dumps({"password": PASSWORD})},
     "json in json in a string": {"body": json.dumps({"b": json.dumps({"secret": PASSWORD})})},
     "escaped json in a command": {"command": f"curl -d '{json.dumps(json.dumps({'password': PASSWORD}))}'"},
+    "cookie of curl": {"command": f"curl -b 'session={PASSWORD}' https://example.org"},
+    "part of a form": f'--b\r\nContent-Disposition: form-data; name="api_key"\r\nX: y\r\n\r\n{PASSWORD}\r\n--b--',
+    "block of yaml": f"password: |\n  first\n  {PASSWORD}\nuser: x",
+    "variable of a pod": f"env:\n  - name: DB_PASSWORD\n    value: '{PASSWORD}'",
+    "column of csv": f"name,password\nbob,{PASSWORD}\nann,{PASSWORD}x\n",
+    "column of markdown": f"| user | Password |\n|---|---|\n| bob | {PASSWORD} |",
+    "cells of html": f"<tr><td>Password</td><td>{PASSWORD}</td></tr>",
+    "entry of xml": f'<entry key="db.password">{PASSWORD}</entry>',
+    "rows of sql": f"INSERT INTO users (name, password) VALUES ('bob', '{PASSWORD}')",
+    "call": {"code": f"requests.get(url, auth=('bob', '{PASSWORD}')); smtp.login('a@example.org', '{PASSWORD}')"},
+    "typed": {"code": f'let api_key: &str = "{PASSWORD}";'},
+    "defined": {"code": f"define('DB_PASSWORD', '{PASSWORD}');"},
+    "stores of secrets": {"command": f"vault kv put secret/x key={PASSWORD}; gh secret set X --body {PASSWORD}"},
+    "upload": {"command": f"twine upload -u __token__ -p {PASSWORD} dist/*"},
+    "share": {"command": f"net use Z: \\\\server\\share {PASSWORD} /user:bob"},
+    "database tool": {"command": f"sqlplus scott/{PASSWORD}@db"},
+    "secure string": {"command": f'ConvertTo-SecureString "{PASSWORD}" -AsPlainText'},
+    "code of a sign-in": {"url": f"https://example.org/cb?code={PASSWORD}&state=1"},
+    "private key, line by line": {"lines": KEY.split("\n")},
+    "said far off": f"The password for the server is {PASSWORD}. Use the following token to sign in: {PASSWORD}",
+    "said before": f"Use {PASSWORD} as the password",
+    "names of two words in one": {"apitoken": PASSWORD, "storepass": PASSWORD, "backupCodes": [PASSWORD]},
+    "names elsewhere": {
+        "contraseña": PASSWORD,
+        "motDePasse": PASSWORD,
+        "пароль": PASSWORD,
+        "パスワード": PASSWORD,
+        "db_senha": PASSWORD,
+    },
+    "texts elsewhere": f"contraseña: {PASSWORD}\nmot de passe : {PASSWORD}\nпароль — {PASSWORD}\n비밀번호: {PASSWORD}",
+    "unseen characters": f"pass\u200bword: {PASSWORD}",
     "quoted printable": {"body": quopri.encodestring(f"päßword password={PASSWORD} ".encode()).decode()},
 }
 
@@ -93,6 +125,10 @@ ENCODED: dict[str, str] = {
     "percent, each": each("%%%02X", f"password={PASSWORD}"),
     "percent, a token": each("%%%02X", TOKEN),
     "hexadecimal": f"password={PASSWORD}".encode().hex(),
+    "hexadecimal, apart": f"password={PASSWORD}".encode().hex(" "),
+    "base32": base64.b32encode(f"password={PASSWORD}".encode()).decode(),
+    "compressed": base64.b64encode(gzip.compress(MAIL.encode())).decode(),
+    "octal": each("\\%03o", f"password={PASSWORD}"),
     "escaped bytes": each("\\x%02x", TOKEN),
     "escaped characters": each("\\u%04x", f"password={PASSWORD}"),
     "entities": each("&#%d;", f"password: {PASSWORD}"),
@@ -149,7 +185,8 @@ def test_names_of_secrets_may_be_added() -> None:
     "piece",
     ["a", "password ", "=", "\\", "a-", "--", "http://", "echo ", "curl ", "AbC1", "%41", "&#65;", "\\u0041", "'",
      '"password" ', "mysql ", "token ", " ", "[", "a.b-", "ghp_", "eyJ", "SG.", "curl -u ", "pass", "1:",
-     "-----BEGIN PRIVATE KEY-----"],
+     "-----BEGIN PRIVATE KEY-----", "<b>", "password</b>", "name=password\n", "password:|\n ", "a,password\n", "login(",
+     "use x as ", "word-word-", "insert into a (password", "\u200b", "passwort für "],
 )  # fmt: skip
 def test_hostile_text_takes_no_long_time(piece: str) -> None:
     text = piece * (8000 // len(piece))
