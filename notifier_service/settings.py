@@ -207,7 +207,7 @@ class Settings(Limits, BaseSettings):
     @model_validator(mode="after")
     def _rules_have_files_of_their_own(self) -> Self:
         learned, policy = self.learned_rules_file, self.policy_file
-        if learned is not None and policy is not None and learned.resolve() == policy.resolve():
+        if learned is not None and policy is not None and os.path.realpath(learned) == os.path.realpath(policy):
             raise ValueError("learned_rules_file is the policy_file: the service writes the one, and never the other")
         return self
 
@@ -217,7 +217,7 @@ class Settings(Limits, BaseSettings):
             raise ValueError("audit_key_file needs an audit_file, whose heads it signs")
         if self.audit_heads_to is not None and self.audit_key_file is None:
             raise ValueError("audit_heads_to needs an audit_key_file, which signs what is sent")
-        both = [path.resolve() for path in (self.audit_file, self.audit_key_file) if path is not None]
+        both = [os.path.realpath(path) for path in (self.audit_file, self.audit_key_file) if path is not None]
         if len(set(both)) < len(both):
             raise ValueError("audit_key_file is the audit_file: the one holds a secret, and the other grows")
         return self

@@ -243,10 +243,13 @@ async def test_large_parameters_are_written_with_their_beginning_and_the_hash_of
 
 async def test_a_file_that_cannot_be_used_keeps_the_service_from_starting(path: Path) -> None:
     path.mkdir()
+    loop = path.with_name("loop")
+    loop.symlink_to(loop)
 
-    with pytest.raises(InvalidInput, match="Is a directory"):
-        async with serve(settings=Settings(port=0, audit_file=path)):
-            pass
+    for given, why in ((path, "Is a directory"), (loop, "symbolic links")):
+        with pytest.raises(InvalidInput, match=why):
+            async with serve(settings=Settings(port=0, audit_file=given)):
+                pass
 
 
 async def test_what_a_producer_tells_of_a_run_may_be_anything(site: Site, path: Path) -> None:
