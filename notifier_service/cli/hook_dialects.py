@@ -18,6 +18,8 @@ __all__ = ["DIALECTS", "IS_WINDOWS", "Commands", "Dialect", "parsed"]
 
 IS_WINDOWS = os.name == "nt"
 
+#: Hooks that decide nothing.
+_AFTERWARDS = ("PostToolUse", "PostToolUseFailure")
 #: The agent's own time for the hook in the settings that are printed.
 _AGENT_SECONDS = 3600
 
@@ -93,6 +95,8 @@ class _Codex(Dialect):
         allowed, reason, edited = _decision(hook, answer)
         event = hook.get("hook_event_name")
         if allowed is None:
+            if (note := _note(answer)) is not None:
+                _print({"hookSpecificOutput": {"hookEventName": event, "additionalContext": note}})
             return 0
         if event == "PermissionRequest":
             if allowed and edited is not None:
@@ -134,7 +138,9 @@ class _Gemini(Dialect):
     def answer(self, hook: Mapping[str, Any], answer: Mapping[str, Any]) -> int:
         allowed, reason, edited = _decision(hook, answer)
         if allowed is None:
-            _print({})
+            note = _note(answer)
+            output = {"hookEventName": "AfterTool", "additionalContext": note}
+            _print({} if note is None else {"hookSpecificOutput": output})
             return 0
         if allowed and edited is not None and hook["tool_input"].keys() - edited.keys():
             # It puts the new parameters over the old ones: one that was taken away would stay.
@@ -230,13 +236,19 @@ def _decision(
 ) -> tuple[bool | None, str | None, dict[str, Any] | None]:
     """Whether the call is allowed (None for no opinion), why not, and a person's edit of it."""
     output = answer.get("hookSpecificOutput")
-    if not output:
+    if not output or hook.get("hook_event_name") in _AFTERWARDS:
         return None, None, None
     decision = output.get("decision") or {}
     allowed = "allow" in (output.get("permissionDecision"), decision.get("behavior"))
     reason = output.get("permissionDecisionReason") or decision.get("message") or "It was denied."
     edited = output.get("updatedInput", decision.get("updatedInput"))
     return allowed, reason, None if edited == hook.get("tool_input") else edited
+
+
+def _note(answer: Mapping[str, Any]) -> str | None:
+    """What the agent is to be told of a call that has run."""
+    note = (answer.get("hookSpecificOutput") or {}).get("additionalContext")
+    return note if isinstance(note, str) else None
 
 
 def _print(answer: Mapping[str, Any]) -> None:

@@ -133,6 +133,36 @@ async def test_each_agent_gets_the_answer_in_its_own_words(
 
 
 @pytest.mark.parametrize(
+    ("agent", "hook", "after", "event"),
+    [
+        ("codex", CODEX, {"hook_event_name": "PostToolUse", "tool_response": "x"}, "PostToolUse"),
+        ("gemini", GEMINI, {"hook_event_name": "AfterTool", "tool_response": {"llmContent": "x"}}, "AfterTool"),
+        ("gemini", GEMINI, {"hook_event_name": "AfterTool", "tool_response": {"error": "x"}}, "AfterTool"),
+    ],
+)
+async def test_agent_that_takes_no_note_before_a_call_is_told_of_the_edit_once_after_it(
+    commands: Commands, site: Site, agent: str, hook: dict[str, Any], after: dict[str, Any], event: str
+) -> None:
+    before_it = await asked(commands, site, agent, hook, EDITED)
+    first = await said(commands, agent, {**hook, "tool_input": EDIT, **after})
+    second = await said(commands, agent, {**hook, "tool_input": EDIT, **after})
+
+    assert "additionalContext" not in before_it.out
+    assert json.loads(first.out) == {BEFORE: {"hookEventName": event, "additionalContext": EDIT_TOLD}}
+    assert (first.exit_code, first.err) == (0, "")
+    assert second.out.strip() in ("", "{}")
+
+
+async def test_hook_after_a_call_says_nothing_that_copilot_could_take_for_a_verdict(
+    commands: Commands, site: Site
+) -> None:
+    await asked(commands, site, "copilot", COPILOT, EDITED)
+    done = await said(commands, "copilot", {**COPILOT, "toolArgs": EDIT, "toolResult": {"resultType": "success"}})
+
+    assert (done.exit_code, done.out) == (0, "{}\n")
+
+
+@pytest.mark.parametrize(
     ("agent", "hook", "decision", "refused"),
     [
         ("codex", ASKS, EDITED, DecisionNotOffered),

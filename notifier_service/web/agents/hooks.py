@@ -62,6 +62,8 @@ _RUNNING_NO_EDIT_THERE = frozenset({"codex"})
 _WITHOUT_EDIT: tuple[DecisionKind, ...] = ("approve", "reject", "respond")
 #: Agents that lay an edit over what they asked: what it leaves out stays.
 _LAYING_EDITS_OVER = frozenset({"gemini"})
+#: Agents that take a note about a call only after it has run; to be sure, those too of which some versions do.
+_TOLD_AFTERWARDS = frozenset({"codex", "gemini"})
 
 
 class HookQuery(Query):
@@ -282,6 +284,8 @@ async def _pre_tool_use(call: _HookCall, asked: AskedCall | None) -> dict[str, A
         return _refusal(call.body, error)
     if not record.approved:
         return _before(denied=denial_text(record))
+    if call.query.agent in _TOLD_AFTERWARDS:
+        return _before(approved=record)
     note, joined.edit_note = joined.edit_note, None
     return _before(approved=record, note=note)
 
