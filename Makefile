@@ -44,7 +44,7 @@ CONSOLE_CLIENT := notifier_service/web/console/client
 NODE := $(shell node --version 2>/dev/null | grep -E '^v(2[0-9]|[3-9][0-9])')
 
 .PHONY: demo environment test test-python test-client test-integrations test-lowest test-quick test-image browsers \
-	screenshots check check-style check-python check-client client bench lock dist release clean
+	proxies screenshots check check-style check-python check-client client bench lock dist release clean
 
 environment: $(SET_UP)
 
@@ -55,14 +55,14 @@ demo: $(DEMO_SET_UP)
 test:
 	@$(MAKE) --no-print-directory --jobs=2 --keep-going test-client test-python
 
-test-python: $(SET_UP) browsers
+test-python: $(SET_UP) browsers proxies
 	$(BIN)/pytest $(WAITING)
 
 # Environments of their own, kept between runs; what cannot be installed is told, and its tests are skipped.
 test-integrations: $(SET_UP)
 	@echo 'Setting up environments in tests/integrations/.environments; the first time takes some minutes.' >&2
 	@$(BIN)/python -m tests.integrations.environments
-	$(BIN)/pytest $(PARALLEL) -m integration -rs tests/integrations
+	$(BIN)/pytest $(PARALLEL) -m integration -rs tests/integrations tests/deploy
 
 LOWEST := tests/.venv-lowest
 test-lowest: $(LOWEST)/.set-up
@@ -90,6 +90,10 @@ test-image: $(SET_UP)
 browsers: $(SET_UP)
 	@scripts/programs browsers
 	@$(BIN)/python -m tests.browser.engines
+
+# The same for the proxies before the service.
+proxies:
+	@scripts/programs proxies
 
 screenshots: $(SET_UP) browsers
 	$(BIN)/python -m tests.browser.screenshots
