@@ -58,6 +58,8 @@ class ToolWrapper:
     through. ``risk_level`` is one level, a mapping from tool name to level, or a function of name and parameters; what
     it does not know is ``high``. Without one, an object that lists its tools is asked for their annotations.
     ``description`` is the agent's own words, shown as such; ``server`` names the MCP server that has the tools.
+    ``on_edit`` hears the sentence that the agent should be told of a call which a person changed: what a function
+    returns has no place for it.
 
     A person is shown the arguments of the call. Defaults that the caller leaves out, and arguments that a
     ``functools.partial`` holds, belong to the tool.
@@ -79,6 +81,7 @@ class ToolWrapper:
         description: str | None = None,
         timeout_seconds: float | None = None,
         server: str | None = None,
+        on_edit: Callable[[str], object] | None = None,
     ) -> None:
         self._target = target
         self._session_id = session_id
@@ -87,6 +90,7 @@ class ToolWrapper:
         self._description = description
         self._timeout_seconds = timeout_seconds
         self._server = server
+        self._on_edit = on_edit
         self._rounds = Rounds()
         self._session = McpSession(target) if callable(getattr(target, "call_tool", None)) else None
         if self._session is not None:
@@ -277,22 +281,31 @@ class ToolWrapper:
             except ToolDenied as denial:
                 report.denied(denial)
                 raise
+            note = None if permission.edited is None else edit_note(permission.decided_by, permission.edited)
             try:
                 result = await run()
             except asyncio.CancelledError:
                 raise
             except BaseException as error:
+                self._tell_edit(note)
                 report.result(None, success=False, error=error, duration_ms=report.elapsed_ms)
                 raise
             report.result(result, success=not _says_that_it_failed(result), duration_ms=report.elapsed_ms)
-            if self._session is not None and permission.edited is not None:
-                return self._session.noted(result, edit_note(permission.decided_by, permission.edited))
-            return result
+            self._tell_edit(note)
+            return result if self._session is None or note is None else self._session.noted(result, note)
         except asyncio.CancelledError:
             report.cancelled()
             raise
         finally:
             _running_call.reset(token)
+
+    def _tell_edit(self, note: str | None) -> None:
+        """The call has run, whatever becomes of the note."""
+        if note is not None and self._on_edit is not None:
+            try:
+                self._on_edit(note)
+            except Exception:
+                _log.exception("on_edit failed")
 
 
 class _Call(NamedTuple):

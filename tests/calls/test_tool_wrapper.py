@@ -188,6 +188,33 @@ async def test_edit_of_more_arguments_reaches_the_tool(wrap: Wrap, broker: Broke
     assert result == (0, (7,), 5, {"mode": "x"})
 
 
+async def test_caller_of_a_function_hears_of_an_edit(wrap: Wrap, broker: Broker) -> None:
+    heard: list[str] = []
+
+    def halve(a: int) -> float:
+        return 10 / a
+
+    halved = wrap(halve, on_edit=heard.append)
+    assert await answered(broker, halved(1), approved=True) == 10
+    assert heard == []
+    assert await answered(broker, halved(1), approved=True, parameters={"a": 5}) == 2
+    with pytest.raises(ZeroDivisionError):
+        await answered(broker, halved(1), approved=True, parameters={"a": 0})
+
+    note = "changed the parameters of this call before it ran. It ran with "
+    assert [text.partition(note)[2] for text in heard] == ['{"a":5}', '{"a":0}']
+
+
+async def test_note_that_nobody_takes_changes_nothing_of_the_call(
+    wrap: Wrap, broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuses(note: str) -> None:
+        raise ValueError
+
+    assert await answered(broker, wrap(plain_add, on_edit=refuses)(5), approved=True, parameters={"a": 6}) == 8
+    assert caplog.messages == ["on_edit failed"]
+
+
 async def test_default_that_the_caller_leaves_out_is_left_to_the_tool(wrap: Wrap, broker: Broker) -> None:
     assert await answered(broker, wrap(plain_add)(5), approved=True) == 7
     assert told(broker, "permission_request")[0]["parameters"] == {"a": 5}
