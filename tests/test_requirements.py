@@ -30,7 +30,9 @@ def name_of(requirement: Requirement) -> str:
     return re.sub(r"[-_.]+", "-", requirement.name).lower()
 
 
-@pytest.mark.parametrize(("lock", "extras"), [("image", ["cli", "fast", "jwt", "proof"]), ("tests", ["check"])])
+@pytest.mark.parametrize(
+    ("lock", "extras"), [("image", ["cli", "fast", "jwt", "metrics", "proof"]), ("tests", ["check"])]
+)
 def test_lock_has_each_thing_that_is_wanted_in_a_release_that_fits(lock: str, extras: list[str]) -> None:
     there = locked(lock)
 
@@ -53,7 +55,7 @@ def test_what_goes_into_the_image_is_locked_by_its_bytes(lock: str) -> None:
 
 
 def test_lowest_releases_are_those_that_the_package_promises() -> None:
-    extras = ["cli", "fast", "jwt", "mcp", "proof", "test"]
+    extras = ["cli", "fast", "jwt", "mcp", "metrics", "proof", "test"]
     promised = {name_of(requirement): requirement.specifier for requirement in wanted(*extras)}
     lowest = {name_of(requirement): str(requirement.specifier) for requirement in wanted("--lowest", *extras)}
 

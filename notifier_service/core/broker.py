@@ -117,7 +117,7 @@ class Broker:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._delivery = Delivery()
+        self._delivery = Delivery(self.counters.delivery_seconds)
         self._large_parameters = LargeParameters(self.limits.max_kept_parameters_bytes)
         self._unyielded_events = 0
         self._unyielded_bytes = 0
@@ -417,6 +417,7 @@ class Broker:
     def sweep(self) -> float | None:
         """Expire, beat and cut what is due; return the seconds until it is worth looking again, None for never."""
         now = self._clock()
+        self._delivery.is_timed = True
         for watch in self._watches.values():
             watch.look(now)
         beat = heartbeat()
@@ -510,11 +511,13 @@ class Broker:
 
     def statistics(self) -> BrokerStatistics:
         """What the broker holds at this moment, and what it has counted since it was made."""
+        for session in self.sessions:
+            session.readers.count_delivered()
         return BrokerStatistics(
             sessions=len(self._sessions) + len(self._dormant),
             connections=self.connections,
-            pending_permissions=sum(session.desk.pending_count for session in self.sessions),
-            log_bytes=sum(session.log.statistics().bytes for session in self.sessions),
+            pending_permissions=self._pending_places.all.used,
+            log_bytes=sum(session.log.size_bytes for session in self.sessions),
             counters=self.counters,
             closed=self.closed,
         )

@@ -53,6 +53,7 @@ __all__ = [
     "AlreadyDecided",
     "AmbiguousRequest",
     "AnswerRunning",
+    "AuthFailure",
     "BrokerClosed",
     "Conflict",
     "CursorLost",
@@ -123,10 +124,17 @@ class DecisionNotOffered(InvalidInput):
     code = "decision_not_offered"
 
 
+AuthFailure = Literal["missing", "unknown", "expired", "revoked", "claims", "ticket"]
+
+
 class Unauthenticated(NotifierError):
-    """No token, or one that nobody issued."""
+    """No token, or one that nobody issued. ``reason`` is for who counts them, and tells no caller more."""
 
     code = "unauthenticated"
+
+    def __init__(self, message: str, *, reason: AuthFailure = "unknown") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class Forbidden(NotifierError):

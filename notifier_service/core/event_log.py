@@ -91,6 +91,11 @@ class EventLog:
         self._made: dict[Hashable, tuple[Sequence[Event], bytes]] = {}
 
     @property
+    def size_bytes(self) -> int:
+        """Bytes of the events that the log holds."""
+        return self._bytes
+
+    @property
     def first_seq(self) -> int:
         """The oldest event that is still here; ``last_seq + 1`` when there is none."""
         return self.evicted + 1

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Iterator
 from typing import Any, Generic, Protocol, TypeVar
 
 from .event_log import EventLog
+from .metrics import Histogram
 
 __all__ = ["SLICE_READERS", "Audience", "Delivery"]
 
@@ -33,9 +35,16 @@ ReaderT = TypeVar("ReaderT", bound=Member)
 
 
 class Delivery:
-    """The one queue of audiences that have something to be told."""
+    """The one queue of audiences that have something to be told.
 
-    def __init__(self) -> None:
+    ``seconds`` gets a sample of how long events take from being published to being written: of the round that begins
+    next whenever somebody wants one, so that all others cost nothing.
+    """
+
+    def __init__(self, seconds: Histogram | None = None) -> None:
+        self.seconds = Histogram(()) if seconds is None else seconds
+        #: Whether the round that begins next is timed.
+        self.is_timed = True
         self._due: deque[Audience[Any]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -80,6 +89,10 @@ class Audience(Generic[ReaderT]):
         self._round: list[ReaderT] = []
         self._next = 0
         self._again = False
+        #: When what the next round tells was published, and what this one does, if that is timed.
+        self._touched_at: float | None = None
+        self._published_at: float | None = None
+        self._held_back = 0
         # Where the log stood when the last two rounds began, as events and bytes ever appended.
         self._begun = self._begun_before = (0, 0)
 
@@ -100,7 +113,11 @@ class Audience(Generic[ReaderT]):
 
     def touch(self) -> None:
         """There is something to tell."""
-        self._again = True
+        if not self._again and (self._readers or self.is_due):
+            self._again = True
+            if self._delivery.is_timed:
+                self._delivery.is_timed = False
+                self._touched_at = time.monotonic()
         if self.is_due:
             self._delivery.go_on()
         elif self._readers:
@@ -114,6 +131,9 @@ class Audience(Generic[ReaderT]):
             self._round = list(self._readers)
             self._next = 0
             self._again = False
+            if self._touched_at is not None:
+                self._published_at, self._touched_at = self._touched_at, None
+                self._held_back = 0
             self._begun_before, self._begun = self._begun, (self._log.last_seq, self._log.appended_bytes)
         served = self._round[self._next : self._next + at_most]
         self._next += len(served)
@@ -124,12 +144,31 @@ class Audience(Generic[ReaderT]):
                 except Exception:
                     # One connection that fails must not keep the others from being served.
                     _log.exception("a reader cannot be brought up to date")
+        if self._published_at is not None:
+            self._time(self._published_at, len(served))
         if self._next >= len(self._round) and not self._again:
             self.is_due = False
             self._round = []
             self._next = 0
             self._log.forget_shared()
         return max(1, len(served))
+
+    def _time(self, published_at: float, served: int) -> None:
+        """Note how late those were served who took what there is."""
+        if served > self._held_back:
+            self._delivery.seconds.observe(time.monotonic() - published_at, served - self._held_back)
+        self._held_back = 0
+        if self._next >= len(self._round):
+            self._published_at = None
+
+    def held_back(self) -> float | None:
+        """Tell that the reader takes nothing now; return what to say to ``late`` once it does, if that is timed."""
+        self._held_back += 1
+        return self._published_at
+
+    def late(self, published_at: float) -> None:
+        """What was published then, and held back for a reader, is written."""
+        self._delivery.seconds.observe(time.monotonic() - published_at)
 
     @property
     def lag(self) -> tuple[int, int]:

@@ -33,6 +33,7 @@ class PermissionRequest:
         "_waiters",
         "_withdraw",
         "announced",
+        "announced_at",
         "deadline",
         "keeps_names",
         "kept_bytes",
@@ -54,6 +55,8 @@ class PermissionRequest:
         self.question = question
         self.tool = question.tool
         self.announced = False
+        #: On the desk's clock; None while it is not announced.
+        self.announced_at: float | None = None
         #: What is about to happen to it, and does when that is on record.
         self.recording: Recording | None = None
         #: The places that it takes while it is pending.

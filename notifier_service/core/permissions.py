@@ -55,6 +55,7 @@ from .events import (
 from .history import History
 from .large_parameters import LargeParameters
 from .limits import MAX_TIMEOUT_SECONDS, Limits, RiskLevel
+from .metrics import Counters
 from .parameters import action_sha256_of, beginning, canonical_json, frozen_json, jsonable, parameters_sha256
 from .permission_request import PermissionRequest
 from .policy.grants import Grants, described, quoted
@@ -120,9 +121,9 @@ class PermissionDesk:
     """All permission requests of one session.
 
     ``publish`` appends an event to the session's log, ``judge`` asks the policy about an edited call, ``note_use``
-    hears which rule settled one, ``count_viewers`` tells how many people could see a request, ``count`` hears how each
-    one ended. ``clock`` is in seconds, monotonic. The log gets one line for each that ended. ``instance`` names this
-    run of the service: the ids of its requests begin so, and an id that does not was given before a restart. Where
+    hears which rule settled one, ``count_viewers`` tells how many people could see a request, ``counters`` have how
+    each one ended. ``clock`` is in seconds, monotonic. The log gets one line for each that ended. ``instance`` names
+    this run of the service: the ids of its requests begin so, and an id that does not was given before a restart. Where
     there is a file of ``learned`` rules, decisions may be for always, and ``tell_learned`` hears about which tool one
     was.
     """
@@ -136,7 +137,7 @@ class PermissionDesk:
         judge: Judge,
         note_use: Callable[[str | None], object] | None = None,
         count_viewers: Callable[[], int] = lambda: 0,
-        count: Callable[[str], object] = lambda status: None,
+        counters: Counters | None = None,
         large_parameters: LargeParameters | None = None,
         history: History | None = None,
         places: PendingPlaces | None = None,
@@ -174,7 +175,7 @@ class PermissionDesk:
         self._judge = judge
         self._note_use = self.grants.use if note_use is None else note_use
         self._count_viewers = count_viewers
-        self._count = count
+        self._counters = Counters() if counters is None else counters
         self._clock = clock
         # In the order asked. The queued are not announced yet (one_request_at_a_time).
         self._pending: OrderedDict[str, PermissionRequest] = OrderedDict()
@@ -362,11 +363,15 @@ class PermissionDesk:
             return
         del self._queued[request.request_id]
         expires_at = None
+        request.announced_at = self._clock()
         if request.record.timeout_seconds > 0:
-            request.deadline = self._clock() + request.record.timeout_seconds
+            request.deadline = request.announced_at + request.record.timeout_seconds
             expires_at = utc_now() + timedelta(seconds=request.record.timeout_seconds)
+        viewers = self._count_viewers()
+        if not viewers:
+            self._counters.unseen_requests += 1
         request.record = request.record.model_copy(
-            update={"expires_at": expires_at, "viewers": self._count_viewers(), "timestamp": utc_now()}
+            update={"expires_at": expires_at, "viewers": viewers, "timestamp": utc_now()}
         )
         request.announced = True
         self._pending[request.request_id] = request
@@ -799,6 +804,9 @@ class PermissionDesk:
         if not answered:
             self._recorder.ended(self.session_id, request, record)
         request.settle(record)
+        self._counters.decisions[record.status] += 1
+        if answered and via != "policy" and request.announced_at is not None:
+            self._counters.decision_wait_seconds.observe(self._clock() - request.announced_at)
         self._remember(request, via=via)
         if answered:
             self._publish("permission_response_result", _response_result(request.shown))
@@ -831,7 +839,7 @@ class PermissionDesk:
         request.size = len(json)
         self._settled[request.request_id] = request
         self._settled_bytes += request.size
-        self._count(request.record.status)
+        self._counters.permissions[request.record.status] += 1
         while len(self._settled) > self.limits.log_events or self._settled_bytes > self.limits.log_bytes:
             self._settled_bytes -= self._settled.popitem(last=False)[1].size
 

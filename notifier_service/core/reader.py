@@ -16,6 +16,7 @@ from .event_log import Event, EventLog
 from .events import Bye, Gap, Hello, PermissionRecord, Snapshot, encode
 from .fan_out import Audience
 from .limits import Limits
+from .metrics import Counters
 
 __all__ = ["Opening", "Peer", "Reader", "Source", "heartbeat", "retry_ms"]
 
@@ -53,6 +54,7 @@ class Source(Protocol):
 
     log: EventLog
     limits: Limits
+    counters: Counters
     #: Seconds, monotonic.
     clock: Any
 
@@ -85,15 +87,19 @@ class Reader:
     __slots__ = (
         "_attend",
         "_beside",
+        "_delivered",
         "_expires_at",
         "_farewell",
+        "_held_since",
         "_log",
         "_push",
+        "_read_from",
         "_sent_at",
         "_seq",
         "_still_may",
         "_stuck_since",
         "_taken",
+        "_told_bytes",
         "_waiter",
         "_woken",
         "_write_timeout",
@@ -119,7 +125,10 @@ class Reader:
         #: The heartbeat event to send, if one is due.
         self.heartbeat: bytes | None = None
         self._log = session.log
-        self._seq = session.log.last_seq
+        self._seq = self._read_from = session.log.last_seq
+        self._delivered = self._told_bytes = 0
+        #: When what is held back for this reader was published, if that is timed.
+        self._held_since: float | None = None
         self._beside: list[Event] = []
         self._attend: Callable[[], None] | None = None
         self._push: Callable[[], bool] | None = None
@@ -138,7 +147,10 @@ class Reader:
     def begin(self, cursor: str | None) -> None:
         """Take the place behind a cursor, None for a first connect: ``hello`` comes next, and what is told beside."""
         opening = self.session.open_at(cursor)
-        self._seq = opening.seq
+        if cursor is not None:
+            self.session.counters.reconnects += 1
+            self.session.counters.replays[opening.resumed] += 1
+        self._go_on_at(opening.seq)
         # Where the stream goes on is said with hello: whoever drops before the missed events came loses none.
         begin = opening.trail[0].seq - 1 if opening.trail else opening.seq
         hello = Event(0, self._log.id_of(begin), "hello", encode("hello", self.session.hello(opening)))
@@ -147,7 +159,8 @@ class Reader:
     def resume(self, cursor: str) -> None:
         """Go on behind another cursor: what was missed comes next, or a gap and the state."""
         opening = self.session.open_at(cursor)
-        self._seq = opening.seq
+        self.session.counters.replays[opening.resumed] += 1
+        self._go_on_at(opening.seq)
         self._beside = [*(event for event in self._beside if event.type == "hello"), *self._state(opening)]
 
     def greet(self) -> Event:
@@ -163,7 +176,7 @@ class Reader:
             events = self._log.read_after(self._seq, max_bytes=_SLICE_BYTES)
         except CursorLost as lost:
             opening = self.session.reopen(lost)
-            self._seq = opening.seq
+            self._go_on_at(opening.seq)
             return self._state(opening)
         if events:
             self._seq = events[-1].seq
@@ -179,6 +192,17 @@ class Reader:
         if is_of_log and len(self.session.readers) > 1:
             return self._log.shared(form, events, make)
         return make(events)
+
+    def _go_on_at(self, seq: int) -> None:
+        self._delivered += self._seq - self._read_from
+        self._seq = self._read_from = seq
+
+    def delivered(self) -> tuple[int, int]:
+        """How many events of the log, and bytes in all, were given to the transport since this was asked last."""
+        self._go_on_at(self._seq)
+        events, self._delivered = self._delivered, 0
+        told, self._told_bytes = self._told_bytes, self.peer.handed_bytes()
+        return events, self._told_bytes - told
 
     @property
     def is_told_all(self) -> bool:
@@ -225,8 +249,22 @@ class Reader:
         """Have the transport send what there is."""
         if self._attend is not None:
             self._attend()
-        elif self._push is None or self.ending is not None or not self._push():
+        elif self._push is None or self.ending is not None:
+            self.hold_back()
             self.wake()
+        elif not self._push():
+            self.wake()
+
+    def hold_back(self) -> None:
+        """Tell that there may be something to tell, and the peer takes nothing now."""
+        if self._held_since is None:
+            self._held_since = self.session.readers.held_back()
+
+    def caught_up(self) -> None:
+        """Tell that the peer takes something again, and has been sent all there is."""
+        if self._held_since is not None:
+            self.session.readers.late(self._held_since)
+            self._held_since = None
 
     def sent(self) -> None:
         """Tell that something was pushed: no heartbeat is needed soon."""

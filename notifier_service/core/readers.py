@@ -43,17 +43,28 @@ class Readers(Audience[Reader]):
         self._all_seats.take(reader.account)
         self._seats.take(reader.account)
         self._counters.connections_opened += 1
-        self._counters.connections += 1
+        self._counters.connections[reader.transport] += 1
 
     def discard(self, reader: Reader) -> None:
         if reader in self:
             super().discard(reader)
             self._seats.leave(reader.account)
             self._all_seats.leave(reader.account)
-            self._counters.connections -= 1
+            self._counters.connections[reader.transport] -= 1
+            self._count(reader)
             reason = reader.ending.code if reader.ending is not None else "left"
             self.disconnects[reason] += 1
             self._counters.disconnects[reason] += 1
+
+    def count_delivered(self) -> None:
+        """Count what those who are here were sent so far; of who has left it is counted already."""
+        for reader in self:
+            self._count(reader)
+
+    def _count(self, reader: Reader) -> None:
+        events, size = reader.delivered()
+        self._counters.events_delivered[reader.transport] += events
+        self._counters.bytes_delivered += size
 
     @property
     def by_transport(self) -> dict[str, int]:

@@ -126,7 +126,7 @@ class Session:
             judge=self.judge,
             note_use=self._note_use,
             count_viewers=lambda: self.viewer_count,
-            count=self._count_request,
+            counters=self.counters,
             places=pending_places,
             large_parameters=large_parameters,
             history=history,
@@ -262,6 +262,7 @@ class Session:
         if verdict.effect == "deny" or (verdict.effect == "ask" and not goes_on):
             return False
         if verdict.effect == "allow":
+            self.counters.policy_decisions["allow"] += 1
             self._note_use(verdict.rule_id)
         self.recorder.goes_on(self.session_id, question, verdict)
         return True
@@ -274,6 +275,7 @@ class Session:
         kept = self.recorder.admitted(self.session_id, question, verdict)
         if kept is not None:
             await asyncio.wrap_future(kept)
+        self.counters.policy_decisions["allow"] += 1
         self._note_use(verdict.rule_id)
         return True
 
@@ -287,6 +289,7 @@ class Session:
             raise InvalidInput("risk_level must be low, medium or high")
         question = self._rated(question)
         verdict = self._judged(question)
+        self.counters.policy_decisions[verdict.effect] += 1
         question = question.told(verdict)
         if verdict.effect == "ask" and verdict.rule is not None:
             question = question._replace(scopes=("once",))  # whatever a person decides, the rule asks again
@@ -410,10 +413,12 @@ class Session:
     def holding(self, transport: str) -> Iterator[None]:
         """Count a reader that waits for one answer: it sees what is asked, and no limit of this session binds it."""
         self.readers.waiting[transport] += 1
+        self.counters.connections[transport] += 1
         try:
             yield
         finally:
             self.readers.waiting[transport] -= 1
+            self.counters.connections[transport] -= 1
             self.touch()
 
     @contextmanager
@@ -542,9 +547,6 @@ class Session:
         if self.kept is not None and evicted - self._forgotten >= self._forget_many:
             self._forgotten = evicted
             self.kept.forget_before(evicted + 1)
-
-    def _count_request(self, status: str) -> None:
-        self.counters.permissions[status] += 1
 
     def _gap(self, lost: CursorLost) -> Gap:
         """What a reader with a lost cursor is told; it is counted."""

@@ -12,13 +12,15 @@ from aiohttp.typedefs import Middleware
 
 from ..core import errors
 from ..core.events import dump
+from ..core.metrics import Counters
 from .departure import has_left
-from .request import BROKEN_PACK, packed_otherwise
+from .request import BROKEN_PACK, BROKER, packed_otherwise
 
 __all__ = [
     "ANSWER_HEADERS",
     "answer_errors",
     "as_error",
+    "count_refusal",
     "error_body",
     "expect",
     "json_answer",
@@ -85,6 +87,7 @@ def answer_errors(guard: Callable[[web.Request], web.Response | None]) -> Middle
 
 def _answer_to(request: web.Request, error: Exception) -> web.Response:
     if isinstance(error, errors.NotifierError):
+        count_refusal(request.config_dict[BROKER].counters, error)
         return _error_response(error)
     if isinstance(error, web.HTTPException):
         if error.status < 400:
@@ -97,6 +100,20 @@ def _answer_to(request: web.Request, error: Exception) -> web.Response:
     resource = request.match_info.route.resource
     _log.exception("%s %s failed", request.method, resource.canonical if resource is not None else "?")
     return _json(_internal(), 500)
+
+
+#: Limits that the core does not count: their tables are shared by nobody, and have no counters.
+_COUNTED_HERE = frozenset({"tickets", "rules_per_session", "learned_rules"})
+
+
+def count_refusal(counters: Counters, error: errors.NotifierError) -> None:
+    """Count a caller who was not let in, or who has reached a limit that nobody has counted yet."""
+    if isinstance(error, errors.Unauthenticated):
+        counters.auth_failures[error.reason] += 1
+    elif type(error) is errors.Forbidden:
+        counters.auth_failures[str(error.details.get("cause", "forbidden"))] += 1
+    elif isinstance(error, errors.LimitReached) and error.limit in _COUNTED_HERE:
+        counters.limits_reached[error.limit] += 1
 
 
 def _internal() -> dict[str, Any]:

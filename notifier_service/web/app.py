@@ -33,6 +33,7 @@ from .listener import listening, url_of
 from .logs import IS_TOKEN
 from .mcp.gateway import GATEWAYS, Gateways
 from .mcp.prompt_tool import HELD_CALLS
+from .metrics import REGISTRY, registry_of
 from .ops import DRAINING
 from .origin import cors_headers, origin_guard
 from .pages import add_pages
@@ -74,6 +75,7 @@ def create_app(
     app[AUTH] = _authenticator(settings, app[TICKETS].use)
     app[IS_TOKEN] = app[AUTH].is_token
     app[DRAINING] = asyncio.Event()
+    app[REGISTRY] = registry_of(broker)
     app[GUESSES] = Guesses(broker.counters.limits_reached)
     app[SOCKETS] = Sockets()
     app[CONNECTIONS] = Connections()

@@ -80,7 +80,7 @@ class Caller:
     def now(self) -> Caller:
         """Whom the token stands for at this moment. Raises ``Unauthenticated`` when it has expired or was revoked."""
         if self.seconds_left == 0:
-            raise Unauthenticated("The token has expired.")
+            raise Unauthenticated("The token has expired.", reason="expired")
         return self if self.renew is None else self.renew(self)
 
     def only_in(self, session_id: str) -> Caller:
@@ -136,14 +136,17 @@ class Authenticator(ABC):
     def __init__(self, use_ticket: UseTicket) -> None:
         self._use_ticket = use_ticket
 
-    def caller_of(self, request: web.Request, *, token_in_query: bool) -> Caller:
-        """``token_in_query`` is set for streams, whose clients cannot set headers."""
+    def caller_of(self, request: web.Request, *, token_in_query: bool, any_user: bool = False) -> Caller:
+        """``token_in_query`` is set for streams, whose clients cannot set headers.
+
+        ``any_user`` is for what everybody on this machine may know where no tokens tell who is who.
+        """
         token = self.token_of(request, token_in_query=token_in_query)
         if not token:
-            raise Unauthenticated("This needs a token.")
+            raise Unauthenticated("This needs a token.", reason="missing")
         if token.startswith(TICKET_PREFIX) and not token_in_query:
             # Else whoever finds one in a log could fetch tickets with it for ever.
-            raise Unauthenticated("A ticket opens a stream or a socket, nothing else.")
+            raise Unauthenticated("A ticket opens a stream or a socket, nothing else.", reason="ticket")
         return self.caller_with(token)
 
     @staticmethod
@@ -159,7 +162,7 @@ class Authenticator(ABC):
         if token.startswith(TICKET_PREFIX):
             caller = self._use_ticket(token)
             if caller is None:
-                raise Unauthenticated("This ticket was used, is too old, or was never issued.")
+                raise Unauthenticated("This ticket was used, is too old, or was never issued.", reason="ticket")
             return caller.now()
         return self._holder(token)
 
@@ -185,12 +188,12 @@ class NoAuth(Authenticator):
 
     _EVERYBODY = Caller("local", _INCLUDES["admin"], ("*",))
 
-    def caller_of(self, request: web.Request, *, token_in_query: bool) -> Caller:
+    def caller_of(self, request: web.Request, *, token_in_query: bool, any_user: bool = False) -> Caller:
         # Settings refuse a public address; an application that embeds this one chooses its own.
         address = request.protocol.sockname
         if isinstance(address, tuple) and not is_loopback(str(address[0]).partition("%")[0]):
             raise Forbidden("auth=none answers on a loopback address only; set auth=tokens.")
-        require_own_program(request)
+        require_own_program(request, any_user=any_user)
         return self._EVERYBODY
 
     def caller_with(self, token: str) -> Caller:
@@ -312,7 +315,9 @@ class TokenAuth(Authenticator):
     def _known(self, digest: str, before: Caller | None = None) -> Caller:
         caller = self._callers.content.get(digest)
         if caller is None:
-            raise Unauthenticated("Nobody issued that token." if before is None else "The token was revoked.")
+            if before is None:
+                raise Unauthenticated("Nobody issued that token.")
+            raise Unauthenticated("The token was revoked.", reason="revoked")
         return caller
 
 

@@ -85,7 +85,7 @@ class StreamConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._is_paused = False
         # Not now: a transport that is closed by what it calls in the middle of a write loses its connection twice.
-        asyncio.get_running_loop().call_soon(self._push)
+        asyncio.get_running_loop().call_soon(self._go_on)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._is_over = self.is_closed = True
@@ -111,11 +111,18 @@ class StreamConnection(asyncio.Protocol):
         """End the connection without waiting for the peer."""
         self._transport.abort()
 
+    def _go_on(self) -> None:
+        self._push()
+        if self._reader is not None and not self._is_paused:
+            self._reader.caught_up()
+
     def _push(self) -> None:
         """Send what there is, as far as the transport takes it; say bye when the reader is ended."""
         if self._is_over or self._reader is None or self._form is None:
             return
         reader, form = self._reader, self._form
+        if self._is_paused:
+            reader.hold_back()
         while not self._is_paused and not reader.over and (events := reader.next()):
             frames = reader.framed(form.name, events, form.frames)
             self._handed += len(frames)

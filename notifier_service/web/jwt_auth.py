@@ -88,21 +88,21 @@ class JwtAuth(Authenticator):
                 issuer=self._issuer,
             )
         except jwt.ExpiredSignatureError:
-            raise Unauthenticated("The token has expired.") from None
+            raise Unauthenticated("The token has expired.", reason="expired") from None
         except jwt.ImmatureSignatureError:
-            raise Unauthenticated("The token is not valid yet.") from None
+            raise Unauthenticated("The token is not valid yet.", reason="claims") from None
         except jwt.InvalidAudienceError:
-            raise Unauthenticated("The token's claim aud is not as expected.") from None
+            raise Unauthenticated("The token's claim aud is not as expected.", reason="claims") from None
         except jwt.InvalidIssuerError:
-            raise Unauthenticated("The token's claim iss is not as expected.") from None
+            raise Unauthenticated("The token's claim iss is not as expected.", reason="claims") from None
         except jwt.MissingRequiredClaimError as error:
-            raise Unauthenticated(f"The token lacks the claim {error.claim}.") from None
+            raise Unauthenticated(f"The token lacks the claim {error.claim}.", reason="claims") from None
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
             raise unknown from None
         try:
             known = _known(claims)
         except InvalidInput as error:
-            raise Unauthenticated(f"The token's {error.message}") from None
+            raise Unauthenticated(f"The token's {error.message}", reason="claims") from None
         renew = partial(self._renewed, token, keys)
         return Caller(known.sub, with_included(known.rights), tuple(known.sessions), known.exp, renew, digest_of(token))
 

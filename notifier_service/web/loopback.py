@@ -50,8 +50,11 @@ _TRUSTED = (None, 0, os.getuid())
 _users: WeakKeyDictionary[asyncio.BaseTransport, object] = WeakKeyDictionary()
 
 
-def require_own_program(request: web.Request) -> None:
-    """Raise ``Forbidden``, and say so in the log, for a request that speaks for somebody who may be anywhere."""
+def require_own_program(request: web.Request, *, any_user: bool = False) -> None:
+    """Raise ``Forbidden``, and say so in the log, for a request that speaks for somebody who may be anywhere.
+
+    With ``any_user`` a program of any user of this machine will do.
+    """
     found = _FORWARDING.search(b"\n".join([name for name, _ in request.raw_headers]))
     if found is not None:
         name = found[0].decode("ascii", "replace").lower()
@@ -60,7 +63,7 @@ def require_own_program(request: web.Request) -> None:
     if request.version < (1, 1) and request.headers.get(hdrs.CONNECTION, "").lower() == "close":
         raise _refused("nginx", "this request came through nginx")
     transport = request.transport
-    if transport is None:
+    if transport is None or any_user:
         return
     user = _users.get(transport, _UNKNOWN)
     if user is _UNKNOWN:

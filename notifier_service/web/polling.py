@@ -97,7 +97,10 @@ async def _long_poll(call: Call[LongPollQuery, None]) -> web.Response:
         except CursorLost as lost:  # a burst went through the log
             opening = session.reopen(lost)
     trail = session.trail() if call.query.after == "earliest" else ()
-    response = json_answer(_long_poll_body(session, opening.seq, events, opening.gap, trail))
+    body, told = _long_poll_body(session, opening.seq, events, opening.gap, trail)
+    call.broker.counters.events_delivered["long-poll"] += told
+    call.broker.counters.bytes_delivered += len(body)
+    response = json_answer(body)
     if log.closed:
         response.force_close()
     return response
@@ -124,6 +127,7 @@ class _Body(NamedTuple):
     first: int
     last: int
     body: bytes
+    events: int
 
 
 _bodies: WeakKeyDictionary[EventLog, _Body] = WeakKeyDictionary()
@@ -131,17 +135,20 @@ _bodies: WeakKeyDictionary[EventLog, _Body] = WeakKeyDictionary()
 
 def _long_poll_body(
     session: Session, seq: int, events: Sequence[Event], gap: Gap | None, trail: Sequence[Event] = ()
-) -> bytes:
-    """The answer; those who waited at the same place share it, because the state depends on the log's end alone."""
+) -> tuple[bytes, int]:
+    """The answer, and of how many events it tells.
+
+    Those who waited at the same place share it, because the state depends on the log's end alone.
+    """
     log = session.log
     before = _bodies.get(log)
     if gap is None and not trail and before is not None and (before.first, before.last) == (seq, log.last_seq):
-        return before.body
+        return before.body, before.events
     if len(events) > 1 and sum(len(event.json) for event in events) > _PAGE_BYTES:
         events = events[:-1]  # the one that passes the page
     events = [*trail, *events]
     state = dump({"gap": gap, **present_state(session.snapshot(events[-1].seq if events else None))})
     body = b'{"success":true,"data":{"events":[%s],%s}' % (b",".join([event.json for event in events]), state[1:])
     if gap is None and not trail and session.viewer_count:  # for the others who wait; one alone leaves no copy behind
-        _bodies[log] = _Body(seq, log.last_seq, body)
-    return body
+        _bodies[log] = _Body(seq, log.last_seq, body, len(events))
+    return body, len(events)

@@ -14,7 +14,7 @@ from ..core.events import dump
 from ..core.question import Decision
 from ..core.session import check_session_id
 from ..settings import Settings
-from . import chat, history, keys, ops, permissions, polling, produce, rules, sse, tickets, websocket
+from . import chat, history, keys, metrics, ops, permissions, polling, produce, rules, sse, tickets, websocket
 from .agents import hooks
 from .answers import expect
 from .auth import AUTH, Caller, Right
@@ -53,6 +53,8 @@ class Route:
     name: str | None = None
     #: A stream takes its token in the query too, and passes over what it does not know there.
     is_stream: bool = False
+    #: Where no tokens tell who is who, every user of this machine may call it, and not only who runs the service.
+    any_user: bool = False
     #: A WebSocket says what is wrong after it is open: who calls, and whether they may, is its handler's to ask.
     is_socket: bool = False
 
@@ -198,6 +200,10 @@ ROUTES: Sequence[Route] = (
     Route("GET", "/api/keys", keys.list_keys, _rights(), "The public key of the audit log."),
     Route("GET", "/healthz/live", ops.live, _rights(), "The process answers.", prefixed=False),
     Route("GET", "/healthz/live", ops.live, _rights(), "The same behind the prefix.", name=ops.BEHIND_PREFIX),
+    Route(
+        "GET", "/metrics", metrics.metrics, _rights("admin"), "What was counted, as Prometheus reads it.",
+        prefixed=False, any_user=True,
+    ),
     Route("GET", "/healthz/ready", ops.ready, _rights(), "It takes work; 503 while it drains.", prefixed=False),
 )  # fmt: skip
 
@@ -229,7 +235,7 @@ def _endpoint(route: Route, app: web.Application) -> Callable[[web.Request], Awa
             require_origin(request, settings)  # of what changes something, the middleware has asked
         if route.rights and not route.is_socket:
             try:
-                caller = auth.caller_of(request, token_in_query=route.is_stream)
+                caller = auth.caller_of(request, token_in_query=route.is_stream, any_user=route.any_user)
             except Unauthenticated:
                 if auth.token_of(request, token_in_query=route.is_stream):
                     await app[GUESSES].slow_down(request.remote or "")

@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from ..core.errors import BrokerClosed, Forbidden, InvalidInput, NotifierError, Unauthenticated
 from ..core.events import EventData, parse_json
 from ..core.session import check_session_id
-from .answers import as_error
+from .answers import as_error, count_refusal
 from .auth import AUTH, Caller, Right
 from .guesses import GUESSES
 from .origin import require_origin
@@ -128,9 +128,11 @@ class Socket:
                 raise ConnectionResetError("the peer has left")
             token = checked(Authenticate, first).token
         except TimeoutError:
-            raise Unauthenticated("This needs a token, and none came.") from None
+            raise Unauthenticated("This needs a token, and none came.", reason="missing") from None
         except InvalidInput:
-            raise Unauthenticated("This needs a token: the first message is {type: auth, token}.") from None
+            raise Unauthenticated(
+                "This needs a token: the first message is {type: auth, token}.", reason="missing"
+            ) from None
         try:
             return authenticator.caller_with(token)
         except Unauthenticated:
@@ -148,7 +150,7 @@ class Socket:
         """Say who has the socket, and by which rights; it ends when the token has expired or no longer gives one."""
         assert self._life is not None
         self._holder = caller, rights
-        self._ended_by = Unauthenticated("The token has expired.")
+        self._ended_by = Unauthenticated("The token has expired.", reason="expired")
         seconds = caller.seconds_left
         self._life.reschedule(None if seconds is None else asyncio.get_running_loop().time() + seconds)
 
@@ -197,6 +199,7 @@ class Socket:
 
     async def refuse(self, error: NotifierError) -> None:
         """Say why the socket ends, and close it with a code that says it too."""
+        count_refusal(self._call.broker.counters, error)
         await self.close(as_error(error), error.code, error.message)
 
     async def close(self, last: bytes | None, code: str, reason: str, *, linger_seconds: float | None = None) -> None:

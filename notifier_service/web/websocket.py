@@ -14,7 +14,7 @@ from ..core.event_log import Event
 from ..core.events import Bye, EventData, dump, encode
 from ..core.question import Decision
 from ..core.reader import Reader, retry_ms
-from .answers import as_error
+from .answers import as_error, count_refusal
 from .auth import Caller, still_may_view
 from .request import Call, Query, checked
 from .sockets import Socket, on_socket
@@ -97,6 +97,7 @@ class _Told:
             elif reader.ending is not None:
                 return
             else:
+                reader.caught_up()
                 await reader.wait(self._push, farewell=self._push)
 
     def _push(self) -> bool:
@@ -153,6 +154,7 @@ class _Answers:
                     return
                 answer = await self._answer(message)
             except NotifierError as error:
+                count_refusal(self._call.broker.counters, error)
                 answer = as_error(error)
             if answer is not None:
                 await self._socket.send(answer)

@@ -42,7 +42,7 @@ def broken_peer(error: Exception) -> Any:
     def is_gone() -> bool:
         raise error
 
-    return SimpleNamespace(is_gone=is_gone)
+    return SimpleNamespace(handed_bytes=lambda: 0, is_gone=is_gone)
 
 
 def still(clock: Clock, **limits: Any) -> Broker:
@@ -587,7 +587,7 @@ async def settled_sweep(broker: Broker) -> None:
         swept.set()
         return False
 
-    reader = broker.join("s", "sse", SimpleNamespace(is_gone=is_gone, unsent_bytes=lambda: 0))
+    reader = broker.join("s", "sse", SimpleNamespace(handed_bytes=lambda: 0, is_gone=is_gone, unsent_bytes=lambda: 0))
     async with asyncio.timeout(10):
         await swept.wait()
     reader.leave()
@@ -649,7 +649,7 @@ async def test_broker_that_is_closed_while_it_sweeps_sweeps_no_more(clock: Clock
         closed.set()
         return True
 
-    broker.join("s", "sse", SimpleNamespace(is_gone=is_gone))
+    broker.join("s", "sse", SimpleNamespace(handed_bytes=lambda: 0, is_gone=is_gone))
     async with asyncio.timeout(10):
         await closed.wait()
     await asyncio.sleep(0)

@@ -112,7 +112,7 @@ def test_code_is_a_plain_word(code: str) -> None:
 
 
 def test_module_exports_every_error() -> None:
-    assert {"NotifierError", "GapReason", *classes()} == set(errors.__all__)
+    assert {"NotifierError", "AuthFailure", "GapReason", *classes()} == set(errors.__all__)
 
 
 def test_error_carries_its_message_and_details() -> None:

@@ -524,12 +524,16 @@ def test_end_of_a_request_that_is_too_large_to_be_remembered_is_told(clock: Cloc
 
 def test_reader_is_counted_while_it_is_here(session: Session) -> None:
     first, second = session.join("sse", Peer()), session.join("ws", Peer())
-    during = (len(session.readers), session.counters.connections, session.counters.connections_opened)
+    during = (len(session.readers), session.counters.connections.total(), session.counters.connections_opened)
     first.leave()
     first.leave()
 
     assert during == (2, 2, 2)
-    assert (set(session.readers), session.counters.connections, session.counters.connections_opened) == ({second}, 1, 2)
+    assert (set(session.readers), session.counters.connections.total(), session.counters.connections_opened) == (
+        {second},
+        1,
+        2,
+    )
     assert session.readers.disconnects == session.counters.disconnects == {"left": 1}
     assert (second.transport, second.session) == ("ws", session)
 
@@ -540,7 +544,7 @@ def test_reader_that_leaves_twice_gives_back_one_place(session: Session, reader:
         reader.leave()
         session.readers.discard(reader)
 
-    assert (session.viewer_count, session.counters.connections) == (1, 1)
+    assert (session.viewer_count, session.counters.connections.total()) == (1, 1)
     assert session.readers.disconnects == {"left": 1}
 
 
@@ -551,7 +555,7 @@ def test_more_readers_than_the_limit_are_not_taken(clock: Clock) -> None:
         session.join("sse", Peer())
 
     assert caught.value.limit == "max_connections_per_session"
-    assert session.counters.connections == 1
+    assert session.counters.connections.total() == 1
 
 
 def test_request_tells_how_many_could_see_it(session: Session) -> None:

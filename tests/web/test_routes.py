@@ -94,6 +94,7 @@ def test_the_table_holds_each_endpoint_once() -> None:
         ("GET", "/agent_backend/api/keys"),
         ("POST", "/mcp/{session_id}"),
         ("POST", "/hooks/claude-code"),
+        ("GET", "/metrics"),
         ("GET", "/healthz/live"),
         ("GET", "/healthz/ready"),
     ],
