@@ -74,6 +74,10 @@ class Settings(Limits, BaseSettings):
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Host names the service answers to, with commas; without, auth=none means loopback's."
     )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Addresses and networks of proxies that are believed for whom they speak, with commas, and unix.",
+    )
     max_body_bytes: int = Field(
         default=1024 * 1024,
         ge=1024,
@@ -155,7 +159,9 @@ class Settings(Limits, BaseSettings):
             return self.policy_file.with_name(f"{self.policy_file.stem}.learned.toml")
         return self.learned_rules_file
 
-    @field_validator("jwt_algorithms", "allowed_origins", "allowed_hosts", "redact_keys", mode="before")
+    @field_validator(
+        "jwt_algorithms", "allowed_origins", "allowed_hosts", "trusted_proxies", "redact_keys", mode="before"
+    )
     @classmethod
     def _commas_separate(cls, value: Any) -> Any:
         return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
@@ -167,6 +173,17 @@ class Settings(Limits, BaseSettings):
             if not re.fullmatch(r"https?://[^/*\s]+", origin):
                 raise ValueError("an origin is exact, such as https://app.example or http://localhost:5173")
         return tuple(origin.lower() for origin in origins)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _proxies_are_addresses(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in proxies:
+            try:
+                if proxy != "unix":
+                    ipaddress.ip_network(proxy, strict=False)
+            except ValueError:
+                raise ValueError("a proxy is an address, a network such as 10.0.0.0/8, or unix") from None
+        return proxies
 
     @field_validator("mcp_upstreams", mode="before")
     @classmethod

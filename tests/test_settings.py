@@ -53,6 +53,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "jwt_issuer": None,
         "allowed_origins": (),
         "allowed_hosts": (),
+        "trusted_proxies": (),
         "max_body_bytes": 1024 * 1024,
         "max_idempotency_bytes": 32 * 1024 * 1024,
         "max_idle_connections": 500,

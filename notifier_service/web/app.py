@@ -24,6 +24,7 @@ from .agents.held_hooks import HELD_HOOKS, HeldHooks
 from .answers import answer_errors
 from .auth import AUTH, Authenticator, NoAuth, TokenAuth, UseTicket
 from .chat import CHAT
+from .client_address import CLIENT_ADDRESS, address_by
 from .connection import CONNECTIONS, Connections
 from .guesses import GUESSES, Guesses
 from .idempotency import IDEMPOTENCY, IdempotencyKeys
@@ -71,6 +72,7 @@ def create_app(
     app = web.Application(middlewares=[answer_errors(origin_guard(settings))], client_max_size=settings.max_body_bytes)
     app[BROKER] = broker
     app[SETTINGS] = settings
+    app[CLIENT_ADDRESS] = address_by(settings.trusted_proxies)
     app[TICKETS] = Tickets()
     app[AUTH] = _authenticator(settings, app[TICKETS].use)
     app[IS_TOKEN] = app[AUTH].is_token

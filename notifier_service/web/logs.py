@@ -16,6 +16,7 @@ from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http_exceptions import HttpProcessingError
 
 from ..core.redaction import CREDENTIAL
+from .client_address import client_address
 
 __all__ = ["IS_TOKEN", "AccessLog", "Seldom", "StreamLine", "server_log"]
 
@@ -65,7 +66,7 @@ class AccessLog(AbstractAccessLogger):
     """
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
-        self.logger.info(_LINE, request.remote, request.method, _path(request), response.status, time * 1000)
+        self.logger.info(_LINE, client_address(request), request.method, _path(request), response.status, time * 1000)
 
     @property
     def enabled(self) -> bool:
@@ -77,7 +78,7 @@ class StreamLine:
     """The line of a stream, written when it ends; only what it needs of the request is kept until then."""
 
     logger: logging.Logger
-    remote: str | None
+    remote: str
     method: str
     path: str
     began: float
@@ -88,7 +89,7 @@ class StreamLine:
         access_log = request.protocol.access_logger
         if access_log is None or not access_log.enabled:
             return None
-        return cls(access_log.logger, request.remote, request.method, _path(request), time.monotonic())
+        return cls(access_log.logger, client_address(request), request.method, _path(request), time.monotonic())
 
     def write(self) -> None:
         milliseconds = (time.monotonic() - self.began) * 1000

@@ -75,7 +75,7 @@ def _foreign(origin: str, host: str) -> Forbidden:
     told_origin, told_host = _told(origin), _told(host)
     mends = [
         "a proxy in between must keep the Host (nginx: proxy_set_header Host $http_host; Apache: ProxyPreserveHost On; "
-        "Vite: changeOrigin: false)"
+        "HAProxy, Caddy: no line that sets Host; Traefik: passHostHeader: true; Vite: changeOrigin: false)"
     ]
     if re.fullmatch(r"https?://[^/*\s]+", told_origin):  # what the setting takes
         mends.append(f"or the setting allowed_origins must name {told_origin}")

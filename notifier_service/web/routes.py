@@ -18,6 +18,7 @@ from . import chat, history, keys, metrics, ops, permissions, polling, produce, 
 from .agents import hooks
 from .answers import expect
 from .auth import AUTH, Caller, Right
+from .client_address import client_address
 from .guesses import GUESSES
 from .long_body import BODY_BYTES, read_long_json, too_large
 from .mcp import gateway as mcp_gateway
@@ -238,7 +239,7 @@ def _endpoint(route: Route, app: web.Application) -> Callable[[web.Request], Awa
                 caller = auth.caller_of(request, token_in_query=route.is_stream, any_user=route.any_user)
             except Unauthenticated:
                 if auth.token_of(request, token_in_query=route.is_stream):
-                    await app[GUESSES].slow_down(request.remote or "")
+                    await app[GUESSES].slow_down(client_address(request))
                 raise
         try:
             call = await understood(request, caller)

@@ -17,6 +17,7 @@ from ..core.events import EventData, parse_json
 from ..core.session import check_session_id
 from .answers import as_error, count_refusal
 from .auth import AUTH, Caller, Right
+from .client_address import client_address
 from .guesses import GUESSES
 from .origin import require_origin
 from .peer import ConnectionPeer
@@ -119,7 +120,7 @@ class Socket:
             return authenticator.caller_of(request, token_in_query=True)
         except Unauthenticated:
             if authenticator.token_of(request, token_in_query=True):
-                await request.config_dict[GUESSES].slow_down(request.remote or "")
+                await request.config_dict[GUESSES].slow_down(client_address(request))
                 raise
         try:
             async with asyncio.timeout(_FIRST_MESSAGE_SECONDS):
@@ -136,7 +137,7 @@ class Socket:
         try:
             return authenticator.caller_with(token)
         except Unauthenticated:
-            await request.config_dict[GUESSES].slow_down(request.remote or "")
+            await request.config_dict[GUESSES].slow_down(client_address(request))
             raise
 
     def identify_again(self, message: Mapping[str, JsonValue], before: Caller) -> Caller:
@@ -255,7 +256,10 @@ async def on_socket(
     request = call.request
     require_origin(request, call.settings)
     if request.headers.get("Upgrade", "").strip().lower() != "websocket":
-        raise InvalidInput("this path is a WebSocket: connect with ws:// or wss://")
+        raise InvalidInput(
+            "this path is a WebSocket: connect with ws:// or wss://; a proxy in between must pass on Upgrade over "
+            "HTTP/1.1 (nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade)"
+        )
     socket = Socket(call)
     socket.response.headers.update(headers or {})
     request.config_dict[SOCKETS].add(socket)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientResponse, ClientSession, TCPConnector
+from aiohttp import ClientResponse, ClientSession, ClientWebSocketResponse, TCPConnector
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from notifier_service.cli.proxies import PROXIES, Front
@@ -220,12 +220,22 @@ async def test_stream_and_socket_live_through_two_silent_minutes(service_port: i
             front.session.ws_connect(f"{front.base}/agent_backend/ws/{proxy}", origin=front.origin) as live,
         ):
             await event_of(stream, "hello")
-            await asyncio.sleep(125)
+            noted = asyncio.gather(note_on(stream), note_on_socket(live))
+            await asyncio.wait([noted], timeout=125)
+            assert not noted.done()
             assert (await front.post(f"{API}/events/{proxy}", {"type": "note"}))[0] == 201
-            await event_of(stream, "note")
             async with asyncio.timeout(HELD_BACK_SECONDS):
-                while (await live.receive_json())["type"] != "note":
-                    pass
+                await noted
+
+    async def note_on(stream: ClientResponse) -> None:
+        async for line in stream.content:
+            if b'"note"' in line:
+                return
+        raise AssertionError("the stream was cut")
+
+    async def note_on_socket(live: ClientWebSocketResponse) -> None:
+        while (await live.receive_json())["type"] != "note":  # and answers pings
+            pass
 
     async def waits_where_it_is(proxy: str) -> str | None:
         try:
