@@ -1,4 +1,4 @@
-"""A service that is killed under load has kept what it acknowledged: each event once, in its order, under its id.
+"""A service that is killed under load has kept what it acknowledged: events, questions and answers, each once.
 
 ``KILL_ROUNDS=1000`` does it so often.
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ class Load:
         #: By session: which event was acknowledged under which id.
         self.acknowledged: dict[str, dict[str, str]] = {session_id: {} for session_id in SESSIONS}
         self.sent = 0
+        #: Requests that were asked, and of which somebody was told that they are approved.
+        self.asked: dict[str, bool] = {}
 
     def event(self) -> dict[str, Any]:
         self.sent += 1
@@ -51,6 +54,47 @@ class Load:
                     ids = (await answer.json())["data"]["ids"]
                 marks = [event["data"]["mark"] for event in events]
                 self.acknowledged[session_id].update(zip(ids, marks, strict=True))
+
+    async def ask(self) -> None:
+        """Ask and decide, one after the other, until nobody answers any more."""
+        with suppress(ClientError, OSError):
+            while True:
+                self.sent += 1
+                call = {"tool_name": "write", "parameters": {"n": self.sent}}
+                async with self.http.post(f"{self.api}/permissions/q", json=call) as answer:
+                    assert answer.status == 201
+                    request_id = (await answer.json())["data"]["request_id"]
+                self.asked[request_id] = False
+                decision = {"approved": True, "request_id": request_id}
+                async with self.http.post(f"{self.api}/sse/permission-response/q", json=decision) as answer:
+                    assert answer.status == 200
+                self.asked[request_id] = True
+
+    async def decide_the_rest(self, before: Mapping[str, bool]) -> None:
+        """See that what was asked and decided before is so, and decide what waits still."""
+        for request_id, was_approved in before.items():
+            async with self.http.get(f"{self.api}/permissions/q/{request_id}") as answer:
+                assert answer.status == 200
+                status = (await answer.json())["data"]["status"]
+            assert status == "approved" or (status == "pending" and not was_approved)
+            decision = {"approved": True, "request_id": request_id}
+            async with self.http.post(f"{self.api}/sse/permission-response/q", json=decision) as answer:
+                assert answer.status == 200
+        async with self.http.get(f"{self.api}/permissions/q") as answer:
+            for request in (await answer.json())["data"]:  # asked, and its answer was lost
+                assert request["request_id"] not in before
+                await self.http.delete(f"{self.api}/permissions/q/{request['request_id']}")
+
+    async def steps(self, after: str) -> tuple[Counter[tuple[str, str]], str]:
+        """How often each step of each request is told behind a cursor, and where that ends."""
+        steps: Counter[tuple[str, str]] = Counter()
+        while True:
+            async with self.http.get(f"{self.api}/long-poll/q?after={after}&timeout=0") as answer:
+                data = (await answer.json())["data"]
+            after = data["last_event_id"]
+            if not data["events"]:
+                return steps, after
+            steps.update((event["data"]["request_id"], event["type"]) for event in data["events"])
 
     async def read(self, session_id: str, after: str) -> Sequence[tuple[str, str]]:
         """All events behind a cursor: their ids, and which they are."""
@@ -93,6 +137,9 @@ async def killed_again_and_again(journal: Path, sync: str, rounds: int) -> int:
     told: dict[str, dict[str, str]] = {session_id: {} for session_id in SESSIONS}
     before: dict[str, dict[str, str]] = {session_id: {} for session_id in SESSIONS}
     total = 0
+    asked: Mapping[str, bool] = {}
+    steps: Counter[tuple[str, str]] = Counter()
+    told_until = "earliest"
     for number in range(rounds + 1):
         async with (
             service_process("--journal", str(journal), "--journal-sync", sync, *FLAGS) as (process, port),
@@ -112,6 +159,11 @@ async def killed_again_and_again(journal: Path, sync: str, rounds: int) -> int:
                 told[session_id].update(new)
                 total += len(before[session_id])
                 ends[session_id] = new[-1][0] if new else ends[session_id]
+            await load.decide_the_rest(asked)
+            more, told_until = await load.steps(told_until)
+            steps += more
+            assert all(steps[request_id, "permission_cleared"] == 1 for request_id in asked)
+            assert set(steps.values()) <= {1}
             if number == rounds:
                 break
             producers = [
@@ -119,14 +171,15 @@ async def killed_again_and_again(journal: Path, sync: str, rounds: int) -> int:
                 for session_id in SESSIONS
                 for at_once in (1, 1, 5)
             ]
+            producers.append(asyncio.ensure_future(load.ask()))
             follower = None if ends["a"] == "earliest" else asyncio.ensure_future(load.follow("a", ends["a"]))
-            while not all(load.acknowledged.values()):  # noqa: ASYNC110  # what producers are told wakes nobody else
+            while not (all(load.acknowledged.values()) and load.asked):  # noqa: ASYNC110  # what producers are told wakes nobody else
                 await asyncio.sleep(0.001)
             await asyncio.sleep(random.random() * 0.1)
             process.kill()
             await asyncio.gather(*producers)
             followed = None if follower is None else await follower
-            before = load.acknowledged
+            before, asked = load.acknowledged, load.asked
     return total
 
 

@@ -40,6 +40,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "ask_from_risk": "medium",
         "one_request_at_a_time": False,
         "require_request_id": False,
+        "decision_keep_seconds": 3600,
         "host": "127.0.0.1",
         "port": 8000,
         "prefix": "/agent_backend",

@@ -31,6 +31,7 @@ from .question import Decider, Decision, Question
 from .reader import Peer, Reader, heartbeat
 from .readers import connection_seats
 from .recorder import Recorder
+from .request_keeper import KeptRequest, RequestKeeper
 from .session import Session, check_session_id
 from .shares import Shares
 
@@ -124,6 +125,9 @@ class Broker:
         self._turn_events = min(_EVENTS_A_TURN, max(1, self.limits.log_events // 4))
         self._turn_bytes = self.limits.log_bytes // 4
         self.journal: Journal = NO_JOURNAL
+        self._keeper = RequestKeeper()
+        #: Requests of an earlier run, by their sessions, until those have gone on.
+        self._requests_of_before: dict[str, list[KeptRequest]] = {}
         #: Whether what is acknowledged is there again after a restart.
         self.is_durable = False
         #: Sessions of an earlier run that nobody has come back to, and until when they wait for that.
@@ -185,6 +189,7 @@ class Broker:
     def keep_in(self, journal: Journal) -> None:
         """Keep all sessions over a restart from now on, and go on with those that were kept before it."""
         self.journal, self.is_durable = journal, True
+        self._keeper.journal = journal
         for head in journal.heads():
             if head.session_id in self._sessions:
                 journal.drop(head.session_id)
@@ -194,6 +199,14 @@ class Broker:
         self._dormant_until = self._clock() + self.limits.session_idle_seconds
         for session in self.sessions:
             session.keep(journal.begin(session.session_id, session.log.epoch, opened_by=session.opened_by))
+        for request in self._keeper.of_before():
+            self._requests_of_before.setdefault(request.session_id, []).append(request)
+        for session_id, requests in tuple(self._requests_of_before.items()):
+            if session_id in self._dormant:
+                self._wake(session_id)
+            else:  # it was killed before anybody saw the question
+                self.open(session_id, opened_by=requests[0].question.asked_by).desk.go_on(requests, {})
+        self._requests_of_before.clear()
 
     @property
     def dormant(self) -> Sequence[Head]:
@@ -213,7 +226,7 @@ class Broker:
         kept, before = self.journal.go_on(session_id, most_events=limits.log_events, most_bytes=limits.log_bytes)
         session = self._new(session_id, before.epoch)
         session.opened_by = self._dormant.pop(session_id).opened_by
-        session.go_on(kept, before)
+        session.go_on(kept, before, self._requests_of_before.pop(session_id, ()))
         self._sessions[session_id] = session
         self._arm()
         return session
@@ -250,6 +263,7 @@ class Broker:
             rules=self.rules,
             tell_learned=self._settle_twins,
             recorder=self.recorder,
+            keeper=self._keeper,
         )
 
     def _make_room(self, opened_by: str | None, beside: Container[str]) -> None:
@@ -363,9 +377,11 @@ class Broker:
 
     async def answer(self, session_id: str, decision: Decision, **decider: Unpack[Decider]) -> PermissionRecord:
         """The same, waiting until it is on record while others go on."""
-        if not self.recorder.is_on:
+        if not (self.recorder.is_on or self.is_durable):
             return self.decide(session_id, decision, **decider)
-        return await self.look(session_id).answer(decision, **decider)
+        record = await self.look(session_id).answer(decision, **decider)
+        await self.all_kept()
+        return record
 
     def join(
         self,

@@ -15,6 +15,8 @@
     ├── Conflict                  conflict
     │   ├── AmbiguousRequest      ambiguous_request
     │   ├── AlreadyDecided        already_decided
+    │   ├── AlreadyClaimed        already_claimed      another run has taken what was approved
+    │   ├── NotApproved           not_approved         nothing may run for the request that is claimed
     │   ├── ParametersChanged     parameters_changed
     │   ├── ParametersUnread      parameters_unread    who approves has seen the beginning only
     │   ├── RuleOfFile            rule_of_file         only who writes the policy file changes it
@@ -31,7 +33,7 @@
     ├── BrokerClosed              shutting_down
     │   └── SessionClosed         session_closed
     ├── NotRecorded               not_recorded         what is decided cannot be put on record, and is not done
-    ├── NotDurable                not_durable          what came cannot be kept over a restart, and is not acknowledged
+    │   └── NotDurable            not_durable          what came cannot be kept over a restart, and is not acknowledged
     ├── CursorLost                gap                  the log no longer holds what a cursor asks for
     ├── NoBroker                  no_broker            this process has no broker yet
     ├── ToolDenied                tool_denied          what an agent gets instead of a result
@@ -50,6 +52,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 __all__ = [
+    "AlreadyClaimed",
     "AlreadyDecided",
     "AmbiguousRequest",
     "AnswerRunning",
@@ -68,6 +71,7 @@ __all__ = [
     "LimitReached",
     "MethodNotAllowed",
     "NoBroker",
+    "NotApproved",
     "NotDurable",
     "NotFound",
     "NotRecorded",
@@ -197,6 +201,18 @@ class AlreadyDecided(Conflict):
     code = "already_decided"
 
 
+class AlreadyClaimed(Conflict):
+    """Another run has taken the request: what was approved begins once."""
+
+    code = "already_claimed"
+
+
+class NotApproved(Conflict):
+    """A request is claimed that is not approved; ``details["record"]`` is how it stands."""
+
+    code = "not_approved"
+
+
 class ParametersChanged(Conflict):
     """``parameters_sha256`` or ``action_sha256`` is not that of the pending request."""
 
@@ -298,7 +314,7 @@ class NotRecorded(NotifierError):
     code = "not_recorded"
 
 
-class NotDurable(NotifierError):
+class NotDurable(NotRecorded):
     """What came cannot be kept over a restart at the moment, so nobody is told that it was taken."""
 
     code = "not_durable"

@@ -65,8 +65,9 @@ Scope = Literal["once", "session", "always"]
 #: What a call does, and where; ``elsewhere`` is a folder that is neither the workspace, nor a home, nor the system's.
 Deed = Literal["reads", "writes", "deletes", "runs", "sends", "spends"]
 Place = Literal["workspace", "home", "system", "elsewhere", "network"]
-#: Why the service itself cancelled a request: it stopped, or the session was ended.
-CancelCode = Literal["shutdown", "session_closed"]
+#: Why the service itself cancelled a request: it stopped, the session was ended, or who waited for it did not outlive a
+#: restart.
+CancelCode = Literal["shutdown", "session_closed", "restarted"]
 
 
 def utc_now() -> datetime:

@@ -63,6 +63,10 @@ class Journal(Protocol):
     def error(self) -> str | None:
         """Why nothing can be kept at the moment, or None."""
 
+    @property
+    def alive_at(self) -> float:
+        """When the run before was there for the last time, in seconds since 1970."""
+
     def heads(self) -> Sequence[Head]:
         """The sessions that were kept when it was opened, in the order in which they were."""
 
@@ -99,6 +103,7 @@ class NoJournal:
     """Keeps nothing."""
 
     error = None
+    alive_at = 0.0
 
     def heads(self) -> Sequence[Head]:
         return ()

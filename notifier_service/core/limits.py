@@ -87,6 +87,12 @@ class Limits(BaseModel):
         default=10_000, ge=1, le=1_000_000, description="Settled permission requests that are remembered, in all."
     )
     history_bytes: int = Field(default=64 * 1024 * 1024, ge=16 * 1024, description="Bytes of them, as they are shown.")
+    decision_keep_seconds: float = Field(
+        default=3600,
+        gt=0,
+        le=MAX_TIMEOUT_SECONDS,
+        description="With a journal, a decision that nobody has collected is kept for so long.",
+    )
     one_request_at_a_time: bool = Field(
         default=False,
         description="Later requests of a session wait unannounced until the first is settled, for clients that "

@@ -34,7 +34,10 @@ class PermissionRequest:
         "_withdraw",
         "announced",
         "announced_at",
+        "claimed_by",
         "deadline",
+        "is_collected",
+        "is_suspended",
         "keeps_names",
         "kept_bytes",
         "parameters_bytes",
@@ -57,6 +60,12 @@ class PermissionRequest:
         self.announced = False
         #: On the desk's clock; None while it is not announced.
         self.announced_at: float | None = None
+        #: Who asked was told how it ended.
+        self.is_collected = False
+        #: The run for which it was taken.
+        self.claimed_by: str | None = None
+        #: It waits on, and nobody waits for it here any more: the service is shutting down.
+        self.is_suspended = False
         #: What is about to happen to it, and does when that is on record.
         self.recording: Recording | None = None
         #: The places that it takes while it is pending.
@@ -113,6 +122,11 @@ class PermissionRequest:
     def pending(self) -> bool:
         return self.record.status == "pending"
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody has decided, and who asked has not heard of it."""
+        return self.record.decision is not None and not self.is_collected
+
     async def recorded(self) -> None:
         """Wait until it is on record that this is asked, where that is kept. Raises ``NotRecorded`` if it is not."""
         if self.recording is not None and not self.announced:
@@ -122,9 +136,9 @@ class PermissionRequest:
         """Wait until the request is settled, and return the record: a person's answer, or how it ended.
 
         Never raises for a denial: ``record.approved`` is True only when the call may run, with
-        ``record.parameters``.
+        ``record.parameters``; while the service shuts down, it may be pending still.
         """
-        if self.pending:
+        if self.pending and not self.is_suspended:
             waiter: asyncio.Future[PermissionRecord] = asyncio.get_running_loop().create_future()
             self._waiters.add(waiter)
             try:
@@ -138,11 +152,19 @@ class PermissionRequest:
         self._withdraw(self, reason, cancelled_by=cancelled_by)
         return self.record
 
+    def suspend(self) -> None:
+        """Have nobody wait for it any more here: it waits on where it is kept."""
+        self.is_suspended = True
+        self._give(self.record)
+
     def settle(self, record: PermissionRecord) -> None:
         """Give the record of its end to all who wait for it."""
         self.record = record
         self.question = self.question._replace(input_schema=None)
         self.deadline = None
+        self._give(record)
+
+    def _give(self, record: PermissionRecord) -> None:
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(record)

@@ -6,6 +6,7 @@ in the pending set until it is settled, whoever watches.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import re
@@ -16,17 +17,21 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import Any, Unpack
 
 from pydantic import JsonValue, ValidationError
 
 from .errors import (
+    AlreadyClaimed,
     AlreadyDecided,
     AmbiguousRequest,
     DecisionNotOffered,
     EditDenied,
+    IdempotencyConflict,
     InvalidInput,
     LimitReached,
+    NotApproved,
     NotRecorded,
     ParametersChanged,
     ParametersUnread,
@@ -65,8 +70,9 @@ from .policy.told_command import told_command
 from .policy.verdict import AskedTool, Effect, Verdict
 from .question import ALL_DECISIONS, MAX_REASON, Decider, Decision, Question
 from .recorder import Recorder
-from .recording import Recording
+from .recording import Recording, all_of
 from .redaction import without_credentials
+from .request_keeper import KeptRequest, RequestKeeper
 from .shares import Shares
 from .suggestions import Proposal, Suggestion, proposals
 
@@ -147,10 +153,16 @@ class PermissionDesk:
         learned: Callable[[], LearnedRules | None] = lambda: None,
         tell_learned: Callable[[AskedTool], object] = lambda tool: None,
         recorder: Recorder | None = None,
+        keeper: RequestKeeper | None = None,
     ) -> None:
         self.session_id = session_id
         self.limits = limits
         self._recorder = Recorder() if recorder is None else recorder
+        self._keeper = RequestKeeper() if keeper is None else keeper
+        #: Those of an earlier run whose askers have not come back.
+        self._left: dict[str, PermissionRequest] = {}
+        #: Decisions that are kept for who asked, and since when.
+        self._decisions: OrderedDict[str, float] = OrderedDict()
         #: When the last request that people saw left the pending set, on the desk's clock.
         self.left_at = left_at
         self._id_start = "pr_" + (new_instance() if instance is None else instance)
@@ -315,7 +327,7 @@ class PermissionDesk:
 
     def when_recorded(self, request: PermissionRequest, show: Callable[[], object]) -> None:
         """Do ``show`` when it is on record that this registered request is asked; one that cannot be is withdrawn."""
-        kept = self._recorder.asked(self.session_id, request)
+        kept = all_of(self._recorder.asked(self.session_id, request), self._keeper.asked(self.session_id, request))
         if kept is not None:
             del self._queued[request.request_id]
             self._unrecorded[request.request_id] = request
@@ -374,6 +386,7 @@ class PermissionDesk:
             update={"expires_at": expires_at, "viewers": viewers, "timestamp": utc_now()}
         )
         request.announced = True
+        self._keeper.announced(self.session_id, request)
         self._pending[request.request_id] = request
         request.seq = getattr(self._publish("permission_request", request.shown), "seq", 0)
 
@@ -525,12 +538,16 @@ class PermissionDesk:
 
         def undo() -> None:
             if request.pending:
+                self._keeper.ended(self.session_id, request, request.record)
                 self._keep_whole(request, request.preview)
             if rule is not None:
                 self._forget_rule(scope, rule)
 
-        kept = self._recorder.decided(
-            self.session_id, request, settled, through=through or via, right=right, token=decided_with
+        kept = all_of(
+            self._recorder.decided(
+                self.session_id, request, settled, through=through or via, right=right, token=decided_with
+            ),
+            self._keeper.settled(self.session_id, request, settled),
         )
         self._on_record(request, kept, take_effect, undo)
         return request
@@ -539,6 +556,8 @@ class PermissionDesk:
         """Deny what nobody answered in time; return how many requests that were."""
         now = self._clock()
         self._let_go(_KEPT_SECONDS)
+        while self._decisions and now - next(iter(self._decisions.values())) >= self.limits.decision_keep_seconds:
+            self._forget_decision(self.find(next(iter(self._decisions))))
         due = [
             request
             for request in self._pending.values()
@@ -553,6 +572,115 @@ class PermissionDesk:
             self._close_request(request, expired, via="timeout")
             self._announce_next()
         return len(due)
+
+    # What was before
+
+    @property
+    def holds_decisions(self) -> bool:
+        """Whether there are some for which nobody has come yet."""
+        return any(self._settled[request_id].is_awaited for request_id in self._decisions)
+
+    def go_on(self, kept: Sequence[KeptRequest], places: Mapping[str, int]) -> None:
+        """Go on with requests of an earlier run; ``places`` are those at which the log announces them."""
+        for before in kept:
+            request = PermissionRequest(before.record, before.question, withdraw=self.cancel)
+            request.claimed_by = before.run_id
+            text = canonical_json(before.record.parameters)
+            request.parameters_bytes = len(text)
+            request.preview, request.size = self._fitted(before.record, len(text), room=_EVENT_ENVELOPE_BYTES)
+            self._left[request.request_id] = request
+            self._note_asker(request.asked_by)
+            if not request.pending:
+                self._settled[request.request_id] = request
+                self._settled_bytes += request.size
+                self._decisions[request.request_id] = self._clock()
+                continue
+            with suppress(LimitReached):  # what was taken once is not refused
+                self._keep_whole(request, request.preview)
+            request.places = self._places_for(before.record.timeout_seconds)
+            for place in request.places:
+                place.take(request.asked_by)
+            self._wait_on(request, before.waited_seconds, places.get(request.request_id))
+
+    def _wait_on(self, request: PermissionRequest, waited_seconds: float, seq: int | None) -> None:
+        """Have people see a request of before, for as long as it has left."""
+        if seq is None:
+            self._queued[request.request_id] = request
+            if not self.limits.one_request_at_a_time or len(self._queued) == 1:
+                self.announce(request)
+            return
+        expires_at = None
+        if request.record.timeout_seconds > 0:
+            left_seconds = request.record.timeout_seconds - waited_seconds
+            request.deadline = self._clock() + left_seconds
+            expires_at = utc_now() + timedelta(seconds=left_seconds)
+        request.record = request.record.model_copy(update={"expires_at": expires_at})
+        request.announced = True
+        request.announced_at = self._clock() - waited_seconds
+        request.seq = seq
+        self._pending[request.request_id] = request
+
+    def cancel_left(self, asked: PermissionRecord) -> None:
+        """A request of before whose asker was in the process that ended: nobody waits for it."""
+        question = Question(asked.tool_name, asked.parameters, asked.risk_level)
+        request = PermissionRequest(asked, question, withdraw=self.cancel)
+        request.announced = True
+        self._pending[request.request_id] = request
+        self.cancel(request, "the service was restarted", cancelled_by="service", code="restarted")
+
+    def joined(self, question: Question) -> PermissionRequest | None:
+        """The request of before that is asked again, under its key or, once, with its ``tool_call_id``.
+
+        Raises ``IdempotencyConflict`` for another question under the same key.
+        """
+        if not self._left:
+            return None
+        asks_sha256 = hashlib.sha256(frozen_json(question.parameters)[1]).hexdigest()
+        for request in self._left.values():
+            before = request.question
+            if before.asked_by != question.asked_by:
+                continue
+            if question.key is not None and before.key is not None and question.key[0] == before.key[0]:
+                if question.key[1] != before.key[1]:
+                    raise IdempotencyConflict("This Idempotency-Key came before with another body.")
+                return request
+            asked_sha256 = request.record.asked_parameters_sha256 or request.record.parameters_sha256
+            if (
+                question.tool_call_id is not None
+                and not request.is_collected
+                and (question.tool_call_id, question.tool_name, question.server)
+                == (before.tool_call_id, before.tool_name, before.server)
+                and asks_sha256 == asked_sha256
+            ):
+                return self._left.pop(request.request_id)
+        return None
+
+    async def claim(self, request: PermissionRequest, run_id: str) -> PermissionRecord:
+        """Take an approved request for one run, and return its record; kept before anybody hears of it.
+
+        Raises ``NotApproved``, ``AlreadyClaimed`` for another run, or ``NotDurable``.
+        """
+        if not request.record.approved:
+            raise NotApproved(f"The request is {request.record.status}: nothing may run.", record=request.shown)
+        if request.claimed_by not in (None, run_id):
+            raise AlreadyClaimed("Another run has taken this request: what it allows begins once.")
+        first = request.claimed_by is None
+        request.claimed_by = run_id
+        kept = self._keeper.claimed(self.session_id, request, run_id)
+        try:
+            if kept is not None:
+                await asyncio.wrap_future(kept)
+        except NotRecorded:
+            if first:
+                request.claimed_by = None
+            raise
+        request.is_collected = True
+        return request.record
+
+    def _forget_decision(self, request: PermissionRequest) -> None:
+        self._decisions.pop(request.request_id, None)
+        self._left.pop(request.request_id, None)
+        self._keeper.forget(request)
 
     def cancel(
         self, request: PermissionRequest, reason: str, *, cancelled_by: str, code: CancelCode | None = None
@@ -570,9 +698,17 @@ class PermissionDesk:
     def close(self, reason: str, *, cancelled_by: str, code: CancelCode | None = None) -> None:
         """Cancel all that is open, and take nothing more."""
         self.closed = True
+        if code == "session_closed":
+            for request in self._settled.values():
+                self._forget_decision(request)
         # The queued go first, so that none of them is announced in between.
         for request in (*self._unrecorded.values(), *self._queued.values(), *self._pending.values()):
+            if code == "shutdown" and self._keeper.keeps(request):
+                request.suspend()
+                continue
             self.cancel(request, reason, cancelled_by=cancelled_by, code=code)
+            if code == "session_closed":
+                self._forget_decision(request)
         self._let_go(0)
 
     def _not_found(self, request_id: str) -> RequestNotFound:
@@ -755,8 +891,12 @@ class PermissionDesk:
                 self._close_request(request, settled, via="policy", answered=True)
                 self._announce_next()
 
-        kept = self._recorder.by_policy(self.session_id, request, settled, rule_id)
-        self._on_record(request, kept, take_effect, lambda: None)
+        kept = all_of(
+            self._recorder.by_policy(self.session_id, request, settled, rule_id),
+            self._keeper.settled(self.session_id, request, settled),
+        )
+        undo = partial(self._keeper.ended, self.session_id, request, request.record)
+        self._on_record(request, kept, take_effect, undo)
 
     def _answer_by_policy(self, request: PermissionRequest, settled: PermissionRecord, rule_id: str | None) -> None:
         """Settle a request that nobody has seen, when that is on record."""
@@ -803,6 +943,9 @@ class PermissionDesk:
         announced = self._pending.pop(request.request_id, None) is not None
         if not answered:
             self._recorder.ended(self.session_id, request, record)
+            self._keeper.ended(self.session_id, request, record)
+        if self._keeper.keeps(request):
+            self._decisions[request.request_id] = self._clock()
         request.settle(record)
         self._counters.decisions[record.status] += 1
         if answered and via != "policy" and request.announced_at is not None:
@@ -841,7 +984,9 @@ class PermissionDesk:
         self._settled_bytes += request.size
         self._counters.permissions[request.record.status] += 1
         while len(self._settled) > self.limits.log_events or self._settled_bytes > self.limits.log_bytes:
-            self._settled_bytes -= self._settled.popitem(last=False)[1].size
+            _, dropped = self._settled.popitem(last=False)
+            self._settled_bytes -= dropped.size
+            self._forget_decision(dropped)
 
     def _tell_the_log(self, record: PermissionRecord, via: str) -> None:
         """One line: who let what run, or not. No parameters and no reason, and what others named only quoted."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from weakref import WeakKeyDictionary
 
-__all__ = ["Recording"]
+__all__ = ["Recording", "all_of"]
 
 
 class Recording:
@@ -67,6 +68,28 @@ class Recording:
 
 #: What each loop has still to do. One that is woken for each of fifty would fight as often for the interpreter.
 _due: WeakKeyDictionary[asyncio.AbstractEventLoop, deque[Callable[[], object]]] = WeakKeyDictionary()
+
+
+def all_of(*each: Future[None] | None) -> Future[None] | None:
+    """Done when each is, with the error of one that failed; None where nothing has to be waited for."""
+    waiting = [one for one in each if one is not None]
+    if len(waiting) <= 1:
+        return waiting[0] if waiting else None
+    together: Future[None] = Future()
+    left = threading.Semaphore(len(waiting) - 1)
+
+    def done(one: Future[None]) -> None:
+        if left.acquire(blocking=False):
+            return  # the last one tells
+        errors = [error for each in waiting if (error := each.exception()) is not None]
+        if errors:
+            together.set_exception(errors[0])
+        else:
+            together.set_result(None)
+
+    for one in waiting:
+        one.add_done_callback(done)
+    return together
 
 
 def _on(loop: asyncio.AbstractEventLoop, call: Callable[[], object]) -> None:

@@ -30,6 +30,7 @@ from .events import (
     Rule,
     Snapshot,
     ToolStatus,
+    dump,
     utc_now,
 )
 from .fan_out import Delivery
@@ -49,6 +50,7 @@ from .question import Decider, Decision, Question
 from .reader import Opening, Peer, Reader
 from .readers import Readers, connection_seats
 from .recorder import Recorder
+from .request_keeper import KeptRequest, RequestKeeper
 from .shares import Shares
 
 __all__ = ["Session", "check_session_id"]
@@ -97,6 +99,7 @@ class Session:
         rules: RuleBook | None = None,
         tell_learned: Callable[[AskedTool], object] = lambda tool: None,
         recorder: Recorder | None = None,
+        keeper: RequestKeeper | None = None,
     ) -> None:
         self.session_id = check_session_id(session_id)
         self.limits = limits = Limits() if limits is None else limits
@@ -136,6 +139,7 @@ class Session:
             learned=lambda: self.rules.learned,
             tell_learned=tell_learned,
             recorder=self.recorder,
+            keeper=keeper,
         )
         self._ratings = Ratings()
         self.readers = Readers(
@@ -459,7 +463,7 @@ class Session:
 
     @property
     def _is_in_use(self) -> bool:
-        return bool(self.viewer_count or self.desk.pending_count or self._working)
+        return bool(self.viewer_count or self.desk.pending_count or self._working or self.desk.holds_decisions)
 
     def close(self, code: Literal["shutdown", "session_closed"]) -> None:
         """End the session: what is pending is cancelled, readers get the rest and ``bye``."""
@@ -513,26 +517,40 @@ class Session:
             for event in self.log.read_after(self.log.first_seq - 1):
                 kept.put(event)
 
-    def go_on(self, kept: KeptSession, before: KeptLog) -> None:
-        """Go on where an earlier run of the service has left this session."""
+    def go_on(self, kept: KeptSession, before: KeptLog, requests: Sequence[KeptRequest] = ()) -> None:
+        """Go on where an earlier run of the service has left this session, with the requests that it has left."""
         self.log.go_on_behind(before.events, before.last_seq, before.leaps)
         self._forgotten = self.log.evicted
-        asked: dict[str, str] = {}
+        asked: dict[str, Event] = {}
         for event in before.events:
             if event.type in PRODUCED or event.type in _OF_STATE:
                 self._follow_again(event, asked)
         self.desk.distrust_askers()
         self.kept = kept
-        for request_id, tool_name in asked.items():
-            cleared = PermissionCleared(
-                request_id=request_id, tool_name=tool_name, status="cancelled", reason="the service was restarted"
-            )
-            self._append("permission_cleared", cleared)
+        self.desk.go_on(requests, {request_id: event.seq for request_id, event in asked.items()})
+        for request in requests:
+            was_announced = asked.pop(request.record.request_id, None) is not None
+            if was_announced and request.record.status != "pending":
+                self._tell_end(request.record)
+        for event in asked.values():
+            with suppress(ValidationError):
+                record = PermissionRecord.model_validate_json(dump(from_json(event.json)["data"]))
+                self.desk.cancel_left(record)
 
-    def _follow_again(self, event: Event, asked: dict[str, str]) -> None:
+    def _tell_end(self, record: PermissionRecord) -> None:
+        """Tell how a request ended, which was kept and of which nobody heard any more."""
+        if record.status in ("approved", "rejected"):
+            answered = record.model_copy(update={"timestamp": record.decided_at or record.timestamp})
+            self._append_asked("permission_response_result", answered)
+        cleared = PermissionCleared(
+            request_id=record.request_id, tool_name=record.tool_name, status=record.status, reason=record.reason
+        )
+        self._append_asked("permission_cleared", cleared)
+
+    def _follow_again(self, event: Event, asked: dict[str, Event]) -> None:
         data = from_json(event.json).get("data") or {}
         if event.type == "permission_request":
-            asked[data["request_id"]] = data["tool_name"]
+            asked[data["request_id"]] = event
         elif event.type == "permission_cleared":
             asked.pop(data["request_id"], None)
         elif event.type == "result_cleared":

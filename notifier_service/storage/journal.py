@@ -418,7 +418,7 @@ class JournalFile:
         """Write all of them, or none; when this returns they are kept."""
         self._look_at_the_file()
         connection = self._connection
-        is_full = self._sync == "full" or is_last or any(isinstance(item, _Commit) for item in items)
+        is_full = self._sync == "full" or is_last or any(_is_waited_for(item) for item in items)
         self._synchronize("FULL" if is_full else "NORMAL")
         commits = self._commits + 1
         removed: tuple[int, int] | None = None
@@ -568,6 +568,10 @@ class JournalFile:
             if last is not None:
                 rows[session_id] = _Row(number, epoch, generation, opened_by, *last)
         return rows
+
+
+def _is_waited_for(item: _Item) -> bool:
+    return isinstance(item, _Commit) and item.future is not None
 
 
 def _without_holes(events: Sequence[Event]) -> Iterator[Sequence[Event]]:

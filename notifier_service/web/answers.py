@@ -44,7 +44,6 @@ _STATUS: Mapping[type[errors.NotifierError], int] = {
     errors.RulesNotKept: 503,
     errors.BrokerClosed: 503,
     errors.NotRecorded: 503,
-    errors.NotDurable: 503,
 }
 
 ANSWER_HEADERS = {
@@ -139,7 +138,7 @@ def _error_response(
     response = _json(error_body(error), status)
     if isinstance(error, errors.LimitReached):
         response.headers["Retry-After"] = str(max(1, round(error.retry_after_seconds)))
-    elif isinstance(error, errors.BrokerClosed | errors.NotRecorded | errors.NotDurable) and status == 503:
+    elif isinstance(error, errors.BrokerClosed | errors.NotRecorded) and status == 503:
         response.headers["Retry-After"] = "5"
     elif status == 415:
         response.headers["Accept-Encoding"] = "gzip, deflate"

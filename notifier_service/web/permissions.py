@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any
 
@@ -27,7 +28,7 @@ from .peer import written_out
 from .request import Call, Query
 from .slow_answer import SlowAnswer
 
-__all__ = ["AskBody", "WaitQuery", "ask", "cancel", "decide", "list_pending", "read"]
+__all__ = ["AskBody", "ClaimBody", "WaitQuery", "ask", "cancel", "claim", "decide", "list_pending", "read"]
 
 
 class AskBody(EventData):
@@ -44,6 +45,12 @@ class AskBody(EventData):
     server: ServerName | None = None
     definition_sha256: Sha256 | None = None
     input_schema: dict[str, JsonValue] | None = None
+
+
+class ClaimBody(EventData):
+    """``run_id`` names the run for which an approved request is taken."""
+
+    run_id: Annotated[str, Field(min_length=1, max_length=128)]
 
 
 class WaitQuery(Query):
@@ -95,6 +102,7 @@ async def _ask_and_wait(call: Call[WaitQuery, AskBody]) -> web.Response:
     try:
         await request.recorded()
         if not request.pending:
+            request.is_collected = True
             return reply(request.record)
         await held(call.request, request.decision(), call.query.wait)
     except (asyncio.CancelledError, ConnectionError):
@@ -107,6 +115,7 @@ async def _ask_and_wait(call: Call[WaitQuery, AskBody]) -> web.Response:
     except NotifierError:
         request.cancel("the asker's token is no longer good for it")
         raise
+    request.is_collected = not request.pending
     return reply(request.record, status=201 if request.pending else 200)
 
 
@@ -133,9 +142,9 @@ async def _read(call: Call[WaitQuery, None]) -> web.StreamResponse:
     loop = asyncio.get_running_loop()
     until = loop.time() + call.query.wait
     try:
-        while request.pending and (left := until - loop.time()) > 0:
+        while request.pending and not request.is_suspended and (left := until - loop.time()) > 0:
             await held(call.request, request.decision(), min(slow.due_seconds, left))
-            if request.pending and not slow.due_seconds:
+            if request.pending and not request.is_suspended and not slow.due_seconds:
                 await slow.beat()
     except NotifierError as error:
         if not slow.has_begun:
@@ -143,7 +152,15 @@ async def _read(call: Call[WaitQuery, None]) -> web.StreamResponse:
         return await slow.end(dump(error_body(error)))
     if not call.query.wait and call.caller.may("approve"):
         request.note_reader(call.caller.name)
+    if request.asked_by == call.caller.name and not request.pending:
+        request.is_collected = True
     return await slow.end(dump({"success": True, "data": request.record}))
+
+
+async def claim(call: Call[Query, ClaimBody]) -> web.Response:
+    """Take what was approved for one run, before it begins: another run is refused from then on."""
+    request = _found(call, to_cancel=True)
+    return reply(await call.broker.look(call.session_id).desk.claim(request, call.body.run_id))
 
 
 async def cancel(call: Call[Query, None]) -> web.Response:
@@ -157,10 +174,11 @@ def _asked(call: Call[WaitQuery, AskBody], key: str | None) -> PermissionRequest
         return _ask(call)
     keys = call.request.config_dict[IDEMPOTENCY]
     scope = ("ask", call.caller.name, call.session_id, key)
-    answer, first = keys.claim(scope, hashlib.sha256(dump(call.body)).digest())
+    fingerprint = hashlib.sha256(dump(call.body))
+    answer, first = keys.claim(scope, fingerprint.digest())
     if first:
         try:
-            asked = _ask(call)
+            asked = _ask(call, (key, fingerprint.hexdigest()))
             keys.answered(scope, asked, asked.size + (asked.parameters_bytes or 0))
             return asked
         except BaseException:
@@ -176,11 +194,11 @@ def _forget(call: Call[WaitQuery, AskBody], key: str | None) -> None:
         call.request.config_dict[IDEMPOTENCY].forget(("ask", call.caller.name, call.session_id, key))
 
 
-def _ask(call: Call[WaitQuery, AskBody]) -> PermissionRequest:
+def _ask(call: Call[WaitQuery, AskBody], key: Sequence[str] | None = None) -> PermissionRequest:
     try:
         if (size := call.request.get(BODY_BYTES)) is not None:
             raise too_large(size, call.broker.limits)
-        return _ask_person(call)
+        return _ask_person(call, key)
     except TooLarge as error:
         _tell_denied(call, error)
         raise
@@ -195,7 +213,7 @@ def _tell_denied(call: Call[WaitQuery, AskBody], error: TooLarge) -> None:
     report.denied(denial_by_error(body.tool_name, error))
 
 
-def _ask_person(call: Call[WaitQuery, AskBody]) -> PermissionRequest:
+def _ask_person(call: Call[WaitQuery, AskBody], key: Sequence[str] | None) -> PermissionRequest:
     body = call.body
     input_schema = InputSchema.of(body.input_schema)
     if input_schema is not None and input_schema.problem is not None:
@@ -216,11 +234,19 @@ def _ask_person(call: Call[WaitQuery, AskBody]) -> PermissionRequest:
         asked_by=call.caller.name,
         input_schema=input_schema,
         asked_with=call.caller.token_sha256,
+        outlives=True,
+        key=key,
     )
+    if call.broker.is_durable:
+        joined = call.broker.look(call.session_id).desk.joined(question)
+        if joined is not None:
+            return joined
     return call.broker.ask(call.session_id, question)
 
 
-def _found(call: Call[WaitQuery, None] | Call[Query, None], *, to_cancel: bool = False) -> PermissionRequest:
+def _found(
+    call: Call[WaitQuery, None] | Call[Query, None] | Call[Query, ClaimBody], *, to_cancel: bool = False
+) -> PermissionRequest:
     request = call.broker.look(call.session_id).desk.find(call.request.match_info["request_id"])
     if not _is_for(call, request, to_cancel=to_cancel):
         raise RequestNotFound("This session has no permission request of that id.")
@@ -228,7 +254,10 @@ def _found(call: Call[WaitQuery, None] | Call[Query, None], *, to_cancel: bool =
 
 
 def _is_for(
-    call: Call[WaitQuery, None] | Call[Query, None], request: PermissionRequest, *, to_cancel: bool = False
+    call: Call[WaitQuery, None] | Call[Query, None] | Call[Query, ClaimBody],
+    request: PermissionRequest,
+    *,
+    to_cancel: bool = False,
 ) -> bool:
     """Viewers see every request; a producer sees, and cancels, what it asked itself."""
     caller = call.caller

@@ -140,6 +140,10 @@ ROUTES: Sequence[Route] = (
         "One permission request, held until it is decided if that is wanted.", query=permissions.WaitQuery,
     ),
     Route(
+        "POST", "/api/permissions/{session_id}/{request_id}/claim", permissions.claim, _rights("produce"),
+        "Take an approved request for one run.", body=permissions.ClaimBody,
+    ),
+    Route(
         "DELETE", "/api/permissions/{session_id}/{request_id}", permissions.cancel, _rights("produce"),
         "Withdraw a permission request.",
     ),

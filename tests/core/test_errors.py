@@ -18,6 +18,7 @@ from notifier_service.core.errors import (
 )
 
 CODES = {
+    "AlreadyClaimed": "already_claimed",
     "AlreadyDecided": "already_decided",
     "AmbiguousRequest": "ambiguous_request",
     "AnswerRunning": "answer_running",
@@ -35,6 +36,7 @@ CODES = {
     "MethodNotAllowed": "method_not_allowed",
     "NoBroker": "no_broker",
     "NotFound": "not_found",
+    "NotApproved": "not_approved",
     "NotDurable": "not_durable",
     "NotRecorded": "not_recorded",
     "ParametersChanged": "parameters_changed",

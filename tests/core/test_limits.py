@@ -21,6 +21,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "max_parameters_bytes": 16 * 1024 * 1024,
         "max_kept_parameters_bytes": 128 * 1024 * 1024,
         "stalled_seconds": 10,
+        "decision_keep_seconds": 3600,
         "shutdown_seconds": 2,
         "max_connections": 10_000,
         "max_connections_per_session": 100,

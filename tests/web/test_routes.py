@@ -22,6 +22,7 @@ _INCLUDED: dict[Right, set[Right]] = {
 }
 _QUERIES: dict[str, dict[str, str]] = {"ChatQuery": {"query": "hello", "session_id": "team-1"}}
 _BODIES: dict[str, Any] = {
+    "ClaimBody": {"run_id": "r"},
     "Decision": {"approved": False},
     "AskBody": {"tool_name": "rm", "parameters": {}},
     "TakeOverBody": {"suggestion_id": "sug_x", "scope": "session"},
@@ -85,6 +86,7 @@ def test_the_table_holds_each_endpoint_once() -> None:
         ("POST", "/agent_backend/api/permissions/{session_id}"),
         ("GET", "/agent_backend/api/permissions/{session_id}"),
         ("GET", "/agent_backend/api/permissions/{session_id}/{request_id}"),
+        ("POST", "/agent_backend/api/permissions/{session_id}/{request_id}/claim"),
         ("DELETE", "/agent_backend/api/permissions/{session_id}/{request_id}"),
         ("DELETE", "/agent_backend/api/sessions/{session_id}"),
         ("GET", "/agent_backend/api/rules/{session_id}"),

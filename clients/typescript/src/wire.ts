@@ -18,6 +18,7 @@ export type WireEvent =
   | HeartbeatEvent
   | ErrorEvent;
 export type ErrorCode =
+  | "already_claimed"
   | "already_decided"
   | "ambiguous_request"
   | "answer_running"
@@ -32,6 +33,7 @@ export type ErrorCode =
   | "limit_reached"
   | "method_not_allowed"
   | "no_broker"
+  | "not_approved"
   | "not_durable"
   | "not_found"
   | "not_recorded"
@@ -271,7 +273,7 @@ export interface PermissionRecord {
   scope: ("once" | "session" | "always") | null;
   decided_by: string | null;
   decided_at: string | null;
-  code?: "shutdown" | "session_closed";
+  code?: "shutdown" | "session_closed" | "restarted";
 }
 /**
  * What a call does and where, as far as its name, its hints and its parameters tell; nothing of it is a promise.
@@ -506,7 +508,7 @@ export interface HistoryRecord {
   scope: ("once" | "session" | "always") | null;
   decided_by: string | null;
   decided_at: string | null;
-  code?: "shutdown" | "session_closed";
+  code?: "shutdown" | "session_closed" | "restarted";
   session_id: string;
 }
 /**

@@ -1,0 +1,143 @@
+"""Keeps permission requests over a restart whose askers come back: what was asked, and how it ended.
+
+Contract section 15. A question is kept before anybody sees it, a decision before anybody hears of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from .errors import NotifierError
+from .events import PermissionRecord, dump
+from .input_schema import InputSchema
+from .journal import NO_JOURNAL, Change, Journal
+from .parameters import parameters_sha256
+from .permission_request import PermissionRequest
+from .question import Question
+
+__all__ = ["KeptRequest", "RequestKeeper"]
+
+_KIND = "request"
+#: What of a question is in no record.
+_BESIDE = ("asked_by", "asked_with", "agent", "announce_status", "workspace", "by_policy", "is_whole", "key")
+
+_log = logging.getLogger("notifier_service.permissions")
+
+
+class KeptRequest(NamedTuple):
+    """A request of an earlier run, as far as that got with it; ``waited_seconds`` while the service was there."""
+
+    session_id: str
+    record: PermissionRecord
+    question: Question
+    waited_seconds: float
+    run_id: str | None
+
+
+class RequestKeeper:
+    """Writes to ``journal``, which may be another one later. ``clock`` is in seconds since 1970."""
+
+    def __init__(self, journal: Journal = NO_JOURNAL, clock: Callable[[], float] = time.time) -> None:
+        self.journal = journal
+        self._clock = clock
+
+    def keeps(self, request: PermissionRequest) -> bool:
+        """Whether a request is there again after a restart."""
+        return self.journal is not NO_JOURNAL and request.question.outlives
+
+    def asked(self, session_id: str, request: PermissionRequest) -> Future[None] | None:
+        """A person is about to be asked."""
+        return self._commit(session_id, request, request.record)
+
+    def announced(self, session_id: str, request: PermissionRequest) -> None:
+        """A person has been asked: the time begins."""
+        self._note(session_id, request, request.record)
+
+    def settled(self, session_id: str, request: PermissionRequest, record: PermissionRecord) -> Future[None] | None:
+        """Somebody is about to decide."""
+        return self._commit(session_id, request, record)
+
+    def ended(self, session_id: str, request: PermissionRequest, record: PermissionRecord) -> None:
+        """Nobody has decided, and nobody will; or nobody has, against what was kept before."""
+        self._note(session_id, request, record)
+
+    def claimed(self, session_id: str, request: PermissionRequest, run_id: str) -> Future[None] | None:
+        """Who asked is about to run it."""
+        return self._commit(session_id, request, request.record, run_id=run_id)
+
+    def forget(self, request: PermissionRequest) -> None:
+        """Nobody comes back to it any more."""
+        if self.keeps(request):
+            self.journal.note(Change(_KIND, request.request_id, None))
+
+    def of_before(self) -> list[KeptRequest]:
+        """All requests that an earlier run has left."""
+        found = []
+        for change in self.journal.kept(_KIND):
+            try:
+                found.append(_kept(change.body or b"", self.journal.alive_at))
+            except (ValueError, KeyError, TypeError, ValidationError, NotifierError):
+                _log.exception("request %s cannot be read from the journal, and is denied", change.name)
+                self.journal.note(Change(_KIND, change.name, None))
+        return found
+
+    def _commit(
+        self, session_id: str, request: PermissionRequest, record: PermissionRecord, **more: Any
+    ) -> Future[None] | None:
+        if not self.keeps(request):
+            return None
+        return self.journal.commit(self._change(session_id, request, record, **more))
+
+    def _note(self, session_id: str, request: PermissionRequest, record: PermissionRecord) -> None:
+        if self.keeps(request):
+            self.journal.note(self._change(session_id, request, record))
+
+    def _change(
+        self, session_id: str, request: PermissionRequest, record: PermissionRecord, run_id: str | None = None
+    ) -> Change:
+        question = request.question
+        schema = question.input_schema
+        body = {
+            "session_id": session_id,
+            "record": record,
+            "beside": {name: getattr(question, name) for name in _BESIDE},
+            "input_schema": None if schema is None else schema.to_json(),
+            "at": self._clock(),
+            "run_id": run_id,
+        }
+        return Change(_KIND, request.request_id, dump(body))
+
+
+def _kept(body: bytes, alive_at: float) -> KeptRequest:
+    told = from_json(body)
+    record = PermissionRecord.model_validate_json(dump(told["record"]))
+    asked_sha256 = record.asked_parameters_sha256 or record.parameters_sha256
+    if record.status == "pending" and parameters_sha256(record.parameters) != asked_sha256:
+        raise ValueError("its parameters are not those that were asked")
+    question = Question(
+        tool_name=record.tool_name,
+        parameters=record.parameters,
+        risk_level=record.risk_level,
+        risk_reasons=record.risk_reasons,
+        tool_call_id=record.tool_call_id,
+        timeout_seconds=record.timeout_seconds,
+        description=record.description,
+        server=record.server,
+        definition_sha256=record.definition_sha256,
+        rated_by=record.rated_by,
+        allowed_decisions=record.allowed_decisions,
+        scopes=record.scopes,
+        deeds=record.deeds,
+        input_schema=InputSchema.of(told["input_schema"]),
+        outlives=True,
+        **told["beside"],
+    )
+    waited_seconds = min(max(0.0, alive_at - told["at"]), record.timeout_seconds)
+    return KeptRequest(told["session_id"], record, question, waited_seconds, told["run_id"])
