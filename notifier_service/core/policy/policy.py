@@ -23,6 +23,8 @@ _STRICTEST_FIRST: Sequence[Effect] = ("deny", "ask", "allow")
 _CODES: dict[Effect, str] = {"allow": "allowed_rule", "ask": "asked_rule", "deny": "denied_rule"}
 #: Kinds of calls of which is remembered which rules may hold for them.
 _MAX_KINDS = 1000
+#: Sets of rules of which is remembered how they are found.
+_MAX_INDEXES = 100
 
 
 class Considered(NamedTuple):
@@ -70,6 +72,7 @@ class Policy:
         sessions = [rule.conditions["session"] for rule in text.rules if "session" in rule.conditions]
         self._has_session_globs = not all(map(_names_sessions, sessions))
         self._kinds: dict[tuple[str | None, ...], RuleIndex] = {}
+        self._indexes: dict[tuple[int, ...], RuleIndex] = {}
 
     @classmethod
     def loads(cls, text: str, file: str, *, home: str | None = None) -> Policy:
@@ -171,9 +174,20 @@ class Policy:
             names = {way for name in spellings(tool.tool_name, tool.server) for way in (name, seen(name))}
             known = {ranked[0]: ranked for name in names for ranked in self._of_tool.get(name, ())}
             known |= {ranked[0]: ranked for ranked in self._of_any_tool}
-            fitting = [known[rank] for rank in sorted(known) if _may_fit(known[rank][1], call)]
-            index = self._kinds[kind] = RuleIndex(fitting, self._roots)
+            index = self._kinds[kind] = self._index_of([known[rank] for rank in sorted(known)], call)
         return (rule for _, rule in index.candidates(call, reading))
+
+    def _index_of(self, known: Sequence[Ranked], call: Call) -> RuleIndex:
+        """How the rules for its kind are found; most kinds of calls have the rules of another kind."""
+        fitting = [ranked for ranked in known if _may_fit(ranked[1], call)]
+        ranks = tuple(rank for rank, _ in fitting)
+        index = self._indexes.get(ranks)
+        if index is None:
+            if len(self._indexes) >= _MAX_INDEXES:
+                self._indexes.clear()
+                self._kinds.clear()
+            index = self._indexes[ranks] = RuleIndex(fitting, self._roots)
+        return index
 
 
 def _may_fit(rule: PolicyRule, call: Call) -> bool:

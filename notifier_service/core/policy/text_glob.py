@@ -34,6 +34,8 @@ __all__ = [
 MAX_CHARACTERS = 16 * 1024
 #: So many names at the beginning of a pattern may be a clue to it.
 _MAX_BEGINNING = 8
+#: Texts of which what may be read in them is remembered for many.
+_SHORT = 256
 #: A text that is still encoded after so many times of decoding is read by nobody for certain.
 _MAX_DECODINGS = 8
 
@@ -141,6 +143,7 @@ class TextGlob:
         self._names = whole
         self._folded_names = list({_folded(whole), _folded(literal)})
         self._folded = [tuple(map(_piece, names)) for names in self._folded_names]
+        self._needed = [max(filter(_is_literal, names), key=len, default=None) for names in self._folded_names]
 
     def clues(self, is_allow: bool) -> Sequence[Sequence[Clue]]:
         """Of each of its patterns what must stand in a text that is allowed or held back."""
@@ -154,7 +157,12 @@ class TextGlob:
     def holds_back(self, text: str) -> bool:
         """Whether any reading of a text is one that the pattern may mean."""
         readings = _possible(text, self._roots)
-        return readings is None or any(_matches(pattern, names) for pattern in self._folded for names in readings)
+        return readings is None or any(
+            _matches(pattern, names)
+            for pattern, needed in zip(self._folded, self._needed, strict=True)
+            for names in readings
+            if needed is None or needed in names
+        )
 
 
 def names_in(text: str, roots: PathRoots) -> tuple[Collection[Hashable], Collection[str]]:
@@ -210,9 +218,12 @@ def _certain(text: str, roots: PathRoots, is_of_home: bool) -> Sequence[Segments
     return readings
 
 
-@lru_cache(maxsize=256)
 def _possible(text: str, roots: PathRoots) -> Sequence[Segments] | None:
     """What somebody may read in a text, without capital letters; None where that may be anything."""
+    return _possible_in_short(text, roots) if len(text) <= _SHORT else _possible_in_long(text, roots)
+
+
+def _read(text: str, roots: PathRoots) -> Sequence[Segments] | None:
     if len(text) > MAX_CHARACTERS:
         return None
     if len(text) <= 4096 and _PLAIN.fullmatch(text) is not None:
@@ -231,6 +242,11 @@ def _possible(text: str, roots: PathRoots) -> Sequence[Segments] | None:
             placed = _placed(resolved, way, roots)
             readings |= {_folded(some), _folded(resolved), *map(_folded, _elsewhere(placed, roots))}
     return tuple(readings)
+
+
+#: As many texts as rules look at in one value.
+_possible_in_short = lru_cache(maxsize=2048)(_read)
+_possible_in_long = lru_cache(maxsize=64)(_read)
 
 
 def _ways(text: str, roots: PathRoots) -> set[str] | None:

@@ -317,6 +317,13 @@ def test_kinds_of_calls_are_not_remembered_for_ever() -> None:
         assert effect_of(policy, call(f"t{number}")) == "allow"
 
 
+def test_sets_of_rules_are_not_remembered_for_ever() -> None:
+    policy = a_policy(wide(150, 'tool = "toolN-*"'))
+
+    for number in range(150):
+        assert effect_of(policy, call(f"tool{number}-x")) is not None
+
+
 # Why
 
 
