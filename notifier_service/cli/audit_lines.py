@@ -49,19 +49,19 @@ def _is_chosen(line: Line, arguments: argparse.Namespace) -> bool:
 def _time(line: Line) -> datetime:
     try:
         return datetime.fromisoformat(str(line.get("time"))).astimezone(UTC)
-    except ValueError:
+    except (ValueError, OverflowError):
         return datetime.max.replace(tzinfo=UTC)  # rather told than left out
 
 
 def _moment(text: str) -> datetime:
     ago = re.fullmatch(r"(\d{1,6})([smhd])", text)
-    if ago is not None:
-        return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
     try:
+        if ago is not None:
+            return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, OverflowError):  # also before the first year
         raise argparse.ArgumentTypeError(f"{text!r} is no time such as 2026-11-29T08:00:00Z or 12h") from None
-    return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
 
 
 def in_words(line: Line) -> str:

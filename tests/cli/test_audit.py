@@ -6,6 +6,8 @@ import asyncio
 import csv
 import io
 import json
+import os
+import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -234,8 +236,21 @@ def test_show_is_of_the_lines_that_are_chosen(log: Path, run: Run) -> None:
     assert {json.loads(line)["tool_name"] for line in out.splitlines()} == {"other"}
     assert run("show", log, "--since", "1h")[1] == run("show", log)[1]
     assert run("show", log, "--since", "2999-01-01")[1] == ""
-    with pytest.raises(SystemExit):
-        run("show", log, "--since", "yesterday")
+    for never in ("yesterday", "", "999999d", "0001-01-01T00:00:00+10:00"):
+        with pytest.raises(SystemExit) as refused:
+            run("show", log, "--since", never)
+        assert refused.value.code == 2
+
+
+def test_a_log_may_come_through_a_pipe(log: Path, tmp_path: Path, run: Run) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    whole = run("verify", log)
+
+    writer = threading.Thread(target=lambda: pipe.write_bytes(log.read_bytes()))
+    writer.start()
+    assert run("verify", pipe) == whole
+    writer.join()
 
 
 def test_summary_says_how_often_people_were_asked_and_what_would_have_saved_that(log: Path, run: Run) -> None:
