@@ -51,6 +51,7 @@ _KEY_WORD = re.compile(
     r"api|access|secret|private|signing|encryption|ssh|auth|account|master|service|client|license|shared|host|deploy|session"
     r"|webhook|app|storage|subscription|rsa|pgp|gpg|aes|hmac|x|recovery|user|admin"
 )
+_WORD_OF_NAME = re.compile(r"[a-z]*(?:[A-Z]+[a-z]+)*[A-Z]*\d{0,4}")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+")
 
 #: Secrets by their own shape.
@@ -61,19 +62,19 @@ _SHAPES = re.compile(
             r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----[\s\S]*?(?:-----END [A-Z0-9 ]{0,40}-----|\Z)",
             r"PuTTY-User-Key-File-[\s\S]*",
             r"AGE-SECRET-KEY-1[0-9A-Za-z]{20,}",
-            r"\b(?:gh[pousr]_|github_pat_|glpat-|gl[a-z]{2,6}-|xox[a-z]-|xapp-|npm_|pypi-|hf_|dop_v1_|doo_v1_|shp(?:at|ss|ca|pa)_"
-            r"|lin_api_|PMAK-|dp\.(?:pt|st|ct|sa)\.|hv[sbr]\.|sq0[a-z]{3}-|sk-|sk_|rk_|pk_live_|whsec_|GOCSPX-|ya29\."
+            r"(?<![^\W_])(?:gh[pousr]_|github_pat_|glpat-|gl[a-z]{2,6}-|xox[a-z]-|xapp-|npm_|pypi-|hf_|dop_v1_|doo_v1_"
+            r"|shp(?:at|ss|ca|pa)_|lin_api_|PMAK-|dp\.(?:pt|st|ct|sa)\.|hv[sbr]\.|sq0[a-z]{3}-|sk-|sk_|rk_|pk_live_|whsec_|GOCSPX-|ya29\."
             r"|SG\.|key-|dapi|AccountKey=|EAA|figd_|ntn_|secret_|nvapi-|gsk_|xai-|r8_|pat-|atlasv1\.|ATATT|rubygems_|AQ[ED]"
             r"|sntrys_|glsa_|tskey-|PMAK|CCIPAT_|bkua_|phc_|phx_|rpa_|sbp_|vercel_|fly[v_]|oy2)[\w.+/=-]{12,}",
-            r"\b(?:A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{12,}",
-            r"\bAIza[\w-]{20,}",
-            r"\b(?:SK|AC)[0-9a-f]{32}\b",
-            r"\b\d{8,10}:[\w-]{30,}",
-            r"\b[MNO][\w-]{23,28}\.[\w-]{6}\.[\w-]{27,}",
+            r"(?<![^\W_])(?:A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{12,}",
+            r"(?<![^\W_])AIza[\w-]{20,}",
+            r"(?<![^\W_])(?:SK|AC)[0-9a-f]{32}\b",
+            r"(?<![^\W_])\d{8,10}:[\w-]{30,}",
+            r"(?<![^\W_])[MNO][\w-]{23,28}\.[\w-]{6}\.[\w-]{27,}",
             r"https://hooks\.slack\.com/\S+",
             r"https://(?:\w+\.)?discord(?:app)?\.com/api/webhooks/\S+",
-            r"\bb3BlbnNzaC1rZXktdjE[\w+/=\s]*",
-            r"\bv1\.0-[0-9a-f]{24}-[0-9a-f]{16,}",
+            r"(?<![^\W_])b3BlbnNzaC1rZXktdjE[\w+/=\s]*",
+            r"(?<![^\W_])v1\.0-[0-9a-f]{24}-[0-9a-f]{16,}",
             r"\$(?:2[aby]|5|6|y|argon2\w+)\$[\w./$=,+-]{20,}",
         )
     )
@@ -255,7 +256,7 @@ class Redaction:
 
     def name(self, text: str) -> str:
         """A name or an id without what has the shape of a credential; one that is only random stays."""
-        return text if len(text) < _SHORTEST_SHAPE else _SHAPES.sub(REDACTED, text)
+        return text if len(text) < _SHORTEST_SHAPE else _SHAPES.sub(_unless_words, text)
 
     def is_secret(self, key: str) -> bool:
         """Whether what stands under this name is taken for a secret."""
@@ -482,6 +483,12 @@ def _of_key(key: str) -> re.Pattern[str]:
     return re.compile(
         rf"(?i)(?P<name>{name}\w{{0,20}}{_QUOTE}?\s{{0,4}}[:=\s]\s{{0,4}})(?P<quote>{_QUOTE}?)(?P<value>[^\s\"'`\\&;,<>]+)"
     )
+
+
+def _unless_words(found: re.Match[str]) -> str:
+    """``secret_manager_get_value`` and ``npm_install_packages`` are names, whatever they begin with."""
+    pieces = re.split(r"[_.-]", found[0])
+    return found[0] if all(len(piece) < 25 and _WORD_OF_NAME.fullmatch(piece) for piece in pieces) else REDACTED
 
 
 def _if_random(found: re.Match[str]) -> str:

@@ -39,6 +39,7 @@ SHAPES: dict[str, Any] = {
     "environment": {"env": [{"name": "DB_PASSWORD", "value": PASSWORD}]},
     "token by shape": {"text": f"use {TOKEN}"},
     "token as a key": {TOKEN: 1},
+    "token behind a name": f"tool_{TOKEN}",
     "jwt": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc123DEF",
     "random": "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY9",
     "option": {"command": f"mysql -u root --password={PASSWORD} db"},
@@ -171,6 +172,31 @@ def test_a_secret_that_is_encoded_is_not_kept_in_that_form(text: str) -> None:
 )
 def test_what_is_no_secret_stays(value: Any) -> None:
     assert Redaction().of(value) == value
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["secret_manager_get_value", "npm_install_packages", "key-value-store-get", "hf_searchModels_2024",
+     "pat-list-all-users", "sk-kubernetes-deploy", "session-550e8400-e29b-41d4-a716-446655440000",
+     "EAA_account_balance"],
+)  # fmt: skip
+def test_names_of_tools_and_sessions_stay(name: str) -> None:
+    assert Redaction().name(name) == name
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        TOKEN,
+        f"tool_{TOKEN}",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc123DEF",
+        "xoxb-123456789012-AbCdEfGhIj",
+        "npm_a1B2c3D4e5F6g7H8i9J0",
+        "AKIAIOSFODNN7EXAMPLE",
+    ],
+)
+def test_a_name_that_is_a_token_does_not(token: str) -> None:
+    assert REDACTED in Redaction().name(token)
 
 
 def test_names_of_secrets_may_be_added() -> None:
