@@ -73,7 +73,7 @@ class AuditFile:
     stand in the file. A file is rotated when it would be larger than ``rotate_bytes`` or is older than
     ``rotate_days``; a rotated one is removed after ``keep_days``, 0 for never. ``rotated`` hears, in the thread that
     writes, of the new name of a file and of the tree over all lines to its end. ``write`` and ``sync`` are those of the
-    operating system.
+    operating system; ``close`` waits at most ``close_seconds`` for them.
     """
 
     def __init__(
@@ -88,6 +88,7 @@ class AuditFile:
         rotated: Callable[[Path, Tree], object] = lambda path, tree: None,
         write: Callable[[int, bytes], int] = os.write,
         sync: Callable[[int], object] = os.fsync,
+        close_seconds: float = 10,
     ) -> None:
         self.path = Path(os.path.realpath(path))
         self.required = required
@@ -98,6 +99,7 @@ class AuditFile:
         self._rotated_to = rotated
         self._write = write
         self._sync = sync
+        self._close_seconds = close_seconds
         self._given = path
         self._fd = -1
         self._inode: tuple[int, int] = (0, 0)
@@ -161,11 +163,18 @@ class AuditFile:
         self._put(_Waiting(entries, None))
 
     def close(self) -> None:
-        """Write what waits, and let the file go. Whatever comes after that is refused."""
+        """Write what waits, and let the file go. Whatever comes after that is refused.
+
+        A disk that answers nothing for ``close_seconds`` is not waited for any longer, which is logged.
+        """
         with self._wake:
             self._is_closing = True
             self._wake.notify()
-        self._thread.join()
+        self._thread.join(self._close_seconds)
+        if self._thread.is_alive():
+            _log.error(
+                "the audit log %s is left while its disk does not answer; its last lines may be lost", self._given
+            )
 
     def _put(self, waiting: _Waiting) -> None:
         with self._wake:

@@ -426,6 +426,23 @@ def test_a_clock_that_jumps_back_leaves_a_log_that_verifies(audit: Open, path: P
     assert [told["seq"] for _, told in lines_of(path)] == [1, 2, 3]
 
 
+def test_a_disk_that_does_not_answer_is_not_waited_for_at_the_end(
+    audit: Open, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers = threading.Event()
+    answers.set()
+    log = audit(sync=lambda fd: answers.wait(), close_seconds=0.01)
+    answers.clear()
+    waits = log.commit(entry(1))
+
+    log.close()
+
+    assert not waits.done()
+    assert "its disk does not answer" in caplog.text
+    answers.set()
+    waits.result(10)
+
+
 def test_what_comes_after_the_end_is_refused(audit: Open) -> None:
     log = audit()
     log.close()
