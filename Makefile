@@ -8,6 +8,7 @@
 # make check  style, types, structure, and that the tests of the core reach every line of it
 # make lock   choose anew the releases that the tests and the image have: requirements/
 # make dist   build sdist and wheel, and see the wheel serve; make release asks first whether all say one version
+# make descriptions   docs/openapi.json and docs/asyncapi.json, made anew
 # make client make the types of the TypeScript client from the schema, and the client of the console, anew
 # make screenshots   the pictures of the console in docs/, made anew
 # make bench  measure it beside its peers; WORKS=fanout,paced PEERS=nchan ROUNDS=1 choose a part
@@ -44,7 +45,7 @@ CONSOLE_CLIENT := notifier_service/web/console/client
 NODE := $(shell node --version 2>/dev/null | grep -E '^v(2[0-9]|[3-9][0-9])')
 
 .PHONY: demo environment test test-python test-client test-integrations test-lowest test-quick test-image browsers \
-	proxies screenshots check check-style check-python check-client client bench lock dist release clean
+	proxies screenshots check check-style check-python check-client client descriptions bench lock dist release clean
 
 environment: $(SET_UP)
 
@@ -94,6 +95,10 @@ browsers: $(SET_UP)
 # The same for the proxies before the service.
 proxies:
 	@scripts/programs proxies
+
+descriptions: $(SET_UP)
+	$(BIN)/notifier-service schema --openapi > docs/openapi.json
+	$(BIN)/notifier-service schema --asyncapi > docs/asyncapi.json
 
 screenshots: $(SET_UP) browsers
 	$(BIN)/python -m tests.browser.screenshots

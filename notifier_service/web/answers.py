@@ -20,6 +20,7 @@ __all__ = [
     "ANSWER_HEADERS",
     "answer_errors",
     "as_error",
+    "codes_by_status",
     "count_refusal",
     "error_body",
     "expect",
@@ -147,6 +148,18 @@ def _error_response(
     if allow is not None:
         response.headers["Allow"] = allow
     return response
+
+
+def codes_by_status() -> dict[int, list[str]]:
+    """Which codes an answer of each status may have."""
+    found: dict[int, list[str]] = {}
+    waiting = list(_STATUS)
+    while waiting:
+        kind = waiting.pop()
+        waiting += kind.__subclasses__()
+        status = next(_STATUS[base] for base in kind.__mro__ if base in _STATUS)
+        found.setdefault(status, []).append(kind.code)
+    return found
 
 
 def unreadable(status: int, error: BaseException | None) -> web.Response:

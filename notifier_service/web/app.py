@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from aiohttp import web
 
 from ..chat import Agent, Chat, load_agent
 from ..core.broker import Broker, set_process_broker
+from ..core.events import dump
 from ..core.policy.learned import LearnedRules
 from ..core.policy.policy_file import PolicyFile
 from ..demo_agent import DemoChat
@@ -26,6 +27,7 @@ from .auth import AUTH, Authenticator, NoAuth, TokenAuth, UseTicket
 from .chat import CHAT
 from .client_address import CLIENT_ADDRESS, address_by
 from .connection import CONNECTIONS, Connections
+from .description import ASYNCAPI, OPENAPI
 from .guesses import GUESSES, Guesses
 from .idempotency import IDEMPOTENCY, IdempotencyKeys
 from .jwt_auth import JwtAuth
@@ -35,6 +37,7 @@ from .logs import IS_TOKEN
 from .mcp.gateway import GATEWAYS, Gateways
 from .mcp.prompt_tool import HELD_CALLS
 from .metrics import REGISTRY, registry_of
+from .openapi import asyncapi, openapi
 from .ops import DRAINING
 from .origin import cors_headers, origin_guard
 from .pages import add_pages
@@ -78,6 +81,8 @@ def create_app(
     app[IS_TOKEN] = app[AUTH].is_token
     app[DRAINING] = asyncio.Event()
     app[REGISTRY] = registry_of(broker)
+    app[OPENAPI] = cache(lambda: dump(openapi(settings.prefix)))
+    app[ASYNCAPI] = cache(lambda: dump(asyncapi(settings.prefix)))
     app[GUESSES] = Guesses(broker.counters.limits_reached)
     app[SOCKETS] = Sockets()
     app[CONNECTIONS] = Connections()

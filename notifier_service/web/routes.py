@@ -14,7 +14,21 @@ from ..core.events import dump
 from ..core.question import Decision
 from ..core.session import check_session_id
 from ..settings import Settings
-from . import chat, history, keys, metrics, ops, permissions, polling, produce, rules, sse, tickets, websocket
+from . import (
+    chat,
+    description,
+    history,
+    keys,
+    metrics,
+    ops,
+    permissions,
+    polling,
+    produce,
+    rules,
+    sse,
+    tickets,
+    websocket,
+)
 from .agents import hooks
 from .answers import expect
 from .auth import AUTH, Caller, Right
@@ -203,6 +217,14 @@ ROUTES: Sequence[Route] = (
     ),
     Route("GET", "/api/policy", ops.policy, _rights("admin"), "The policy in force, and whether its file loads."),
     Route("GET", "/api/keys", keys.list_keys, _rights(), "The public key of the audit log."),
+    Route(
+        "GET", "/api/openapi.json", description.openapi_json, _rights(),
+        "What is asked and answered, as OpenAPI 3.1.",
+    ),
+    Route(
+        "GET", "/api/asyncapi.json", description.asyncapi_json, _rights(),
+        "What streams and sockets tell, as AsyncAPI 3.",
+    ),
     Route("GET", "/healthz/live", ops.live, _rights(), "The process answers.", prefixed=False),
     Route("GET", "/healthz/live", ops.live, _rights(), "The same behind the prefix.", name=ops.BEHIND_PREFIX),
     Route(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -26,7 +26,7 @@ from ..core.events import (
 from ..core.question import Decision
 from .models import HistoryRecords, PolicyState, PresentState, SessionHealth, SessionRow, StateAndEvents
 
-__all__ = ["EVENT_DATA", "wire_schema"]
+__all__ = ["EVENT_DATA", "event_name", "wire_schema"]
 
 #: The events that have ``data``, by type. The other two are ``heartbeat`` and ``error``.
 EVENT_DATA: Mapping[str, type[EventData]] = {
@@ -75,17 +75,22 @@ class _WireSchema(GenerateJsonSchema):
         return {**made, **kinds[0]} if len(kinds) == 1 else {**made, **({"anyOf": kinds} if kinds else {})}
 
 
-def wire_schema() -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of an event, with every event, answer and body of the contract in ``$defs``."""
-    sent = dict.fromkeys([*EVENT_DATA.values(), *_ANSWERS])
+def wire_schema(
+    *, answers: Sequence[type[BaseModel]] = (), bodies: Sequence[type[BaseModel]] = (Decision,)
+) -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of an event, with every event, answer and body of the contract in ``$defs``.
+
+    ``answers`` are more of them.
+    """
+    sent = dict.fromkeys([*EVENT_DATA.values(), *_ANSWERS, *answers])
     _, written = models_json_schema(
-        [*((model, "serialization") for model in sent), (Decision, "validation")],
+        [*((model, "serialization") for model in sent), *((body, "validation") for body in bodies)],
         schema_generator=_WireSchema,
         ref_template="#/$defs/{model}",
     )
     definitions = written["$defs"]
     for event_type, model in EVENT_DATA.items():
-        definitions[_name(event_type)] = _event(event_type, model)
+        definitions[event_name(event_type)] = _event(event_type, model)
     definitions["HeartbeatEvent"] = _object({"type": {"const": "heartbeat"}, "timestamp": {"type": "number"}})
     definitions["ErrorEvent"] = _object(
         {
@@ -103,7 +108,7 @@ def wire_schema() -> dict[str, Any]:
         "additionalProperties": True,
     }
     definitions["ErrorCode"] = {"enum": _error_codes()}
-    events = [_name(event_type) for event_type in EVENT_DATA] + ["HeartbeatEvent", "ErrorEvent"]
+    events = [event_name(event_type) for event_type in EVENT_DATA] + ["HeartbeatEvent", "ErrorEvent"]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "WireEvent",
@@ -135,7 +140,8 @@ def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _name(event_type: str) -> str:
+def event_name(event_type: str) -> str:
+    """What a type of event is called among the definitions."""
     return "".join(word.title() for word in event_type.split("_")) + "Event"
 
 

@@ -96,6 +96,8 @@ def test_the_table_holds_each_endpoint_once() -> None:
         ("GET", "/agent_backend/api/keys"),
         ("POST", "/mcp/{session_id}"),
         ("POST", "/hooks/claude-code"),
+        ("GET", "/agent_backend/api/openapi.json"),
+        ("GET", "/agent_backend/api/asyncapi.json"),
         ("GET", "/metrics"),
         ("GET", "/healthz/live"),
         ("GET", "/healthz/ready"),
