@@ -253,9 +253,11 @@ def _as_json(answer: _Answer) -> str:
 
 
 def _as_text(answer: _Answer) -> str:
-    lines = [answer.effect, *(f"  {reason}" for reason in answer.reasons)]
+    lines = [answer.effect, *(f"  {one_line(reason)}" for reason in answer.reasons)]
     for title, rules in (("matches:", answer.matched), ("does not match:", answer.considered)):
         if rules:
             lines += ["", title]
-            lines += [f"  line {rule.line}, {rule.effect} {json.dumps(rule.rule)}: {rule.reason}" for rule in rules]
+            lines += [
+                f"  line {rule.line}, {rule.effect} {json.dumps(rule.rule)}: {one_line(rule.reason)}" for rule in rules
+            ]
     return "\n".join(lines if answer.assumed is None else [*lines, "", one_line(answer.assumed)])

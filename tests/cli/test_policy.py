@@ -130,6 +130,14 @@ def test_explanation_goes_to_the_default_where_no_rule_matches(
     assert reason in answer["reasons"][0]
 
 
+def test_what_a_justification_says_moves_no_terminal(tmp_path: Path, capsys: Captured) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text('[[rule]]\nname = "no"\neffect = "deny"\njustification = "a\\u001b[31m\\nb\\u202e"')
+
+    assert main(["policy", "explain", "x", "--policy-file", str(path)]) == 0
+    assert capsys.readouterr().out.splitlines()[1].endswith(r"a\x1b[31m\nb\u202e")
+
+
 @pytest.mark.parametrize(("default", "effect"), [("ask", "ask"), ("deny", "deny"), ("by-risk", "allow")])
 def test_default_of_the_file_is_told(
     tmp_path: Path, default: str, effect: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch

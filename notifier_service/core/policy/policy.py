@@ -23,8 +23,8 @@ _STRICTEST_FIRST: Sequence[Effect] = ("deny", "ask", "allow")
 _CODES: dict[Effect, str] = {"allow": "allowed_rule", "ask": "asked_rule", "deny": "denied_rule"}
 #: Kinds of calls of which is remembered which rules may hold for them.
 _MAX_KINDS = 1000
-#: Sets of rules of which is remembered how they are found.
-_MAX_INDEXES = 100
+#: Rules of which is remembered how they are found, each as often as it is in another set of them.
+_MAX_IN_INDEXES = 100_000
 
 
 class Considered(NamedTuple):
@@ -73,6 +73,7 @@ class Policy:
         self._has_session_globs = not all(map(_names_sessions, sessions))
         self._kinds: dict[tuple[str | None, ...], RuleIndex] = {}
         self._indexes: dict[tuple[int, ...], RuleIndex] = {}
+        self._in_indexes = 0
 
     @classmethod
     def loads(cls, text: str, file: str, *, home: str | None = None) -> Policy:
@@ -183,7 +184,9 @@ class Policy:
         ranks = tuple(rank for rank, _ in fitting)
         index = self._indexes.get(ranks)
         if index is None:
-            if len(self._indexes) >= _MAX_INDEXES:
+            self._in_indexes += len(ranks) + 1
+            if self._in_indexes > _MAX_IN_INDEXES:
+                self._in_indexes = len(ranks) + 1
                 self._indexes.clear()
                 self._kinds.clear()
             index = self._indexes[ranks] = RuleIndex(fitting, self._roots)
