@@ -364,8 +364,15 @@ class Broker:
             await asyncio.sleep(0)  # whom the last round has woken
 
     def ask(self, session_id: str, question: Question | None = None, /, **fields: Any) -> PermissionRequest:
-        """Ask whether a call may run, with a ``Question``, the fields of one or both, as ``Session.ask`` does."""
+        """Ask whether a call may run, with a ``Question``, the fields of one or both, as ``Session.ask`` does.
+
+        What was asked before a restart, and is asked again, is the request of before.
+        """
         question = Question(**fields) if question is None else question._replace(**fields)
+        if question.outlives and self.is_durable:
+            before = self.look(session_id).desk.joined(question)
+            if before is not None:
+                return before
         request = self.open(session_id, opened_by=question.asked_by).ask(question)
         if request.deadline is not None:
             self._arm(request.deadline)

@@ -237,10 +237,6 @@ def _ask_person(call: Call[WaitQuery, AskBody], key: Sequence[str] | None) -> Pe
         outlives=True,
         key=key,
     )
-    if call.broker.is_durable:
-        joined = call.broker.look(call.session_id).desk.joined(question)
-        if joined is not None:
-            return joined
     return call.broker.ask(call.session_id, question)
 
 

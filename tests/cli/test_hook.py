@@ -433,6 +433,26 @@ async def test_service_that_is_restarted_while_a_person_thinks_is_asked_again(
     assert json.loads(done.out)[BEFORE]["permissionDecision"] == "allow"
 
 
+async def test_service_with_a_journal_that_is_restarted_asks_one_question(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("notifier_service.cli.hook.AWAY_SECONDS", 20)
+    settings = Settings(port=free_port(), journal=tmp_path / "journal")
+    url = f"http://127.0.0.1:{settings.port}/agent_backend"
+    async with serve(settings=settings) as first:
+        running = asyncio.ensure_future(said(commands, "claude", CLAUDE, NOTIFIER_URL=url))
+        await pending(first)
+        [asked] = first.broker.open("s1").desk.pending
+    async with serve(settings=settings) as second:
+        await pending(second)
+        await second.broker.answer("s1", Decision(approved=True, request_id=asked.request_id), decided_by="anna")
+        done = await running
+        types = [event.type for event in second.broker.open("s1").log.read_after(0)]
+
+    assert json.loads(done.out)[BEFORE]["permissionDecision"] == "allow"
+    assert types.count("permission_request") == types.count("permission_cleared") == 1
+
+
 async def pending(site: Site) -> None:
     async with asyncio.timeout(20):
         while not site.broker.open("s1").desk.pending:  # noqa: ASYNC110  # the command runs in a thread

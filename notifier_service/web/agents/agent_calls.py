@@ -180,6 +180,9 @@ class JoinedCall:
         """The request as it stands; only for a call that was asked about. An approval in it has all that may run."""
         assert self.request is not None
         record = self.request.record
+        if self.request.is_suspended:
+            gone = {"approved": False, "status": "cancelled", "reason": "the service is shutting down"}
+            return record.model_copy(update={**gone, "decided_by": "service", "code": "shutdown"})
         if record.approved and record.parameters_truncated:
             late = {"approved": False, "status": "cancelled", "reason": "its parameters are no longer kept whole"}
             return record.model_copy(update=late)
@@ -220,7 +223,12 @@ class JoinedCall:
         """One channel waits no more. Without effect when it left before."""
         if place in self._waiting:
             self._waiting.discard(place)
-            if not self._waiting and self.request is not None and self.request.pending:
+            if (
+                not self._waiting
+                and self.request is not None
+                and self.request.pending
+                and not self.request.is_suspended
+            ):
                 self.request.cancel(reason)
                 self._settled(has_left=True)
 

@@ -278,7 +278,8 @@ async def _pre_tool_use(call: _HookCall, asked: AskedCall | None) -> dict[str, A
             # It is not ours to allow what the agent's own rules may want a person for.
             joined.tell_running(asked.parameters)
             return {}
-        joined.ask(timeout_seconds=call.query.timeout_seconds).keeps_names = call.query.agent in _LAYING_EDITS_OVER
+        request = joined.ask(timeout_seconds=call.query.timeout_seconds, **_coming_back(call))
+        request.keeps_names = call.query.agent in _LAYING_EDITS_OVER
         record = await _decided(call, joined)
     except NotifierError as error:
         return _refusal(call.body, error)
@@ -295,7 +296,9 @@ async def _permission_request(call: _HookCall, asked: AskedCall | None) -> dict[
     assert asked is not None
     try:
         decisions = _WITHOUT_EDIT if call.query.agent in _RUNNING_NO_EDIT_THERE else ALL_DECISIONS
-        joined = asked_by_agent(call, "permission_request", asked, call.query.timeout_seconds, decisions)
+        joined = asked_by_agent(
+            call, "permission_request", asked, call.query.timeout_seconds, decisions, **_coming_back(call)
+        )
         record = await _decided(call, joined)
     except NotifierError as error:
         return _refusal(call.body, error)
@@ -352,6 +355,7 @@ def asked_by_agent(
     asked: AskedCall,
     timeout_seconds: float | None,
     allowed_decisions: Collection[DecisionKind] = ALL_DECISIONS,
+    **how: Any,
 ) -> JoinedCall:
     """Ask about a call for which the agent's own rules want a person; joined with what another channel asked.
 
@@ -366,8 +370,17 @@ def asked_by_agent(
             risk_reasons=(Reason("agent_rules"), *asked.risk_reasons),
             timeout_seconds=timeout_seconds,
             allowed_decisions=allowed_decisions,
+            **how,
         )
     return joined
+
+
+def _coming_back(call: _HookCall) -> dict[str, Any]:
+    """Who waits in pieces comes back with its key, also after a restart."""
+    key = idempotency_key(call.request)
+    if call.query.wait is None or key is None:
+        return {}
+    return {"outlives": True, "key": (key, hashlib.sha256(dump(call.body)).hexdigest())}
 
 
 def denial_text(record: PermissionRecord) -> str:
@@ -384,6 +397,7 @@ async def _decided(call: _HookCall, joined: JoinedCall) -> PermissionRecord:
         call.caller.require(_PRODUCE, call.session_id)
     if call.query.wait is not None and joined.record.code == "shutdown":
         raise _ServiceStops
+    joined.request.is_collected = True
     return joined.record
 
 
