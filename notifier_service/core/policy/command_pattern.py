@@ -29,7 +29,7 @@ from .clues import Clue
 from .programs import runs_text, to_be_named
 from .shell import CommandReading
 
-__all__ = ["CommandPattern", "matches_command", "mentions", "words_held_back"]
+__all__ = ["CommandPattern", "matches_command", "mentions", "names_in", "words_held_back"]
 
 Words = tuple[str, ...]
 
@@ -183,6 +183,11 @@ def words_held_back(reading: CommandReading) -> tuple[Collection[Hashable], Coll
 
 def _plain(word: str) -> str:
     return word.rpartition("/")[2].casefold()
+
+
+def names_in(text: str) -> frozenset[str]:
+    """What may be the name of a program in a text that is not understood, without its path."""
+    return frozenset(_plain(word) for words in _mentioned(text) for word in words)
 
 
 def matches_command(pattern: str, words: Sequence[str]) -> bool:

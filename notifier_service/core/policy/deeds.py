@@ -11,8 +11,9 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..events import Deed, Deeds, Place
+from .command_pattern import names_in
 from .places import hosts_in, is_path, place_of
-from .program_deeds import use_of
+from .program_deeds import may_do, use_of
 from .reasons import Reason, codes_of
 from .shell import CommandReading, read_call
 from .tool_names import bare_name, deed_of_name, words_of
@@ -178,7 +179,9 @@ class _Deeds:
     def add_command(self, reading: CommandReading) -> None:
         """Shell text, or a program and its arguments, as far as it is understood."""
         if reading.not_understood is not None:
-            self.does.add("runs")
+            may = may_do(names_in(reading.text[:_MAX_CHARACTERS]))
+            self.does |= may | {"runs"}
+            self._takes_back.append(False if "deletes" in may else None)
         self.commands += 1
         for words in reading.parts[:_MAX_TEXTS]:
             use = use_of(words)

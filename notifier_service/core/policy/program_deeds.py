@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from ..events import Deed
 
-__all__ = ["ProgramUse", "use_of"]
+__all__ = ["ProgramUse", "may_do", "use_of"]
 
 #: Programs that only print, whatever they are told.
 _PRINTING = frozenset(
@@ -86,3 +86,13 @@ def use_of(words: Sequence[str]) -> ProgramUse:
     if name in _SENDING:
         return ProgramUse("sends", reversible=None)
     return ProgramUse("runs")
+
+
+def may_do(programs: Collection[str]) -> frozenset[Deed]:
+    """What a text may do that is not understood, in which these names stand; only what changes something is told."""
+    known: tuple[tuple[frozenset[str], Deed], ...] = (
+        (_DELETING, "deletes"),
+        (_WRITING, "writes"),
+        (_SENDING, "sends"),
+    )
+    return frozenset(deed for names, deed in known if not names.isdisjoint(programs))
