@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -81,8 +82,8 @@ def create_app(
     app[IS_TOKEN] = app[AUTH].is_token
     app[DRAINING] = asyncio.Event()
     app[REGISTRY] = registry_of(broker)
-    app[OPENAPI] = cache(lambda: dump(openapi(settings.prefix)))
-    app[ASYNCAPI] = cache(lambda: dump(asyncapi(settings.prefix)))
+    app[OPENAPI] = lambda: _described(openapi, settings.prefix)
+    app[ASYNCAPI] = lambda: _described(asyncapi, settings.prefix)
     app[GUESSES] = Guesses(broker.counters.limits_reached)
     app[SOCKETS] = Sockets()
     app[CONNECTIONS] = Connections()
@@ -199,6 +200,11 @@ def _kept(broker: Broker, path: Path, settings: Settings) -> JournalFile:
 
 async def _close_journal(journal: JournalFile, app: web.Application) -> None:
     await asyncio.to_thread(journal.close)
+
+
+@cache
+def _described(describe: Callable[[str], Mapping[str, Any]], prefix: str) -> bytes:
+    return dump(describe(prefix))
 
 
 async def _watch(app: web.Application) -> None:

@@ -7,18 +7,15 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import TypeAdapter
 
 from ..core.events import FileRule, Rule
 from ..core.question import Decision
 from ..core.suggestions import Suggestion
 from ..version import __version__
-from .agents.hooks import HookBody
 from .answers import codes_by_status
-from .permissions import AskBody
 from .produce import PublishedEvent
 from .routes import ROUTES, Route
-from .rules import TakeOverBody
 from .schema import EVENT_DATA, event_name, wire_schema
 
 __all__ = ["EXAMPLES", "asyncapi", "openapi"]
@@ -84,6 +81,7 @@ _ANSWERS: Mapping[str, Mapping[int, Any]] = {
     "GET /api/permissions/{session_id}": {200: _data(_list(_RECORD))},
     "GET /api/permissions/{session_id}/{request_id}": {200: _data(_RECORD)},
     "DELETE /api/permissions/{session_id}/{request_id}": {200: _data(_RECORD)},
+    "POST /api/permissions/{session_id}/{request_id}/claim": {200: _data(_RECORD)},
     "GET /api/rules": {200: _data(_RULES)},
     "DELETE /api/rules/{rule_id}": {200: _data(_RULE)},
     "GET /api/rules/{session_id}": {200: _data(_RULES, suggestions=_list(_ref("Suggestion")))},
@@ -116,6 +114,7 @@ _ERRORS: Mapping[str, Sequence[int]] = {
     "POST /api/permissions/{session_id}": (409,),
     "GET /api/permissions/{session_id}/{request_id}": (404,),
     "DELETE /api/permissions/{session_id}/{request_id}": (404,),
+    "POST /api/permissions/{session_id}/{request_id}/claim": (404, 409, 410),
     "DELETE /api/rules/{rule_id}": (404, 409),
     "POST /api/rules/{session_id}": (404,),
     "DELETE /api/rules/{session_id}/{rule_id}": (404, 409),
@@ -150,6 +149,7 @@ EXAMPLES: Mapping[str, Any] = {
         "risk_level": "high",
         "description": "The draft is not needed any more.",
     },
+    "ClaimBody": {"run_id": "run-1.call-7"},
     "TakeOverBody": {"suggestion_id": "sug_1", "scope": "session"},
     "HookBody": {"session_id": "run-1", "hook_event_name": "PostToolUse", "tool_name": "Bash", "tool_use_id": "t1"},
     "PublishedEvent": {
@@ -166,8 +166,6 @@ _PATH_PARAMETERS: Mapping[str, _Json] = {
     "rule_id": {"type": "string"},
     "name": {"type": "string", "description": "An MCP server of the setting mcp_upstreams."},
 }
-
-_BODIES: Sequence[type[BaseModel]] = (Decision, AskBody, TakeOverBody, HookBody)
 
 
 def openapi(prefix: str = "/agent_backend") -> _Json:
@@ -287,6 +285,8 @@ def _body(route: Route) -> _Json | None:
 
 
 def _json_body(name: str) -> _Json:
+    if name not in EXAMPLES:
+        raise LookupError(f"{name} has no example in {__name__}")
     return {"required": True, "content": {"application/json": {"schema": _ref(name), "example": EXAMPLES[name]}}}
 
 
@@ -331,7 +331,8 @@ def _error(status: int, codes: Sequence[str]) -> _Json:
 
 
 def _schemas() -> _Json:
-    written = wire_schema(answers=(Rule, FileRule, Suggestion), bodies=_BODIES)["$defs"]
+    bodies = dict.fromkeys([Decision, *(route.body for route in ROUTES if route.body is not None)])
+    written = wire_schema(answers=(Rule, FileRule, Suggestion), bodies=tuple(bodies))["$defs"]
     event = TypeAdapter(PublishedEvent).json_schema(mode="validation")
     for part in event["properties"].values():
         part.pop("title", None)
