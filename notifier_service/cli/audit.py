@@ -58,6 +58,8 @@ async def _verify(arguments: argparse.Namespace) -> int:
         print(error.message, file=sys.stderr)
         return 1
     print(f"{found.records} records, head {found.head.hash}")
+    if (before := found.head.seq - found.records) > 0:
+        print(f"It goes on behind {before} older lines, which are not in these files.", file=sys.stderr)
     if found.unfinished_bytes:
         print(
             f"The last {found.unfinished_bytes} bytes are of a line that was never finished: nobody was told of it.",

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..core.errors import InvalidInput
 from .audit_lines import Line
+from .terminal import one_line, seen
 
 __all__ = ["FORMATS", "agentack_trace", "export"]
 
@@ -62,6 +63,7 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = seen(one_line(text), "utf-8")
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 

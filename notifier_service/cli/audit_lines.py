@@ -14,9 +14,16 @@ from typing import Any
 from ..storage.audit_chain import BadLine, in_order, lines_of
 from .terminal import one_line, seen
 
-__all__ = ["Line", "add_choice", "chosen", "in_words", "refused", "shown"]
+__all__ = ["Line", "add_choice", "chosen", "in_words", "refused", "shown", "told_lines"]
 
 Line = Mapping[str, Any]
+
+#: What is a text in every line that has it.
+_TEXTS = (
+    "kind", "time", "session_id", "request_id", "tool_call_id", "tool_name", "server", "agent", "asked_by",
+    "risk_level", "parameters_sha256", "definition_sha256", "decision", "effect", "outcome", "rule", "rule_id",
+)  # fmt: skip
+_OF_REQUESTS = frozenset({"asked", "decided", "expired", "cancelled"})
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -33,10 +40,34 @@ def add_choice(parser: argparse.ArgumentParser) -> None:
 
 def chosen(arguments: argparse.Namespace) -> Iterator[Line]:
     """The lines, the oldest first. Raises ``BadLine`` at the first that is not as it was written."""
-    for path in in_order(arguments.file):
-        for _, line in lines_of(path):
-            if _is_chosen(line, arguments):
-                yield line
+    return (line for line in told_lines(arguments.file) if _is_chosen(line, arguments))
+
+
+def told_lines(files: Sequence[Path]) -> Iterator[Line]:
+    """All lines of a log, the oldest first. Raises ``BadLine`` at the first that no service has written so."""
+    for path in in_order(files):
+        for number, line in lines_of(path):
+            if (strange := _strange(line)) is not None:
+                raise BadLine(path, number, f"no service writes its {strange} like that")
+            yield line
+
+
+def _strange(line: Line) -> str | None:
+    """What in a line, whose hash anybody can compute, is not what the commands may rely on."""
+    # What a rule is for may be several tools or servers.
+    for name in _TEXTS[:2] if str(line.get("kind")).startswith("rule_") else _TEXTS:
+        if name in line and not isinstance(line[name], str):
+            return name
+    for name in ("waited_ms", "duration_ms"):
+        if name in line and type(line[name]) is not int:
+            return name
+    codes = line.get("reason_codes", [])
+    if not isinstance(codes, list) or not all(isinstance(code, str) for code in codes):
+        return "reason_codes"
+    if line.get("risk_level", "low") not in ("low", "medium", "high"):
+        return "risk_level"
+    needed = ("kind", "time", *(("request_id",) if line.get("kind") in _OF_REQUESTS else ()))
+    return next((name for name in needed if name not in line), None)
 
 
 def _is_chosen(line: Line, arguments: argparse.Namespace) -> bool:

@@ -16,9 +16,9 @@ from ..core.policy.command_use import command_use
 from ..core.policy.policy import Policy
 from ..core.policy.policy_file import load_policy
 from ..core.policy.verdict import AskedTool, Call, Effect, Verdict, is_riskier, strictest
-from ..storage.audit_chain import BadLine, in_order, lines_of
+from ..storage.audit_chain import BadLine
 from ..storage.redaction import REDACTED
-from .audit_lines import Line, refused, shown
+from .audit_lines import Line, refused, shown, told_lines
 
 __all__ = ["add_replay"]
 
@@ -67,16 +67,15 @@ class _Judged(NamedTuple):
 
 def _judged(files: list[Path], policy: Policy, ask_from: RiskLevel) -> Iterator[_Judged]:
     seen: set[str] = set()
-    for path in in_order(files):
-        for _, line in lines_of(path):
-            before = _EFFECTS.get(line["kind"])
-            if before is None or line.get("continues") or line.get("request_id") in seen:
-                continue  # the twin of a call that was approved for the session was asked before
-            if line.get("request_id"):
-                seen.add(line["request_id"])
-            is_exact = _is_exact(line)
-            verdict = _verdict(policy, line, before, ask_from, is_exact=is_exact)
-            yield _Judged(line, before, verdict.effect, verdict.rule, is_exact)
+    for line in told_lines(files):
+        before = _EFFECTS.get(line["kind"])
+        if before is None or "tool_name" not in line or line.get("continues") or line.get("request_id") in seen:
+            continue  # the twin of a call that was approved for the session was asked before
+        if line.get("request_id"):
+            seen.add(line["request_id"])
+        is_exact = _is_exact(line)
+        verdict = _verdict(policy, line, before, ask_from, is_exact=is_exact)
+        yield _Judged(line, before, verdict.effect, verdict.rule, is_exact)
 
 
 def _is_exact(line: Line) -> bool:

@@ -19,8 +19,10 @@ from agentack.models import TraceEvent
 
 from notifier_service import Broker, ToolDenied, ToolWrapper
 from notifier_service.cli import main
+from notifier_service.cli.audit_export import FORMATS
 from notifier_service.core.permission_request import PermissionRequest
 from notifier_service.core.question import Decision
+from notifier_service.storage.audit_chain import Head, chained
 from notifier_service.storage.audit_file import AuditFile
 
 Run = Callable[..., tuple[int, str, str]]
@@ -185,13 +187,15 @@ def test_a_trace_is_of_one_session(log: Path, run: Run) -> None:
     assert "s1, s2" in err
 
 
-def test_csv_has_a_row_for_each_line_and_no_formula(log: Path, run: Run) -> None:
+def test_csv_has_a_row_for_each_line_and_no_formula_and_moves_no_cursor(log: Path, run: Run) -> None:
     _, out, _ = run("export", log, "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(out)))
 
     assert len(rows) == len(log.read_text().splitlines())
     assert "'=HYPERLINK(1)" in {row["reason"] for row in rows}
     assert not [cell for row in rows for cell in row.values() if cell.startswith(("=", "+", "-", "@"))]
+    assert "\x1b" not in out
+    assert "\u202e" not in out
 
 
 def test_json_lines_are_those_of_the_file(log: Path, run: Run) -> None:
@@ -207,6 +211,13 @@ def test_verify_prints_records_and_head_or_the_first_bad_line(log: Path, tmp_pat
     lines = log.read_text().splitlines(keepends=True)
     code, out, err = run("verify", log)
     assert (code, out, err) == (0, f"{len(lines)} records, head {json.loads(lines[-1])['hash']}\n", "")
+
+    later = tmp_path / "later.jsonl"
+    opened, head = chained({"time": "2026-01-01T00:00:00Z", "kind": "audit_opened"}, Head(7, "ab" * 32))
+    later.write_bytes(opened)
+    assert run("verify", later) == (
+        0, f"1 records, head {head.hash}\n", "It goes on behind 7 older lines, which are not in these files.\n"
+    )  # fmt: skip
 
     changed = tmp_path / "changed.jsonl"
     changed.write_text("".join(lines[:5]) + lines[5].replace("s1", "s9") + "".join(lines[6:]))
@@ -240,6 +251,33 @@ def test_show_is_of_the_lines_that_are_chosen(log: Path, run: Run) -> None:
         with pytest.raises(SystemExit) as refused:
             run("show", log, "--since", never)
         assert refused.value.code == 2
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [{"request_id": []}, {"tool_name": {}}, {"waited_ms": "long"}, {"risk_level": "huge"}, {"reason_codes": True},
+     {"time": 1}],
+)  # fmt: skip
+def test_a_line_that_no_service_has_written_is_refused_by_every_command_that_reads_it(
+    tmp_path: Path, run: Run, strange: dict[str, Any]
+) -> None:
+    path, policy = tmp_path / "strange.jsonl", tmp_path / "policy.toml"
+    policy.write_text("")
+    told = {
+        "time": "2026-01-01T00:00:00Z",
+        "kind": "asked",
+        "session_id": "s1",
+        "request_id": "pr_1",
+        "tool_name": "rm",
+    }
+    opened, head = chained({"time": told["time"], "kind": "audit_opened"}, Head())
+    path.write_bytes(opened + chained({**told, **strange}, head)[0])
+
+    for command in (["show", path], ["summary", path], *(["export", path, "--format", each] for each in FORMATS)):
+        code, _, err = run(*command)
+        assert (code, err) == (1, f"{path}:2: no service writes its {next(iter(strange))} like that\n")
+    assert main(["policy", "replay", str(path), "--policy-file", str(policy)]) == 1
+    assert run("verify", path)[0] == 0
 
 
 def test_a_log_may_come_through_a_pipe(log: Path, tmp_path: Path, run: Run) -> None:
