@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple, Protocol
 
 from .event_log import Event
@@ -92,6 +93,12 @@ class Journal(Protocol):
     def note(self, *changes: Change) -> None:
         """Keep these as soon as that is possible."""
 
+    def together(self) -> AbstractContextManager[None]:
+        """Keep all that is given meanwhile, by whomever, in one piece: all of it is there after a restart, or nothing.
+
+        It waits until then, so that it should not be long.
+        """
+
     def all_kept(self) -> Awaitable[None] | None:
         """Wait until all that was put until now is kept; None when nothing has to be waited for.
 
@@ -125,6 +132,9 @@ class NoJournal:
 
     def note(self, *changes: Change) -> None:
         return None
+
+    def together(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def all_kept(self) -> Awaitable[None] | None:
         return None

@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -115,6 +115,12 @@ class _Commit(NamedTuple):
     future: Future[None] | None
 
 
+class _Together(NamedTuple):
+    """A piece begins, or ends."""
+
+    begins: bool
+
+
 class _Row(NamedTuple):
     """A session of an earlier run that nobody has read so far; it began in one ``generation``, and ended in another."""
 
@@ -148,7 +154,10 @@ class JournalFile:
         self._given = path
         self._sync: Sync = sync
         self._connect = connect
-        self._queue: deque[_Item] = deque()
+        self._queue: deque[_Item | _Together] = deque()
+        #: Taken from it, and part of a piece that has not ended; of so many pieces.
+        self._ahead: list[_Item] = []
+        self._pieces = 0
         self._given_events = self._taken_events = 0
         self._given_bytes = self._taken_bytes = 0
         self._is_full = False
@@ -282,7 +291,15 @@ class JournalFile:
         if not self._wake.is_set():
             self._wake.set()
 
-    def give(self, item: _Forget | _Drop | _Commit) -> None:
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        self._queue.append(_Together(begins=True))
+        try:
+            yield
+        finally:
+            self.give(_Together(begins=False))
+
+    def give(self, item: _Forget | _Drop | _Commit | _Together) -> None:
         self._queue.append(item)
         self._wake.set()
 
@@ -353,13 +370,23 @@ class JournalFile:
                 return
 
     def _group(self) -> list[_Item]:
-        group: list[_Item] = []
+        """What is to be committed next: whole pieces only."""
+        group, self._ahead = self._ahead, []
+        whole = 0
         size = 0
-        while self._queue and len(group) < _MOST_TOGETHER and size < _MOST_TOGETHER_BYTES:
+        while self._queue and (self._pieces or (len(group) < _MOST_TOGETHER and size < _MOST_TOGETHER_BYTES)):
             item = self._queue.popleft()
+            if isinstance(item, _Together):
+                if item.begins and not self._pieces:
+                    whole = len(group)
+                self._pieces += 1 if item.begins else -1
+                continue
             group.append(item)
             if isinstance(item, _Put):
                 size += len(item.event.json)
+        if self._pieces and not self._is_closing:
+            self._ahead = group[whole:]
+            del group[whole:]
         return group
 
     def _try(self, group: list[_Item], *, is_last: bool) -> None:

@@ -32,6 +32,7 @@ from .description import ASYNCAPI, OPENAPI
 from .guesses import GUESSES, Guesses
 from .idempotency import IDEMPOTENCY, IdempotencyKeys
 from .jwt_auth import JwtAuth
+from .kept_answers import forget_answer, remember_answers
 from .keys import AUDIT_KEYS
 from .listener import listening, url_of
 from .logs import IS_TOKEN
@@ -91,7 +92,9 @@ def create_app(
     if agent is None:
         agent = demo if settings.agent is None else load_agent(settings.agent)
     app[CHAT] = Chat(broker, agent)
-    app[IDEMPOTENCY] = IdempotencyKeys(capacity_bytes=settings.max_idempotency_bytes)
+    app[IDEMPOTENCY] = IdempotencyKeys(
+        capacity_bytes=settings.max_idempotency_bytes, forgotten=partial(forget_answer, broker)
+    )
     app[JOINED_CALLS] = JoinedCalls()
     app[HELD_HOOKS] = HeldHooks()
     app[HELD_CALLS] = {}
@@ -209,6 +212,7 @@ def _described(describe: Callable[[str], Mapping[str, Any]], prefix: str) -> byt
 
 async def _watch(app: web.Application) -> None:
     app[BROKER].watch()
+    remember_answers(app[BROKER], app[IDEMPOTENCY])
 
 
 async def _close_broker(app: web.Application) -> None:

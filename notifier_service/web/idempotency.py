@@ -65,17 +65,19 @@ class IdempotencyKeys:
 
     A key belongs to a caller and a path; the same key with another body raises ``IdempotencyConflict``. When there are
     more than ``capacity`` keys or ``capacity_bytes``, who has most on the shelf loses the oldest there: what others ask
-    does not make anybody's retry ask twice.
+    does not make anybody's retry ask twice. ``forgotten`` hears of each that is not remembered any more.
     """
 
     def __init__(
         self,
         *,
         clock: Callable[[], float] = time.monotonic,
+        forgotten: Callable[[Scope], object] = lambda scope: None,
         capacity: int = _REMEMBERED_KEYS,
         capacity_bytes: int = 32 * 1024 * 1024,
     ) -> None:
         self._clock = clock
+        self._forgotten = forgotten
         self._capacity = capacity
         self._capacity_bytes = capacity_bytes
         self._shelves: dict[Scope, _Shelf] = {}
@@ -123,6 +125,7 @@ class IdempotencyKeys:
             return
         self._bytes -= shelf.remove(scope)
         self._keys -= 1
+        self._forgotten(scope)
         if not shelf.entries:
             del self._shelves[scope[1:2]]
 

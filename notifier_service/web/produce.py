@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Annotated, Any, NotRequired, TypeVar
@@ -21,6 +20,7 @@ from ..core.session import Session, check_session_id
 from .answers import json_answer, reply
 from .auth import Right
 from .idempotency import IDEMPOTENCY, idempotency_key
+from .kept_answers import fingerprint_of, kept_answer
 from .request import Call, Query, check_body, invalid, read_checked_json, still_allowed, why_unread
 
 __all__ = ["end_session", "publish"]
@@ -64,10 +64,10 @@ async def publish(call: Call[Query, None]) -> web.Response:
         return reply({"ids": await _publish_all(call, body)}, status=201)
     keys = call.request.config_dict[IDEMPOTENCY]
     scope = ("publish", call.caller.name, call.session_id, key)
-    answer, first = keys.claim(scope, hashlib.sha256(dump(body)).digest())
+    answer, first = keys.claim(scope, fingerprint_of(body))
     if first:
         try:
-            made = dump({"success": True, "data": {"ids": await _publish_all(call, body)}})
+            made = await _publish_once(call, body, scope)
             keys.answered(scope, made, len(made))
             return json_answer(made, 201)
         except NotifierError as error:
@@ -99,6 +99,23 @@ async def _publish_all(call: Call[Query, None], body: Any) -> list[str]:
     ids = await _append_all(call, body)
     await call.broker.all_kept()
     return ids
+
+
+async def _publish_once(call: Call[Query, None], body: Any, scope: Sequence[str]) -> bytes:
+    """Publish under a key, and return the answer; where events are kept, it is kept with them."""
+    broker = call.broker
+    if not broker.is_durable:
+        return _told(await _append_all(call, body))
+    broker.require_durable()
+    with broker.journal.together():
+        made = _told(await _append_all(call, body))
+        broker.journal.note(kept_answer(scope, fingerprint_of(body), made))
+    await broker.all_kept()
+    return made
+
+
+def _told(ids: Sequence[str]) -> bytes:
+    return dump({"success": True, "data": {"ids": ids}})
 
 
 async def _append_all(call: Call[Query, None], body: Any) -> list[str]:

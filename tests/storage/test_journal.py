@@ -291,6 +291,27 @@ async def test_what_is_committed_by_name_is_kept_and_taken_away_by_name(journal:
     assert second.kept("rule") == [("rule", "a", b"3")]
 
 
+async def test_what_is_kept_together_is_there_whole_or_not_at_all(journal: Open, path: Path, tmp_path: Path) -> None:
+    first = journal()
+    log = await written(first, 3)
+    session, other = first.begin("t", "f", opened_by=None), EventLog(epoch="f")
+    with first.together():
+        for _ in range(5000):
+            session.put(other.append("note"))
+        first.note(Change("answer", "a", b"1"))
+        left = killed(first, path, tmp_path / "left")
+    await kept(first)
+    first.close()
+
+    before, after = journal(left), journal()
+
+    assert [head.session_id for head in before.heads()] == ["s"]
+    assert again(before).events == log.read_after(0)
+    assert before.kept("answer") == []
+    assert again(after, "t").last_seq == 5000
+    assert len(after.kept("answer")) == 1
+
+
 async def test_who_waits_beside_others_shares_a_commit(journal: Open, disk: Disk) -> None:
     first = journal(sync="normal")
     log = EventLog(epoch="e")

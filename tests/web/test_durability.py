@@ -269,3 +269,31 @@ async def test_service_without_a_journal_says_so(http: ClientSession) -> None:
 
     assert health["journal"] == "none"
     assert "journal" not in ready["data"]
+
+
+async def test_producer_that_repeats_itself_after_a_restart_gets_its_answer_again(
+    path: Path, http: ClientSession
+) -> None:
+    async def publish(site: Site, key: str, body: Any) -> tuple[int, Any]:
+        async with http.post(api(site, "events/s"), json=body, headers={"Idempotency-Key": key}) as answer:
+            return answer.status, await answer.json()
+
+    note, many = {"type": "note", "data": {"n": 1}}, [{"type": "note", "data": {"n": n}} for n in range(300)]
+    async with running(path) as site:
+        first = await publish(site, "a", note)
+        array, _ = await asyncio.gather(publish(site, "b", many), publish(site, "c", note))
+
+    async with running(path) as site:
+        again = await publish(site, "a", note)
+        array_again = await publish(site, "b", many)
+        other = await publish(site, "a", many)
+        polled = await got(http, site, "long-poll/s?after=earliest&timeout=0")
+        while len(polled["events"]) < 302:
+            more = await got(http, site, f"long-poll/s?after={polled['events'][-1]['id']}&timeout=0")
+            assert more["events"]
+            polled["events"] += more["events"]
+
+    assert again == first
+    assert array_again == array
+    assert other[0] == 409
+    assert len({event["id"] for event in polled["events"]}) == 302
