@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     import argparse
 
     from .. import __version__
-    from . import audit, gateway, history, journal, policy, proxy_config, rules, schema, scripts, service, token
+    from . import audit, doctor, gateway, history, journal, policy, proxy_config, rules, schema, scripts, service, token
 
     parser = argparse.ArgumentParser(
         prog="notifier-service",
@@ -100,5 +100,6 @@ def _parser() -> argparse.ArgumentParser:
     audit.add_commands(commands)
     journal.add_commands(commands)
     proxy_config.add_commands(commands)
+    doctor.add_commands(commands)
     hook.add_commands(commands)
     return parser

@@ -9,11 +9,12 @@ from heapq import nsmallest
 from itertools import islice
 
 from aiohttp import web
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from ..core.broker import Broker
 from ..core.errors import BrokerClosed, InvalidInput
 from ..core.journal import Head
+from ..core.redaction import without_credentials
 from ..core.session import Session
 from ..service_address import CHALLENGE, KeyUnusable, address_of, own_key, proof
 from .answers import reply
@@ -54,7 +55,16 @@ async def live(call: Call[Query, None]) -> web.Response:
     if not re.fullmatch(r"[A-Za-z0-9_-]{16,128}", challenge):
         raise InvalidInput(f"{CHALLENGE}: 16 to 128 of A-Z, a-z, 0-9, _ and - are needed")
     is_behind = call.request.match_info.route.name == BEHIND_PREFIX
-    told: dict[str, str | None] = {"status": "live", "prefix": "" if is_behind else call.settings.prefix}
+    version = call.request.version
+    told: dict[str, JsonValue] = {
+        "status": "live",
+        "prefix": "" if is_behind else call.settings.prefix,
+        # What has come through, for who asks from behind a proxy: nothing that he has not sent himself.
+        "seen": {
+            "http": f"{version.major}.{version.minor}",
+            "host": without_credentials(call.request.headers.get("Host", "")[:280]),
+        },
+    }
     transport = call.request.transport
     name = None if transport is None else transport.get_extra_info("sockname")
     if isinstance(name, tuple):
