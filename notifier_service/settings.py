@@ -52,6 +52,12 @@ class Settings(Limits, BaseSettings):
 
     host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    unix: Path | None = Field(
+        default=None, description="Listen on a Unix socket there; and on host and port only where one of them is set."
+    )
+    unix_mode: str = Field(
+        default="660", pattern="^[0-7]{3}$", description="Who may connect to it: permissions of a file, in octal."
+    )
     prefix: str = Field(default="/agent_backend", description="Path before the API; empty for none.")
     auth: Literal["none", "tokens", "jwt"] = Field(
         default="none", description="none (loopback only: any program of this user may approve), tokens or jwt."
@@ -151,6 +157,11 @@ class Settings(Limits, BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="What the command logs."
     )
+
+    @property
+    def listens_on_a_port(self) -> bool:
+        """Whether it listens on host and port, beside a Unix socket or without one."""
+        return self.unix is None or not self.model_fields_set.isdisjoint({"host", "port"})
 
     @property
     def learned_path(self) -> Path | None:

@@ -43,6 +43,8 @@ def test_defaults_are_those_of_the_contract() -> None:
         "decision_keep_seconds": 3600,
         "host": "127.0.0.1",
         "port": 8000,
+        "unix": None,
+        "unix_mode": "660",
         "prefix": "/agent_backend",
         "auth": "none",
         "agent": None,

@@ -135,7 +135,11 @@ async def _run_http(arguments: argparse.Namespace) -> int:
     try:
         # The gateway's own address, and what its settings say of an upstream.
         settings = Settings(
-            host=arguments.host, port=arguments.port, auth="none", mcp_upstreams={"upstream": arguments.upstream}
+            host=arguments.host,
+            port=arguments.port,
+            unix=None,
+            auth="none",
+            mcp_upstreams={"upstream": arguments.upstream},
         )
     except ValidationError as error:
         return _refuse(error)
@@ -193,7 +197,7 @@ async def asker(arguments: argparse.Namespace, session_id: str) -> AsyncIterator
     else:
         files = {"policy_file": arguments.policy_file, "audit_file": arguments.audit_file}
         given = {name: path for name, path in files.items() if path is not None}
-        settings = Settings(host="127.0.0.1", port=0, auth="none", log_level="warning", **given)
+        settings = Settings(host="127.0.0.1", port=0, unix=None, auth="none", log_level="warning", **given)
         async with serve(settings=settings) as site:
             _say(site.url + settings.prefix, session_id)
             yield BrokerAsker(site.broker, session_id)

@@ -8,9 +8,10 @@ import difflib
 import logging
 import os
 import shutil
+import socket
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -21,9 +22,10 @@ from pydantic.fields import FieldInfo
 from ..core.errors import InvalidInput
 from ..demo_agent import DemoAgent, Workspace
 from ..service_address import KeyUnusable, config_path, make_key, own_key
-from ..settings import ENV_PREFIX, Settings
+from ..settings import ENV_PREFIX, Settings, is_loopback
 from ..web import Site, raise_soft_limit, serve, without_accept_errors
 from .output import Lines, logging_to
+from .systemd import handed_over, told
 from .watchdog import ending_by_signal, watched_loop
 
 __all__ = ["add_commands"]
@@ -126,14 +128,18 @@ async def _until_signal(settings: Settings, at_work: Callable[[Site, Say], Await
             _log.info("the service cannot prove to clients that it is yours: %s", error)
         async with AsyncExitStack() as stack:
             try:
-                site = await stack.enter_async_context(serve(settings=settings))
+                sockets = handed_over()
+                _allow(sockets, settings)
+                site = await stack.enter_async_context(serve(settings=settings, sockets=sockets))
             except OSError as error:
                 reason = error.strerror or str(error)
-                return _refuse(
-                    f"cannot listen on {settings.host} port {settings.port}: {reason} (settings host and port)", 1
-                )
+                where = f"{settings.host} port {settings.port}: {reason} (settings host and port)"
+                if not settings.listens_on_a_port:
+                    where = f"{settings.unix}: {reason} (setting unix)"
+                return _refuse(f"cannot listen on {where}", 1)
             except InvalidInput as error:
                 return _refuse(error.message)
+            await stack.enter_async_context(told())
             work = asyncio.ensure_future(at_work(site, output.put))
             either: set[asyncio.Future[Any]] = {work, stopped}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -143,6 +149,15 @@ async def _until_signal(settings: Settings, at_work: Callable[[Site, Say], Await
             if failed:
                 return _refuse(f"stopped, because its work failed: {outcome}", 1)
         return stopped.result()
+
+
+def _allow(sockets: Sequence[socket.socket], settings: Settings) -> None:
+    """Raise ``InvalidInput`` for a socket that was handed over, and that anybody may reach who then may approve."""
+    for one in sockets:
+        if settings.auth == "none" and one.family != socket.AF_UNIX and not is_loopback(one.getsockname()[0]):
+            raise InvalidInput(
+                "auth=none is allowed only on a loopback address, and the socket that was handed over is on another one"
+            )
 
 
 def _demo_help(site: Site, workspace: Workspace) -> str:

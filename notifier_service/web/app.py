@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -143,15 +144,23 @@ class Site:
 
     @property
     def url(self) -> str:
-        """Where it listens, without the prefix."""
+        """Where it listens, without the prefix; ``unix:PATH`` where that is a Unix socket alone."""
+        if not self.port:
+            return f"unix:{self.settings.unix or ''}"
         return url_of(self.host, self.port)
 
 
 @asynccontextmanager
 async def serve(
-    broker: Broker | None = None, settings: Settings | None = None, *, agent: Agent | None = None
+    broker: Broker | None = None,
+    settings: Settings | None = None,
+    *,
+    agent: Agent | None = None,
+    sockets: Sequence[socket.socket] = (),
 ) -> AsyncIterator[Site]:
-    """Run the service inside any asyncio program, listening on ``settings.host`` and ``settings.port``.
+    """Run the service inside any asyncio program, listening where the settings say.
+
+    ``sockets`` that listen already are taken in the place of these.
 
     On leaving, readiness says 503 for ``drain_seconds``, then the listener closes, streams get ``bye``, pending
     requests are cancelled, and within ``shutdown_seconds`` everything has ended. Raises ``OSError`` when the address is
@@ -160,7 +169,7 @@ async def serve(
     settings = Settings() if settings is None else settings
     broker = Broker(settings) if broker is None else broker
     app = create_app(broker, settings, agent=agent)
-    async with listening(app, settings) as port:
+    async with listening(app, settings, sockets) as port:
         yield Site(broker, settings, settings.host, port, app[AUTH])
         if settings.drain_seconds:
             app[DRAINING].set()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
 from aiohttp import web
@@ -15,6 +16,7 @@ from .answers import unreadable
 from .door import Door
 from .logs import AccessLog, server_log
 from .request import BROKER
+from .unix_socket import bound
 
 __all__ = ["listening", "url_of"]
 
@@ -59,10 +61,13 @@ class _Server(web.Server):
 
 
 @asynccontextmanager
-async def listening(app: web.Application, settings: Settings) -> AsyncIterator[int]:
-    """Run the application on ``settings.host`` and ``settings.port``; the port that it has.
+async def listening(
+    app: web.Application, settings: Settings, sockets: Sequence[socket.socket] = ()
+) -> AsyncIterator[int]:
+    """Run the application where the settings say; the port that it has, 0 where it has none.
 
-    Within ``shutdown_seconds`` everything has ended. Raises ``OSError`` when the address is taken.
+    ``sockets`` that listen already are taken in the place of these. Within ``shutdown_seconds`` everything has ended.
+    Raises ``OSError`` when the address is taken.
     """
     broker = app.get(BROKER)
     door = Door(settings, Counter() if broker is None else broker.counters.limits_reached)
@@ -76,13 +81,22 @@ async def listening(app: web.Application, settings: Settings) -> AsyncIterator[i
         **_HOW,
     )
     await runner.setup()
-    try:
-        site = web.TCPSite(runner, settings.host, settings.port, backlog=1024)
-        await site.start()
-        yield site.port
-    finally:
-        await runner.cleanup()
-        door.close()
+    with ExitStack() as files:
+        try:
+            given = list(sockets)
+            if not given and settings.unix is not None:
+                given.append(files.enter_context(bound(settings.unix, int(settings.unix_mode, 8))))
+            for one in given:
+                await web.SockSite(runner, one, backlog=1024).start()
+            port = next((one.getsockname()[1] for one in given if one.family != socket.AF_UNIX), 0)
+            if not sockets and settings.listens_on_a_port:
+                site = web.TCPSite(runner, settings.host, settings.port, backlog=1024)
+                await site.start()
+                port = site.port
+            yield port
+        finally:
+            await runner.cleanup()
+            door.close()
 
 
 class _Runner(web.AppRunner):
@@ -91,12 +105,15 @@ class _Runner(web.AppRunner):
     def __init__(self, door: Door, app: web.Application, **how: Any) -> None:
         super().__init__(app, **how)
         self._door = door
+        self._making: Callable[[], asyncio.Protocol] | None = None
 
     @property
     def server(self) -> Any:
-        """What makes the protocols of connections; asked once, by the site that listens."""
+        """What makes the protocols of connections, one for all places at which it listens."""
         server = super().server
-        return None if server is None else self._door.making(server)
+        if server is not None and self._making is None:
+            self._making = self._door.making(server)
+        return self._making
 
     async def _make_server(self) -> web.Server:  # which ``BaseRunner`` leaves to its subclasses
         return _Server(await super()._make_server())

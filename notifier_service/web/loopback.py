@@ -67,7 +67,8 @@ def require_own_program(request: web.Request, *, any_user: bool = False) -> None
         return
     user = _users.get(transport, _UNKNOWN)
     if user is _UNKNOWN:
-        user = user_of(transport.get_extra_info("peername"), transport.get_extra_info("sockname"))
+        near, far = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        user = user_of(near, far) if isinstance(far, tuple) else _user_at(transport.get_extra_info("socket"))
         _users[transport] = user
     if user not in _TRUSTED:
         raise _refused("user", f"this request came from a program of another user (uid {user})")
@@ -76,6 +77,17 @@ def require_own_program(request: web.Request, *, any_user: bool = False) -> None
 def _refused(kind: str, why: str) -> Forbidden:
     _seldom.warning(kind, f"refused: {why}; {_HELP}")
     return Forbidden(f"T{why[1:]}, and {_HELP}.")
+
+
+def _user_at(unix: Any) -> int | None:
+    """The uid of whoever opened a Unix socket; None if unknown."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return None
+    try:
+        _, uid, _ = struct.unpack("3i", unix.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    except OSError:
+        return None
+    return int(uid)
 
 
 def user_of(near: Any, far: Any) -> int | None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from notifier_service import Settings
 from notifier_service.cli.proxies import PROXIES
 from tests.cli.processes import Commands
 
@@ -62,3 +67,25 @@ async def test_proxy_that_cannot_share_sessions_out_by_their_ids_takes_one_proce
 
     assert (done.exit_code, done.out) == (1, "")
     assert "nginx or haproxy" in done.err
+
+
+@pytest.mark.parametrize("file", sorted(path.name for path in DEPLOY.iterdir() if path.suffix != ".md"))
+def test_settings_in_a_file_are_settings(file: str) -> None:
+    named = re.findall(r"NOTIFIER_([A-Z_]+)", (DEPLOY / file).read_text())
+
+    assert {name.lower() for name in named} <= Settings.model_fields.keys()
+
+
+def test_systemd_finds_nothing_in_the_units_to_complain_of(tmp_path: Path) -> None:
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        pytest.skip("systemd-analyze is not installed")
+    for name in ("notifier-service.service", "notifier-service.socket"):
+        unit = (DEPLOY / name).read_text().replace("/opt/notifier-service/bin/notifier-service", sys.executable)
+        (tmp_path / name).write_text(unit)
+
+    done = subprocess.run(
+        [program, "verify", *map(str, sorted(tmp_path.iterdir()))], capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
 import socket
 import ssl
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,6 +24,7 @@ from notifier_service.cli.proxies import PROXIES, Front
 from tests.cli.processes import free_port
 from tests.deploy.conftest import AGENT, TOKEN
 from tests.deploy.programs import make_certificate, needs, running
+from tests.service_process import service_process
 
 NAME = "notifier.test"
 API = "/agent_backend/api"
@@ -64,14 +67,14 @@ class _Here(AbstractResolver):
 
 @asynccontextmanager
 async def through(
-    proxy: str, service_port: int, folder: Path, *, path: str = "", is_secure: bool = False
+    proxy: str, upstream: int | str, folder: Path, *, path: str = "", is_secure: bool = False
 ) -> AsyncIterator[Through]:
     needs(proxy)
     port = free_port()
     folder.mkdir(exist_ok=True)
     certificate, key = make_certificate(folder, NAME) if is_secure else (None, None)
     front = Front(
-        upstreams=(f"127.0.0.1:{service_port}",),
+        upstreams=(upstream if isinstance(upstream, str) else f"127.0.0.1:{upstream}",),
         server_name=NAME,
         path=path,
         certificate=None if certificate is None else str(certificate),
@@ -206,6 +209,23 @@ async def test_page_is_reached_under_a_path_however_it_is_typed(proxy: str, serv
             async with front.session.get(front.base + typed) as page:
                 assert page.status == 200
                 assert str(page.url) == f"{front.base}/agent_backend/"
+
+
+@EACH
+async def test_service_is_reached_over_a_unix_socket(proxy: str, tokens_file: Path, tmp_path: Path) -> None:
+    # A test's own folder is closed to the users that proxies have.
+    with tempfile.TemporaryDirectory(prefix="notifier-") as folder:
+        os.chmod(folder, 0o755)
+        path = f"{folder}/notifier.sock"
+        flags = ["--unix", path, "--unix-mode", "666", "--auth", "tokens", "--tokens-file", str(tokens_file)]
+        async with (
+            service_process(*flags, "--trusted-proxies", "unix"),
+            through(proxy, f"unix:{path}", tmp_path) as front,
+            front.session.get(f"{front.base}{API}/sse/events/s1") as stream,
+        ):
+            await event_of(stream, "hello")
+            assert (await front.post(f"{API}/events/s1", {"type": "note"}))[0] == 201
+            await event_of(stream, "note")
 
 
 @pytest.mark.integration
