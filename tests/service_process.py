@@ -17,6 +17,8 @@ async def service_process(*flags: str) -> AsyncIterator[tuple[asyncio.subprocess
     assert process.stdout is not None
     try:
         ready = (await process.stdout.readline()).decode()
+        if not ready:
+            raise AssertionError((await process.communicate())[1].decode())
         yield process, int(ready.rsplit(":", 1)[1].partition("/")[0])
     finally:
         if process.returncode is None:

@@ -22,6 +22,7 @@ from .limits import Limits
 from .metrics import Counters
 from .permission_request import PermissionRequest
 from .permissions import AMBIGUOUS_SECONDS, PendingPlaces, new_instance
+from .policy.grants import Entry
 from .policy.learned import LearnedRules
 from .policy.policy_file import PolicyFile
 from .policy.policy_watch import POLICY_SECONDS, PolicyWatch
@@ -128,6 +129,7 @@ class Broker:
         self._keeper = RequestKeeper()
         #: Requests of an earlier run, by their sessions, until those have gone on.
         self._requests_of_before: dict[str, list[KeptRequest]] = {}
+        self._rules_of_before: dict[str, list[Entry]] = {}
         #: Whether what is acknowledged is there again after a restart.
         self.is_durable = False
         #: Sessions of an earlier run that nobody has come back to, and until when they wait for that.
@@ -201,6 +203,10 @@ class Broker:
             session.keep(journal.begin(session.session_id, session.log.epoch, opened_by=session.opened_by))
         for request in self._keeper.of_before():
             self._requests_of_before.setdefault(request.session_id, []).append(request)
+        self._rules_of_before = self._keeper.rules_of_before()
+        for session_id in self._rules_of_before.keys() - self._dormant.keys():
+            del self._rules_of_before[session_id]
+            self._keeper.rules(session_id, ())
         for session_id, requests in tuple(self._requests_of_before.items()):
             if session_id in self._dormant:
                 self._wake(session_id)
@@ -226,6 +232,7 @@ class Broker:
         kept, before = self.journal.go_on(session_id, most_events=limits.log_events, most_bytes=limits.log_bytes)
         session = self._new(session_id, before.epoch)
         session.opened_by = self._dormant.pop(session_id).opened_by
+        session.desk.grants.go_on(self._rules_of_before.pop(session_id, ()))
         session.go_on(kept, before, self._requests_of_before.pop(session_id, ()))
         self._sessions[session_id] = session
         self._arm()
@@ -235,6 +242,12 @@ class Broker:
         """Raise ``NotDurable`` where it is known that nothing can be kept at the moment."""
         if self.journal.error is not None:
             raise NotDurable(f"Nothing can be kept over a restart at the moment: {self.journal.error}.")
+
+    async def on_disk(self) -> None:
+        """Wait until all that has happened so far is on disk, what is no event too. Raises ``NotDurable``."""
+        kept = self.journal.commit()
+        if kept is not None:
+            await asyncio.wrap_future(kept)
 
     async def all_kept(self) -> None:
         """Wait until what has happened so far is there again after a restart. Raises ``NotDurable``."""
@@ -549,6 +562,8 @@ class Broker:
         """Sessions to which nobody has come back have expired, as they would without a restart."""
         for head in self._dormant.values():
             self.journal.drop(head.session_id)
+            if self._rules_of_before.pop(head.session_id, None):
+                self._keeper.rules(head.session_id, ())
             self._places.leave(head.opened_by)
             self.counters.sessions_expired += 1
         self._dormant.clear()

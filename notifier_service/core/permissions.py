@@ -542,12 +542,15 @@ class PermissionDesk:
                 self._keep_whole(request, request.preview)
             if rule is not None:
                 self._forget_rule(scope, rule)
+                self.keep_rules()
 
         kept = all_of(
             self._recorder.decided(
                 self.session_id, request, settled, through=through or via, right=right, token=decided_with
             ),
-            self._keeper.settled(self.session_id, request, settled),
+            self._keeper.settled(
+                self.session_id, request, settled, self.grants.entries if scope == "session" else None
+            ),
         )
         self._on_record(request, kept, take_effect, undo)
         return request
@@ -628,6 +631,10 @@ class PermissionDesk:
         self._pending[request.request_id] = request
         self.cancel(request, "the service was restarted", cancelled_by="service", code="restarted")
 
+    def keep_rules(self) -> None:
+        """Have the rules of this session kept as they are now."""
+        self._keeper.rules(self.session_id, self.grants.entries)
+
     def joined(self, question: Question) -> PermissionRequest | None:
         """The request of before that is asked again, under its key or, once, with its ``tool_call_id``.
 
@@ -699,6 +706,8 @@ class PermissionDesk:
         """Cancel all that is open, and take nothing more."""
         self.closed = True
         if code == "session_closed":
+            if self.grants.entries:
+                self._keeper.rules(self.session_id, ())
             for request in self._settled.values():
                 self._forget_decision(request)
         # The queued go first, so that none of them is announced in between.
@@ -865,6 +874,7 @@ class PermissionDesk:
             without_credentials(self.session_id),
         )
         self._recorder.rule("rule_learned", self.session_id, dict(rule))
+        self.keep_rules()
         self.settle_twins(tool)
         if scope == "always":
             self._tell_learned(tool)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
@@ -20,11 +20,14 @@ from .input_schema import InputSchema
 from .journal import NO_JOURNAL, Change, Journal
 from .parameters import parameters_sha256
 from .permission_request import PermissionRequest
+from .policy.grants import Entry
+from .policy.kept_grants import grants_from, grants_text
 from .question import Question
 
 __all__ = ["KeptRequest", "RequestKeeper"]
 
 _KIND = "request"
+_RULES = "rules"
 #: What of a question is in no record.
 _BESIDE = ("asked_by", "asked_with", "agent", "announce_status", "workspace", "by_policy", "is_whole", "key")
 
@@ -60,9 +63,35 @@ class RequestKeeper:
         """A person has been asked: the time begins."""
         self._note(session_id, request, request.record)
 
-    def settled(self, session_id: str, request: PermissionRequest, record: PermissionRecord) -> Future[None] | None:
-        """Somebody is about to decide."""
-        return self._commit(session_id, request, record)
+    def settled(
+        self,
+        session_id: str,
+        request: PermissionRequest,
+        record: PermissionRecord,
+        rules: Sequence[Entry] | None = None,
+    ) -> Future[None] | None:
+        """Somebody is about to decide; with that go all rules of the session, where these change."""
+        if self.journal is NO_JOURNAL:
+            return None
+        changes = [self._change(session_id, request, record)] if self.keeps(request) else []
+        if rules is not None:
+            changes.append(Change(_RULES, session_id, grants_text(rules)))
+        return self.journal.commit(*changes) if changes else None
+
+    def rules(self, session_id: str, rules: Sequence[Entry]) -> None:
+        """The rules of a session are these from now on."""
+        if self.journal is not NO_JOURNAL:
+            self.journal.note(Change(_RULES, session_id, grants_text(rules) if rules else None))
+
+    def rules_of_before(self) -> dict[str, list[Entry]]:
+        """The rules of all sessions that an earlier run has left."""
+        found = {}
+        for change in self.journal.kept(_RULES):
+            try:
+                found[change.name] = grants_from(change.body or b"")
+            except (ValueError, KeyError, TypeError, ValidationError):
+                _log.exception("the rules of a session cannot be read from the journal, and hold no more")
+        return found
 
     def ended(self, session_id: str, request: PermissionRequest, record: PermissionRecord) -> None:
         """Nobody has decided, and nobody will; or nobody has, against what was kept before."""

@@ -251,6 +251,7 @@ class Session:
             require_other(rule, revoked_by, revoked_with)
             log_taken_back(rule, revoked_by)
             taken = self.desk.grants.take_back(rule_id)
+            self.desk.keep_rules()
         self.recorder.rule("rule_revoked", self.session_id, dict(taken), decided_by=revoked_by or None)
         return taken
 

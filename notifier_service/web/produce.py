@@ -87,8 +87,8 @@ async def end_session(call: Call[Query, None]) -> web.Response:
         raise Forbidden("Others have asked in this session: to end it takes the right approve besides produce.")
     broker = call.broker
     broker.end_session(call.session_id)
-    if broker.is_durable and (kept := broker.journal.commit()) is not None:
-        await asyncio.wrap_future(kept)  # or it would be there again after a restart
+    if broker.is_durable:
+        await broker.on_disk()  # or it would be there again after a restart
     return reply({"session_id": call.session_id, "status": "closed"})
 
 

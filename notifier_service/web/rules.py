@@ -42,7 +42,10 @@ async def list_learned(call: Call[Query, None]) -> web.Response:
 async def take_back(call: Call[Query, None]) -> web.Response:
     """Forget a rule of the session, or a learned one: the next call that it held for is asked again."""
     rule_id = call.request.match_info["rule_id"]
-    return reply(call.broker.look(call.session_id).take_back(rule_id, **_revoked_by(call)))
+    rule = call.broker.look(call.session_id).take_back(rule_id, **_revoked_by(call))
+    if call.broker.is_durable:
+        await call.broker.on_disk()  # or it would hold again after a restart
+    return reply(rule)
 
 
 async def revoke_learned(call: Call[Query, None]) -> web.Response:
@@ -69,4 +72,6 @@ async def take_over(call: Call[Query, TakeOverBody]) -> web.Response:
         reason=body.reason,
         reach=caller.sessions,
     )
+    if call.broker.is_durable:
+        await call.broker.on_disk()
     return reply(rule, status=201)

@@ -68,6 +68,13 @@ class Service:
             await asyncio.sleep(0.01)
         return pending
 
+    async def rules(self) -> Any:
+        return (await self._told("GET", "rules/s"))[1]
+
+    async def take_back(self, rule_id: str) -> Any:
+        status, _ = await self._told("DELETE", f"rules/s/{rule_id}")
+        assert status == 200
+
     async def sessions(self) -> Any:
         return (await self._told("GET", "sessions"))[1]
 
@@ -294,6 +301,43 @@ async def test_what_was_changed_in_the_file_is_denied(path: Path, http: ClientSe
 
     assert pending == []
     assert record["status"] == "cancelled"
+
+
+async def test_what_was_decided_for_the_session_holds_after_a_restart(path: Path, http: ClientSession) -> None:
+    def command(text: str) -> dict[str, Any]:
+        return {"tool_name": "Bash", "parameters": {"command": text}}
+
+    async with running(path, http) as service:
+        _, asked = await service.ask(command("git status -s"))
+        await service.decide(asked["request_id"], scope="session")
+        _, denied = await service.ask({"tool_name": "delete", "parameters": {}})
+        await service.decide(denied["request_id"], approved=False, scope="session")
+        before = await service.rules()
+
+    async with running(path, http) as service:
+        after = await service.rules()
+        alike = await service.ask(command("git status -s src"))
+        other = await service.ask(command("git push"))
+        denied_again = await service.ask({"tool_name": "delete", "parameters": {"x": 1}})
+        await service.take_back(after[0]["rule_id"])
+
+    async with running(path, http) as service:
+        left = await service.rules()
+        asked_again = await service.ask(command("git status -s"))
+        async with http.delete(f"{service.api}/sessions/s") as ended:
+            assert ended.status == 200
+
+    async with running(path, http) as service:
+        await service.ask({"tool_name": "delete", "parameters": {}})
+        at_last = await service.rules()
+
+    assert len(before) == 2
+    assert after == before
+    assert alike[1]["status"] == "approved"
+    assert (other[0], asked_again[0]) == (201, 201)
+    assert denied_again[1]["status"] == "rejected"
+    assert [rule["rule_id"] for rule in left] == [after[1]["rule_id"]]
+    assert at_last == []
 
 
 async def test_run_is_claimed_once_and_over_a_restart(path: Path, http: ClientSession) -> None:

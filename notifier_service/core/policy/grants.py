@@ -162,6 +162,16 @@ class Grants(Remembered):
         self._shelf.put(Entry(tool, rule))
         return rule
 
+    @property
+    def entries(self) -> Sequence[Entry]:
+        """All of them with their tools, oldest first."""
+        return tuple(self._shelf.entries.values())
+
+    def go_on(self, entries: Iterable[Entry]) -> None:
+        """Hold to rules of before."""
+        for entry in entries:
+            self._shelf.put(entry)
+
     def take_back(self, rule_id: str) -> Rule:
         """Forget a rule, and return it; what waits or runs already is not touched. Raises ``RuleNotFound``."""
         return self._forget(rule_id)
