@@ -157,6 +157,9 @@ class Settings(Limits, BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="What the command logs."
     )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="How: a line of text, or of JSON with the id of the request, which answers say too."
+    )
 
     @property
     def listens_on_a_port(self) -> bool:

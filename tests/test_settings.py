@@ -78,6 +78,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "learned_rules_file": None,
         "shutdown_seconds": 2,
         "log_level": "info",
+        "log_format": "text",
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import select
@@ -9,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 __all__ = ["Lines", "logging_to"]
 
@@ -96,6 +98,23 @@ class Lines:
                 select.select([], [self._file], [])
 
 
+class _Json(logging.Formatter):
+    """One JSON object a line; of requests with what else is known of them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = getattr(record, "fields", dict)
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **fields(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
 class _LinesHandler(logging.Handler):
     def __init__(self, lines: Lines) -> None:
         super().__init__()
@@ -110,11 +129,11 @@ class _LinesHandler(logging.Handler):
 
 
 @contextmanager
-def logging_to(file: int, level: str, form: str) -> Iterator[None]:
-    """Write the log to an open file for as long as this lasts; who logs never waits."""
+def logging_to(file: int, level: str, form: str | None) -> Iterator[None]:
+    """Write the log to an open file for as long as this lasts; who logs never waits. Without a form it is JSON."""
     lines = Lines(file)
     handler = _LinesHandler(lines)
-    handler.setFormatter(logging.Formatter(form))
+    handler.setFormatter(_Json() if form is None else logging.Formatter(form))
     root = logging.getLogger()
     level_before = root.level
     root.addHandler(handler)

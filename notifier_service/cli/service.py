@@ -31,6 +31,7 @@ from .watchdog import ending_by_signal, watched_loop
 __all__ = ["add_commands"]
 
 _log = logging.getLogger("notifier_service")
+_LOG_FORM = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 #: Prints a line without ever waiting for who reads it.
 Say = Callable[[str], None]
@@ -113,7 +114,7 @@ async def _until_signal(settings: Settings, at_work: Callable[[Site, Say], Await
     # A terminal that hangs up ends what it has started; whoever else sends SIGHUP means the files.
     hang_up = None if any(map(os.isatty, (0, 1, 2))) else read_again
     with (
-        logging_to(2, settings.log_level, "%(asctime)s %(levelname)s %(name)s: %(message)s"),
+        logging_to(2, settings.log_level, None if settings.log_format == "json" else _LOG_FORM),
         closing(Lines(1, failed=cannot_print)) as output,
         watched_loop(),
         ending_by_signal(stop, within_seconds=settings.drain_seconds + settings.shutdown_seconds, hang_up=hang_up),

@@ -327,14 +327,15 @@ class Broker:
         data: EventData | Mapping[str, Any] | None = None,
         *,
         data_json: bytes | None = None,
+        traceparent: str | None = None,
     ) -> Event:
         """Append an event to this very session, which may have ended meanwhile (``SessionClosed``).
 
-        ``data_json`` is ``data`` if that is encoded already.
+        ``data_json`` is ``data`` if that is encoded already, ``traceparent`` the trace that it belongs to.
         """
         if self.closed:
             raise BrokerClosed("The service is shutting down.")
-        event = session.publish(event_type, data, data_json=data_json)
+        event = session.publish(event_type, data, data_json=data_json, traceparent=traceparent)
         self._unyielded_events += 1
         self._unyielded_bytes += len(event.json)
         return event

@@ -155,11 +155,13 @@ class EventLog:
         data_json: bytes | None = None,
         encoded: bytes | None = None,
         owner: str = "",
+        traceparent: str | None = None,
     ) -> Event:
         """Encode an event, keep it, wake who waits. Never waits.
 
         What is encoded already is taken as it is: the data as ``data_json``, or the whole event as ``encoded``, in
         which its id need not stand. ``owner`` is who asked, for a permission event.
+        ``traceparent`` is the trace that it belongs to (W3C Trace Context).
 
         Raises ``TooLarge`` for an event beyond ``max_event_bytes``, ``SessionClosed`` after ``close``; nothing is kept
         then.
@@ -171,7 +173,7 @@ class EventLog:
         if encoded is None:
             if data_json is None and data is not None:
                 data_json = dump(data)
-            encoded = enveloped(event_type, event_id, data_json)
+            encoded = enveloped(event_type, event_id, data_json, traceparent)
         size = len(encoded)
         if size > self.max_event_bytes:
             raise TooLarge(

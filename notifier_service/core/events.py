@@ -248,6 +248,7 @@ class PermissionRecord(EventData):
     ``suggested_rule`` says in words what a scope beyond ``once`` would allow, ``suggested_policy_rule`` is that rule as
     the file of the learned rules has it.
     ``server`` is the MCP server that has the tool, ``definition_sha256`` a hash of how that server defines it.
+    ``traceparent`` is the trace in which it was asked.
     ``code`` is there where the service itself cancelled it. ``rule`` names the rule of the policy that settled it, or
     that wants it asked; ``justification`` is what that rule says for it.
     """
@@ -281,6 +282,7 @@ class PermissionRecord(EventData):
     description: str | None = _absent()
     viewers: int
     tool_call_id: ToolCallId | None = _absent()
+    traceparent: str | None = _absent()
     replayed: Literal[True] | None = _absent()
     decision: DecisionKind | None = None
     approved: bool | None = None
@@ -458,8 +460,10 @@ def encode(event_type: str, data: EventData | Mapping[str, Any] | None = None, *
     return dump(event)
 
 
-def enveloped(event_type: str, event_id: str, data_json: bytes | None) -> bytes:
+def enveloped(event_type: str, event_id: str, data_json: bytes | None, traceparent: str | None = None) -> bytes:
     """``encode(event_type, data, id=event_id)`` where the data is encoded already; None for no data."""
+    if traceparent is not None:  # digits and dashes, as it was checked where it came in
+        event_id += f'","traceparent":"{traceparent}'
     if data_json is None:
         return b'{"type":%b,"id":"%b"}' % (_type_json(event_type), event_id.encode())
     return b'{"type":%b,"id":"%b","data":%b}' % (_type_json(event_type), event_id.encode(), data_json)

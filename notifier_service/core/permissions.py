@@ -293,6 +293,7 @@ class PermissionDesk:
             description=question.description,
             viewers=self._count_viewers(),
             tool_call_id=question.tool_call_id,
+            traceparent=question.traceparent,
             server=question.server,
             definition_sha256=question.definition_sha256,
             rule=None if verdict is None else verdict.rule,
@@ -1001,13 +1002,14 @@ class PermissionDesk:
     def _tell_the_log(self, record: PermissionRecord, via: str) -> None:
         """One line: who let what run, or not. No parameters and no reason, and what others named only quoted."""
         _log.info(
-            "%s: %s by %s through %s (request %s, session %s)",
+            "%s: %s by %s through %s (request %s, session %s%s)",
             without_credentials(quoted(record.tool_name)),
             record.status if record.decision in (None, "approve", "reject") else f"{record.status} ({record.decision})",
             quoted(record.decided_by or ""),
             via,
             record.request_id,
             without_credentials(self.session_id),
+            f", trace {record.traceparent}" if record.traceparent else "",
         )
 
     def _size_of(self, text: bytes) -> int:

@@ -59,6 +59,8 @@ class Question(NamedTuple):
     is_whole: bool = True
     #: What the tool says that it takes, where that is known: an edit must fit.
     input_schema: InputSchema | None = None
+    #: The trace that the call belongs to, checked.
+    traceparent: str | None = None
     #: Who asks is another process, which may come back after a restart of this one.
     outlives: bool = False
     #: The asker's own name for this question, and a digest of all that it asked.

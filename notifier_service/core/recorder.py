@@ -182,6 +182,7 @@ def _of_record(request: PermissionRequest, record: PermissionRecord) -> dict[str
     return {
         "request_id": record.request_id,
         "tool_call_id": record.tool_call_id,
+        "traceparent": record.traceparent,
         "tool_name": record.tool_name,
         "server": record.server,
         "risk_level": record.risk_level,

@@ -156,15 +156,20 @@ class Session:
     # What happens
 
     def publish(
-        self, event_type: str, data: EventData | Mapping[str, Any] | None = None, *, data_json: bytes | None = None
+        self,
+        event_type: str,
+        data: EventData | Mapping[str, Any] | None = None,
+        *,
+        data_json: bytes | None = None,
+        traceparent: str | None = None,
     ) -> Event:
         """Append an event and bring the present state up to date. Never waits, whoever reads.
 
-        ``data_json`` is ``data`` if that is encoded already.
+        ``data_json`` is ``data`` if that is encoded already, ``traceparent`` the trace that it belongs to.
 
         Raises ``SessionClosed``, ``TooLarge`` or ``InvalidInput``; nothing has happened then.
         """
-        event = self._append(event_type, data, data_json=data_json)
+        event = self._append(event_type, data, data_json=data_json, traceparent=traceparent)
         if type(data) is not dict:  # such data leaves no state, and to ask a model's class whose it is takes long
             self.state.follow(data)
             if type(data) is ToolStatus:
@@ -329,6 +334,7 @@ class Session:
                         request_id=record.request_id,
                     ),
                 ),
+                traceparent=record.traceparent,
             )
         self.desk.announce(request)
 
@@ -498,9 +504,10 @@ class Session:
         *,
         data_json: bytes | None = None,
         owner: str = "",
+        traceparent: str | None = None,
     ) -> Event:
         evicted = self.log.evicted
-        event = self.log.append(event_type, data, data_json=data_json, owner=owner)
+        event = self.log.append(event_type, data, data_json=data_json, owner=owner, traceparent=traceparent)
         self.readers.touch()
         self.counters.events_published += 1
         self.counters.events_evicted += self.log.evicted - evicted

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 from aiohttp import HttpVersion11, web
@@ -15,6 +16,7 @@ from ..core.events import dump
 from ..core.metrics import Counters
 from .departure import has_left
 from .request import BROKEN_PACK, BROKER, packed_otherwise
+from .trace import request_id_of
 
 __all__ = [
     "ANSWER_HEADERS",
@@ -98,7 +100,9 @@ def _answer_to(request: web.Request, error: Exception) -> web.Response:
         return web.Response(status=499, reason="Client Closed Request")
     # The path may hold what a person typed, the query a token: the route's own form says enough.
     resource = request.match_info.route.resource
-    _log.exception("%s %s failed", request.method, resource.canonical if resource is not None else "?")
+    where = resource.canonical if resource is not None else "?"
+    # With an id, which the answer is about to say, the line is found by who got the answer.
+    _log.exception("%s %s failed", request.method, where, extra={"fields": partial(_known_id, request)})
     return _json(_internal(), 500)
 
 
@@ -114,6 +118,11 @@ def count_refusal(counters: Counters, error: errors.NotifierError) -> None:
         counters.auth_failures[str(error.details.get("cause", "forbidden"))] += 1
     elif isinstance(error, errors.LimitReached) and error.limit in _COUNTED_HERE:
         counters.limits_reached[error.limit] += 1
+
+
+def _known_id(request: web.Request) -> Mapping[str, str]:
+    known = request_id_of(request)
+    return {} if known is None else {"request_id": known}
 
 
 def _internal() -> dict[str, Any]:

@@ -50,6 +50,7 @@ from .routes import add_routes
 from .signing import Signing
 from .sockets import SOCKETS, Sockets
 from .tickets import TICKETS, Tickets
+from .trace import REQUEST_IDS, say_request_id
 
 __all__ = ["Site", "create_app", "serve"]
 
@@ -118,6 +119,9 @@ def create_app(
     app.on_cleanup.append(clean_up)
     if settings.allowed_origins:
         app.on_response_prepare.append(cors_headers(settings))
+    if settings.log_format == "json":
+        app[REQUEST_IDS] = app[AUTH].is_token
+        app.on_response_prepare.append(say_request_id)
     if settings.audit_file is not None and not broker.recorder.is_on:
         _audit(app, settings.audit_file)
     if settings.journal is not None and not broker.is_durable:

@@ -6,7 +6,7 @@ import logging
 import re
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Self
 from urllib.parse import unquote
@@ -17,6 +17,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from ..core.redaction import CREDENTIAL
 from .client_address import client_address
+from .trace import request_id_of, traceparent_of
 
 __all__ = ["IS_TOKEN", "AccessLog", "Seldom", "StreamLine", "server_log"]
 
@@ -66,7 +67,8 @@ class AccessLog(AbstractAccessLogger):
     """
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
-        self.logger.info(_LINE, client_address(request), request.method, _path(request), response.status, time * 1000)
+        told = (client_address(request), request.method, _path(request), response.status, time * 1000)
+        self.logger.info(_LINE, *told, extra={"fields": lambda: _fields(*_belongs_to(request), *told)})
 
     @property
     def enabled(self) -> bool:
@@ -82,6 +84,7 @@ class StreamLine:
     method: str
     path: str
     began: float
+    belongs_to: tuple[str | None, str | None]
 
     @classmethod
     def of(cls, request: web.Request) -> Self | None:
@@ -89,11 +92,13 @@ class StreamLine:
         access_log = request.protocol.access_logger
         if access_log is None or not access_log.enabled:
             return None
-        return cls(access_log.logger, client_address(request), request.method, _path(request), time.monotonic())
+        told = (client_address(request), request.method, _path(request))
+        return cls(access_log.logger, *told, time.monotonic(), _belongs_to(request))
 
     def write(self) -> None:
         milliseconds = (time.monotonic() - self.began) * 1000
-        self.logger.info(_LINE, self.remote, self.method, self.path, 200, milliseconds)
+        told = (self.remote, self.method, self.path, 200, milliseconds)
+        self.logger.info(_LINE, *told, extra={"fields": lambda: _fields(*self.belongs_to, *told)})
 
 
 class Seldom:
@@ -116,13 +121,35 @@ class Seldom:
         self._logger.warning("%s%s", text, f" ({untold} more since the last such line)" if untold else "")
 
 
+def _belongs_to(request: web.BaseRequest) -> tuple[str | None, str | None]:
+    """The id of a request, and its trace."""
+    return request_id_of(request), traceparent_of(request)
+
+
+def _fields(
+    request_id: str | None, traceparent: str | None, remote: str, method: str, path: str, status: int, duration: float
+) -> Mapping[str, object]:
+    """What stands in a line of JSON beside the text."""
+    fields: dict[str, object] = {"remote": remote, "method": method, "path": path, "status": status}
+    fields["duration_ms"] = round(duration)
+    if request_id is not None:
+        fields["request_id"] = request_id
+    if traceparent is not None:
+        _, fields["trace_id"], fields["span_id"], _ = traceparent.split("-")
+    return fields
+
+
+def _is_token_of(request: web.BaseRequest) -> Callable[[str], bool] | None:
+    try:
+        return request.config_dict.get(IS_TOKEN) if isinstance(request, web.Request) else None
+    except AssertionError:
+        return None  # it was answered before it was given to the application, which knows its tokens
+
+
 def _path(request: web.BaseRequest) -> str:
     # The raw path: percent-encoded, so that nobody writes lines of their own into the log.
     path = _TOKENS_IN_PATH.sub("***", request.rel_url.raw_path)
-    try:
-        is_token = request.config_dict.get(IS_TOKEN) if isinstance(request, web.Request) else None
-    except AssertionError:
-        is_token = None  # it was answered before it was given to the application, which knows its tokens
+    is_token = _is_token_of(request)
     if is_token is None:
         return path
     return "/".join("***" if part and is_token(unquote(part)) else part for part in path.split("/"))

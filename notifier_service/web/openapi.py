@@ -7,10 +7,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from ..core.events import FileRule, Rule
-from ..core.question import Decision
 from ..core.suggestions import Suggestion
 from ..version import __version__
 from .answers import codes_by_status
@@ -140,6 +139,8 @@ _HEADERS: Mapping[str, Sequence[tuple[str, str]]] = {
     },
 }
 
+_TRACED = frozenset({"POST /api/events/{session_id}", "POST /api/events", "POST /api/permissions/{session_id}"})
+
 #: What may be sent to each route that takes a body.
 EXAMPLES: Mapping[str, Any] = {
     "Decision": {"approved": True, "reason": "go on"},
@@ -258,7 +259,8 @@ def _parameters(route: Route, key: str) -> Iterator[_Json]:
             **({"default": schema["default"]} if schema.get("default") is not None else {}),
         }
         yield {"name": name, "in": "query", "required": name in query.get("required", ()), "schema": schema}
-    for name, text in _HEADERS.get(key, ()):
+    traced = (("traceparent", "W3C Trace Context."),) if key in _TRACED else ()
+    for name, text in (*_HEADERS.get(key, ()), *traced):
         yield {"name": name, "in": "header", "required": False, "description": text, "schema": _TEXT}
 
 
@@ -331,8 +333,10 @@ def _error(status: int, codes: Sequence[str]) -> _Json:
 
 
 def _schemas() -> _Json:
-    bodies = dict.fromkeys([Decision, *(route.body for route in ROUTES if route.body is not None)])
-    written = wire_schema(answers=(Rule, FileRule, Suggestion), bodies=tuple(bodies))["$defs"]
+    bodies: dict[type[BaseModel], None] = dict.fromkeys([route.body for route in ROUTES if route.body is not None])
+    written = wire_schema(answers=(Rule, FileRule, Suggestion), bodies=sorted(bodies, key=lambda body: body.__name__))[
+        "$defs"
+    ]
     event = TypeAdapter(PublishedEvent).json_schema(mode="validation")
     for part in event["properties"].values():
         part.pop("title", None)

@@ -27,6 +27,7 @@ from .long_body import BODY_BYTES, too_large
 from .peer import written_out
 from .request import Call, Query
 from .slow_answer import SlowAnswer
+from .trace import traceparent_of
 
 __all__ = ["AskBody", "ClaimBody", "WaitQuery", "ask", "cancel", "claim", "decide", "list_pending", "read"]
 
@@ -223,6 +224,7 @@ def _ask_person(call: Call[WaitQuery, AskBody], key: Sequence[str] | None) -> Pe
         parameters=body.parameters,
         risk_level=body.risk_level,
         tool_call_id=body.tool_call_id,
+        traceparent=traceparent_of(call.request),
         timeout_seconds=body.timeout_seconds,
         description=body.description,
         # The asker's words, and marked as such: what the service says itself stands without this.

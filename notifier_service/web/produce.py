@@ -22,6 +22,7 @@ from .auth import Right
 from .idempotency import IDEMPOTENCY, idempotency_key
 from .kept_answers import fingerprint_of, kept_answer
 from .request import Call, Query, check_body, invalid, read_checked_json, still_allowed, why_unread
+from .trace import TRACE_BYTES, traceparent_of
 
 __all__ = ["end_session", "publish"]
 
@@ -119,15 +120,15 @@ def _told(ids: Sequence[str]) -> bytes:
 
 
 async def _append_all(call: Call[Query, None], body: Any) -> list[str]:
-    broker = call.broker
+    broker, trace = call.broker, traceparent_of(call.request)
     if not isinstance(body, list):
         limit = broker.limits.max_event_bytes
         # A value takes two bytes at least: what cannot fit is not encoded to find that out.
         if (call.request.content_length or limit + 1) > limit and has_more_values(body, limit // 2):
             raise TooLarge(f"An event is over the limit of {limit} bytes.", limit="max_event_bytes")
-        session_id, event_type, data, data_json = _ready(call, _checked(_ONE, body))
+        session_id, event_type, data, data_json = _ready(call, _checked(_ONE, body), traced=trace is not None)
         session = broker.open(session_id, opened_by=call.caller.name)
-        ids = [broker.publish_to(session, event_type, data, data_json=data_json).id]
+        ids = [broker.publish_to(session, event_type, data, data_json=data_json, traceparent=trace).id]
         if broker.must_breathe(session):
             await _breathe(broker, session)
         return ids
@@ -135,13 +136,13 @@ async def _append_all(call: Call[Query, None], body: Any) -> list[str]:
         raise InvalidInput("an array of events must not be empty")
     # Whatever could refuse an event later refuses all of them now.
     events: list[PublishedEvent] = _checked(_MANY, body)
-    ready = [_ready(call, event, number) for number, event in enumerate(events)]
+    ready = [_ready(call, event, number, traced=trace is not None) for number, event in enumerate(events)]
     named = dict.fromkeys([event[0] for event in ready])
     sessions = {name: broker.open(name, opened_by=call.caller.name, beside=named) for name in named}
     ids = []
     for session_id, event_type, data, data_json in ready:
         session = sessions[session_id]
-        ids.append(broker.publish_to(session, event_type, data, data_json=data_json).id)
+        ids.append(broker.publish_to(session, event_type, data, data_json=data_json, traceparent=trace).id)
         if broker.must_breathe(session):
             await _breathe(broker, session)
     return ids
@@ -156,7 +157,7 @@ async def _breathe(broker: Broker, session: Session) -> None:
 async def _publish_stream(call: Call[Query, None]) -> web.Response:
     if idempotency_key(call.request) is not None:
         raise InvalidInput("an NDJSON stream takes no Idempotency-Key: what stood before a failure stays")
-    broker = call.broker
+    broker, trace = call.broker, traceparent_of(call.request)
     count, acknowledged, at_line = 0, 0, 1
     last_event_ids: dict[str, str] = {}
     try:
@@ -167,9 +168,11 @@ async def _publish_stream(call: Call[Query, None]) -> web.Response:
                 broker.require_durable()
             for at_line, line in lines:  # noqa: B007  # told when a line fails
                 event = _checked(_ONE, parse_json(line, takes_halves=True))
-                session_id, event_type, data, data_json = _ready(call, event)
+                session_id, event_type, data, data_json = _ready(call, event, traced=trace is not None)
                 session = broker.open(session_id, opened_by=call.caller.name)
-                last_event_ids[session_id] = broker.publish_to(session, event_type, data, data_json=data_json).id
+                last_event_ids[session_id] = broker.publish_to(
+                    session, event_type, data, data_json=data_json, traceparent=trace
+                ).id
                 count += 1
                 if broker.must_breathe(session):
                     await broker.breathe(session)
@@ -226,7 +229,7 @@ def _checked(form: TypeAdapter[Checked], value: Any) -> Checked:
         raise invalid(error, "") from None
 
 
-def _ready(call: Call[Query, None], event: PublishedEvent, place: int | None = None) -> _Ready:
+def _ready(call: Call[Query, None], event: PublishedEvent, place: int | None = None, *, traced: bool) -> _Ready:
     """Check an event's session, the right to publish there, its type and its data, and encode the data."""
     session_id, named, event_type, data = call.session_id, event.get("session_id"), event["type"], event.get("data")
     if session_id:
@@ -245,7 +248,8 @@ def _ready(call: Call[Query, None], event: PublishedEvent, place: int | None = N
         raise InvalidInput(_at(place, f"type: {error.message}")) from None
     data_json = None if checked_data is None else dump(checked_data)
     limit = call.broker.limits.max_event_bytes
-    if data_json is not None and len(data_json) + len(event_type) + _ENVELOPE_BYTES > limit:
+    around = _ENVELOPE_BYTES + (TRACE_BYTES if traced else 0)
+    if data_json is not None and len(data_json) + len(event_type) + around > limit:
         raise TooLarge(f"An event is over the limit of {limit} bytes.", limit="max_event_bytes")
     return session_id, event_type, checked_data, data_json
 

@@ -124,6 +124,7 @@ def _event(event_type: str, model: type[EventData]) -> dict[str, Any]:
         "properties": {
             "type": {"const": event_type},
             "id": {"type": "string", "description": "A cursor, <epoch>-<seq>; only what the log keeps has one."},
+            "traceparent": {"type": "string", "description": "The trace that a producer has named (W3C)."},
             "data": {"$ref": f"#/$defs/{model.__name__}"},
         },
         "required": ["type", "data"],

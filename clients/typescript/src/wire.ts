@@ -109,6 +109,10 @@ export interface ToolStatusEvent {
    * A cursor, <epoch>-<seq>; only what the log keeps has one.
    */
   id?: string;
+  /**
+   * The trace that a producer has named (W3C).
+   */
+  traceparent?: string;
   data: ToolStatus;
 }
 /**
@@ -172,6 +176,10 @@ export interface ToolProgressEvent {
    * A cursor, <epoch>-<seq>; only what the log keeps has one.
    */
   id?: string;
+  /**
+   * The trace that a producer has named (W3C).
+   */
+  traceparent?: string;
   data: ToolProgress;
 }
 /**
@@ -190,6 +198,10 @@ export interface ToolResultEvent {
    * A cursor, <epoch>-<seq>; only what the log keeps has one.
    */
   id?: string;
+  /**
+   * The trace that a producer has named (W3C).
+   */
+  traceparent?: string;
   data: ToolResult;
 }
 /**
@@ -212,6 +224,10 @@ export interface PermissionRequestEvent {
    * A cursor, <epoch>-<seq>; only what the log keeps has one.
    */
   id?: string;
+  /**
+   * The trace that a producer has named (W3C).
+   */
+  traceparent?: string;
   data: PermissionRecord;
 }
 /**
@@ -228,6 +244,7 @@ export interface PermissionRequestEvent {
  * ``suggested_rule`` says in words what a scope beyond ``once`` would allow, ``suggested_policy_rule`` is that rule as
  * the file of the learned rules has it.
  * ``server`` is the MCP server that has the tool, ``definition_sha256`` a hash of how that server defines it.
+ * ``traceparent`` is the trace in which it was asked.
  * ``code`` is there where the service itself cancelled it. ``rule`` names the rule of the policy that settled it, or
  * that wants it asked; ``justification`` is what that rule says for it.
  */
@@ -265,6 +282,7 @@ export interface PermissionRecord {
   description?: string;
   viewers: number;
   tool_call_id?: string;
+  traceparent?: string;
   replayed?: true;
   decision: ("approve" | "edit" | "reject" | "respond") | null;
   approved: boolean | null;
@@ -308,6 +326,10 @@ export interface PermissionClearedEvent {
    * A cursor, <epoch>-<seq>; only what the log keeps has one.
    */
   id?: string;
+  /**
+   * The trace that a producer has named (W3C).
+   */
+  traceparent?: string;
   data: PermissionCleared;
 }
 /**
@@ -326,6 +348,10 @@ export interface PermissionResponseResultEvent {
    * A cursor, <epoch>-<seq>; only what the log keeps has one.
    */
   id?: string;
+  /**
+   * The trace that a producer has named (W3C).
+   */
+  traceparent?: string;
   data: PermissionRecord;
 }
 export interface ResultClearedEvent {
@@ -334,6 +360,10 @@ export interface ResultClearedEvent {
    * A cursor, <epoch>-<seq>; only what the log keeps has one.
    */
   id?: string;
+  /**
+   * The trace that a producer has named (W3C).
+   */
+  traceparent?: string;
   data: ResultCleared;
 }
 /**
@@ -349,6 +379,10 @@ export interface HelloEvent {
    * A cursor, <epoch>-<seq>; only what the log keeps has one.
    */
   id?: string;
+  /**
+   * The trace that a producer has named (W3C).
+   */
+  traceparent?: string;
   data: Hello;
 }
 /**
@@ -368,6 +402,10 @@ export interface SnapshotEvent {
    * A cursor, <epoch>-<seq>; only what the log keeps has one.
    */
   id?: string;
+  /**
+   * The trace that a producer has named (W3C).
+   */
+  traceparent?: string;
   data: Snapshot;
 }
 /**
@@ -402,6 +440,10 @@ export interface GapEvent {
    * A cursor, <epoch>-<seq>; only what the log keeps has one.
    */
   id?: string;
+  /**
+   * The trace that a producer has named (W3C).
+   */
+  traceparent?: string;
   data: Gap;
 }
 /**
@@ -419,6 +461,10 @@ export interface ByeEvent {
    * A cursor, <epoch>-<seq>; only what the log keeps has one.
    */
   id?: string;
+  /**
+   * The trace that a producer has named (W3C).
+   */
+  traceparent?: string;
   data: Bye;
 }
 /**
@@ -500,6 +546,7 @@ export interface HistoryRecord {
   description?: string;
   viewers: number;
   tool_call_id?: string;
+  traceparent?: string;
   replayed?: true;
   decision: ("approve" | "edit" | "reject" | "respond") | null;
   approved: boolean | null;
