@@ -139,8 +139,8 @@ class _Gemini(Dialect):
         allowed, reason, edited = _decision(hook, answer)
         if allowed is None:
             note = _note(answer)
-            output = {"hookEventName": "AfterTool", "additionalContext": note}
-            _print({} if note is None else {"hookSpecificOutput": output})
+            told = {"hookEventName": "AfterTool", "additionalContext": note}
+            _print({} if note is None else {"hookSpecificOutput": told})
             return 0
         if allowed and edited is not None and hook["tool_input"].keys() - edited.keys():
             # It puts the new parameters over the old ones: one that was taken away would stay.

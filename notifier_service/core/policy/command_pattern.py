@@ -29,7 +29,7 @@ from .clues import Clue
 from .programs import runs_text, to_be_named
 from .shell import CommandReading
 
-__all__ = ["CommandPattern", "matches_command", "mentions", "names_in", "words_held_back"]
+__all__ = ["CommandPattern", "is_huge", "matches_command", "mentions", "names_in", "words_held_back"]
 
 Words = tuple[str, ...]
 
@@ -37,6 +37,9 @@ _BLANKS = re.compile(r"[ \t]+")
 _PIECE = re.compile(r"'([^']*)'|\"([^\"$`\\]*)\"|((?:[A-Za-z0-9_./,:+@%=^~*?{}#!-]|\[[^\]\s'\"]+\]|[^\W_])+)")
 _GLOB = re.compile(r"[*?[]")
 _MAX_WORDS = 100
+#: Of a text that is not understood: characters and words.
+_MAX_LOOKED_AT = 128 * 1024
+_MAX_MENTIONED = 10_000
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ class CommandPattern:
 
     def holds_back(self, reading: CommandReading) -> bool:
         """Whether a ``deny`` or ``ask`` rule with this pattern holds for a command, of which little may be known."""
-        if any(self._may_mean(words) for words in reading.parts):
+        if is_huge(reading) or any(self._may_mean(words) for words in reading.parts):
             return True
         if reading.not_understood is not None:
             return self._is_in(_mentioned(reading.text))
@@ -167,6 +170,13 @@ class CommandPattern:
 @lru_cache(maxsize=1024)
 def _read(pattern: str) -> CommandPattern:
     return CommandPattern.of(pattern)
+
+
+def is_huge(reading: CommandReading) -> bool:
+    """Whether nobody understands it, and it is too much to look for words in: it may hold any."""
+    if reading.not_understood is None:
+        return False
+    return len(reading.text) > _MAX_LOOKED_AT or len(_mentioned(reading.text)[0]) > _MAX_MENTIONED
 
 
 def words_held_back(reading: CommandReading) -> tuple[Collection[Hashable], Collection[str]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 from ..events import Deed, Deeds, Place
@@ -29,6 +30,8 @@ __all__ = [
     "texts_in",
 ]
 
+#: Of one list or object.
+_MAX_ITEMS = 10_000
 _MAX_TEXTS = 200
 _MAX_DEPTH = 6
 #: Of all texts together, and of each.
@@ -124,11 +127,9 @@ def texts_in(parameters: Mapping[str, Any]) -> Texts:
                 return Texts(found, is_all=False)
             found.append((name, value))
             continue
-        named = (
-            [(str(key), item) for key, item in value.items()]
-            if isinstance(value, Mapping)
-            else [(name, item) for item in value]
-        )
+        is_all = is_all and len(value) <= _MAX_ITEMS
+        items = islice(value.items() if isinstance(value, Mapping) else ((name, item) for item in value), _MAX_ITEMS)
+        named = [(str(key), item) for key, item in items]
         inner = [(*each, depth + 1) for each in named if isinstance(each[1], str | Mapping | list | tuple)]
         if inner and depth == _MAX_DEPTH:
             is_all = False

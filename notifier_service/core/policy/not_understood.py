@@ -31,6 +31,8 @@ WHAT_IS_NOT_UNDERSTOOD: Mapping[str, str] = {
     "shell_subshell": "it has a subshell or a function ({mark})",
     "shell_substitution": "it has a substitution ({mark})",
     "shell_too_long": "it has more than {limit} characters",
+    "shell_too_many": "a command has more than {limit} words",
+    "shell_too_many_parts": "it has more than {limit} commands",
     "shell_wrapper": "{program} runs what it is given",
 }
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, 
 from typing import Any, NamedTuple
 
 from .clues import Clue, Clues, usable
-from .command_pattern import words_held_back
+from .command_pattern import is_huge, words_held_back
 from .matching import MISSING, Check, Equals, Glob, Matches, Names, inner_values, value_at
 from .rules import PolicyRule
 from .shell import CommandReading
@@ -50,6 +50,7 @@ class RuleIndex:
                 self._always.append(ranked)
         self._of_words = Clues(allowed)
         self._of_words_held_back = Clues(held_back)
+        self._held_back_by_words = [ranked for ranked, _ in held_back]
         self._has_words, self._has_words_held_back = bool(allowed), bool(held_back)
         #: By the first name of a pointer, so that no pointer is followed whose beginning is not there.
         self._of_parameter = {
@@ -63,7 +64,9 @@ class RuleIndex:
         if reading is not None and self._has_words:
             words = {word for part in reading.parts for word in part}
             found += self._of_words.under(words, words)
-        if reading is not None and self._has_words_held_back:
+        if reading is not None and is_huge(reading):
+            found += self._held_back_by_words
+        elif reading is not None and self._has_words_held_back:
             found += self._of_words_held_back.under(*words_held_back(reading))
         if self._of_parameter:
             for name in call.parameters:

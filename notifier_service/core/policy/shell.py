@@ -12,7 +12,7 @@ The grammar is that of POSIX shells: for ``cmd.exe`` and PowerShell no rule shou
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -29,6 +29,10 @@ _CHANGING_PARAMETERS = ("args", "arguments", "env", "environment", "executable",
 
 #: Far more than a person reads; reading takes time in proportion.
 _MAX_CHARACTERS = 64 * 1024
+#: Words of all commands together; a person reads no more, and each is compared with every pattern.
+_MAX_WORDS = 5000
+#: Commands in one text.
+_MAX_PARTS = 500
 #: Wrappers within wrappers; nobody needs more.
 _MAX_NESTED = 4
 
@@ -130,6 +134,8 @@ def _as_text(command: object) -> str:
     """All that a value holds, a line each, for who looks for a word in it."""
     if isinstance(command, str):
         return command
+    if isinstance(command, list | tuple) and all(isinstance(word, str) for word in command):
+        return "\n".join(command)
     found: list[str] = []
     waiting = [command]
     while waiting:
@@ -145,6 +151,10 @@ def _as_text(command: object) -> str:
 
 def _of_words(argv: Words) -> list[tuple[Words, int]]:
     """An argv runs without a shell; one that is a shell and its text says the same as the text."""
+    if len(argv) > _MAX_WORDS:
+        raise NotUnderstood("shell_too_many", limit=_MAX_WORDS)
+    if sum(map(len, argv)) > _MAX_CHARACTERS:
+        raise NotUnderstood("shell_too_long", limit=_MAX_CHARACTERS)
     _refuse_hidden("".join(argv))
     text = wrapped(argv) if argv[0].rpartition("/")[2] in SHELLS else None
     return [(words, 0) for words in _divided(text)] if isinstance(text, str) else [(argv, 0)]
@@ -202,6 +212,7 @@ class _Reader:
                 if words:
                     commands.append(tuple(words))
                     words = []
+                    self._require_few(commands)
                 elif operator[0] != "\n" or is_redirected:  # zsh runs a program for a redirection that stands alone
                     raise NotUnderstood("shell_no_command")
                 elif joined_by not in (";", "\n"):
@@ -215,11 +226,18 @@ class _Reader:
                 raise NotUnderstood("shell_background")
             else:
                 words.append(self._word())
+                if len(words) > _MAX_WORDS:
+                    raise NotUnderstood("shell_too_many", limit=_MAX_WORDS)
         if words:
             commands.append(tuple(words))
         if not words and (is_redirected or not commands or joined_by not in (";", "\n")):
             raise NotUnderstood("shell_no_command")
         return tuple(commands)
+
+    @staticmethod
+    def _require_few(commands: Sequence[Words]) -> None:
+        if len(commands) > _MAX_PARTS:
+            raise NotUnderstood("shell_too_many_parts", limit=_MAX_PARTS)
 
     def _word(self) -> str:
         begins = self._at

@@ -45,6 +45,8 @@ export const chineseReasons = {
   shell_subshell: "无法预知运行什么：含有子 shell 或函数（{mark}）",
   shell_substitution: "无法预知运行什么：含有命令替换（{mark}）",
   shell_too_long: "无法预知运行什么：超过 {limit} 个字符",
+  shell_too_many: "无法预知运行什么：一条命令超过 {limit} 个词",
+  shell_too_many_parts: "无法预知运行什么：超过 {limit} 条命令",
   shell_wrapper: "无法预知运行什么：{program} 会运行交给它的内容",
   not_listed: "服务器没有列出这个名称的工具",
   not_listed_before: "此前在本会话中调用时，服务器并未列出此工具",

@@ -8,7 +8,9 @@ import pytest
 
 from notifier_service.core.policy.clues import usable
 from notifier_service.core.policy.command_pattern import CommandPattern, matches_command, mentions, words_held_back
+from notifier_service.core.policy.policy import Policy
 from notifier_service.core.policy.shell import read_command
+from notifier_service.core.policy.verdict import AskedTool, Call
 
 
 @pytest.mark.parametrize(
@@ -192,3 +194,19 @@ def test_comparing_takes_time_in_proportion() -> None:
     CommandPattern.of("* " + "*a" * 200).holds_back(read_command("b " + "a" * 60_000 + "b"))
 
     assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize("text", ["`a` " + "a" * 200_000, "`a` " + "a " * 20_000])
+def test_text_that_is_too_much_to_look_at_may_hold_any_word(text: str) -> None:
+    reading = read_command(text)
+
+    assert reading.not_understood is not None
+    assert CommandPattern.of("rm *").holds_back(reading)
+    assert not CommandPattern.of("rm *").holds_back(read_command("`a` a"))
+
+
+def test_rules_that_hold_back_know_a_text_that_is_too_much_to_look_at() -> None:
+    policy = Policy.loads('[[rule]]\nname = "no deleting"\neffect = "deny"\ncommand = ["rm *", "dd *"]', "policy.toml")
+    call = Call(AskedTool("Bash"), "s1", "high", {"command": "`a` " + "a " * 200_000})
+
+    assert policy.judge(call) is not None

@@ -85,12 +85,12 @@ def test_parts_that_are_left_out_are_counted() -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        "echo " + "'🚀🚀' " * 10_000,
-        "echo " + "'\"\"\\\\\\\\' " * 7_000,
-        "echo " + "a " * 30_000,
-        "true;" * 12_000,
-        ["echo"] * 50_000,
-        ["timeout", "5"] * 30_000,
+        "echo " + "'🚀🚀' " * 4_000,
+        "echo " + "'\"\"\\\\\\\\' " * 4_000,
+        "echo " + "a " * 4_000,
+        "true;" * 500,
+        ["echo"] * 5_000,
+        ["timeout", "5"] * 2_500,
     ],
 )
 @pytest.mark.parametrize("room", [1024, ROOM])
