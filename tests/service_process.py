@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+
+
+def in_time() -> float:
+    """The two seconds in which a service ends; as many times that as the machine has more to do than it can."""
+    return 2 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 @asynccontextmanager

@@ -28,7 +28,7 @@ from notifier_service.web.auth import Caller
 from notifier_service.web.tickets import TICKETS
 from tests.raw_socket import BINARY, TEXT, OpenSocket, RawSocket
 from tests.raw_stream import OpenStream
-from tests.service_process import service_process
+from tests.service_process import in_time, service_process
 
 from .conftest import API, PATIENCE_SECONDS, Frame, Stream, WriteTokens, error_of, reading, until
 
@@ -1379,7 +1379,7 @@ async def test_sigterm_while_the_demonstration_answers_ends_the_process_in_time_
         await asking.send({"query": "write a text"})
         await asking.take(1)
         process.terminate()
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(in_time()):
             exit_code = await process.wait()
         assert process.stderr is not None
         said = await process.stderr.read()
