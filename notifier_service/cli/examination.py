@@ -71,7 +71,6 @@ class Examination:
         origin: str | None = None,
         idle_seconds: float = 40,
         tls: ssl.SSLContext | None = None,
-        resolver: aiohttp.abc.AbstractResolver | None = None,
     ) -> None:
         self._url = urlsplit(url)
         self._token = token
@@ -79,7 +78,6 @@ class Examination:
         self._foreign = origin
         self._idle_seconds = idle_seconds
         self._tls = tls or ssl.create_default_context()
-        self._resolver = resolver
         self._program: str | None = None
         self._base = ""
         self._may_produce = True
@@ -91,7 +89,7 @@ class Examination:
         async with aiohttp.ClientSession(
             headers=headers,
             auto_decompress=False,
-            connector=aiohttp.TCPConnector(ssl=self._tls, limit=0, force_close=True, resolver=self._resolver),
+            connector=aiohttp.TCPConnector(ssl=self._tls, limit=0, force_close=True),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CHECK_SECONDS),
         ) as self._http:
             try:
@@ -236,11 +234,8 @@ class Examination:
         )  # it was verified before; this asks one thing
         offered.set_alpn_protocols(["h2", "http/1.1"])
         try:
-            where = host
-            if self._resolver is not None:
-                where = (await self._resolver.resolve(host, port))[0]["host"]
             async with asyncio.timeout(_CHECK_SECONDS):
-                _, writer = await asyncio.open_connection(where, port, ssl=offered, server_hostname=host)
+                _, writer = await asyncio.open_connection(host, port, ssl=offered, server_hostname=host)
         except (OSError, TimeoutError) as error:
             return Finding("http", "warn", f"what it speaks could not be asked: {error}"[:200])
         chosen = writer.get_extra_info("ssl_object").selected_alpn_protocol()
@@ -312,7 +307,7 @@ class Examination:
                     "stream", "fail", "the head of the stream comes and no event: something holds it back", "buffering"
                 )
             first = time.monotonic() - began
-            late = 0.0
+            took = []
             for number in range(3):
                 mark = f"doctor-{number}-{secrets.token_hex(4)}"
                 sent = time.monotonic()
@@ -324,18 +319,19 @@ class Examination:
                     return self._found(
                         "stream", "fail", "an event that was published does not come: it is held back", "buffering"
                     )
-                late = max(late, time.monotonic() - sent)
+                took.append(time.monotonic() - sent)
         if first > _SOON_SECONDS:
             return self._found("stream", "fail", f"the first byte takes {first:.1f} s", "buffering")
         if not self._may_produce:
             return Finding(
                 "stream", "warn", f"first byte after {first:.2f} s; events cannot be tried: no right produce"
             )
+        late = min(took)  # what holds events back does so with each; a busy machine with some
         if late > _LATE_SECONDS:
             return self._found(
-                "stream", "warn", f"first byte after {first:.2f} s, but an event took {late:.2f} s", "late"
+                "stream", "warn", f"first byte after {first:.2f} s, but each event takes {late:.2f} s", "late"
             )
-        return Finding("stream", "ok", f"first byte after {first:.2f} s, events within {late:.2f} s")
+        return Finding("stream", "ok", f"first byte after {first:.2f} s, events {late:.2f} s after they were published")
 
     async def _answers(self) -> Finding:
         """A person's answer, as a page of the service's own sends it."""

@@ -16,7 +16,7 @@ from aiohttp import ClientSession
 from notifier_service.cli.proxies import PROXIES, Front
 from tests.cli.processes import Commands, free_port
 from tests.deploy.conftest import AGENT, TOKEN
-from tests.deploy.programs import running
+from tests.deploy.programs import make_certificate, running
 from tests.service_process import service_process
 
 
@@ -177,6 +177,41 @@ async def test_path_that_is_wrong_in_the_proxy_is_told(
     assert (report.exit_code, report.outcomes) == (1, {"address": "fail"})
     assert told in report.text
     assert "proxy_pass http://127.0.0.1:8000/" in report.mends["address"]["nginx"]
+
+
+async def test_events_that_each_come_late_are_told(tokens_file: Path, tmp_path: Path) -> None:
+    flags = ["--auth", "tokens", "--tokens-file", str(tokens_file)]
+    async with (
+        service_process(*flags) as (_, port),
+        behind("haproxy", port, tmp_path, without("option http-no-delay")) as url,
+    ):
+        report = await examined(url)
+
+    assert (report.exit_code, report.outcomes["stream"]) == (0, "warn")
+    assert report.mends["stream"]["haproxy"] == "option http-no-delay"
+
+
+@pytest.mark.parametrize(
+    ("change", "outcome"), [(str, "ok"), (instead(" ssl http2;", " ssl;"), "warn")], ids=["HTTP/2", "HTTP/1.1"]
+)
+async def test_certificate_and_http_2_are_looked_at(
+    change: Callable[[str], str], outcome: str, service_port: int, tmp_path: Path
+) -> None:
+    certificate, key = make_certificate(tmp_path, "127.0.0.1")
+    port = free_port()
+    front = Front(
+        upstreams=(f"127.0.0.1:{service_port}",), server_name="127.0.0.1", certificate=str(certificate), key=str(key),
+        listen=f"127.0.0.1:{port}",
+    )  # fmt: skip
+    async with running("nginx", change(PROXIES["nginx"](front)), port, tmp_path / "nginx"):
+        known = await examined(f"https://127.0.0.1:{port}", "--ca-file", str(certificate))
+        unknown = await examined(f"https://127.0.0.1:{port}")
+
+    assert (known.exit_code, known.outcomes["http"]) == (0, outcome)
+    assert known.outcomes["websocket"] == "ok"
+    assert outcome == "ok" or known.mends["http"] == {"nginx": "listen 443 ssl http2;"}
+    assert (unknown.exit_code, unknown.outcomes) == (1, {"address": "fail"})
+    assert "certificate" in unknown.text
 
 
 async def test_url_without_the_prefix_or_with_another_one_is_mended_in_words(service_port: int) -> None:
