@@ -68,7 +68,7 @@ class AccessLog(AbstractAccessLogger):
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         told = (client_address(request), request.method, _path(request), response.status, time * 1000)
-        self.logger.info(_LINE, *told, extra={"fields": lambda: _fields(*_belongs_to(request), *told)})
+        self.logger.info(_LINE, *told, extra={"fields": lambda: _fields(_belongs_to(request), *told)})
 
     @property
     def enabled(self) -> bool:
@@ -98,7 +98,7 @@ class StreamLine:
     def write(self) -> None:
         milliseconds = (time.monotonic() - self.began) * 1000
         told = (self.remote, self.method, self.path, 200, milliseconds)
-        self.logger.info(_LINE, *told, extra={"fields": lambda: _fields(*self.belongs_to, *told)})
+        self.logger.info(_LINE, *told, extra={"fields": lambda: _fields(self.belongs_to, *told)})
 
 
 class Seldom:
@@ -127,9 +127,10 @@ def _belongs_to(request: web.BaseRequest) -> tuple[str | None, str | None]:
 
 
 def _fields(
-    request_id: str | None, traceparent: str | None, remote: str, method: str, path: str, status: int, duration: float
+    belongs_to: tuple[str | None, str | None], remote: str, method: str, path: str, status: int, duration: float
 ) -> Mapping[str, object]:
     """What stands in a line of JSON beside the text."""
+    request_id, traceparent = belongs_to
     fields: dict[str, object] = {"remote": remote, "method": method, "path": path, "status": status}
     fields["duration_ms"] = round(duration)
     if request_id is not None:
