@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple, Protocol
 
 from .event_log import Event
+from .metrics import Histogram, commit_histogram
 
 __all__ = ["NO_JOURNAL", "Change", "Head", "Journal", "KeptLog", "KeptSession", "NoJournal"]
 
@@ -65,6 +66,14 @@ class Journal(Protocol):
         """Why nothing can be kept at the moment, or None."""
 
     @property
+    def size(self) -> int:
+        """Bytes on the disk."""
+
+    @property
+    def commit_seconds(self) -> Histogram:
+        """How long it took to keep a group."""
+
+    @property
     def alive_at(self) -> float:
         """When the run before was there for the last time, in seconds since 1970."""
 
@@ -110,6 +119,8 @@ class NoJournal:
     """Keeps nothing."""
 
     error = None
+    size = 0
+    commit_seconds = commit_histogram()
     alive_at = 0.0
 
     def heads(self) -> Sequence[Head]:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["Counters", "Histogram"]
+__all__ = ["Counters", "Histogram", "commit_histogram"]
 
 
 class Histogram:
@@ -32,6 +32,11 @@ class Histogram:
 
 def _delivery_seconds() -> Histogram:
     return Histogram((0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10))
+
+
+def commit_histogram() -> Histogram:
+    """For how long a journal takes to keep a group."""
+    return Histogram((0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5))
 
 
 def _decision_seconds() -> Histogram:

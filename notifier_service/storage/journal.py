@@ -24,6 +24,7 @@ from typing import Literal, NamedTuple
 from ..core.errors import NotDurable
 from ..core.event_log import Event, base36, new_epoch
 from ..core.journal import Change, Head, KeptLog, KeptSession
+from ..core.metrics import commit_histogram
 from .journal_lock import JournalLock
 from .journal_tables import Connect, connected, key_of, number_of, open_journal, reading, unusable, why_not_kept
 
@@ -59,11 +60,9 @@ class JournalState(NamedTuple):
 
     file: str
     sync: Sync
-    bytes: int
     commits: int
     failures: int
     waiting: int
-    commit_seconds: float
     error: str | None
 
 
@@ -169,7 +168,7 @@ class JournalFile:
         #: How many events were given until the end of the newest group.
         self._until = 0
         self._commits = self._failures = 0
-        self._commit_seconds = 0.0
+        self.commit_seconds = commit_histogram()
         self._synchronous = ""
         #: Events of groups that failed; they are tried again.
         self._left: list[_Item] = []
@@ -206,19 +205,22 @@ class JournalFile:
 
     @property
     def state(self) -> JournalState:
-        size = 0
-        with suppress(OSError):
-            size = os.stat(self.path).st_size
         return JournalState(
             file=str(self._given),
             sync=self._sync,
-            bytes=size,
             commits=self._commits,
             failures=self._failures,
             waiting=self._given_events - self._taken_events,
-            commit_seconds=self._commit_seconds,
             error=self.error,
         )
+
+    @property
+    def size(self) -> int:
+        size = 0
+        for suffix in ("", "-wal"):
+            with suppress(OSError):
+                size += os.stat(f"{self.path}{suffix}").st_size
+        return size
 
     # What was kept
 
@@ -402,7 +404,7 @@ class JournalFile:
                 kept.number = None
             self._fail(everything, error, until)
             return
-        self._commit_seconds = time.perf_counter() - began
+        self.commit_seconds.observe(time.perf_counter() - began)
         self._lock.note(self._commits)
         if self._error is not None:
             _log.warning("the journal %s is written again", self._given)

@@ -119,6 +119,13 @@ def _read(broker: Broker) -> Iterator[Metric]:
     yield _counts("limits_reached", "Refusals, by what was reached.", "limit", reached, limits, all_of=False)
     yield _gauge("sessions", "Sessions that are open.", now.sessions)
     yield _gauge("log_bytes", "Bytes of events in the logs of all sessions.", now.log_bytes)
+    yield _histogram(
+        "journal_commit_seconds", "How long the journal took to keep a group.", broker.journal.commit_seconds
+    )
+    yield _gauge("journal_bytes", "Bytes of the journal on the disk.", broker.journal.size)
+    yield _gauge(
+        "journal_failing", "1 while nothing can be kept in the journal.", int(broker.journal.error is not None)
+    )
 
 
 def _known(counted: Mapping[str, int], labels: Iterable[str], *, all_of: bool = True) -> dict[str, int]:

@@ -46,6 +46,9 @@ NAMES = {
     "notifier_limits_reached": "counter",
     "notifier_sessions": "gauge",
     "notifier_log_bytes": "gauge",
+    "notifier_journal_commit_seconds": "histogram",
+    "notifier_journal_bytes": "gauge",
+    "notifier_journal_failing": "gauge",
     "notifier_policy_decisions": "counter",
     "notifier_client_reconnects": "counter",
 }
