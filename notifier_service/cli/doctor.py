@@ -8,7 +8,6 @@ import os
 import ssl
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from ..core.errors import InvalidInput
 from ..core.redaction import without_credentials
@@ -47,8 +46,10 @@ async def _doctor(arguments: argparse.Namespace) -> int:
             tls.load_verify_locations(arguments.ca_file)
         except (OSError, ssl.SSLError) as error:
             raise InvalidInput(f"--ca-file {arguments.ca_file}: {error}") from None
+    if not 0 <= arguments.idle_seconds <= 3600:
+        raise InvalidInput("--idle-seconds is from 0 to 3600")
     examination = Examination(
-        urlsplit(arguments.url)._replace(query="", fragment="").geturl(),
+        arguments.url,
         arguments.token,
         session=arguments.session,
         origin=arguments.origin,

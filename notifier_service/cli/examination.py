@@ -72,7 +72,11 @@ class Examination:
         idle_seconds: float = 40,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._url = urlsplit(url)
+        try:
+            self._url = urlsplit(url)._replace(query="", fragment="")
+            _ = self._url.port
+        except ValueError:
+            self._url = urlsplit("")  # as one that names nobody
         self._token = token
         self._session = session or f"doctor-{secrets.token_hex(6)}"
         self._foreign = origin

@@ -231,6 +231,9 @@ async def test_url_without_the_prefix_or_with_another_one_is_mended_in_words(ser
         ("http://name.invalid", "no address is known"),
         ("ftp://127.0.0.1", "a URL is"),
         ("nonsense", "a URL is"),
+        ("http://[::1", "a URL is"),
+        ("http://127.0.0.1:99999", "a URL is"),
+        ("http://127.0.0.1:{closed}/?token={token}", "cannot be reached"),
         ("http://anna:{token}@127.0.0.1:{port}", "a URL is"),
     ],
 )
@@ -240,6 +243,14 @@ async def test_what_cannot_be_reached_is_told_in_one_line(url: str, told: str, s
     assert (report.exit_code, report.outcomes) == (1, {"address": "fail"})
     assert told in report.text
     assert TOKEN not in report.text
+
+
+@pytest.mark.parametrize("seconds", ["-1", "inf", "nan", "4000"])
+async def test_silence_without_an_end_is_refused(seconds: str) -> None:
+    done = await Commands().run_here("doctor", "http://127.0.0.1:1", f"--idle-seconds={seconds}")
+
+    assert (done.exit_code, done.out) == (1, "")
+    assert "0 to 3600" in done.err
 
 
 async def test_token_that_is_missing_or_wrong_is_told_and_never_printed(service_port: int) -> None:
