@@ -244,6 +244,8 @@ class Examination:
             return Finding("http", "warn", f"what it speaks could not be asked: {error}"[:200])
         chosen = writer.get_extra_info("ssl_object").selected_alpn_protocol()
         writer.transport.abort()
+        with suppress(OSError):
+            await writer.wait_closed()
         if chosen == "h2":
             return Finding("http", "ok", "HTTP/2 to the browser: any number of tabs")
         return self._found(

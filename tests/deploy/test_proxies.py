@@ -11,7 +11,7 @@ import ssl
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -203,6 +203,8 @@ async def test_browser_is_offered_http_2(proxy: str, service_port: int, tmp_path
         _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=front.tls, server_hostname=NAME)
         chosen = writer.get_extra_info("ssl_object").selected_alpn_protocol()
         writer.transport.abort()
+        with suppress(OSError):
+            await writer.wait_closed()
 
         assert chosen == "h2"
 
