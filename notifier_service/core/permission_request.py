@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from .events import CancelCode, PermissionRecord
@@ -29,6 +29,7 @@ class PermissionRequest:
     """One tool call that waits for a person, or waited. ``record`` is all of it, ``shown`` what an event can carry."""
 
     __slots__ = (
+        "_collected",
         "_readers",
         "_waiters",
         "_withdraw",
@@ -51,8 +52,16 @@ class PermissionRequest:
         "tool",
     )
 
-    def __init__(self, record: PermissionRecord, question: Question, *, withdraw: Withdraw) -> None:
+    def __init__(
+        self,
+        record: PermissionRecord,
+        question: Question,
+        *,
+        withdraw: Withdraw,
+        collected: Callable[[PermissionRequest], object] = lambda request: None,
+    ) -> None:
         self._withdraw = withdraw
+        self._collected = collected
         self._waiters: set[asyncio.Future[PermissionRecord]] = set()
         self.record = record
         self.question = question
@@ -151,6 +160,10 @@ class PermissionRequest:
         """Withdraw the request; nothing runs. Without effect when it is settled already."""
         self._withdraw(self, reason, cancelled_by=cancelled_by)
         return self.record
+
+    def collect(self) -> None:
+        """Who asked is told how it ended; without effect while it is pending."""
+        self._collected(self)
 
     def suspend(self) -> None:
         """Have nobody wait for it any more here: it waits on where it is kept."""

@@ -299,7 +299,9 @@ class PermissionDesk:
             rule=None if verdict is None else verdict.rule,
             justification=None if verdict is None else verdict.justification,
         )
-        request = PermissionRequest(record, question._replace(parameters=frozen), withdraw=self.cancel)
+        request = PermissionRequest(
+            record, question._replace(parameters=frozen), withdraw=self.cancel, collected=self.collected
+        )
         # What is asked must leave room for the answer, or nobody could give one.
         room = min(self.limits.max_event_bytes // 8, 16 * 1024)
         request.parameters_bytes = parameters_bytes
@@ -587,8 +589,8 @@ class PermissionDesk:
     def go_on(self, kept: Sequence[KeptRequest], places: Mapping[str, int]) -> None:
         """Go on with requests of an earlier run; ``places`` are those at which the log announces them."""
         for before in kept:
-            request = PermissionRequest(before.record, before.question, withdraw=self.cancel)
-            request.claimed_by = before.run_id
+            request = PermissionRequest(before.record, before.question, withdraw=self.cancel, collected=self.collected)
+            request.claimed_by, request.is_collected = before.run_id, before.is_collected
             text = canonical_json(before.record.parameters)
             request.parameters_bytes = len(text)
             request.preview, request.size = self._fitted(before.record, len(text), room=_EVENT_ENVELOPE_BYTES)
@@ -627,7 +629,7 @@ class PermissionDesk:
     def cancel_left(self, asked: PermissionRecord) -> None:
         """A request of before whose asker was in the process that ended: nobody waits for it."""
         question = Question(asked.tool_name, asked.parameters, asked.risk_level)
-        request = PermissionRequest(asked, question, withdraw=self.cancel)
+        request = PermissionRequest(asked, question, withdraw=self.cancel, collected=self.collected)
         request.announced = True
         self._pending[request.request_id] = request
         self.cancel(request, "the service was restarted", cancelled_by="service", code="restarted")
@@ -656,6 +658,7 @@ class PermissionDesk:
             if (
                 question.tool_call_id is not None
                 and not request.is_collected
+                and request.claimed_by is None
                 and (question.tool_call_id, question.tool_name, question.server)
                 == (before.tool_call_id, before.tool_name, before.server)
                 and asks_sha256 == asked_sha256
@@ -674,7 +677,7 @@ class PermissionDesk:
             raise AlreadyClaimed("Another run has taken this request: what it allows begins once.")
         first = request.claimed_by is None
         request.claimed_by = run_id
-        kept = self._keeper.claimed(self.session_id, request, run_id)
+        kept = self._keeper.claimed(self.session_id, request)
         try:
             if kept is not None:
                 await asyncio.wrap_future(kept)
@@ -682,8 +685,14 @@ class PermissionDesk:
             if first:
                 request.claimed_by = None
             raise
-        request.is_collected = True
+        self.collected(request)
         return request.record
+
+    def collected(self, request: PermissionRequest) -> None:
+        """Who asked is told how it ended: another call does not get that."""
+        if not request.pending and not request.is_collected:
+            request.is_collected = True
+            self._keeper.ended(self.session_id, request, request.record)
 
     def _forget_decision(self, request: PermissionRequest) -> None:
         self._decisions.pop(request.request_id, None)

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic import ValidationError
 from pydantic_core import from_json
@@ -42,6 +42,7 @@ class KeptRequest(NamedTuple):
     question: Question
     waited_seconds: float
     run_id: str | None
+    is_collected: bool
 
 
 class RequestKeeper:
@@ -97,9 +98,9 @@ class RequestKeeper:
         """Nobody has decided, and nobody will; or nobody has, against what was kept before."""
         self._note(session_id, request, record)
 
-    def claimed(self, session_id: str, request: PermissionRequest, run_id: str) -> Future[None] | None:
+    def claimed(self, session_id: str, request: PermissionRequest) -> Future[None] | None:
         """Who asked is about to run it."""
-        return self._commit(session_id, request, request.record, run_id=run_id)
+        return self._commit(session_id, request, request.record)
 
     def forget(self, request: PermissionRequest) -> None:
         """Nobody comes back to it any more."""
@@ -117,20 +118,16 @@ class RequestKeeper:
                 self.journal.note(Change(_KIND, change.name, None))
         return found
 
-    def _commit(
-        self, session_id: str, request: PermissionRequest, record: PermissionRecord, **more: Any
-    ) -> Future[None] | None:
+    def _commit(self, session_id: str, request: PermissionRequest, record: PermissionRecord) -> Future[None] | None:
         if not self.keeps(request):
             return None
-        return self.journal.commit(self._change(session_id, request, record, **more))
+        return self.journal.commit(self._change(session_id, request, record))
 
     def _note(self, session_id: str, request: PermissionRequest, record: PermissionRecord) -> None:
         if self.keeps(request):
             self.journal.note(self._change(session_id, request, record))
 
-    def _change(
-        self, session_id: str, request: PermissionRequest, record: PermissionRecord, run_id: str | None = None
-    ) -> Change:
+    def _change(self, session_id: str, request: PermissionRequest, record: PermissionRecord) -> Change:
         question = request.question
         schema = question.input_schema
         body = {
@@ -139,7 +136,8 @@ class RequestKeeper:
             "beside": {name: getattr(question, name) for name in _BESIDE},
             "input_schema": None if schema is None else schema.to_json(),
             "at": self._clock(),
-            "run_id": run_id,
+            "run_id": request.claimed_by,
+            "is_collected": request.is_collected,
         }
         return Change(_KIND, request.request_id, dump(body))
 
@@ -169,4 +167,4 @@ def _kept(body: bytes, alive_at: float) -> KeptRequest:
         **told["beside"],
     )
     waited_seconds = min(max(0.0, alive_at - told["at"]), record.timeout_seconds)
-    return KeptRequest(told["session_id"], record, question, waited_seconds, told["run_id"])
+    return KeptRequest(told["session_id"], record, question, waited_seconds, told["run_id"], told["is_collected"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ from pydantic import Field, JsonValue
 
 from ..calls.denials import denial_by_error
 from ..calls.report import Report
-from ..core.errors import InvalidInput, NotifierError, NotRecorded, RequestNotFound, TooLarge
+from ..core.errors import InvalidInput, NotDurable, NotifierError, NotRecorded, RequestNotFound, TooLarge
 from ..core.events import DecisionKind, EventData, Many, ServerName, Sha256, ToolCallId, ToolName, dump
 from ..core.input_schema import InputSchema
 from ..core.limits import MAX_TIMEOUT_SECONDS, RiskLevel
@@ -102,8 +103,11 @@ async def _ask_and_wait(call: Call[WaitQuery, AskBody]) -> web.Response:
     request = _asked(call, key)
     try:
         await request.recorded()
+        if call.broker.is_durable:
+            with suppress(NotDurable):  # that it was announced is told anew if it has to be: the question is kept
+                await call.broker.all_kept()
         if not request.pending:
-            request.is_collected = True
+            request.collect()
             return reply(request.record)
         await held(call.request, request.decision(), call.query.wait)
     except (asyncio.CancelledError, ConnectionError):
@@ -116,7 +120,7 @@ async def _ask_and_wait(call: Call[WaitQuery, AskBody]) -> web.Response:
     except NotifierError:
         request.cancel("the asker's token is no longer good for it")
         raise
-    request.is_collected = not request.pending
+    request.collect()
     return reply(request.record, status=201 if request.pending else 200)
 
 
@@ -153,8 +157,8 @@ async def _read(call: Call[WaitQuery, None]) -> web.StreamResponse:
         return await slow.end(dump(error_body(error)))
     if not call.query.wait and call.caller.may("approve"):
         request.note_reader(call.caller.name)
-    if request.asked_by == call.caller.name and not request.pending:
-        request.is_collected = True
+    if request.asked_by == call.caller.name:
+        request.collect()
     return await slow.end(dump({"success": True, "data": request.record}))
 
 

@@ -203,9 +203,26 @@ async def test_decision_that_was_collected_is_nobodys_answer_to_another_call(pat
 
     async with running(path, http) as service:
         await service.request(asked["request_id"])
+
+    async with running(path, http) as service:
         anew = await service.ask()
 
     assert anew[1]["request_id"] != asked["request_id"]
+
+
+async def test_call_that_was_claimed_is_asked_anew_and_not_run_again(path: Path, http: ClientSession) -> None:
+    async with killed_at_the_end(path, http) as service:
+        _, asked = await service.ask()
+        await service.decide(asked["request_id"])
+        await service.claim(asked["request_id"], "run-1")
+
+    async with running(path, http) as service:
+        anew = await service.ask()
+        same_run = await service.claim(asked["request_id"], "run-1")
+
+    assert anew[0] == 201
+    assert anew[1]["request_id"] != asked["request_id"]
+    assert same_run[0] == 200
 
 
 async def test_question_expires_although_the_service_was_away(path: Path, http: ClientSession) -> None:

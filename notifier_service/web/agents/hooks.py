@@ -397,7 +397,7 @@ async def _decided(call: _HookCall, joined: JoinedCall) -> PermissionRecord:
         call.caller.require(_PRODUCE, call.session_id)
     if call.query.wait is not None and joined.record.code == "shutdown":
         raise _ServiceStops
-    joined.request.is_collected = True
+    joined.request.collect()
     return joined.record
 
 
