@@ -19,7 +19,7 @@ from aiohttp import ClientError, ClientSession, TCPConnector
 
 from tests.service_process import service_process
 
-ROUNDS = int(os.environ.get("KILL_ROUNDS", "20"))
+ROUNDS = int(os.environ.get("KILL_ROUNDS", "8"))
 SESSIONS = ("a", "b", "c")
 FLAGS = ("--log-events", "1000000", "--log-bytes", str(1 << 30), "--max-sessions", "10")
 
