@@ -89,7 +89,9 @@ def answer_errors(guard: Callable[[web.Request], web.Response | None]) -> Middle
 
 def _answer_to(request: web.Request, error: Exception) -> web.Response:
     if isinstance(error, errors.NotifierError):
-        count_refusal(request.config_dict[BROKER].counters, error)
+        broker = request.config_dict.get(BROKER)
+        if broker is not None:  # a gateway that asks a service elsewhere has none
+            count_refusal(broker.counters, error)
         return _error_response(error)
     if isinstance(error, web.HTTPException):
         if error.status < 400:
