@@ -53,7 +53,7 @@ async def test_settings_that_the_command_prints_work(
 
 
 async def test_life_of_a_call_is_told_from_asking_to_its_result(begin: Begin) -> None:
-    run = await begin(bash("echo hello"))
+    run = await begin(bash("mkfifo first && echo hello"))
     run.with_hooks(*ALL_HOOKS)
     events = await run.ends(approve)
 
