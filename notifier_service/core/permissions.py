@@ -18,6 +18,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
+from math import inf
 from typing import Any, Unpack
 
 from pydantic import JsonValue, ValidationError
@@ -587,8 +588,11 @@ class PermissionDesk:
         return any(self._settled[request_id].is_awaited for request_id in self._decisions)
 
     def go_on(self, kept: Sequence[KeptRequest], places: Mapping[str, int]) -> None:
-        """Go on with requests of an earlier run; ``places`` are those at which the log announces them."""
-        for before in kept:
+        """Go on with requests of an earlier run; ``places`` are those at which the log announces them.
+
+        Those that people saw go on in that order, and behind them the others in the order in which they were asked.
+        """
+        for before in sorted(kept, key=lambda one: (places.get(one.record.request_id, inf), one.record.timestamp)):
             request = PermissionRequest(before.record, before.question, withdraw=self.cancel, collected=self.collected)
             request.claimed_by, request.is_collected = before.run_id, before.is_collected
             text = canonical_json(before.record.parameters)
@@ -612,8 +616,7 @@ class PermissionDesk:
         """Have people see a request of before, for as long as it has left."""
         if seq is None:
             self._queued[request.request_id] = request
-            if not self.limits.one_request_at_a_time or len(self._queued) == 1:
-                self.announce(request)
+            self.announce(request)
             return
         expires_at = None
         if request.record.timeout_seconds > 0:

@@ -132,6 +132,34 @@ async def test_question_that_nobody_saw_is_announced_and_has_all_of_its_time(
     assert desk_of(broker).next_deadline == clock() + 300
 
 
+async def test_questions_are_there_again_in_the_order_in_which_they_were_asked(
+    start: Start, journal: MemoryJournal
+) -> None:
+    first = start(journal)
+    asked = [await ask(first, tool_call_id=f"c{number}") for number in range(12)]
+
+    broker = start(journal.again())
+
+    assert [each.request_id for each in desk_of(broker).pending] == [each.request_id for each in asked]
+
+
+async def test_one_question_at_a_time_is_shown_after_a_restart_too(start: Start, journal: MemoryJournal) -> None:
+    first = start(journal, one_request_at_a_time=True)
+    asked = []
+    for number in range(8):
+        asked.append(await ask(first, tool_call_id=f"c{number}"))
+        await asyncio.sleep(0.002)  # the order of those that nobody has seen is that of their times
+
+    broker = start(journal.again(), one_request_at_a_time=True)
+    shown = []
+    while desk_of(broker).pending:
+        [pending] = desk_of(broker).pending
+        shown.append(pending.request_id)
+        await decide(broker, pending)
+
+    assert shown == [each.request_id for each in asked]
+
+
 async def test_places_of_before_are_taken_until_they_are_left(start: Start, journal: MemoryJournal) -> None:
     asked = await ask(start(journal))
 
