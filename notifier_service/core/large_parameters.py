@@ -27,6 +27,10 @@ class LargeParameters:
                 f"Parameters of {size} bytes cannot be kept beside those that wait already: "
                 f"{self.bytes} of {self.capacity_bytes} bytes, of which one caller or session has half at most.",
             )
+        self.count(size, *holders)
+
+    def count(self, size: int, *holders: Hashable) -> None:
+        """Count ``size`` bytes more, or less, though there is no room: what was taken once is not refused."""
         self.bytes += size
         for holder in holders:
             self._of[holder] += size

@@ -605,8 +605,9 @@ class PermissionDesk:
                 self._settled_bytes += request.size
                 self._decisions[request.request_id] = self._clock()
                 continue
-            with suppress(LimitReached):  # what was taken once is not refused
-                self._keep_whole(request, request.preview)
+            if request.preview is not None:
+                request.kept_bytes = request.parameters_bytes
+                self._large.count(request.kept_bytes, id(self), request.asked_by)
             request.places = self._places_for(before.record.timeout_seconds)
             for place in request.places:
                 place.take(request.asked_by)

@@ -160,6 +160,24 @@ async def test_one_question_at_a_time_is_shown_after_a_restart_too(start: Start,
     assert shown == [each.request_id for each in asked]
 
 
+async def test_question_that_was_taken_once_is_not_refused_for_want_of_room(
+    start: Start, journal: MemoryJournal
+) -> None:
+    small = {"max_event_bytes": 16 * 1024, "log_bytes": 64 * 1024}
+    first = start(journal, **small)
+    whole = {"text": "x" * 50_000}
+    asked = [await ask(first, tool_call_id=f"c{number}", parameters=whole) for number in range(4)]
+
+    less = {"max_parameters_bytes": 40_000, "max_kept_parameters_bytes": 80_000, "max_pending": 1}
+    broker = start(journal.again(), **small, **less)
+
+    for before in asked:
+        request = found(broker, before)
+        assert request.record.parameters == whole
+        assert request.shown.parameters_truncated
+        assert (await decide(broker, request, approved=False)).status == "rejected"
+
+
 async def test_places_of_before_are_taken_until_they_are_left(start: Start, journal: MemoryJournal) -> None:
     asked = await ask(start(journal))
 
