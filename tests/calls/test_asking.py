@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ import pytest
 
 from notifier_service import Broker, Client, Decision, Limits, Settings, ToolDenied, ask, serve
 from notifier_service.calls.asker import BrokerAsker, permission_by_record
+from notifier_service.core.audit import Entry
 from notifier_service.core.broker import set_process_broker
-from notifier_service.core.errors import InvalidInput
+from notifier_service.core.errors import InvalidInput, NotRecorded
 from notifier_service.core.events import PermissionRecord, ToolStatus
+from notifier_service.core.limits import RiskLevel
 from notifier_service.core.permission_request import PermissionRequest
+from notifier_service.core.question import Question
 from tests.clock import Clock
 from tests.policies import a_policy_file
 
@@ -31,6 +35,20 @@ async def service(request: pytest.FixtureRequest, broker: Broker) -> AsyncIterat
     else:
         async with serve(broker, Settings(port=0)) as site, Client(f"{site.url}{site.settings.prefix}") as client:
             yield client
+
+
+class FullAudit:
+    """An audit log whose disk is full."""
+
+    error = None
+
+    def commit(self, *entries: Entry) -> Future[None]:
+        future: Future[None] = Future()
+        future.set_exception(NotRecorded("The disk is full."))
+        return future
+
+    def note(self, *entries: Entry) -> None:
+        return None
 
 
 async def asked(broker: Broker) -> PermissionRequest:
@@ -291,3 +309,25 @@ async def test_rule_of_a_policy_allows_without_anybody_being_asked(
     broker.follow(a_policy_file(tmp_path / "policy.toml", allow="rm"))
 
     assert await ask("s", "rm", {"path": "a"}, service=service, risk_level="high") == {"path": "a"}
+
+
+async def test_service_that_shuts_down_lets_nothing_run_and_says_why(broker: Broker) -> None:
+    asker = BrokerAsker(broker, "s")
+    question = Question("rm", {}, "low")
+    was_allowed = asker.allows(question)
+    broker.close()
+
+    assert (was_allowed, asker.allows(question)) == (True, False)
+    with pytest.raises(ToolDenied, match=r"^rm did not run: The service is shutting down\.$") as denied:
+        await asker.ask(question)
+    assert denied.value.outcome == "unavailable"
+
+
+@pytest.mark.parametrize("risk_level", ["low", "high"])
+async def test_call_that_cannot_be_put_on_record_does_not_run_and_says_why(risk_level: RiskLevel) -> None:
+    broker = Broker(audit=FullAudit())
+    with pytest.raises(ToolDenied, match=r"^rm did not run: The disk is full\.$") as denied:
+        await ask("s", "rm", {}, service=broker, risk_level=risk_level)
+    broker.close()
+
+    assert denied.value.outcome == "unavailable"

@@ -228,6 +228,80 @@ def test_epoch_grows_with_time_and_never_repeats() -> None:
     assert EventLog().epoch != EventLog().epoch
 
 
+# going on
+
+
+def gone_on(before: EventLog, *leaps: tuple[int, int], **bounds: int) -> EventLog:
+    log = EventLog(epoch=before.epoch, **bounds)
+    log.go_on_behind(before.read_after(before.first_seq - 1), before.last_seq, leaps)
+    return log
+
+
+def test_log_goes_on_where_an_earlier_one_has_ended() -> None:
+    before = filled(5, capacity=3)
+    log = gone_on(before, capacity=3)
+
+    assert log.statistics() == before.statistics()
+    assert log.read_after(2) == before.read_after(2)
+    assert (log.append("note").id, seqs(log, 3)) == ("e-6", [4, 5, 6])
+
+
+def test_log_that_goes_on_with_less_room_has_the_newest_events() -> None:
+    before = filled(5)
+    size = len(before.read_after(4)[0].json)
+
+    assert seqs(gone_on(before, capacity=2), 3) == [4, 5]
+    assert gone_on(before, capacity=2).first_seq == 4
+    assert gone_on(before, capacity_bytes=3 * size).first_seq == 3
+    assert gone_on(before, capacity_bytes=3 * size).size_bytes == 3 * size
+    assert gone_on(before, capacity_bytes=1).first_seq == 5
+
+
+def test_log_that_goes_on_without_its_oldest_events_says_so_to_who_has_not_read_them() -> None:
+    log = EventLog(epoch="e")
+    log.go_on_behind(filled(5).read_after(3), 5)
+
+    assert (log.first_seq, log.evicted, log.locate("e-3")) == (4, 3, 3)
+    with pytest.raises(CursorLost) as lost:
+        log.locate("e-2")
+    assert lost.value.reason == "evicted"
+
+
+def test_log_of_which_no_event_is_left_goes_on_with_the_next_id() -> None:
+    log = EventLog(epoch="e")
+    log.go_on_behind((), 5)
+
+    assert (log.last_event_id, log.append("note").id) == ("e-5", "e-6")
+
+
+@pytest.mark.parametrize("leaps", [[(0, 100)], [(5, 100)], [(3, 100), (5, 1300)], [(5, 100), (5, 200)]], ids=str)
+def test_cursor_of_every_event_is_good_where_the_ids_leap(leaps: list[tuple[int, int]]) -> None:
+    log = gone_on(filled(5), *leaps)
+    new = [log.append("note") for _ in range(40)]
+
+    assert [log.locate(log.id_of(seq)) for seq in range(46)] == list(range(46))
+    assert len({log.id_of(seq) for seq in range(46)}) == 46
+    assert [event.seq for event in new] == list(range(6, 46))
+    assert new[0].id == f"e-{base36(6 + leaps[-1][1])}"
+
+
+@pytest.mark.parametrize(("number", "place"), [(3, 3), (4, 3), (103, 3), (104, 4), (105, 5), (106, 5), (1305, 5)])
+def test_cursor_of_an_event_that_was_lost_goes_on_behind_what_was_kept_before_it(number: int, place: int) -> None:
+    log = gone_on(filled(5), (3, 100), (5, 1300))
+    log.append("note")
+
+    assert log.locate(f"e-{base36(number)}") == place
+
+
+def test_cursor_beyond_the_newest_event_is_unknown_where_the_ids_leap() -> None:
+    log = gone_on(filled(5), (5, 100))
+    log.append("note")
+
+    with pytest.raises(CursorLost) as lost:
+        log.locate(f"e-{base36(107)}")
+    assert (lost.value.reason, lost.value.newest) == ("unknown", f"e-{base36(106)}")
+
+
 # reading
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from notifier_service.core.errors import InvalidInput, TooLarge
+from notifier_service.core.event_log import EventLog
 from notifier_service.core.events import (
     PRODUCED,
     RESERVED,
@@ -438,6 +439,15 @@ def test_any_text_can_be_encoded_on_one_line(text: str) -> None:
     assert b"\n" not in encoded
     assert b"\r" not in encoded
     assert json.loads(encoded)["type"] == "note"
+
+
+@pytest.mark.parametrize("data", [None, {"n": 1}], ids=str)
+def test_trace_of_an_event_stands_beside_its_id(data: dict[str, int] | None) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    event = EventLog(epoch="e").append("note", data, traceparent=trace)
+
+    expected = {"type": "note", "id": "e-1", "traceparent": trace, "data": data}
+    assert json.loads(event.json) == {key: value for key, value in expected.items() if value is not None}
 
 
 # what comes in

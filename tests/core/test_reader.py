@@ -12,7 +12,9 @@ import pytest
 
 from notifier_service.core.event_log import Event
 from notifier_service.core.events import Bye
+from notifier_service.core.fan_out import Delivery
 from notifier_service.core.limits import Limits
+from notifier_service.core.metrics import Histogram
 from notifier_service.core.question import Question
 from notifier_service.core.reader import Reader, heartbeat, retry_ms
 from notifier_service.core.session import Session
@@ -388,6 +390,31 @@ async def test_transport_that_attends_and_has_left_is_called_no_more(session: Se
     await turns()
 
     assert called == [1]
+
+
+async def test_how_late_a_reader_is_told_that_took_nothing_for_a_while_is_known() -> None:
+    seconds = Histogram((60,))
+    session = Session("s", delivery=Delivery(seconds))
+    reader = read(session)
+    reader.next()
+    takes = False
+
+    def push() -> None:
+        if takes:
+            reader.next()
+            reader.caught_up()
+        else:
+            reader.hold_back()
+
+    reader.attend(push)
+    session.publish("x")
+    await turns()
+    held_back = seconds.count
+    takes = True
+    for _ in range(2):
+        reader.wake()
+
+    assert (held_back, seconds.count) == (0, 1)
 
 
 # The reader is ended
