@@ -539,7 +539,7 @@ class Session:
         for request in requests:
             was_announced = asked.pop(request.record.request_id, None) is not None
             if was_announced and request.record.status != "pending":
-                self._tell_end(request.record)
+                self._tell_end(self.desk.find(request.record.request_id).shown)
         for event in asked.values():
             with suppress(ValidationError):
                 record = PermissionRecord.model_validate_json(dump(from_json(event.json)["data"]))
