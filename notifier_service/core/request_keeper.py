@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import NamedTuple
 
-from pydantic import ValidationError
 from pydantic_core import from_json
 
 from .errors import NotifierError
@@ -90,8 +89,9 @@ class RequestKeeper:
         for change in self.journal.kept(_RULES):
             try:
                 found[change.name] = grants_from(change.body or b"")
-            except (ValueError, KeyError, TypeError, ValidationError):
+            except (ValueError, KeyError, TypeError):
                 _log.exception("the rules of a session cannot be read from the journal, and hold no more")
+                self.rules(change.name, ())
         return found
 
     def ended(self, session_id: str, request: PermissionRequest, record: PermissionRecord) -> None:
@@ -113,7 +113,7 @@ class RequestKeeper:
         for change in self.journal.kept(_KIND):
             try:
                 found.append(_kept(change.body or b"", self.journal.alive_at))
-            except (ValueError, KeyError, TypeError, ValidationError, NotifierError):
+            except (ValueError, KeyError, TypeError, NotifierError):
                 _log.exception("request %s cannot be read from the journal, and is denied", change.name)
                 self.journal.note(Change(_KIND, change.name, None))
         return found

@@ -12,6 +12,7 @@ from notifier_service.core.errors import AlreadyClaimed, InvalidInput, NotDurabl
 from notifier_service.core.event_log import Event
 from notifier_service.core.events import ToolProgress, ToolResult, ToolStatus, dump
 from notifier_service.core.input_schema import InputSchema
+from notifier_service.core.journal import Change
 from notifier_service.core.limits import Limits
 from notifier_service.core.permission_request import PermissionRequest
 from notifier_service.core.question import Decision, Question
@@ -470,3 +471,19 @@ def test_rule_that_could_not_be_kept_is_none_after_a_restart_either(run: Run) ->
 
     assert after.session.desk.grants.rules == ()
     assert [each.request_id for each in after.session.desk.pending] == [request.request_id]
+
+
+def test_rules_that_cannot_be_read_again_hold_no_more_and_are_kept_no_longer(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    journal = MemoryJournal()
+    run = Run(journal, Clock())
+    run.decide(run.ask(), scope="session")
+    journal.commit(Change("rules", "other", b"[7]"), Change("rules", "third", b""))
+
+    found = RequestKeeper(journal).rules_of_before()
+
+    assert list(found) == ["s"]
+    assert [entry.rule.tool for entry in found["s"]] == ["write"]
+    assert run.named("rules") == ["s"]
+    assert "cannot be read" in caplog.text

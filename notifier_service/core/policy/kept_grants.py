@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from pydantic_core import from_json
 
@@ -30,10 +31,8 @@ def _tool_told(tool: AskedTool) -> dict[str, object]:
     return {**tool._asdict(), "command": command}
 
 
-def _tool_of(told: dict[str, object]) -> AskedTool:
-    command = told.pop("command")
-    tool = AskedTool(**told)  # type: ignore[arg-type]  # as it was told
-    if not isinstance(command, dict):
-        return tool
-    beginning, options = tuple(command.pop("beginning")), frozenset(command.pop("options"))
-    return tool._replace(command=CommandUse(beginning, options, **command))
+def _tool_of(told: dict[str, Any]) -> AskedTool:
+    use = told["command"]
+    if use is not None:
+        use = CommandUse(**{**use, "beginning": tuple(use["beginning"]), "options": frozenset(use["options"])})
+    return AskedTool(**{**told, "command": use})
