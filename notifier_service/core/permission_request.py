@@ -50,6 +50,7 @@ class PermissionRequest:
         "seq",
         "size",
         "tool",
+        "waits_since",
     )
 
     def __init__(
@@ -69,6 +70,8 @@ class PermissionRequest:
         self.announced = False
         #: On the desk's clock; None while it is not announced.
         self.announced_at: float | None = None
+        #: The same in seconds since 1970, less what an earlier run was away, for who keeps it over a restart.
+        self.waits_since: float | None = None
         #: Who asked was told how it ended.
         self.is_collected = False
         #: The run for which it was taken.

@@ -627,6 +627,7 @@ class PermissionDesk:
         request.record = request.record.model_copy(update={"expires_at": expires_at})
         request.announced = True
         request.announced_at = self._clock() - waited_seconds
+        self._keeper.announced(self.session_id, request, waited_seconds)
         request.seq = seq
         self._pending[request.request_id] = request
 

@@ -59,8 +59,9 @@ class RequestKeeper:
         """A person is about to be asked."""
         return self._commit(session_id, request, request.record)
 
-    def announced(self, session_id: str, request: PermissionRequest) -> None:
-        """A person has been asked: the time begins."""
+    def announced(self, session_id: str, request: PermissionRequest, waited_seconds: float = 0.0) -> None:
+        """A person has been asked: the time begins, or goes on."""
+        request.waits_since = self._clock() - waited_seconds
         self._note(session_id, request, request.record)
 
     def settled(
@@ -135,7 +136,7 @@ class RequestKeeper:
             "record": record,
             "beside": {name: getattr(question, name) for name in _BESIDE},
             "input_schema": None if schema is None else schema.to_json(),
-            "at": self._clock(),
+            "at": self._clock() if request.waits_since is None else request.waits_since,
             "run_id": request.claimed_by,
             "is_collected": request.is_collected,
         }

@@ -237,6 +237,38 @@ def test_request_that_came_back_is_bound_to_what_it_was(run: Run) -> None:
     assert (pending.question.workspace, pending.question.by_policy) == ("/srv", False)
 
 
+@pytest.mark.parametrize(("waited", "left"), [(0, 300), (100, 200), (299, 1)])
+def test_request_has_what_is_left_of_its_time_however_often_the_service_was_away(
+    waited: float, left: float, run: Run
+) -> None:
+    run.ask(timeout_seconds=300)
+    run.pass_by(waited / 2)
+    second = run.next(away_seconds=3600)
+    second.pass_by(waited / 2)
+    third = second.next(away_seconds=3600)
+
+    third.pass_by(left - 0.5)
+    before = third.session.desk.pending_count
+    third.pass_by(1)
+
+    assert (before, third.session.desk.pending_count) == (1, 0)
+    assert third.types == ["permission_request", "permission_cleared"]
+
+
+def test_request_whose_decision_could_not_be_kept_has_no_more_time_for_that(run: Run) -> None:
+    request = run.ask(timeout_seconds=300)
+    run.pass_by(200)
+    run.journal.error = "the disk is full"
+    with pytest.raises(NotDurable):
+        run.decide(request)
+    run.journal.works_again()
+    after = run.next()
+
+    after.pass_by(101)
+
+    assert after.types == ["permission_request", "permission_cleared"]
+
+
 def test_request_without_an_end_waits_without_one(run: Run) -> None:
     run.ask(timeout_seconds=0)
     after = run.next(away_seconds=1e6).next()
