@@ -390,9 +390,9 @@ class PermissionDesk:
             update={"expires_at": expires_at, "viewers": viewers, "timestamp": utc_now()}
         )
         request.announced = True
-        self._keeper.announced(self.session_id, request)
         self._pending[request.request_id] = request
         request.seq = getattr(self._publish("permission_request", request.shown), "seq", 0)
+        self._keeper.announced(self.session_id, request)
 
     def _scopes(self, question: Question, *, may_always: bool) -> tuple[Scope, ...]:
         """Those that are asked for; for always where for the session, if there is a file that can keep it."""
@@ -627,8 +627,8 @@ class PermissionDesk:
         request.record = request.record.model_copy(update={"expires_at": expires_at})
         request.announced = True
         request.announced_at = self._clock() - waited_seconds
-        self._keeper.announced(self.session_id, request, waited_seconds)
         request.seq = seq
+        self._keeper.announced(self.session_id, request, waited_seconds)
         self._pending[request.request_id] = request
 
     def cancel_left(self, asked: PermissionRecord) -> None:

@@ -34,12 +34,16 @@ _log = logging.getLogger("notifier_service.permissions")
 
 
 class KeptRequest(NamedTuple):
-    """A request of an earlier run, as far as that got with it; ``waited_seconds`` while the service was there."""
+    """A request of an earlier run, as far as that got with it; ``waited_seconds`` while the service was there.
+
+    ``seq`` is where the log announced it, whether that holds it still or not; 0 for nowhere.
+    """
 
     session_id: str
     record: PermissionRecord
     question: Question
     waited_seconds: float
+    seq: int
     run_id: str | None
     is_collected: bool
 
@@ -137,6 +141,7 @@ class RequestKeeper:
             "beside": {name: getattr(question, name) for name in _BESIDE},
             "input_schema": None if schema is None else schema.to_json(),
             "at": self._clock() if request.waits_since is None else request.waits_since,
+            "seq": request.seq,
             "run_id": request.claimed_by,
             "is_collected": request.is_collected,
         }
@@ -168,4 +173,6 @@ def _kept(body: bytes, alive_at: float) -> KeptRequest:
         **told["beside"],
     )
     waited_seconds = min(max(0.0, alive_at - told["at"]), record.timeout_seconds)
-    return KeptRequest(told["session_id"], record, question, waited_seconds, told["run_id"], told["is_collected"])
+    return KeptRequest(
+        told["session_id"], record, question, waited_seconds, told["seq"], told["run_id"], told["is_collected"]
+    )

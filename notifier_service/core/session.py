@@ -535,7 +535,11 @@ class Session:
                 self._follow_again(event, asked)
         self.desk.distrust_askers()
         self.kept = kept
-        self.desk.go_on(requests, {request_id: event.seq for request_id, event in asked.items()})
+        # People were asked, too, where the log has dropped the event since: nobody is asked twice.
+        places = {
+            request.record.request_id: request.seq for request in requests if 0 < request.seq < self.log.first_seq
+        }
+        self.desk.go_on(requests, places | {request_id: event.seq for request_id, event in asked.items()})
         for request in requests:
             was_announced = asked.pop(request.record.request_id, None) is not None
             if was_announced and request.record.status != "pending":

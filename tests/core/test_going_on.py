@@ -290,6 +290,24 @@ def test_request_that_nobody_saw_is_shown_with_all_of_its_time(run: Run) -> None
     assert after.types == ["note", "permission_request"]
 
 
+def test_request_that_waits_for_longer_than_the_log_goes_back_is_not_shown_anew() -> None:
+    run = Run(MemoryJournal(), Clock(), log_events=8)
+    request = run.ask(timeout_seconds=300)
+    for _ in range(20):
+        run.session.publish("note")
+        run.session.forget_evicted()
+    run.pass_by(200)
+
+    after = run.next().next()
+    shown = [each.request_id for each in after.session.open_at("earliest").replay]
+    before = after.types
+    after.pass_by(101)
+
+    assert before == ["note"] * 8
+    assert shown == [request.request_id]
+    assert after.types == ["note"] * 7 + ["permission_cleared"]
+
+
 @pytest.mark.parametrize(
     ("end", "types"),
     [
