@@ -162,15 +162,19 @@ class Broker:
             if self.closed:
                 raise BrokerClosed("The service is shutting down.")
             self._make_room(opened_by, beside)
-            session = self._new(session_id)
-            session.opened_by = opened_by
-            if self.is_durable:
-                session.keep(self.journal.begin(session_id, session.log.epoch, opened_by=opened_by))
-            self._places.take(opened_by)
-            self._requests_left_at.pop(session_id, None)
-            self._sessions[session_id] = self._silent[session_id] = session
-            self.counters.sessions_opened += 1
+            session = self._begin(session_id, opened_by)
         self._arm()
+        return session
+
+    def _begin(self, session_id: str, opened_by: str | None) -> Session:
+        session = self._new(session_id)
+        session.opened_by = opened_by
+        if self.is_durable:
+            session.keep(self.journal.begin(session_id, session.log.epoch, opened_by=opened_by))
+        self._places.take(opened_by)
+        self._requests_left_at.pop(session_id, None)
+        self._sessions[session_id] = self._silent[session_id] = session
+        self.counters.sessions_opened += 1
         return session
 
     def look(self, session_id: str) -> Session:
@@ -210,8 +214,10 @@ class Broker:
         for session_id, requests in tuple(self._requests_of_before.items()):
             if session_id in self._dormant:
                 self._wake(session_id)
-            else:  # it was killed before anybody saw the question
-                self.open(session_id, opened_by=requests[0].question.asked_by).desk.go_on(requests, {})
+            else:  # it was killed before anybody saw the question; what was taken once is not refused
+                session = self._sessions.get(session_id) or self._begin(session_id, requests[0].question.asked_by)
+                session.desk.go_on(requests, {})
+                self._arm()
         self._requests_of_before.clear()
 
     @property

@@ -233,6 +233,32 @@ async def test_question_that_was_kept_and_not_shown_yet_is_shown_after_a_restart
     assert [request.request_id for request in session.desk.pending] == [asked.request_id]
 
 
+@pytest.mark.parametrize("limit", ["max_sessions", "max_sessions_per_subject"])
+async def test_questions_of_before_are_shown_although_fewer_sessions_may_be_open_now(
+    journal: MemoryJournal, run: Run, limit: str
+) -> None:
+    before = run(journal)
+    for session_id in ("a", "b"):
+        before.ask(session_id, question(asked_by="ann"))
+    after = run(journal.again(), **{limit: 1})
+
+    assert [len(session.desk.pending) for session in after.sessions] == [1, 1]
+    with pytest.raises(LimitReached):
+        after.open("c", opened_by="ann")
+
+
+async def test_question_of_before_is_shown_in_the_session_that_is_open_by_now(
+    journal: MemoryJournal, run: Run, clock: Clock
+) -> None:
+    asked = run(journal).ask("s", question())
+    broker = Broker(clock=clock)
+    session = broker.open("s")
+    broker.keep_in(journal.again())
+
+    assert [request.request_id for request in session.desk.pending] == [asked.request_id]
+    assert broker.sessions == (session,)
+
+
 async def test_session_that_cannot_be_read_is_refused_and_waits_until_it_can(journal: MemoryJournal, run: Run) -> None:
     before = run(journal)
     [event, _] = [await before.publish(session_id, "note") for session_id in ("s", "other")]
