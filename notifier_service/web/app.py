@@ -15,6 +15,7 @@ from aiohttp import web
 
 from ..chat import Agent, Chat, load_agent
 from ..core.broker import Broker, set_process_broker
+from ..core.errors import NotDurable
 from ..core.events import dump
 from ..core.policy.learned import LearnedRules
 from ..core.policy.policy_file import PolicyFile
@@ -22,6 +23,7 @@ from ..demo_agent import DemoChat
 from ..settings import Settings
 from ..storage.audit_log import open_audit
 from ..storage.journal import JournalFile
+from ..storage.journal_lock import JournalUnusable
 from .agents.agent_calls import JOINED_CALLS, JoinedCalls
 from .agents.held_hooks import HELD_HOOKS, HeldHooks
 from .answers import answer_errors
@@ -208,9 +210,18 @@ def _audit(app: web.Application, path: Path) -> None:
 
 
 def _kept(broker: Broker, path: Path, settings: Settings) -> JournalFile:
-    """Go on with the sessions of the journal, and have all that happens be kept there."""
+    """Go on with the sessions of the journal, and have all that happens be kept there. Raises ``JournalUnusable``."""
     journal = JournalFile(path, sync=settings.journal_sync)
-    broker.keep_in(journal)
+    try:
+        broker.keep_in(journal)
+    except BaseException as error:
+        journal.close()
+        if isinstance(error, NotDurable):
+            raise JournalUnusable(
+                f"journal {path}: {error.message} See notifier-service journal check, and move that file away to begin "
+                "another."
+            ) from error
+        raise
     return journal
 
 

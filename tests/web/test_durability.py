@@ -6,7 +6,7 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +253,20 @@ async def test_journal_that_cannot_be_used_keeps_the_service_from_starting(path:
     with pytest.raises(InvalidInput, match=f"journal {path}: it holds something else than a journal"):
         create_app(Broker(), Settings(journal=path))
     assert path.read_text() == "a diary"
+
+
+async def test_journal_in_which_what_waits_for_a_person_cannot_be_read_keeps_the_service_from_starting(
+    path: Path, http: ClientSession
+) -> None:
+    async with running(path) as site:
+        asked, _ = await post(http, site, "permissions/s?wait=0", {"tool_name": "rm", "parameters": {}})
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE batches SET events = ?", (b"a diary",))
+
+    for _ in range(2):  # the file is let go of
+        with pytest.raises(InvalidInput, match=f"journal {path}: What was kept of this session cannot be read"):
+            create_app(Broker(), Settings(journal=path))
+    assert asked == 201
 
 
 async def test_second_service_is_refused(path: Path) -> None:
