@@ -587,17 +587,26 @@ class PermissionDesk:
         """Whether there are some for which nobody has come yet."""
         return any(self._settled[request_id].is_awaited for request_id in self._decisions)
 
-    def go_on(self, kept: Sequence[KeptRequest], places: Mapping[str, int]) -> None:
-        """Go on with requests of an earlier run; ``places`` are those at which the log announces them.
+    def go_on(self, kept: Sequence[KeptRequest], places: Mapping[str, int]) -> Sequence[PermissionRequest]:
+        """Go on with requests of an earlier run, and return them; ``places`` are where the log announced them.
 
         Those that people saw go on in that order, and behind them the others in the order in which they were asked.
+        One that waits, and about which no event may tell as much any more, is denied.
         """
+        going_on = []
         for before in sorted(kept, key=lambda one: (places.get(one.record.request_id, inf), one.record.timestamp)):
             request = PermissionRequest(before.record, before.question, withdraw=self.cancel, collected=self.collected)
             request.claimed_by, request.is_collected = before.run_id, before.is_collected
             text = canonical_json(before.record.parameters)
             request.parameters_bytes = len(text)
-            request.preview, request.size = self._fitted(before.record, len(text), room=_EVENT_ENVELOPE_BYTES)
+            try:
+                request.preview, request.size = self._fitted(before.record, len(text), room=_EVENT_ENVELOPE_BYTES)
+            except TooLarge as error:
+                if request.pending:
+                    _log.warning("request %s waits on no longer, and is denied: %s", request.request_id, error)
+                    self._keeper.forget(request)
+                    continue
+            going_on.append(request)
             self._left[request.request_id] = request
             self._note_asker(request.asked_by)
             if not request.pending:
@@ -612,6 +621,7 @@ class PermissionDesk:
             for place in request.places:
                 place.take(request.asked_by)
             self._wait_on(request, before.waited_seconds, places.get(request.request_id))
+        return going_on
 
     def _wait_on(self, request: PermissionRequest, waited_seconds: float, seq: int | None) -> None:
         """Have people see a request of before, for as long as it has left."""

@@ -539,11 +539,11 @@ class Session:
         places = {
             request.record.request_id: request.seq for request in requests if 0 < request.seq < self.log.first_seq
         }
-        self.desk.go_on(requests, places | {request_id: event.seq for request_id, event in asked.items()})
-        for request in requests:
-            was_announced = asked.pop(request.record.request_id, None) is not None
-            if was_announced and request.record.status != "pending":
-                self._tell_end(self.desk.find(request.record.request_id).shown)
+        places |= {request_id: event.seq for request_id, event in asked.items()}
+        for request in self.desk.go_on(requests, places):
+            was_announced = asked.pop(request.request_id, None) is not None
+            if was_announced and not request.pending:
+                self._tell_end(request.shown)
         for event in asked.values():
             with suppress(ValidationError):
                 record = PermissionRecord.model_validate_json(dump(from_json(event.json)["data"]))

@@ -64,7 +64,8 @@ def found(broker: Broker, request: PermissionRequest) -> PermissionRequest:
 
 
 def events(broker: Broker) -> list[Event]:
-    return list(broker.look("s").log.read_after(0))
+    log = broker.look("s").log
+    return list(log.read_after(log.first_seq - 1))
 
 
 def types(broker: Broker) -> list[str]:
@@ -132,6 +133,19 @@ async def test_question_that_nobody_saw_is_announced_and_has_all_of_its_time(
     assert desk_of(broker).next_deadline == clock() + 300
 
 
+async def test_time_in_which_a_question_stood_behind_another_is_none_of_its_own(
+    start: Start, journal: MemoryJournal, clock: Clock
+) -> None:
+    first = start(journal, one_request_at_a_time=True)
+    shown = await ask(first)
+    behind = await ask(first, tool_call_id="c2")
+
+    broker = start(journal.again(alive_at=time.time() + 100), one_request_at_a_time=True)
+    await decide(broker, shown)
+
+    assert found(broker, behind).deadline == clock() + 300
+
+
 async def test_questions_are_there_again_in_the_order_in_which_they_were_asked(
     start: Start, journal: MemoryJournal
 ) -> None:
@@ -176,6 +190,25 @@ async def test_question_that_was_taken_once_is_not_refused_for_want_of_room(
         assert request.record.parameters == whole
         assert request.shown.parameters_truncated
         assert (await decide(broker, request, approved=False)).status == "rejected"
+
+
+async def test_service_that_takes_smaller_events_starts_and_denies_what_none_can_hold(
+    start: Start, journal: MemoryJournal
+) -> None:
+    first = start(journal)
+    waits = await ask(first, description="d" * 40_000)
+    decided = await ask(first, description="d" * 40_000, tool_call_id="c2")
+    await decide(first, decided)
+    small = await ask(first, tool_call_id="c3")
+
+    second = journal.again()
+    broker = start(second, max_event_bytes=16 * 1024)
+
+    assert [each.request_id for each in desk_of(broker).pending] == [small.request_id]
+    assert (found(broker, waits).record.status, found(broker, waits).record.code) == ("cancelled", "restarted")
+    assert types(broker)[-1] == "permission_cleared"
+    assert found(broker, decided).record.approved
+    assert {name for _, name in second.named} == {small.request_id, decided.request_id}
 
 
 async def test_places_of_before_are_taken_until_they_are_left(start: Start, journal: MemoryJournal) -> None:
