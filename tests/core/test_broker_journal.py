@@ -305,6 +305,18 @@ async def test_broker_that_is_given_a_journal_late_keeps_what_it_has_in_place_of
     assert [event_type for _, event_type in told(after.get("other"))] == ["note"]
 
 
+async def test_session_that_is_open_when_the_journal_comes_ends_the_one_that_was_kept_though_it_is_empty(
+    journal: MemoryJournal, run: Run, clock: Clock
+) -> None:
+    await run(journal).publish("s", "old")
+    second = journal.again()
+    broker = Broker(clock=clock)
+    broker.open("s")
+    broker.keep_in(second)
+
+    assert (broker.dormant, second.again().heads()) == ((), [])
+
+
 # What is acknowledged
 
 
@@ -362,6 +374,26 @@ async def test_decision_is_acknowledged_when_it_is_kept(journal: MemoryJournal, 
 
     assert (was_done, lost.status) == (False, "pending")
     assert run(journal.again()).get("s").desk.find(asked.request_id).record.decided_by == record.decided_by == "ann"
+
+
+async def test_decision_is_acknowledged_when_what_readers_are_told_of_it_is_kept_too(
+    journal: MemoryJournal, run: Run
+) -> None:
+    broker = run(journal)
+    broker.ask("s", question())
+    await turns()
+    journal.is_held = True
+    deciding = asyncio.create_task(broker.answer("s", YES, decided_by="ann"))
+    await turns()
+    journal.works_again()
+    journal.is_held = True
+    await turns()
+    was_done = deciding.done()
+    journal.works_again()
+    await deciding
+
+    assert not was_done
+    assert told(run(journal.again()).get("s")) == told(broker.get("s"))
 
 
 async def test_who_waits_for_the_disk_waits_for_all_that_was_given_before(journal: MemoryJournal, run: Run) -> None:
