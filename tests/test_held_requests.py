@@ -207,6 +207,7 @@ async def test_request_that_the_service_cancelled_says_why_in_a_word(site: Site)
     async with Client(url_of(site)) as client:
         ended = asyncio.create_task(client.ask("s", "rm", {}, wait_seconds=math.inf))
         await pending(site.broker)
+        await asyncio.sleep(0.5)  # nothing tells that the client has come back to wait
         site.broker.end_session("s")
 
         assert (await ended)["code"] == "session_closed"
