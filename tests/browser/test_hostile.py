@@ -250,6 +250,8 @@ async def test_deep_nesting_shows_its_innermost_value(person: Person, site: Site
 
     for more in await card.locator("[data-action=show-all]").all():
         await more.click()
+    await expect(card.locator("[data-action=show-all]")).to_have_count(0)
+    await expect(card.locator("[data-role=parameters]")).to_contain_text("rm -rf /")
 
     assert json.loads(await console.parameters(card)) == parameters
     await card.get_by_text("rm -rf /").scroll_into_view_if_needed()
