@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from inspect import cleandoc
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
@@ -217,7 +218,7 @@ def _operation(route: Route, prefix: str) -> _Json:
     operation: _Json = {
         "operationId": named,
         "summary": route.summary,
-        "description": (route.handler.__doc__ or route.summary).strip(),
+        "description": cleandoc(route.handler.__doc__ or route.summary),  # Python 3.13 does so by itself
         "tags": [_tag(route.path)],
         "parameters": list(_parameters(route, key)),
         "responses": {str(status): _answer(content) for status, content in _ANSWERS[key].items()},
