@@ -17,7 +17,7 @@ from ..storage.audit_leaves import files_of
 from ..storage.checkpoint import Checkpoint
 from ..storage.receipt import HeadTooOld, Proved, prove_consistency, prove_request, verify_heads, verify_receipt
 from ..storage.signed_note import VerifyingKey, needs_cryptography
-from .terminal import one_line, seen, turns_direction
+from .terminal import in_a_row, one_line
 
 __all__ = ["add_options_of_verify", "add_prove", "heads_hold", "verify_offline", "wrong_usage"]
 
@@ -106,7 +106,7 @@ def verify_offline(arguments: argparse.Namespace) -> int:
         print(f"{arguments.receipt}: {one_line(error.message)}", file=sys.stderr)
         return 1
     for line in _said(proved):
-        print(seen(one_line(line), sys.stdout.encoding or "ascii", ascii_only=turns_direction(line)))
+        print(in_a_row(line, sys.stdout.encoding))
     return 0
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..client import Client
 from .scripts import service_command
-from .terminal import cells, one_line, seen, turns_direction, wrapped
+from .terminal import cells, in_a_row, one_line, wrapped
 
 __all__ = ["add_commands"]
 
@@ -73,7 +73,7 @@ async def _history(arguments: argparse.Namespace) -> int:
 
 def _table(records: Sequence[Mapping[str, Any]], width: int | None, encoding: str) -> Iterator[str]:
     """The lines of a table; with a ``width`` none takes more cells. What is cut ends with dots."""
-    rows = [_COLUMNS, *([_shown(str(cell), encoding) for cell in _cells_of(record)] for record in records)]
+    rows = [_COLUMNS, *([in_a_row(str(cell), encoding) for cell in _cells_of(record)] for record in records)]
     columns = range(len(_COLUMNS) - 1)
     widths = [min(_WIDEST_COLUMN, max(cells(row[column]) for row in rows)) for column in columns]
     for row in rows:
@@ -107,11 +107,6 @@ def _after(record: Mapping[str, Any]) -> str:
 
 def _moment(timestamp: str) -> datetime:
     return datetime.fromisoformat(timestamp)
-
-
-def _shown(text: str, encoding: str) -> str:
-    """On one line, in its own cells, and in the order in which it stands beside its neighbours."""
-    return seen(one_line(text), encoding, ascii_only=turns_direction(text))
 
 
 def _padded(text: str, width: int) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import InvalidInput
+from ..core.policy.binding import escaped
 from ..core.policy.places import is_workspace
 from ..core.policy.policy import Policy
 
@@ -93,8 +94,8 @@ def starter_policy(folder: Path, file: Path, *, may_edit: bool = False) -> str:
     text = rules + ("".join(line.removeprefix("# ") for line in edits.splitlines(keepends=True)) if may_edit else edits)
     placed = {
         "{folder}": _in_text(str(folder)),
-        "{files}": _in_text(_as_glob(str(folder))),
-        "{policy}": _in_text(_as_glob(str(file))),
+        "{files}": _in_text(escaped(str(folder))),
+        "{policy}": _in_text(escaped(str(file))),
         "{policy_path}": _in_text(str(file)),
         "{shell}": f"'{_in_text(str(folder))}'",
     }
@@ -106,7 +107,3 @@ def starter_policy(folder: Path, file: Path, *, may_edit: bool = False) -> str:
 def _in_text(value: str) -> str:
     """As it stands within a text of TOML."""
     return value.replace('"', '\\"')
-
-
-def _as_glob(path: str) -> str:
-    return "".join(f"[{mark}]" if mark in "*?[" else mark for mark in path)

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..client import Client
 from .scripts import service_command
-from .terminal import one_line, seen, turns_direction
+from .terminal import in_a_row
 
 __all__ = ["add_commands"]
 
@@ -63,18 +63,18 @@ async def _rules(arguments: argparse.Namespace) -> int:
 
 
 def _tell(what: str, rule: Mapping[str, Any], *, as_json: bool) -> int:
-    print(json.dumps(rule, indent=2) if as_json else f"{what}: {_shown(rule['name'])}")
+    print(json.dumps(rule, indent=2) if as_json else f"{what}: {in_a_row(rule['name'], sys.stdout.encoding)}")
     return 0
 
 
 def _lines(rules: Sequence[Mapping[str, Any]], suggestions: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     if rules:
-        rows = [_COLUMNS, *(tuple(map(_shown, _cells_of(rule))) for rule in rules)]
+        rows = [_COLUMNS, *([in_a_row(cell, sys.stdout.encoding) for cell in _cells_of(rule)] for rule in rules)]
         widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS) - 1)]
         for row in rows:
             yield "".join(f"{cell:<{width}}  " for cell, width in zip(row, widths, strict=False)) + row[-1]
     for each in suggestions:
-        identity, words = _shown(each["suggestion_id"]), _shown(each["words"])
+        identity, words = (in_a_row(each[name], sys.stdout.encoding) for name in ("suggestion_id", "words"))
         yield f"would have saved {each['would_have_saved']} questions: {words} (--take-over {identity})"
 
 
@@ -89,7 +89,3 @@ def _cells_of(rule: Mapping[str, Any]) -> Sequence[str]:
     if rule.get("justification"):
         words.append(f"because: {rule['justification']}")
     return rule["effect"], rule["source"], str(rule["used"]), rule["rule_id"], "  ".join(words)
-
-
-def _shown(text: str) -> str:
-    return seen(one_line(text), sys.stdout.encoding or "ascii", ascii_only=turns_direction(text))

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from typing import Any
 
-__all__ = ["cells", "escaped", "one_line", "pretty", "seen", "turns_direction", "wrapped"]
+__all__ = ["cells", "escaped", "in_a_row", "one_line", "pretty", "seen", "turns_direction", "wrapped"]
 
 #: Controls (C0 but newline and tab, DEL, C1), soft hyphen, bidirectional and zero-width marks, line separators, the
 #: byte order mark, tag characters, variation selectors beyond the usual, and half surrogates.
@@ -40,6 +40,11 @@ def pretty(value: Any) -> str:
     Inside JSON strings newlines are ``\\n`` already, so that a value cannot look like another line.
     """
     return escaped(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def in_a_row(text: str, encoding: str | None) -> str:
+    """On one line, in its own cells, and in the order in which it stands beside its neighbours."""
+    return seen(one_line(text), encoding or "ascii", ascii_only=turns_direction(text))
 
 
 def seen(line: str, encoding: str = "utf-8", *, ascii_only: bool = False) -> str:

@@ -6,7 +6,7 @@ import json
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ..errors import LimitReached, RuleNotFound
 from ..events import Rule, utc_now
@@ -14,7 +14,7 @@ from ..limits import RiskLevel
 from .reasons import Reason
 from .verdict import AskedTool, Call, Effect, Verdict, is_riskier
 
-__all__ = ["Entry", "Grants", "Remembered", "Shelf", "described", "named", "quoted", "rule_from"]
+__all__ = ["Entry", "Grants", "Remembered", "Shelf", "about", "described", "named", "quoted", "rule_from"]
 
 _MAX_RULES = 100
 #: A policy file takes 256; some are left to tell rules of one name apart.
@@ -177,6 +177,18 @@ class Grants(Remembered):
         return self._forget(rule_id)
 
 
+def about(tool: AskedTool) -> dict[str, Any]:
+    """The fields of a ``Rule`` that tell which tool it is about."""
+    return {
+        "tool": tool.tool_name,
+        "server": tool.server,
+        "definition_sha256": tool.definition_sha256,
+        "command": None if tool.command is None else " ".join(tool.command.beginning) or None,
+        "asked_by": tool.asked_by,
+        "agent": tool.agent,
+    }
+
+
 def rule_from(
     source: Literal["session", "learned"],
     effect: Effect,
@@ -192,12 +204,7 @@ def rule_from(
         source=source,
         name=named(effect, tool, risk_level),
         effect=effect,
-        tool=tool.tool_name,
-        server=tool.server,
-        definition_sha256=tool.definition_sha256,
-        command=None if tool.command is None else " ".join(tool.command.beginning) or None,
-        asked_by=tool.asked_by,
-        agent=tool.agent,
+        **about(tool),
         risk=risk_level,
         justification=reason,
         created_by=created_by,

@@ -24,7 +24,7 @@ from ..events import Many, Rule, utc_now, utc_text
 from ..limits import RiskLevel
 from .binding import Learned, bindings, escaped, without_nothing
 from .command_use import CommandUse
-from .grants import Entry, Remembered, Shelf, named, rule_from
+from .grants import Entry, Remembered, Shelf, about, named, rule_from
 from .reasons import Reason
 from .toml_lines import line_that_is_too_deep
 from .verdict import AskedTool, Call, Effect, Verdict, is_riskier
@@ -87,12 +87,7 @@ class _LearnedRule(BaseModel):
                 source="learned",
                 name=self.name,
                 effect=self.effect,
-                tool=tool.tool_name,
-                server=tool.server,
-                definition_sha256=tool.definition_sha256,
-                command=None if tool.command is None else " ".join(tool.command.beginning) or None,
-                asked_by=tool.asked_by,
-                agent=tool.agent,
+                **about(tool),
                 session=(self.session,) if isinstance(self.session, str) else self.session,
                 risk=_RISKS[-1] if self.risk is None else self.risk[-1],
                 justification=self.justification,

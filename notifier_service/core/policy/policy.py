@@ -198,7 +198,7 @@ def _may_fit(rule: PolicyRule, call: Call) -> bool:
     return all(
         condition.allows(call) if rule.effect == "allow" else condition.holds_back(call)
         for name, condition in rule.conditions.items()
-        if name not in ("learned", "reach") and not (name == "session" and _names_sessions(condition))
+        if name != "learned" and not (name == "session" and _names_sessions(condition))
     )
 
 
@@ -220,7 +220,11 @@ def _reason(rule: PolicyRule) -> Reason:
 
 
 def _why_matched(rule: PolicyRule) -> str:
-    names = [*rule.conditions, *(quoted(parameter.pointer) for parameter in rule.parameters)]
+    names = [
+        *rule.conditions,
+        *([] if rule.reach is None else ["reach"]),
+        *(quoted(parameter.pointer) for parameter in rule.parameters),
+    ]
     names += ["command"] if rule.commands else []
     return f"{', '.join(names)} as it wants" if names else "it holds for every call"
 

@@ -70,6 +70,8 @@ class PolicyRule:
     line: int = 0
     #: What stands for itself, by the field of the file that says it.
     conditions: Mapping[str, Condition] = field(default_factory=dict)
+    #: Where a call may lead, for a rule that holds back.
+    reach: Reach | None = None
     parameters: Sequence[Parameter] = ()
     commands: Sequence[CommandPattern] = ()
     until: datetime | None = None
@@ -88,16 +90,17 @@ class PolicyRule:
 
         With ``told`` only these fields of the call count, and its parameters.
         """
+        told_of = (condition for name, condition in self.conditions.items() if told is None or name in told)
         allow = self.effect == "allow"
-        for name, condition in self.conditions.items():
-            if (told is None or name in told or name == "reach") and not (
-                condition.allows(call) if allow else condition.holds_back(call)
-            ):
+        for condition in (*told_of, *self._of_parameters):
+            if not (condition.allows(call) if allow else condition.holds_back(call)):
                 return condition
-        for parameter in self.parameters:
-            if not (parameter.allows(call) if allow else parameter.holds_back(call)):
-                return parameter
         return None
+
+    @property
+    def _of_parameters(self) -> Sequence[Condition]:
+        """What it asks of the parameters of a call."""
+        return self.parameters if self.reach is None else (self.reach, *self.parameters)
 
     def fits(self, call: Call) -> bool:
         """Whether nothing fails of a rule that fits the call's tool, server, agent and risk."""
@@ -105,8 +108,8 @@ class PolicyRule:
 
     @cached_property
     def _tests(self) -> Sequence[Callable[[Call], bool]]:
-        of_call = [self.conditions[name] for name in ("session", "learned", "reach") if name in self.conditions]
-        tested: Sequence[Condition] = [*of_call, *self.parameters]
+        of_call = [self.conditions[name] for name in ("session", "learned") if name in self.conditions]
+        tested: Sequence[Condition] = [*of_call, *self._of_parameters]
         return [one.allows if self.effect == "allow" else one.holds_back for one in tested]
 
     def is_over(self, now: float) -> bool:
@@ -297,6 +300,7 @@ class _Reader:
             effect=effect,
             line=line_of(where, self._lines),
             conditions=self._conditions(table, where),
+            reach=self._reach(table, where) if "reach" in table else None,
             parameters=self._parameters(table.get("parameters"), (*where, "parameters"), effect),
             commands=self._commands(table, where),
             until=self._until(table.get("until"), (*where, "until")),
@@ -330,8 +334,6 @@ class _Reader:
                 if level not in get_args(RiskLevel):
                     self._refuse(f"there is no risk {quoted(level)}: low, medium, high", *where, "risk", *place)
             conditions["risk"] = Risks(frozenset(level for level, _ in levels))  # type: ignore[misc]  # just looked at
-        if "reach" in table:
-            conditions["reach"] = self._reach(table, where)
         if "learned" in table:
             conditions["learned"] = self._bound(table, where)
         return conditions
