@@ -79,17 +79,7 @@ class Run:
         environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
-            "HOME": str(self.folder / "home"),
-            "ANTHROPIC_BASE_URL": self.api.url,
-            "ANTHROPIC_API_KEY": "none",
-            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-            "DISABLE_AUTOUPDATER": "1",
-            "DISABLE_TELEMETRY": "1",
-            "IS_SANDBOX": "1",
-            # Nothing of it leaves this machine.
-            "HTTPS_PROXY": "http://127.0.0.1:9",
-            "HTTP_PROXY": "http://127.0.0.1:9",
-            "NO_PROXY": "127.0.0.1,localhost",
+            **offline(self.folder / "home", self.api),
             **self.environment,
         }
         process = await asyncio.create_subprocess_exec(
@@ -129,6 +119,22 @@ class Run:
     @property
     def files(self) -> list[str]:
         return sorted(path.name for path in (self.folder / "work").iterdir())
+
+
+def offline(home: Path, api: MessagesApi) -> dict[str, str]:
+    """The environment of a Claude Code of which nothing leaves this machine."""
+    return {
+        "HOME": str(home),
+        "ANTHROPIC_BASE_URL": api.url,
+        "ANTHROPIC_API_KEY": "none",
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        "DISABLE_AUTOUPDATER": "1",
+        "DISABLE_TELEMETRY": "1",
+        "IS_SANDBOX": "1",
+        "HTTPS_PROXY": "http://127.0.0.1:9",
+        "HTTP_PROXY": "http://127.0.0.1:9",
+        "NO_PROXY": "127.0.0.1,localhost",
+    }
 
 
 Begin = Callable[..., Awaitable[Run]]

@@ -11,7 +11,7 @@ from notifier_service.cli.importers import IMPORTERS
 from notifier_service.core.policy.policy import Policy
 from notifier_service.core.policy.verdict import AskedTool, Call
 
-__all__ = ["AskedCall", "Comparison", "imported_policy", "judged"]
+__all__ = ["AskedCall", "Comparison", "furnish", "imported_policy", "judged"]
 
 _RANK = {"allow": 0, "ask": 1, "deny": 2}
 
@@ -22,6 +22,20 @@ class AskedCall(NamedTuple):
     tool: str
     parameters: Mapping[str, Any]
     server: str | None = None
+
+
+def furnish(folder: Path, programs: Sequence[str], files: Sequence[str]) -> None:
+    """Make a project with these files in ``work``, a ``home``, and in ``bin`` programs that do nothing."""
+    for name in ("work/.git", "home", "bin"):
+        (folder / name).mkdir(parents=True)
+    for name in programs:
+        stub = folder / "bin" / name
+        stub.write_text("#!/bin/sh\nexit 0\n")
+        stub.chmod(0o755)
+    for name in files:
+        file = folder / "work" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("x\n")
 
 
 def imported_policy(source: str, text: str, path: Path | None = None, *, home: str | None = None) -> Policy:

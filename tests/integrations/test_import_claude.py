@@ -15,7 +15,8 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.integrations.compared import AskedCall, Comparison, imported_policy, judged
+from tests.integrations.claude_code import offline
+from tests.integrations.compared import AskedCall, Comparison, furnish, imported_policy, judged
 from tests.integrations.messages_api import messages_api
 from tests.mcp.http_wiring import on_a_port
 
@@ -116,19 +117,7 @@ async def effects(
     turns = [[{"id": f"toolu_{at}", "name": made.tool, "input": made.parameters}] for at, made in enumerate(calls)]
     async with messages_api(*turns) as api, on_a_port(app) as port:
         hook = {"type": "http", "url": f"http://127.0.0.1:{port}/", "timeout": 60}
-        environment = {
-            "PATH": f"{folder / 'bin'}:/usr/bin:/bin",
-            "HOME": str(home),
-            "ANTHROPIC_BASE_URL": api.url,
-            "ANTHROPIC_API_KEY": "none",
-            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-            "DISABLE_AUTOUPDATER": "1",
-            "DISABLE_TELEMETRY": "1",
-            "IS_SANDBOX": "1",
-            "HTTPS_PROXY": "http://127.0.0.1:9",
-            "HTTP_PROXY": "http://127.0.0.1:9",
-            "NO_PROXY": "127.0.0.1,localhost",
-        }
+        environment = {"PATH": f"{folder / 'bin'}:/usr/bin:/bin", **offline(home, api)}
         process = await asyncio.create_subprocess_exec(
             program, "-p", "go", "--output-format", "stream-json", "--verbose", "--strict-mcp-config",
             "--mcp-config", '{"mcpServers": {}}',
@@ -155,16 +144,8 @@ def _effect(text: str, is_error: bool) -> str | None:
 
 
 def _furnish(folder: Path, settings: dict[str, Any]) -> None:
-    for name in ("work/.claude", "work/.git", "home", "bin"):
-        (folder / name).mkdir(parents=True)
-    for name in PROGRAMS:
-        stub = folder / "bin" / name
-        stub.write_text("#!/bin/sh\nexit 0\n")
-        stub.chmod(0o755)
-    for name in FILES:
-        file = folder / "work" / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("x\n")
+    furnish(folder, PROGRAMS, FILES)
+    (folder / "work/.claude").mkdir()
     (folder / "work/.claude/settings.json").write_text(json.dumps({"permissions": settings}))
     trusted = {"hasTrustDialogAccepted": True, "allowedTools": []}
     known = {"hasCompletedOnboarding": True, "projects": {str(folder / "work"): trusted}}

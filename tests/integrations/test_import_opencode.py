@@ -19,7 +19,7 @@ import aiohttp
 from aiohttp import web
 
 from tests.cli.processes import free_port
-from tests.integrations.compared import AskedCall, Comparison, imported_policy, judged
+from tests.integrations.compared import AskedCall, Comparison, furnish, imported_policy, judged
 from tests.integrations.environments import NPM
 from tests.mcp.http_wiring import on_a_port
 
@@ -199,16 +199,7 @@ async def running(program: Path, folder: Path, config: Any) -> AsyncIterator[Ope
 
 
 def _furnish(folder: Path, config: Any) -> None:
-    for name in ("work/.git", "home", "bin"):
-        (folder / name).mkdir(parents=True)
-    for name in PROGRAMS:
-        stub = folder / "bin" / name
-        stub.write_text("#!/bin/sh\nexit 0\n")
-        stub.chmod(0o755)
-    for name in FILES:
-        file = folder / "work" / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("x\n")
+    furnish(folder, PROGRAMS, FILES)
     (folder / "work/opencode.json").write_text(json.dumps(config))
 
 
