@@ -108,6 +108,22 @@ async def turns(number: int = TURNS) -> None:
         await asyncio.sleep(0)
 
 
+async def most_in_a_turn(act: Callable[[], Awaitable[object]]) -> int:
+    """The most calls that are made in one turn of the loop until ``act`` is done; the least of some times."""
+    found = []
+    for _ in range(TIMES):
+        task = asyncio.ensure_future(act())
+        with counting() as count:
+            most = 0
+            while not task.done():
+                before = count.calls
+                await asyncio.sleep(0)
+                most = max(most, count.calls - before)
+        await task
+        found.append(most)
+    return min(found)
+
+
 Connect = Callable[[int], Plain]
 
 
@@ -259,3 +275,23 @@ async def test_open_stream_holds_little_memory(site: Site, connect: Connect) -> 
             await asyncio.sleep(0)
 
     assert used / many < 4400  # Python 3.13 takes half as much again as 3.11
+
+
+async def test_list_of_sessions_takes_no_longer_turns_when_there_are_more(site: Site, connect: Connect) -> None:
+    client = connect(site.port)
+
+    async def read_list() -> None:
+        client.send(f"GET {site.settings.prefix}/api/sessions")
+        received = b""
+        while not received.endswith(b"]}"):  # a list of less than a page
+            received += client.answer
+            await asyncio.sleep(0)
+
+    found = []
+    for many in (400, 1000):
+        while len(site.broker.sessions) < many:
+            site.broker.publish_nowait(f"s{len(site.broker.sessions)}", "note")
+        found.append(await most_in_a_turn(read_list))
+
+    assert found[1] < found[0] * 1.2
+    assert found[1] < 3500

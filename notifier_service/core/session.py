@@ -151,7 +151,8 @@ class Session:
         )
         self._working = 0
         self.state = SessionState(limits.log_events, limits.log_bytes)
-        self._active_at: float = clock()
+        #: When somebody has used it last, on its clock.
+        self.active_at: float = clock()
 
     # What happens
 
@@ -451,12 +452,12 @@ class Session:
 
     def touch(self) -> None:
         """Tell that somebody uses this session."""
-        self._active_at = self.clock()
+        self.active_at = self.clock()
 
     @property
     def idle_seconds(self) -> float:
         """How long nobody has published, asked, decided, or left."""
-        return max(0.0, float(self.clock() - self._active_at))
+        return max(0.0, float(self.clock() - self.active_at))
 
     @property
     def expired(self) -> bool:
@@ -511,7 +512,7 @@ class Session:
         self.readers.touch()
         self.counters.events_published += 1
         self.counters.events_evicted += self.log.evicted - evicted
-        self._active_at = self.clock()
+        self.active_at = self.clock()
         if self.kept is not None:
             self.kept.put(event)
         return event

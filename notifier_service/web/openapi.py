@@ -48,6 +48,13 @@ def _data(schema: _Json, **beside: _Json) -> _Json:
     return {"application/json": _object(success={"const": True}, data=schema, **beside)}
 
 
+def _page(items: _Json) -> _Json:
+    """An answer that holds a part of a list; ``next`` is the cursor of the rest, where there is one."""
+    answer = _data(_list(items))
+    answer["application/json"]["properties"]["next"] = _TEXT
+    return answer
+
+
 _RECORD, _EVENT_STREAM = _ref("PermissionRecord"), {"text/event-stream": _TEXT}
 _RULE, _RULES = _ref("Rule"), _list({"anyOf": [_ref("FileRule"), _ref("Rule")]})
 _IDS = _data({"anyOf": [_object(ids=_list(_TEXT)), _object(count=_WHOLE, last_event_ids=_ANY_OBJECT)]})
@@ -93,7 +100,7 @@ _ANSWERS: Mapping[str, Mapping[int, Any]] = {
     "POST /mcp/{session_id}": {200: _MCP, 202: None},
     "POST /hooks/claude-code": {200: {"application/json": _ANY_OBJECT}, 202: {"application/json": {}}},
     "DELETE /api/sessions/{session_id}": {200: _data(_object(session_id=_TEXT, status={"const": "closed"}))},
-    "GET /api/sessions": {200: _data(_list(_ref("SessionRow")))},
+    "GET /api/sessions": {200: _page(_ref("SessionRow"))},
     "GET /api/history": {200: _data(_ref("HistoryRecords"))},
     "GET /api/policy": {200: _data(_ref("PolicyState"))},
     "GET /api/keys": {200: _data(_object(keys=_list(_ANY_OBJECT)))},

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
-from heapq import nsmallest
-from itertools import islice
+from typing import NamedTuple, TypeVar
 
 from aiohttp import web
 from pydantic import Field, JsonValue
 
 from ..core.broker import Broker
 from ..core.errors import BrokerClosed, InvalidInput
+from ..core.event_log import base36
+from ..core.events import dump
 from ..core.journal import Head
 from ..core.redaction import without_credentials
 from ..core.session import Session
 from ..service_address import CHALLENGE, KeyUnusable, address_of, own_key, proof
-from .answers import reply
+from .answers import json_answer, reply
 from .models import AuditHealth, JournalHealth, PolicyHealth, PolicyRow, PolicyState, SessionRow
 from .request import Call, Query
 
@@ -41,10 +43,18 @@ DRAINING = web.AppKey("draining", asyncio.Event)
 BEHIND_PREFIX = "live-behind-the-prefix"
 
 
+#: So many sessions does one turn of the loop look at, or describe, well below a millisecond of it.
+_A_TURN = 100
+_CURSOR = re.compile(r"([012])-([0-9a-z]{1,16})-([A-Za-z0-9._:~-]{1,128})")
+
+Value = TypeVar("Value")
+
+
 class SessionsQuery(Query):
-    """``limit`` is the most sessions that are told."""
+    """``limit`` is the most sessions that are told, ``cursor`` the ``next`` of an earlier answer."""
 
     limit: int = Field(default=1000, ge=1, le=1000)
+    cursor: str | None = Field(default=None, max_length=256)
 
 
 async def live(call: Call[Query, None]) -> web.Response:
@@ -125,18 +135,57 @@ async def policy(call: Call[Query, None]) -> web.Response:
     )
 
 
+class _Place(NamedTuple):
+    """Where a session stands in the list."""
+
+    #: Whether something waits in it, it is only open, or nobody has come back to it since an earlier run.
+    rank: int
+    #: When it was used last, the latest first.
+    unused: int
+    session_id: str
+
+    def __str__(self) -> str:
+        return f"{self.rank}-{base36(-self.unused)}-{self.session_id}"
+
+    @classmethod
+    def of(cls, session: Session) -> _Place:
+        return cls(int(not session.desk.pending_count), -int(session.active_at * 1e6), session.session_id)
+
+    @classmethod
+    def named(cls, cursor: str) -> _Place:
+        found = _CURSOR.fullmatch(cursor)
+        if found is None:
+            raise InvalidInput("cursor: this is none: it is what next of an earlier answer said")
+        return cls(int(found[1]), -int(found[2], 36), found[3])
+
+
 async def list_sessions(call: Call[SessionsQuery, None]) -> web.Response:
     """The open sessions that the caller's patterns cover: those in which something waits first, then the busiest."""
-    seen = (session for session in call.broker.sessions if call.caller.sees(session.session_id))
-    rows = [_row(session) for session in nsmallest(call.query.limit, seen, key=_by_need)]
-    idle_seconds = round(call.broker.dormant_seconds, 3)
-    dormant = (head for head in call.broker.dormant if call.caller.sees(head.session_id))
-    rows += [_dormant_row(head, idle_seconds) for head in islice(dormant, call.query.limit - len(rows))]
-    return reply(rows)
+    broker, query, sees = call.broker, call.query, call.caller.sees
+    behind = None if query.cursor is None else _Place.named(query.cursor)
+    found: list[tuple[_Place, Session | Head]] = []
+    async for held in _in_turns([*broker.sessions, *broker.dormant]):
+        last = found[-1][0] if len(found) > query.limit else None
+        for one in held:
+            place = _Place.of(one) if isinstance(one, Session) else _Place(2, 0, one.session_id)
+            if (behind is None or place > behind) and (last is None or place < last) and sees(one.session_id):
+                found.append((place, one))
+        found.sort()
+        del found[query.limit + 1 :]
+    told, has_more = found[: query.limit], len(found) > query.limit
+    idle_seconds = round(broker.dormant_seconds, 3)
+    rows: list[bytes] = []
+    async for part in _in_turns(told):
+        rows += [dump(_row(one) if isinstance(one, Session) else _dormant_row(one, idle_seconds)) for _, one in part]
+    behind_it = b',"next":%b' % dump(str(told[-1][0])) if has_more else b""
+    return json_answer(b'{"success":true,"data":[%b]%b}' % (b",".join(rows), behind_it))
 
 
-def _by_need(session: Session) -> tuple[bool, float]:
-    return not session.desk.pending_count, session.idle_seconds
+async def _in_turns(values: Sequence[Value]) -> AsyncIterator[Sequence[Value]]:
+    """The values in parts, between which others get their turn."""
+    for start in range(0, len(values), _A_TURN):
+        yield values[start : start + _A_TURN]
+        await asyncio.sleep(0)
 
 
 def _dormant_row(head: Head, idle_seconds: float) -> SessionRow:

@@ -150,6 +150,48 @@ async def test_a_bounded_list_tells_first_where_something_waits_then_what_was_us
     assert [row["session_id"] for row in (await response.json())["data"]] == ["waiting", "busy"]
 
 
+async def test_pages_of_the_list_tell_each_session_once_in_the_order_of_the_whole(
+    make_client: MakeClient, clock: Clock
+) -> None:
+    broker = Broker(clock=clock)
+    client = await make_client(broker)
+    for number in range(7):
+        broker.publish_nowait(f"s:{number}", "note")
+        clock.advance(number % 2)  # some at the same moment
+    broker.ask("s:3", tool_name="rm", parameters={})
+    whole = await (await client.get(f"{API}/sessions")).json()
+
+    told, pages, cursor = [], 0, {}
+    while pages == 0 or cursor:
+        page = await (await client.get(f"{API}/sessions", params={"limit": "3", **cursor})).json()
+        told += page["data"]
+        pages += 1
+        cursor = {"cursor": page["next"]} if "next" in page else {}
+
+    assert "next" not in whole
+    assert told == whole["data"]
+    assert told[0]["session_id"] == "s:3"
+    assert (len(told), pages) == (7, 3)
+
+
+async def test_page_behind_a_session_that_has_ended_meanwhile_goes_on_all_the_same(make_client: MakeClient) -> None:
+    broker = Broker()
+    client = await make_client(broker)
+    for name in ("a", "b", "c"):
+        broker.publish_nowait(name, "note")
+    first = await (await client.get(f"{API}/sessions", params={"limit": "2"})).json()
+    broker.end_session(first["data"][1]["session_id"])
+
+    second = await (await client.get(f"{API}/sessions", params={"limit": "2", "cursor": first["next"]})).json()
+
+    assert [row["session_id"] for row in second["data"]] == ["a"]
+
+
+@pytest.mark.parametrize("cursor", ["", "1", "3-a-s1", "1-A-s1", "1-a-", "1-a-s/1", "1-a-s1\n", "x" * 300])
+async def test_a_cursor_of_the_list_that_is_none_is_refused(client: Client, cursor: str) -> None:
+    assert await error_of(await client.get(f"{API}/sessions", params={"cursor": cursor})) == (422, "invalid")
+
+
 @pytest.mark.parametrize("limit", ["0", "1001", "-1", "many", "1e3", ""])
 async def test_a_limit_of_the_list_that_is_none_is_refused(client: Client, limit: str) -> None:
     assert await error_of(await client.get(f"{API}/sessions", params={"limit": limit})) == (422, "invalid")
