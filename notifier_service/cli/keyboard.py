@@ -41,6 +41,9 @@ class Keyboard:
         self._typed = b""
         self._deaf_until = 0.0
 
+    def fileno(self) -> int:
+        return self._stdin.fileno()
+
     async def next(self) -> Typed | None:
         """The next key or line; None at the end of the input."""
         return await self._input.get()
@@ -108,16 +111,18 @@ class Keyboard:
             finally:
                 loop.add_reader(descriptor, self._on_readable, descriptor)
 
-    def _take_keys(self) -> None:
+    def _take_keys(self, when: int = termios.TCSAFLUSH) -> None:
         descriptor = self._stdin.fileno()
-        tty.setcbreak(descriptor)
+        tty.setcbreak(descriptor, when)
         settings: list[Any] = termios.tcgetattr(descriptor)
         settings[0] &= ~termios.IXON  # with Ctrl-S keys would answer what is not on the screen yet
         termios.tcsetattr(descriptor, termios.TCSANOW, settings)
 
     def _disturbed(self) -> None:
         if not self._is_line:
-            self._take_keys()  # a shell that let the command go on may have set them otherwise
+            # A shell that let the command go on may have set them otherwise. What was typed stays: it may be read just
+            # now, and the read would wait.
+            self._take_keys(termios.TCSANOW)
         self._on_disturbed()
 
     def _on_readable(self, descriptor: int) -> None:

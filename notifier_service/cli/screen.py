@@ -34,6 +34,9 @@ class Screen:
         self._size_then = (0, 0)
         self._is_disturbed = True
 
+    def fileno(self) -> int:
+        return self._stdout.fileno()
+
     @property
     def encoding(self) -> str:
         return self._stdout.encoding or "ascii"

@@ -45,10 +45,17 @@ class Watch:
     """
 
     def __init__(
-        self, client: Client, session_id: str, *, stdin: TextIO | None = None, stdout: TextIO | None = None
+        self,
+        client: Client,
+        session_id: str,
+        *,
+        stdin: TextIO | None = None,
+        stdout: TextIO | None = None,
+        rest_seconds: float = _KEYS_REST_SECONDS,
     ) -> None:
         self._client = client
         self._session_id = session_id
+        self._rest_seconds = rest_seconds
         self._stdin = sys.stdin if stdin is None else stdin
         self._stdout = sys.stdout if stdout is None else stdout
         self._has_keys = self._stdin.isatty() and self._stdout.isatty()
@@ -183,7 +190,7 @@ class Watch:
     def _show_page(self) -> None:
         self._page = self._pages.pop(0)
         self._print_page()
-        self._armed_at = asyncio.get_running_loop().time() + _KEYS_REST_SECONDS
+        self._armed_at = asyncio.get_running_loop().time() + self._rest_seconds
         self._early_told_at = 0.0
 
     def _print_page(self) -> None:
@@ -272,7 +279,7 @@ class Watch:
                 self._show_page()
         elif typed.at < self._armed_at:
             # A key that is held down comes here for as long as it is.
-            self._armed_at = typed.at + _KEYS_REST_SECONDS
+            self._armed_at = typed.at + self._rest_seconds
             if typed.at > self._early_told_at + 1:
                 self._early_told_at = typed.at
                 self._say("This has just come to the screen: look, then press again.")
@@ -320,7 +327,7 @@ class Watch:
             self._say(_TWICE)
             return False
         if await self._keyboard.is_held_down():
-            self._armed_at = asyncio.get_running_loop().time() + _KEYS_REST_SECONDS
+            self._armed_at = asyncio.get_running_loop().time() + self._rest_seconds
             self._say("Nothing was decided: a key that is held down does not count.")
             return False
         return self._shown == record["request_id"] and self._screen.is_whole

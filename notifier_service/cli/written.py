@@ -38,7 +38,10 @@ async def in_editor(text: str, keyboard: Keyboard, screen: Screen) -> str:
         screen.hold()
         try:
             with keyboard.lent():
-                exit_code = await asyncio.to_thread(subprocess.call, [*shlex.split(editor), str(path)])
+                command = [*shlex.split(editor), str(path)]
+                exit_code = await asyncio.to_thread(
+                    subprocess.call, command, stdin=keyboard.fileno(), stdout=screen.fileno()
+                )
             if exit_code == 0:
                 return path.read_text(encoding="utf-8")
         except (OSError, ValueError) as error:

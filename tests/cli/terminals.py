@@ -8,11 +8,15 @@ import os
 import pty
 import signal
 import termios
+import threading
 from asyncio.subprocess import Process
 from contextlib import suppress
 
 import pyte
+import pytest
 
+from notifier_service import Client
+from notifier_service.cli.watch import Watch
 from tests.cli.processes import Commands
 
 __all__ = ["LOOK", "SCREEN", "Terminal"]
@@ -21,6 +25,9 @@ __all__ = ["LOOK", "SCREEN", "Terminal"]
 SCREEN = {"TERM": "dumb", "COLUMNS": "200", "LINES": "60", "PYTHONIOENCODING": "utf-8"}
 
 LOOK = "look, then press again"
+#: What is said to a key that was pressed too soon, and how long that is here.
+EARLY = "This has just come to the screen"
+REST_SECONDS = 0.1
 
 
 class Terminal:
@@ -42,18 +49,37 @@ class Terminal:
         self._read_to = 0
         self._more = asyncio.Event()
         self._ended: asyncio.Task[int] | None = None
+        self._environment = pytest.MonkeyPatch()
         self._decoder = codecs.getincrementaldecoder("utf-8")()
-        asyncio.get_running_loop().add_reader(self._screen, self._on_output)
+        # A thread reads: who prints waits as soon as a few kilobytes are not read, and may be of this thread.
+        self._reader = threading.Thread(target=self._read, args=(asyncio.get_running_loop(),), daemon=True)
+        self._reader.start()
 
-    async def open(self, commands: Commands, **environment: str) -> None:
-        """Start a watch of session ``s`` and wait until it has begun."""
-        encoding = environment.get("PYTHONIOENCODING", "utf-8")
+    async def open(self, url: str, session: str | None = "s", **environment: str) -> None:
+        """Start a watch in this process, which takes a hundredth of the time, and wait until it has begun."""
+        encoding = environment.pop("PYTHONIOENCODING", "utf-8")
         self._decoder = codecs.getincrementaldecoder(encoding)()
+        for name, value in (SCREEN | environment).items():
+            self._environment.setenv(name, value)
+        self._begin(asyncio.create_task(self._watch(url, session, encoding)))
+        await self.until("Press ? for help.")
+
+    async def start(self, commands: Commands) -> None:
+        """Start a watch of session ``s`` as a process of its own, as a shell does, and wait until it has begun."""
         ends = dict.fromkeys(("stdin", "stdout", "stderr"), self.keyboard)
-        self.process = await commands.start("watch", "s", env=SCREEN | environment, **ends)
-        self._ended = asyncio.create_task(self.process.wait())
-        self._ended.add_done_callback(lambda ended: self._more.set())
+        self.process = await commands.start("watch", "s", env=SCREEN, **ends)
+        self._begin(asyncio.create_task(self.process.wait()))
         await self.until("Watching session s; 1 watching. Press ? for help.")
+
+    def _begin(self, ended: asyncio.Task[int]) -> None:
+        self._ended = ended
+        ended.add_done_callback(lambda ended: self._more.set())
+
+    async def _watch(self, url: str, session: str | None, encoding: str) -> int:
+        ends = [os.dup(self.keyboard) for _ in range(2)]
+        with open(ends[0]) as stdin, open(ends[1], "w", encoding=encoding) as stdout:
+            async with Client(url) as client:
+                return await Watch(client, session, stdin=stdin, stdout=stdout, rest_seconds=REST_SECONDS).run()
 
     @property
     def rows(self) -> list[str]:
@@ -62,10 +88,9 @@ class Terminal:
 
     def resize(self, columns: int, rows: int) -> None:
         """Make it larger or smaller, as a person does with a window."""
-        assert self.process is not None
         termios.tcsetwinsize(self.keyboard, (rows, columns))
         self._emulated.resize(rows, columns)
-        self.process.send_signal(signal.SIGWINCH)
+        os.kill(os.getpid(), signal.SIGWINCH)
 
     async def ended(self) -> int:
         """Wait until the watch has ended; its exit code."""
@@ -73,10 +98,15 @@ class Terminal:
         async with asyncio.timeout(20):
             return await self._ended
 
-    def close(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._screen)
-        os.close(self._screen)
+    async def close(self) -> None:
+        """End the watch; one of its own process must have ended."""
+        if self._ended is not None:
+            self._ended.cancel()
+            await asyncio.gather(self._ended, return_exceptions=True)
+        self._environment.undo()
         os.close(self.keyboard)
+        await asyncio.to_thread(self._reader.join)
+        os.close(self._screen)
 
     def type(self, text: str) -> None:
         os.write(self._screen, text.encode())
@@ -101,14 +131,17 @@ class Terminal:
                 self.type(keys)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(0.6):
-                        await self.until(until)
-                        return
+                        if await self.until(until, EARLY) == until:
+                            return
+                        await asyncio.sleep(REST_SECONDS)
 
-    def _on_output(self) -> None:
-        try:
-            text = self._decoder.decode(os.read(self._screen, 65536))
-            self.shown += text
-            self._stream.feed(text)
-        except OSError:
-            asyncio.get_running_loop().remove_reader(self._screen)
+    def _read(self, loop: asyncio.AbstractEventLoop) -> None:
+        with suppress(OSError):  # nobody has it open any more
+            while output := os.read(self._screen, 65536):
+                loop.call_soon_threadsafe(self._on_output, output)
+
+    def _on_output(self, output: bytes) -> None:
+        text = self._decoder.decode(output)
+        self.shown += text
+        self._stream.feed(text)
         self._more.set()

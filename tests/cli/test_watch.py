@@ -96,14 +96,25 @@ async def piped(site: Site, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Pi
 
 
 @pytest.fixture
-async def terminal(commands: Commands, site: Site) -> AsyncIterator[Terminal]:
+async def terminal(site: Site) -> AsyncIterator[Terminal]:
     terminal = Terminal()
     try:
-        await terminal.open(commands)
+        await terminal.open(f"{site.url}{site.settings.prefix}")
+        yield terminal
+    finally:
+        await terminal.close()
+
+
+@pytest.fixture
+async def terminal_of_a_shell(commands: Commands, site: Site) -> AsyncIterator[Terminal]:
+    """The same in a process of its own."""
+    terminal = Terminal()
+    try:
+        await terminal.start(commands)
         yield terminal
     finally:
         await commands.stop_all()
-        terminal.close()
+        await terminal.close()
 
 
 def ask(site: Site, tool_name: str = "write_file", **more: Any) -> PermissionRequest:
@@ -621,12 +632,12 @@ async def test_key_approves_for_the_whole_session(terminal: Terminal, site: Site
 
 
 @pytest.fixture
-async def edit_with(commands: Commands, site: Site, tmp_path: Path) -> AsyncIterator[Any]:
+async def edit_with(site: Site, tmp_path: Path) -> AsyncIterator[Any]:
     """Watch with an editor of this script, or of this command, and press e at a request."""
     terminal = Terminal()
 
     async def edit(script: str, *, command: str | None = None, until: str) -> tuple[Terminal, PermissionRequest]:
-        await terminal.open(commands, EDITOR=command or editor(tmp_path, script))
+        await terminal.open(f"{site.url}{site.settings.prefix}", EDITOR=command or editor(tmp_path, script))
         request = ask(site, parameters={"path": "a.txt", "text": "größe\x1b"})
         await terminal.until("A approve")
         await terminal.press("e", until=until)
@@ -635,8 +646,7 @@ async def edit_with(commands: Commands, site: Site, tmp_path: Path) -> AsyncIter
     try:
         yield edit
     finally:
-        await commands.stop_all()
-        terminal.close()
+        await terminal.close()
 
 
 async def test_key_opens_the_editor_and_what_it_leaves_is_the_edit(edit_with: Any) -> None:
@@ -696,15 +706,14 @@ async def test_request_shows_its_parameters_escaped_on_a_terminal(terminal: Term
     assert terminal.shown.count("\r") == terminal.shown.count("\r\n")
 
 
-async def test_coloured_terminal_gets_the_watchs_own_escapes_only(commands: Commands, site: Site) -> None:
+async def test_coloured_terminal_gets_the_watchs_own_escapes_only(site: Site) -> None:
     terminal = Terminal()
     try:
-        await terminal.open(commands, TERM="xterm-256color")
+        await terminal.open(f"{site.url}{site.settings.prefix}", TERM="xterm-256color")
         ask(site, HOSTILE, parameters={"command": HOSTILE}, description=HOSTILE)
         await terminal.until("A approve")
     finally:
-        await commands.stop_all()
-        terminal.close()
+        await terminal.close()
 
     sequences = {part.partition("m")[0] for part in terminal.shown.split("\x1b")[1:]}
     assert "\x1b[" in terminal.shown
@@ -727,23 +736,23 @@ async def test_ctrl_d_ends_the_watch(terminal: Terminal) -> None:
     assert await terminal.ended() == 0
 
 
-async def test_ctrl_c_restores_the_terminal(terminal: Terminal) -> None:
-    assert terminal.process is not None
-    terminal.process.send_signal(signal.SIGINT)
+async def test_ctrl_c_restores_the_terminal(terminal_of_a_shell: Terminal) -> None:
+    assert terminal_of_a_shell.process is not None
+    terminal_of_a_shell.process.send_signal(signal.SIGINT)
 
-    assert await terminal.ended() == 130
-    assert termios.tcgetattr(terminal.keyboard) == terminal.settings_before
+    assert await terminal_of_a_shell.ended() == 130
+    assert termios.tcgetattr(terminal_of_a_shell.keyboard) == terminal_of_a_shell.settings_before
 
 
-async def test_ctrl_c_while_a_person_types_restores_the_terminal(terminal: Terminal, site: Site) -> None:
+async def test_ctrl_c_while_a_person_types_restores_the_terminal(terminal_of_a_shell: Terminal, site: Site) -> None:
     request = ask(site)
-    await terminal.until("A approve")
-    await terminal.press("r", until="Reason (Enter for none): ")
-    assert terminal.process is not None
-    terminal.process.send_signal(signal.SIGINT)
+    await terminal_of_a_shell.until("A approve")
+    await terminal_of_a_shell.press("r", until="Reason (Enter for none): ")
+    assert terminal_of_a_shell.process is not None
+    terminal_of_a_shell.process.send_signal(signal.SIGINT)
 
-    assert await terminal.ended() == 130
-    assert termios.tcgetattr(terminal.keyboard) == terminal.settings_before
+    assert await terminal_of_a_shell.ended() == 130
+    assert termios.tcgetattr(terminal_of_a_shell.keyboard) == terminal_of_a_shell.settings_before
     assert request.pending
 
 

@@ -47,20 +47,19 @@ LONG = {
 
 
 @pytest.fixture
-async def watch(commands: Commands, site: Site) -> AsyncIterator[Open]:
+async def watch(site: Site) -> AsyncIterator[Open]:
     """Open a watch of session ``s`` in a terminal of this size."""
     opened: list[Terminal] = []
 
     async def open_one(columns: int, rows: int, **environment: str) -> Terminal:
         terminal = Terminal(columns, rows)
         opened.append(terminal)
-        await terminal.open(commands, **environment)
+        await terminal.open(f"{site.url}{site.settings.prefix}", **environment)
         return terminal
 
     yield open_one
-    await commands.stop_all()
     for terminal in opened:
-        terminal.close()
+        await terminal.close()
 
 
 def ask(site: Site, text: str = "", *, risk_level: Any = "medium", **more: Any) -> PermissionRequest:
