@@ -196,6 +196,7 @@ class Broker:
         """Keep all sessions over a restart from now on, and go on with those that were kept before it."""
         self.journal, self.is_durable = journal, True
         self._keeper.journal = journal
+        self.history.keep_in(journal)
         for head in journal.heads():
             if head.session_id in self._sessions:
                 journal.drop(head.session_id)

@@ -2,29 +2,57 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
+from pydantic_core import from_json
+
 from .errors import InvalidInput
 from .event_log import base36, new_epoch
 from .events import PermissionRecord, dump
+from .journal import NO_JOURNAL, Change, Journal
 
 __all__ = ["History", "HistoryPage"]
 
 _CURSOR = re.compile(r"([0-9a-z]{1,24})-([0-9a-z]{1,12})")
 #: A page ends there, however few records it has: each may be as large as an event.
 _PAGE_BYTES = 4 * 1024 * 1024
+#: In the journal: each by its request, and one that says of which run the cursors are.
+_KIND = "history"
+_EPOCH = "epoch"
+
+_log = logging.getLogger("notifier_service.permissions")
 
 
 class _Settled(NamedTuple):
     seq: int
+    request_id: str
     session_id: str
     tool_name: str
     decided_by: str | None
-    holder: Hashable
+    asked_by: str | None
     json: bytes
+
+    @property
+    def holder(self) -> Hashable:
+        """Whose room it takes."""
+        return self.asked_by, self.decided_by == "policy"
+
+    def kept(self) -> Change:
+        """It, as a journal keeps it: what is looked for, and then what is told."""
+        found = [self.seq, self.session_id, self.tool_name, self.decided_by, self.asked_by]
+        return Change(_KIND, self.request_id, b"%b\n%b" % (dump(found), self.json))
+
+
+def _of_before(change: Change) -> _Settled:
+    found, _, json = (change.body or b"").partition(b"\n")
+    seq, session_id, tool_name, decided_by, asked_by = from_json(found)
+    if type(seq) is not int or not json.startswith(b"{"):
+        raise ValueError("this is no settled request")
+    return _Settled(seq, change.name, session_id, tool_name, decided_by, asked_by, json)
 
 
 class HistoryPage(NamedTuple):
@@ -37,7 +65,8 @@ class HistoryPage(NamedTuple):
 class History:
     """The newest settled requests within these bounds; whose take the most room give way first, the oldest of them.
 
-    What the policy answered counts apart from what people did, so that a flood of it drops nobody's decision.
+    What the policy answered counts apart from what people did, so that a flood of it drops nobody's decision. Over a
+    restart they are kept in a journal, if ``keep_in`` is told of one.
     """
 
     def __init__(self, capacity: int, capacity_bytes: int) -> None:
@@ -49,19 +78,61 @@ class History:
         self._of: dict[Hashable, deque[_Settled]] = {}
         self._bytes_of: Counter[Hashable] = Counter()
         self._bytes = 0
+        self._journal: Journal = NO_JOURNAL
+
+    def keep_in(self, journal: Journal) -> None:
+        """Keep them over a restart from now on, and go on behind those that were kept before."""
+        self._journal = journal
+        since, self._settled = tuple(self._settled.values()), {}
+        self._of.clear()
+        self._bytes_of.clear()
+        self._bytes = 0
+        before: list[_Settled] = []
+        for change in journal.kept(_KIND):
+            if change.name == _EPOCH:
+                self._epoch = (change.body or b"").decode()
+                continue
+            try:
+                before.append(_of_before(change))
+            except (ValueError, TypeError):
+                _log.exception("request %s cannot be read from the history in the journal", change.name)
+                journal.note(change._replace(body=None))
+        before.sort(key=lambda settled: settled.seq)
+        journal.note(Change(_KIND, _EPOCH, self._epoch.encode()))
+        ahead = [settled for settled in before if not settled.seq]
+        for settled in before[len(ahead) :]:
+            self._last_seq = settled.seq
+            self._take(settled)
+        for settled in (*ahead, *since):
+            self._add(settled)
+
+    def ahead(self, session_id: str, shown: PermissionRecord, *, asked_by: str | None) -> Sequence[Change]:
+        """What keeps a settled request in one piece with a decision that is not told yet; ``add`` comes behind it."""
+        return () if self._journal is NO_JOURNAL else (_settled(session_id, shown, asked_by, dump(shown)).kept(),)
+
+    def take_back(self, request_id: str) -> None:
+        """What was kept ``ahead`` has not happened."""
+        self._journal.note(Change(_KIND, request_id, None))
 
     def add(
         self, session_id: str, record: PermissionRecord, *, asked_by: str | None, json: bytes | None = None
     ) -> None:
         """Keep a settled request as it is shown; ``json`` is the record if that is encoded already."""
+        self._add(_settled(session_id, record, asked_by, dump(record) if json is None else json))
+
+    def _add(self, settled: _Settled) -> None:
         self._last_seq += 1
-        text = b'{"session_id":"%b",%b' % (session_id.encode(), (dump(record) if json is None else json)[1:])
-        holder = asked_by, record.decided_by == "policy"
-        settled = _Settled(self._last_seq, session_id, record.tool_name, record.decided_by, holder, text)
+        settled = settled._replace(seq=self._last_seq)
+        if self._journal is not NO_JOURNAL:
+            self._journal.note(settled.kept())
+        self._take(settled)
+
+    def _take(self, settled: _Settled) -> None:
         self._settled[settled.seq] = settled
+        holder = settled.holder
         self._of.setdefault(holder, deque()).append(settled)
-        self._bytes_of[holder] += len(text)
-        self._bytes += len(text)
+        self._bytes_of[holder] += len(settled.json)
+        self._bytes += len(settled.json)
         while len(self._settled) > self._capacity:
             self._drop_of(max(self._of, key=lambda one: len(self._of[one])))
         while self._bytes > self._capacity_bytes and len(self._settled) > 1:
@@ -116,7 +187,14 @@ class History:
     def _drop_of(self, holder: Hashable) -> None:
         dropped = self._of[holder].popleft()
         del self._settled[dropped.seq]
+        if self._journal is not NO_JOURNAL:
+            self._journal.note(Change(_KIND, dropped.request_id, None))
         self._bytes -= len(dropped.json)
         self._bytes_of[holder] -= len(dropped.json)
         if not self._of[holder]:
             del self._of[holder], self._bytes_of[holder]
+
+
+def _settled(session_id: str, record: PermissionRecord, asked_by: str | None, json: bytes) -> _Settled:
+    text = b'{"session_id":"%b",%b' % (session_id.encode(), json[1:])
+    return _Settled(0, record.request_id, session_id, record.tool_name, record.decided_by, asked_by, text)

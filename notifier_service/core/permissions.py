@@ -59,6 +59,7 @@ from .events import (
     utc_now,
 )
 from .history import History
+from .journal import Change
 from .large_parameters import LargeParameters
 from .limits import MAX_TIMEOUT_SECONDS, Limits, RiskLevel
 from .metrics import Counters
@@ -542,7 +543,7 @@ class PermissionDesk:
 
         def undo() -> None:
             if request.pending:
-                self._keeper.ended(self.session_id, request, request.record)
+                self._not_settled(request)
                 self._keep_whole(request, request.preview)
             if rule is not None:
                 self._forget_rule(scope, rule)
@@ -553,7 +554,11 @@ class PermissionDesk:
                 self.session_id, request, settled, through=through or via, right=right, token=decided_with
             ),
             self._keeper.settled(
-                self.session_id, request, settled, self.grants.entries if scope == "session" else None
+                self.session_id,
+                request,
+                settled,
+                self.grants.entries if scope == "session" else None,
+                ahead=partial(self._ahead, request, settled, preview),
             ),
         )
         self._on_record(request, kept, take_effect, undo)
@@ -928,10 +933,23 @@ class PermissionDesk:
 
         kept = all_of(
             self._recorder.by_policy(self.session_id, request, settled, rule_id),
-            self._keeper.settled(self.session_id, request, settled),
+            self._keeper.settled(
+                self.session_id, request, settled, ahead=partial(self._ahead, request, settled, request.preview)
+            ),
         )
-        undo = partial(self._keeper.ended, self.session_id, request, request.record)
-        self._on_record(request, kept, take_effect, undo)
+        self._on_record(request, kept, take_effect, lambda: self._not_settled(request))
+
+    def _ahead(
+        self, request: PermissionRequest, settled: PermissionRecord, preview: Mapping[str, Any] | None
+    ) -> Sequence[Change]:
+        shown = settled if preview is None else settled.model_copy(update=preview)
+        return self._history.ahead(self.session_id, shown, asked_by=request.asked_by)
+
+    def _not_settled(self, request: PermissionRequest) -> None:
+        """What was decided cannot be put on record everywhere: it waits on."""
+        if self._keeper.keeps(request):
+            self._keeper.ended(self.session_id, request, request.record)
+            self._history.take_back(request.request_id)
 
     def _answer_by_policy(self, request: PermissionRequest, settled: PermissionRecord, rule_id: str | None) -> None:
         """Settle a request that nobody has seen, when that is on record."""

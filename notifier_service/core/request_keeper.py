@@ -74,11 +74,16 @@ class RequestKeeper:
         request: PermissionRequest,
         record: PermissionRecord,
         rules: Sequence[Entry] | None = None,
+        *,
+        ahead: Callable[[], Sequence[Change]] = tuple,
     ) -> Future[None] | None:
-        """Somebody is about to decide; with that go all rules of the session, where these change."""
+        """Somebody is about to decide; with that go all rules of the session, where these change.
+
+        In one piece with a request that is there again after a restart is kept what stands ``ahead`` in the history.
+        """
         if self.journal is NO_JOURNAL:
             return None
-        changes = [self._change(session_id, request, record)] if self.keeps(request) else []
+        changes = [self._change(session_id, request, record), *ahead()] if self.keeps(request) else []
         if rules is not None:
             changes.append(Change(_RULES, session_id, grants_text(rules)))
         return self.journal.commit(*changes) if changes else None

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 
 from notifier_service import Broker, Decision, Limits
-from notifier_service.core.errors import InvalidInput
+from notifier_service.core.errors import InvalidInput, NotRecorded
 from notifier_service.core.history import History, HistoryPage
+from tests.core.memory_journal import MemoryJournal
+from tests.core.test_recorder import Ledger
 
 
 def asked_and_decided(broker: Broker, session_id: str = "s1", *, approved: bool = True, **question: Any) -> str:
@@ -205,3 +208,121 @@ def test_large_parameters_are_kept_as_they_were_shown(broker: Broker) -> None:
     assert record["parameters_truncated"] is True
     assert record["parameters_bytes"] > 1_000_000
     assert len(json.dumps(record)) < 10_000
+
+
+# Over a restart
+
+
+def started(journal: MemoryJournal, **limits: Any) -> Broker:
+    return Broker(Limits(**limits), journal=journal)
+
+
+async def test_history_is_there_again_with_its_filters_and_its_cursors(broker: Broker) -> None:
+    journal = MemoryJournal()
+    first = started(journal)
+    asked = [asked_and_decided(first, "s1") for _ in range(3)]
+    asked.append(asked_and_decided(first, "s2", tool_name="cat", risk_level="low"))
+    asked.append(asked_and_decided(first, "s2", approved=False))
+    page = first.history.page(everything, limit=2)
+    whole = first.history.page(everything)
+
+    second = started(journal.again())
+
+    assert second.history.page(everything) == whole
+    assert ids(second.history.page(everything, before=page.next)) == asked[2::-1]
+    assert ids(second.history.page(everything, decided_by="policy", tool_name="cat")) == [asked[3]]
+    newest = asked_and_decided(second)
+    third = started(second.journal.again())  # type: ignore[attr-defined]
+    assert ids(third.history.page(everything)) == [newest, *asked[::-1]]
+
+
+async def test_session_that_has_ended_is_in_the_history_of_the_next_run() -> None:
+    journal = MemoryJournal()
+    first = started(journal)
+    asked = [asked_and_decided(first), first.ask("s1", tool_name="rm", parameters={}).request_id]
+    first.end_session("s1")
+
+    assert ids(started(journal.again()).history.page(everything)) == asked[::-1]
+
+
+async def test_decision_is_in_the_history_of_the_next_run_once_though_it_was_killed_before_it_was_told() -> None:
+    journal = MemoryJournal()
+    first = started(journal)
+    before = asked_and_decided(first)
+    request = first.ask("s1", tool_name="rm", parameters={"text": "x" * 300_000}, asked_by="agent", outlives=True)
+    await request.recorded()
+    journal.is_held = True
+    deciding = asyncio.create_task(
+        first.answer("s1", Decision(approved=False, request_id=request.request_id), decided_by="alice")
+    )
+    await asyncio.sleep(0)
+    assert ids(started(journal.again()).history.page(everything)) == [before]
+    journal.works_again()
+    killed = journal.again()  # what follows in the process has not happened
+    await deciding
+
+    second = started(killed)
+    [record, _] = records(second.history.page(everything))
+    assert (record["request_id"], record["status"]) == (request.request_id, "rejected")
+    assert record["parameters_truncated"]
+    later = asked_and_decided(second)
+    assert ids(started(killed.again()).history.page(everything)) == [later, request.request_id, before]
+    assert ids(started(journal.again()).history.page(everything)) == [request.request_id, before]
+
+
+async def test_what_another_record_refuses_is_in_no_history() -> None:
+    journal, ledger = MemoryJournal(), Ledger()
+    broker = Broker(journal=journal, audit=ledger)
+    call = {"tool_name": "rm", "parameters": {}, "outlives": True, "asked_by": "agent"}
+    requests = [broker.ask("s1", **call) for _ in range(2)]
+    await ledger.keep()
+    decision = Decision(approved=True, request_id=requests[0].request_id, scope="session")
+
+    refused = asyncio.ensure_future(broker.answer("s1", decision, decided_by="alice"))
+    await asyncio.sleep(0)
+    assert ids(started(journal.again()).history.page(everything)) == [requests[0].request_id]  # ahead of the other
+    await ledger.fail()
+    with pytest.raises(NotRecorded):
+        await refused
+    assert ids(started(journal.again()).history.page(everything)) == []
+
+    decided = asyncio.ensure_future(broker.answer("s1", decision, decided_by="alice"))
+    await asyncio.sleep(0)
+    await ledger.keep()  # and now the other one is about to be settled by the rule
+    await decided
+    await ledger.fail()
+    assert requests[1].pending
+    assert ids(started(journal.again()).history.page(everything)) == [requests[0].request_id]
+
+
+async def test_history_of_before_gives_way_to_smaller_bounds_and_leaves_the_journal() -> None:
+    journal = MemoryJournal()
+    first = started(journal)
+    asked = [asked_and_decided(first) for _ in range(5)]
+    second = journal.again()
+
+    assert ids(started(second, history_events=2).history.page(everything)) == asked[:2:-1]
+    assert ids(started(second.again()).history.page(everything)) == asked[:2:-1]
+
+
+async def test_what_was_settled_before_the_journal_came_is_kept_behind_what_is_there() -> None:
+    journal = MemoryJournal()
+    before = asked_and_decided(started(journal))
+    broker = Broker()
+    since = asked_and_decided(broker)
+    second = journal.again()
+    broker.keep_in(second)
+
+    assert ids(broker.history.page(everything)) == [since, before]
+    assert ids(started(second.again()).history.page(everything)) == [since, before]
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"null\n{}", b'["1","s","t",null,null]\n{}', b'[1,"s","t",null,null]\nx'])
+async def test_record_that_cannot_be_read_from_the_journal_is_left_out(body: bytes) -> None:
+    journal = MemoryJournal()
+    asked = [asked_and_decided(started(journal)) for _ in range(2)]
+    journal.named["history", asked[1]] = body
+    second = journal.again()
+
+    assert ids(started(second).history.page(everything)) == [asked[0]]
+    assert ("history", asked[1]) not in second.named

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from aiohttp import ClientSession
@@ -62,6 +63,9 @@ class Service:
 
     async def pending(self) -> Any:
         return (await self._told("GET", "permissions/s"))[1]
+
+    async def history(self, **query: Any) -> Any:
+        return (await self._told("GET", f"history?{urlencode(query)}"))[1]
 
     async def until_pending(self) -> Any:
         while not (pending := await self.pending()):  # noqa: ASYNC110  # a poll tells nobody
@@ -285,6 +289,22 @@ async def test_decision_of_which_nobody_heard_is_told_after_a_restart(path: Path
 
     assert types == ["permission_request", "permission_response_result", "permission_cleared"]
     assert collected[1]["status"] == "approved"
+
+
+async def test_history_outlives_a_kill_and_its_pages_go_on(path: Path, http: ClientSession) -> None:
+    async with killed_at_the_end(path, http) as service:
+        asked = []
+        for _ in range(3):
+            _, request = await service.ask()
+            await service.decide(request["request_id"])
+            asked.append(request["request_id"])
+        first = await service.history(limit=1)
+
+    async with running(path, http) as service:
+        whole, rest = await service.history(), await service.history(before=first["next"])
+
+    assert [record["request_id"] for record in whole["requests"]] == asked[::-1]
+    assert whole["requests"] == first["requests"] + rest["requests"]
 
 
 async def test_question_that_nobody_saw_is_announced_after_a_restart(path: Path, http: ClientSession) -> None:
