@@ -145,12 +145,14 @@ class ReadCommand(EventData):
 
     ``parts`` are the words of each command that runs, in order, quotes taken away; what a wrapper runs stands behind
     the wrapper. ``depths`` says how many wrappers run each part, absent where none does. Of a long word there is the
-    beginning and ``…``, which also stands for words that are left out; ``left_out`` is how many parts are. With
+    beginning and ``…``, which also stands for words that are left out; ``left_out`` is how many parts are. ``does``
+    says what each part does, as far as its program tells, absent where all of them only read or run something. With
     ``not_understood`` more may run, and anything.
     """
 
     parts: Many[Many[str]]
     depths: Many[int] | None = _absent()
+    does: Many[Deed] | None = _absent()
     left_out: int | None = _absent(ge=1)
     not_understood: SaidReason | None
 

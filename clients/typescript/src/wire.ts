@@ -311,12 +311,14 @@ export interface Deeds {
  *
  * ``parts`` are the words of each command that runs, in order, quotes taken away; what a wrapper runs stands behind
  * the wrapper. ``depths`` says how many wrappers run each part, absent where none does. Of a long word there is the
- * beginning and ``…``, which also stands for words that are left out; ``left_out`` is how many parts are. With
+ * beginning and ``…``, which also stands for words that are left out; ``left_out`` is how many parts are. ``does``
+ * says what each part does, as far as its program tells, absent where all of them only read or run something. With
  * ``not_understood`` more may run, and anything.
  */
 export interface ReadCommand {
   parts: string[][];
   depths?: number[];
+  does?: ("reads" | "writes" | "deletes" | "runs" | "sends" | "spends")[];
   left_out?: number;
   not_understood: SaidReason | null;
 }

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..events import ReadCommand
+from .program_deeds import use_of
 from .shell import CommandReading, read_call
 
 __all__ = ["told_command"]
@@ -14,6 +15,8 @@ __all__ = ["told_command"]
 _MAX_PARTS = 50
 _MAX_CHARACTERS = 200
 _MORE = "…"
+#: What a person looks at before the rest.
+_CHANGING = frozenset({"writes", "deletes", "sends"})
 
 
 def told_command(parameters: Mapping[str, Any], *, max_bytes: int) -> ReadCommand | None:
@@ -26,11 +29,13 @@ def told_command(parameters: Mapping[str, Any], *, max_bytes: int) -> ReadComman
         return None
     parts = _parts(reading, max_bytes)
     depths = reading.depths[: len(parts)]
+    does = [use_of(words).does for words in reading.parts[: len(parts)]]
     return ReadCommand.model_validate(
         {
             **reading.as_json(),
             "parts": parts,
             "depths": depths if any(depths) else None,
+            "does": does if _CHANGING.intersection(does) else None,
             "left_out": len(reading.parts) - len(parts) or None,
         }
     )

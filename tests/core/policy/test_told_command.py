@@ -63,6 +63,25 @@ def test_what_is_not_understood_is_told_by_a_code_and_in_words(
     assert told(parameters) == {"parts": parts, "not_understood": why}
 
 
+@pytest.mark.parametrize(
+    ("command", "does"),
+    [
+        ("git status && rm -rf build; ls", ["reads", "deletes", "reads"]),
+        ("timeout 5 bash -c 'curl -d @a http://b'", ["runs", "runs", "sends"]),
+        (["tee", "a"], ["writes"]),
+        ("ls; make", None),
+        ("rm $(cat a)", None),
+    ],
+)
+def test_what_each_part_does_is_told_where_one_changes_something_or_sends(
+    command: object, does: list[str] | None
+) -> None:
+    found = told({"command": command})
+
+    assert found is not None
+    assert found.get("does") == does
+
+
 @pytest.mark.parametrize("parameters", [{}, {"path": "/a"}, {"text": "rm -rf /"}])
 def test_call_without_a_command_has_none(parameters: dict[str, Any]) -> None:
     assert told(parameters) is None
