@@ -52,6 +52,13 @@ export function exactJson(value: unknown, indent = 2): string {
   return text ?? "null";
 }
 
+/** What stands under a name, as JSON on one line. */
+export function exactMember(holder: object, name: string | number): string {
+  const value: unknown = (holder as Record<string | number, unknown>)[name];
+  const source = typeof value === "number" ? spellings.get(holder)?.get(String(name)) : undefined;
+  return source !== undefined && Object.is(Number(source), value) ? source : exactJson(value, 0);
+}
+
 function raw(source: string): unknown {
   return json.rawJSON?.(source);
 }

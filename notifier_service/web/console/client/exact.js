@@ -36,6 +36,12 @@ export function exactJson(value, indent = 2) {
     }, indent);
     return text ?? "null";
 }
+/** What stands under a name, as JSON on one line. */
+export function exactMember(holder, name) {
+    const value = holder[name];
+    const source = typeof value === "number" ? spellings.get(holder)?.get(String(name)) : undefined;
+    return source !== undefined && Object.is(Number(source), value) ? source : exactJson(value, 0);
+}
 function raw(source) {
     return json.rawJSON?.(source);
 }

@@ -1,0 +1,6 @@
+/** Parameters as people read them: which shape they have, and the parts to draw. Pure functions. */
+
+export { bodyOf, type Asked } from "./shapes.js";
+export type * from "./body.js";
+export { inAscii, readableJson } from "./json.js";
+export { lineChanges } from "./lines.js";

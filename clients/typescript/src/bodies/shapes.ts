@@ -1,0 +1,430 @@
+/** Which shape parameters have. The names of parameters and the kinds of their values tell it, never the tool's name. */
+
+import { exactMember } from "../exact.js";
+import type { ReadCommand } from "../wire.js";
+import type { Because, Body, DiffLine, Part, Segment, Shape, Step } from "./body.js";
+import { inAscii, readableJson } from "./json.js";
+import { lineChanges, plain } from "./lines.js";
+import { patchLines } from "./patch.js";
+import { mixedIn, nameOf, unseenIn } from "./unseen.js";
+
+/** What of a record tells how it is drawn. */
+export interface Asked {
+  readonly parameters: Readonly<Record<string, unknown>>;
+  readonly parameters_truncated?: true | null;
+  readonly command?: ReadCommand | null;
+}
+
+/** Old text and new one; each pair is looked for in this order. */
+const PAIRS = [
+  ["old_string", "new_string"],
+  ["old_str", "new_str"],
+  ["oldString", "newString"],
+  ["old_text", "new_text"],
+  ["oldText", "newText"],
+  ["old_content", "new_content"],
+  ["oldContent", "newContent"],
+  ["old", "new"],
+  ["before", "after"],
+  ["search", "replace"],
+  ["find", "replace"],
+  ["original", "modified"],
+  ["original", "replacement"],
+  ["original", "updated"],
+] as const;
+/** The same as what the service reads a command from. */
+const COMMANDS = ["command", "cmd", "script", "argv"];
+const URLS = ["url", "uri", "endpoint", "href"];
+const URL = /^(?:https?|wss?):\/\//i;
+const METHOD = /^(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|TRACE|CONNECT)$/i;
+const HEADER = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+const RECIPIENTS = ["to", "recipient", "recipients", "to_email", "channel", "channel_id", "chat_id", "phone_number"];
+const ADDRESSES = [...RECIPIENTS, "cc", "bcc", "reply_to", "from", "subject", "title"];
+const MESSAGES = ["body", "text", "message", "content", "html", "html_body", "text_body", "markdown"];
+const PATHS = ["file_path", "path", "filepath", "filePath", "file", "filename", "file_name", "target_file", "notebook_path"];
+const CONTENTS = ["content", "contents", "file_text", "text", "new_source", "source", "code", "data", "body"];
+/** What agents say beside what is to be done. */
+const WORDS = ["description", "explanation", "reason", "reasoning", "justification", "purpose", "rationale", "thought"];
+/** What a part of a command does that is marked. */
+const RISKY = ["writes", "deletes", "sends", "spends"];
+
+/** What may stand behind a command. */
+const BEHIND = /[ \t]*(?:$|[;|&\n<>]|[12]>)/y;
+
+const MOST_COLUMNS = 12;
+const MOST_CELL = 200;
+/** A text that is longer, or has lines, has a place of its own. */
+const MOST_VALUE = 120;
+
+type Values = Readonly<Record<string, unknown>>;
+
+/** How the parameters of a request are drawn: in an easy shape where that shows every character, else as exact JSON. */
+export function bodyOf({ parameters, parameters_truncated, command }: Asked): Body {
+  const because = parameters_truncated ? { code: "cut" as const, characters: [] } : hiding(parameters);
+  const told = stepsOf(command);
+  if (because === null) {
+    for (const read of SHAPES) {
+      const found = read(parameters, told);
+      if (found !== null) return { shape: found[0], because, parts: found[1] };
+    }
+  }
+  return { shape: "exact", because, parts: [exactly(parameters, because), ...told] };
+}
+
+type Found = readonly [Shape, readonly Part[]] | null;
+
+/** The first that fits is taken. */
+const SHAPES: readonly ((values: Values, told: readonly Part[]) => Found)[] = [
+  diff,
+  http,
+  message,
+  file,
+  command,
+  table,
+  fields,
+];
+
+function diff(values: Values, told: readonly Part[]): Found {
+  for (const name of Object.keys(values)) {
+    const given = values[name];
+    const lines = typeof given === "string" && !isContent(values, name) ? patchLines(given) : applied(given);
+    if (lines !== null) return ["diff", around(values, [name], told, [{ kind: "diff", name, lines }])];
+    const edits = editsOf(given, name);
+    if (edits !== null) return ["diff", around(values, [name], told, edits)];
+  }
+  const pair = pairOf(values);
+  if (pair === null) return null;
+  const lines = lineChanges(String(values[pair[0]]), String(values[pair[1]]));
+  return ["diff", around(values, pair, told, [{ kind: "diff", name: pair.join(" → "), lines }])];
+}
+
+/** A patch that is written into a file changes nothing yet. */
+function isContent(values: Values, name: string): boolean {
+  return CONTENTS.includes(name) && pathOf(values).length > 0;
+}
+
+/** A patch that a program is given: `["apply_patch", "*** Begin Patch…"]`. */
+function applied(given: unknown): DiffLine[] | null {
+  if (!isArgv(given) || given.length !== 2) return null;
+  const [program = "", text = ""] = given;
+  const lines = patchLines(text);
+  return lines && [{ kind: "note", segments: plain(program), old: null, new: null }, ...lines];
+}
+
+function editsOf(value: unknown, name: string): Part[] | null {
+  if (!Array.isArray(value) || value.length === 0) return null;
+  const parts: Part[] = [];
+  for (const [index, edit] of value.entries()) {
+    const pair = isObject(edit) ? pairOf(edit) : null;
+    if (pair === null) return null;
+    const at = `${name}[${index}]`;
+    parts.push({
+      kind: "diff",
+      name: `${at}.${pair[0]} → ${pair[1]}`,
+      lines: lineChanges(String(edit[pair[0]]), String(edit[pair[1]])),
+    });
+    for (const other of Object.keys(edit)) if (!pair.includes(other)) parts.push(part(edit, other, `${at}.${other}`));
+  }
+  return parts;
+}
+
+function pairOf(values: Values): readonly [string, string] | null {
+  return PAIRS.find((pair) => pair.every((name) => typeof values[name] === "string")) ?? null;
+}
+
+function http(values: Values, told: readonly Part[]): Found {
+  const url = URLS.find((name) => typeof values[name] === "string" && URL.test(String(values[name])));
+  if (url === undefined || hasBreak(values[url])) return null;
+  const { method, headers } = values;
+  const hasMethod = typeof method === "string" && METHOD.test(method);
+  if (!hasMethod && !isObject(headers)) return null;
+  const first = hasMethod ? ["method", url] : [url];
+  return [
+    "http",
+    [
+      ...first.map((name) => value(name, name === url ? withHost(String(values[url])) : plain(String(values[name])))),
+      ...(isObject(headers) ? headersOf(headers) : []),
+      ...rest(values, [...first, ...(isObject(headers) ? ["headers"] : [])], "body"),
+      ...told,
+    ],
+  ];
+}
+
+function headersOf(headers: Values): Part[] {
+  const names = Object.keys(headers);
+  const areFlat = names.every((name) => HEADER.test(name) && isShort(headers[name]));
+  if (!areFlat || names.length === 0) return [part({ headers }, "headers")];
+  return [{ kind: "list", name: "headers", items: names.map((name) => `${name}: ${shown(headers, name)}`) }];
+}
+
+/** Where a request goes, marked: what stands before an @ is no part of it. */
+function withHost(url: string): Segment[] {
+  const found = /^([a-z]+:\/\/(?:[^/?#\\@]*@)?)([^/?#\\@:]+)(:\d+)?(?=[/?#]|$)/i.exec(url);
+  if (found === null) return plain(url);
+  const [, before = "", host = ""] = found;
+  return [{ text: before }, { text: host, mark: "host" as const }, { text: url.slice(before.length + host.length) }].filter(
+    ({ text }) => text !== "",
+  );
+}
+
+function message(values: Values, told: readonly Part[]): Found {
+  const body = MESSAGES.find((name) => typeof values[name] === "string");
+  const hasRecipient = RECIPIENTS.some((name) => isRecipient(values[name]));
+  if (body === undefined || !hasRecipient) return null;
+  const head = ADDRESSES.filter((name) => name in values && name !== body);
+  return [
+    "message",
+    [
+      ...head.map((name) => part(values, name)),
+      ...rest(values, [...head, body]),
+      { kind: "text", name: body, role: "body", segments: plain(String(values[body])), isAgents: false },
+      ...told,
+    ],
+  ];
+}
+
+function isRecipient(value: unknown): boolean {
+  if (typeof value === "string") return value !== "" && !hasBreak(value);
+  return Array.isArray(value) && value.length > 0 && value.every((one) => typeof one === "string" && !hasBreak(one));
+}
+
+function file(values: Values, told: readonly Part[]): Found {
+  const path = PATHS.find((name) => typeof values[name] === "string" && values[name] !== "" && !hasBreak(values[name]));
+  const content = CONTENTS.find((name) => typeof values[name] === "string" && name !== path);
+  if (path === undefined || content === undefined || COMMANDS.some((name) => isCommand(values[name]))) return null;
+  const lines = String(values[content]).split("\n");
+  return ["file", around(values, [content], told, [{ kind: "file", name: content, lines }], [path])];
+}
+
+/** More than one word: tools say `create` and `view` in a parameter of that name, too. */
+function isCommand(value: unknown): boolean {
+  return Array.isArray(value) || (typeof value === "string" && !/^\w*$/.test(value));
+}
+
+function command(values: Values, told: readonly Part[]): Found {
+  const name = COMMANDS.find((one) => (typeof values[one] === "string" ? values[one] !== "" : isArgv(values[one])));
+  if (name === undefined) return null;
+  const given = values[name];
+  const text = Array.isArray(given) ? given.map(quoted).join(" ") : String(given);
+  const steps = told.flatMap((one) => (one.kind === "steps" ? one.steps : []));
+  return [
+    "command",
+    [
+      { kind: "text", name, role: "command", segments: withRisks(text, steps), isAgents: false },
+      ...told,
+      ...rest(values, [name], "text", true),
+    ],
+  ];
+}
+
+function isArgv(value: unknown): value is string[] {
+  return Array.isArray(value) && value.length > 0 && value.every((word) => typeof word === "string");
+}
+
+/** A word as one types it in a shell. */
+function quoted(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'"'"'`)}'`;
+}
+
+/** The command with its risky parts marked, where they stand in it word for word. */
+function withRisks(text: string, steps: readonly Step[]): Segment[] {
+  const segments: Segment[] = [];
+  let from = 0;
+  for (const { words, depth, isRisky } of steps) {
+    if (depth > 0 || !isRisky || words.some((word) => !/^[\w@%+=:,./-]+$/.test(word))) continue;
+    const risky = words.join(" ");
+    let at = text.indexOf(risky, from);
+    while (at !== -1 && !isWhole(text, at, at + risky.length)) at = text.indexOf(risky, at + 1);
+    if (at === -1) continue;
+    if (at > from) segments.push({ text: text.slice(from, at) });
+    segments.push({ text: risky, mark: "risky" });
+    from = at + risky.length;
+  }
+  return from < text.length ? [...segments, { text: text.slice(from) }] : segments;
+}
+
+/** Whether a command begins and ends there. */
+function isWhole(text: string, begin: number, end: number): boolean {
+  let before = begin;
+  while (before > 0 && " \t".includes(text[before - 1] ?? "")) before -= 1;
+  BEHIND.lastIndex = end;
+  return (before === 0 || ";|&\n".includes(text[before - 1] ?? "")) && BEHIND.test(text);
+}
+
+function table(values: Values, told: readonly Part[]): Found {
+  for (const name of Object.keys(values)) {
+    const found = rowsOf(values[name]) ?? rowsUnder(values, name);
+    if (found === null) continue;
+    const { columns, rows, used } = found;
+    const part: Part = { kind: "table", name: [...used, name].join(", "), columns, rows };
+    return ["table", around(values, [name, ...used], told, [part])];
+  }
+  return null;
+}
+
+interface Rows {
+  readonly columns: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+  readonly used: readonly string[];
+}
+
+/** At least two objects of the same names, with short values. */
+function rowsOf(list: unknown): Rows | null {
+  if (!Array.isArray(list) || list.length < 2 || !list.every(isObject)) return null;
+  const columns = Object.keys(list[0] ?? {});
+  const areAlike = list.every((row) => Object.keys(row).length === columns.length && columns.every((name) => name in row && isCell(row[name])));
+  if (!areAlike || columns.length === 0 || columns.length > MOST_COLUMNS) return null;
+  return { columns, rows: list.map((row) => columns.map((name) => shown(row, name))), used: [] };
+}
+
+/** Lists of values, and beside them a list of their columns' names. */
+function rowsUnder(values: Values, name: string): Rows | null {
+  const { columns } = values;
+  const list = values[name];
+  if (!Array.isArray(columns) || !columns.every((one) => typeof one === "string") || columns.length > MOST_COLUMNS) return null;
+  if (name === "columns" || !Array.isArray(list) || list.length === 0) return null;
+  const areRows = list.every((row) => Array.isArray(row) && row.length === columns.length && row.every(isCell));
+  if (!areRows || columns.length === 0) return null;
+  return { columns, rows: list.map((row: unknown[]) => row.map((_, index) => shown(row, index))), used: ["columns"] };
+}
+
+/** Something that stands on its own is there, and not only what is nested. */
+function fields(values: Values, told: readonly Part[]): Found {
+  const names = Object.keys(values);
+  const parts = rest(values, []);
+  return names.length === 0 || parts.some(({ kind }) => kind !== "json") ? ["fields", [...parts, ...told]] : null;
+}
+
+/** What stands beside the main thing before it, paths first; what the agent says of it behind. */
+function around(values: Values, main: readonly string[], told: readonly Part[], parts: readonly Part[], first = pathOf(values)): Part[] {
+  const others = rest(values, [...main, ...first], "text", true);
+  const isSaid = (one: Part): boolean => "isAgents" in one && one.isAgents;
+  return [
+    ...first.filter((name) => !main.includes(name)).map((name) => part(values, name)),
+    ...others.filter((one) => !isSaid(one)),
+    ...parts,
+    ...told,
+    ...others.filter(isSaid),
+  ];
+}
+
+function pathOf(values: Values): string[] {
+  return PATHS.filter((name) => typeof values[name] === "string").slice(0, 1);
+}
+
+/** All that is not among these names, in its order; the agent's own words last. */
+function rest(values: Values, without: readonly string[], role: "body" | "text" = "text", hasWords = false): Part[] {
+  const names = Object.keys(values).filter((name) => !without.includes(name));
+  const isSaid = (name: string): boolean => hasWords && WORDS.includes(name) && typeof values[name] === "string";
+  return [
+    ...names.filter((name) => !isSaid(name)).map((name) => part(values, name, name, role)),
+    ...names.filter(isSaid).map((name) => ({ ...part(values, name), isAgents: true }) as Part),
+  ];
+}
+
+function part(values: Values, name: string, called = name, role: "body" | "text" = "text"): Part {
+  const given = values[name];
+  if (typeof given === "string") {
+    if (hasBreak(given) || given.length > MOST_VALUE)
+      return { kind: "text", name: called, role, segments: plain(given), isAgents: false };
+    return value(called, plain(shown(values, name)));
+  }
+  if (Array.isArray(given) && given.length > 0 && given.every(isCell))
+    return { kind: "list", name: called, items: given.map((_, index) => shown(given, index)) };
+  if (isScalar(given)) return value(called, plain(shown(values, name)));
+  return json(called, given);
+}
+
+function value(name: string, segments: readonly Segment[]): Part {
+  return { kind: "value", name, segments, isAgents: false };
+}
+
+function json(name: string, given: unknown): Part {
+  return { kind: "json", name, text: readableJson(given) };
+}
+
+/** All of them, with an escape for what poses as something else, too. */
+function exactly(parameters: Values, because: Because | null): Part {
+  const text = readableJson(parameters);
+  if (because?.code !== "mixed") return { kind: "json", name: "", text };
+  const posing = new Set(because.characters);
+  return { kind: "json", name: "", text: text.replace(/[^\n\x20-\x7e]/gu, (one) => (posing.has(nameOf(one)) ? inAscii(one) : one)) };
+}
+
+/** A short value as text: every digit of a number, and a text in quotes where it could be taken for something else. */
+function shown(holder: object, name: string | number): string {
+  const given = (holder as Values)[name];
+  if (typeof given !== "string") return exactMember(holder, name);
+  return /^$|^\s|\s$|^["[{]|^(?:true|false|null|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)$/.test(given) ? JSON.stringify(given) : given;
+}
+
+function isScalar(given: unknown): boolean {
+  return given === null || typeof given !== "object" || isNumber(given);
+}
+
+/** An integer that no JavaScript number holds is an object that knows how it was written. */
+function isNumber(given: object): boolean {
+  return (JSON as { isRawJSON?: (value: unknown) => boolean }).isRawJSON?.(given) === true;
+}
+
+function isShort(given: unknown): boolean {
+  return isScalar(given) && !hasBreak(given);
+}
+
+function isCell(given: unknown): boolean {
+  return isShort(given) && !(typeof given === "string" && given.length > MOST_CELL);
+}
+
+function isObject(given: unknown): given is Record<string, unknown> {
+  return given !== null && typeof given === "object" && !Array.isArray(given) && !isNumber(given);
+}
+
+function hasBreak(given: unknown): boolean {
+  return typeof given === "string" && /[\n\t]/.test(given);
+}
+
+/** What a command runs, where that is more than its text says. */
+function stepsOf(command: ReadCommand | null | undefined): Part[] {
+  if (!command) return [];
+  const steps = command.parts.map((words, index): Step => {
+    const does = command.does?.[index] ?? null;
+    return { words, depth: command.depths?.[index] ?? 0, does, isRisky: does !== null && RISKY.includes(does) };
+  });
+  const leftOut = command.left_out ?? 0;
+  const isMore = steps.length > 1 || leftOut > 0 || steps.some(({ isRisky }) => isRisky);
+  return isMore ? [{ kind: "steps", steps, leftOut }] : [];
+}
+
+/** Why an easy shape would hide something; null where none would. */
+function hiding(parameters: Values): Because | null {
+  const unseen: string[] = [];
+  const mixed: string[] = [];
+  const waiting: unknown[] = [parameters];
+  const look = (text: string): void => {
+    for (const character of unseenIn(text)) unseen.push(character);
+    for (const character of mixedIn(text)) mixed.push(character);
+  };
+  while (waiting.length > 0) {
+    const item = waiting.pop();
+    if (typeof item === "string") look(item);
+    else if (Array.isArray(item)) for (const one of item) waiting.push(one);
+    else if (isObject(item)) {
+      for (const name of Object.keys(item)) {
+        look(name);
+        // A name stands on one line.
+        for (const mark of name.match(/[\n\t]/g) ?? []) unseen.push(mark === "\n" ? "U+000A" : "U+0009");
+        waiting.push(item[name]);
+      }
+    }
+  }
+  for (const name of COMMANDS) {
+    const given = parameters[name];
+    if (typeof given === "string") for (const word of given.split(/\s+/)) mixed.push(...mixedIn(word));
+  }
+  if (unseen.length > 0) return { code: "unseen", characters: inOrder(unseen) };
+  return mixed.length > 0 ? { code: "mixed", characters: inOrder(mixed) } : null;
+}
+
+function inOrder(characters: readonly string[]): string[] {
+  return [...new Set(characters)].sort((one, other) => Number.parseInt(one.slice(2), 16) - Number.parseInt(other.slice(2), 16));
+}

@@ -1,0 +1,4 @@
+/** Parameters as people read them: which shape they have, and the parts to draw. Pure functions. */
+export { bodyOf } from "./shapes.js";
+export { inAscii, readableJson } from "./json.js";
+export { lineChanges } from "./lines.js";
