@@ -260,6 +260,15 @@ class Client:
         pending: list[dict[str, Any]] = await self._call("GET", path, is_safe=True)
         return pending
 
+    async def sessions(self) -> list[dict[str, Any]]:
+        """Return the open sessions that the token may see, those in which something waits first; 1000 at most."""
+        rows: list[dict[str, Any]] = await self._call("GET", "/api/sessions", is_safe=True)
+        return rows
+
+    async def inbox(self) -> dict[str, Any]:
+        """Return what waits in every session that the token may see, and these sessions."""
+        return await self._record("GET", "/api/inbox", is_safe=True)
+
     async def history(
         self,
         session_id: str | None = None,

@@ -78,7 +78,21 @@ def _parser() -> argparse.ArgumentParser:
     import argparse
 
     from .. import __version__
-    from . import audit, doctor, gateway, history, journal, policy, proxy_config, rules, schema, scripts, service, token
+    from . import (
+        audit,
+        desk,
+        doctor,
+        gateway,
+        history,
+        journal,
+        policy,
+        proxy_config,
+        rules,
+        schema,
+        scripts,
+        service,
+        token,
+    )
 
     parser = argparse.ArgumentParser(
         prog="notifier-service",
@@ -91,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     service.add_commands(commands)
     scripts.add_commands(commands)
+    desk.add_commands(commands)
     history.add_commands(commands)
     rules.add_commands(commands)
     token.add_commands(commands)

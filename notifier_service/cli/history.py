@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..client import Client
 from .scripts import service_command
-from .terminal import cells, in_a_row, one_line, wrapped
+from .table import duration, moment, print_table
+from .terminal import one_line
+from .words import outcome
 
 __all__ = ["add_commands"]
 
 _MOST_A_PAGE = 200
-_WIDEST_COLUMN = 24
-_NARROWEST_LINE = 60
 _COLUMNS = ("TIME", "SESSION", "TOOL", "RISK", "ENDED", "BY", "AFTER", "PARAMETERS")
 
 
@@ -63,35 +61,21 @@ async def _history(arguments: argparse.Namespace) -> int:
     if not requests:
         print("Nothing was settled that you may see.", file=sys.stderr)
         return 0
-    width = max(_NARROWEST_LINE, shutil.get_terminal_size().columns) if sys.stdout.isatty() else None
-    for line in _table(requests, width, sys.stdout.encoding or "ascii"):
-        print(line)
+    print_table(_COLUMNS, [_cells_of(record) for record in requests])
     if cursor is not None:
         print(f"There are older ones: --before {one_line(cursor)}", file=sys.stderr)
     return 0
 
 
-def _table(records: Sequence[Mapping[str, Any]], width: int | None, encoding: str) -> Iterator[str]:
-    """The lines of a table; with a ``width`` none takes more cells. What is cut ends with dots."""
-    rows = [_COLUMNS, *([in_a_row(str(cell), encoding) for cell in _cells_of(record)] for record in records)]
-    columns = range(len(_COLUMNS) - 1)
-    widths = [min(_WIDEST_COLUMN, max(cells(row[column]) for row in rows)) for column in columns]
-    for row in rows:
-        line = "".join(_padded(row[column], widths[column]) + "  " for column in columns) + row[-1]
-        yield line.rstrip() if width is None else _cut(line, width).rstrip()
-
-
 def _cells_of(record: Mapping[str, Any]) -> Sequence[str]:
-    decision, reason = record.get("decision"), record.get("reason")
-    server = record.get("server")
-    ended = record["status"] if decision in (None, "approve", "reject") else f"{record['status']} ({decision})"
+    reason, server = record.get("reason"), record.get("server")
     parameters = json.dumps(record["parameters"], ensure_ascii=False)
     return (
-        _moment(record.get("decided_at") or record["timestamp"]).astimezone().strftime("%Y-%m-%d %H:%M:%S"),
+        moment(record.get("decided_at") or record["timestamp"]).astimezone().strftime("%Y-%m-%d %H:%M:%S"),
         record["session_id"],
         record["tool_name"] if server is None else f"{server}: {record['tool_name']}",
         record["risk_level"],
-        ended,
+        outcome(record),
         record.get("decided_by") or "",
         _after(record),
         parameters if not reason else f"{parameters}  because: {reason}",
@@ -101,23 +85,7 @@ def _cells_of(record: Mapping[str, Any]) -> Sequence[str]:
 def _after(record: Mapping[str, Any]) -> str:
     if not record.get("decided_at"):
         return ""
-    seconds = (_moment(record["decided_at"]) - _moment(record["timestamp"])).total_seconds()
-    return f"{max(0.0, seconds):.1f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
-
-
-def _moment(timestamp: str) -> datetime:
-    return datetime.fromisoformat(timestamp)
-
-
-def _padded(text: str, width: int) -> str:
-    text = _cut(text, width)
-    return text + " " * (width - cells(text))
-
-
-def _cut(text: str, width: int) -> str:
-    if cells(text) <= width:
-        return text
-    return text[: wrapped(text, width - 3)[0]] + "..."
+    return duration((moment(record["decided_at"]) - moment(record["timestamp"])).total_seconds())
 
 
 def _limit(text: str) -> int:

@@ -16,12 +16,16 @@ from typing import Any
 from ..client import DEFAULT_URL, Client
 from ..core.parameters import canonical_json
 from ..version import __version__
+from .terminal import in_a_row
 from .typed import json_object
+from .waiting import print_waiting
+from .words import ended
 
 __all__ = ["add_commands", "service_command"]
 
 #: How a person's command names itself, so that the record says through what was decided.
 TERMINAL = f"notifier-service/{__version__} (terminal)"
+_JSON_HELP = "print the record as JSON also on a terminal, where a sentence says it otherwise"
 
 
 def add_commands(commands: Any) -> None:
@@ -49,6 +53,7 @@ def add_commands(commands: Any) -> None:
     ask.add_argument("--description", help="what the agent says it wants; shown as unverified")
     ask.add_argument("--timeout", type=float, metavar="SECONDS", help="deny after so long; 0 is never")
     ask.add_argument("--tool-call-id", help="the agent's own id of the call")
+    ask.add_argument("--json", action="store_true", help=_JSON_HELP)
 
     decide = service_command(commands, "decide", _decide, "answer a permission request", "Answer a permission request.")
     decide.add_argument("session")
@@ -60,6 +65,7 @@ def add_commands(commands: Any) -> None:
     answer.add_argument("--respond", metavar="TEXT", help="do not let it run; this is its result")
     decide.add_argument("--reason", help="reaches the agent word for word")
     decide.add_argument("--scope", choices=["once", "session", "always"], help="how far an approval reaches (once)")
+    decide.add_argument("--json", action="store_true", help=_JSON_HELP)
 
 
 def service_command(
@@ -131,8 +137,9 @@ async def _ask(arguments: argparse.Namespace) -> int:
         record = await (_decided(ask) if arguments.wait else ask())
         if record["approved"] and record.get("parameters_truncated"):
             record = await client.request(arguments.session, record["request_id"])
+    is_json = arguments.json or not sys.stdout.isatty()
     if not arguments.wait:
-        _print(record)
+        _print(record) if is_json else _tell_asked(record, arguments)
         return 0
     if record["approved"] and record.get("parameters_truncated"):
         print("notifier-service: the parameters are too large, and no longer kept whole", file=sys.stderr)
@@ -143,10 +150,36 @@ async def _ask(arguments: argparse.Namespace) -> int:
     if arguments.edits and record["approved"]:
         print(json.dumps(record["parameters"]))
     elif arguments.edits:
-        print(json.dumps(record, indent=2), file=sys.stderr)  # standard output is for what runs, and nothing does
-    else:
+        # Standard output is for what runs, and nothing does.
+        print(json.dumps(record, indent=2) if is_json else _told(record), file=sys.stderr)
+    elif is_json:
         _print(record)
+    else:
+        print(_told(record))
     return 0 if record["approved"] else 1
+
+
+def _tell_asked(record: dict[str, Any], arguments: argparse.Namespace) -> None:
+    if record["status"] != "pending":
+        print(_told(record))
+        return
+    session = in_a_row(arguments.session, sys.stdout.encoding)
+    print(
+        f"Asked: {in_a_row(record['tool_name'], sys.stdout.encoding)}, risk {record['risk_level']}. A person decides."
+    )
+    print(f"  {record['request_id']}")
+    print(f"To answer it: notifier-service watch {session}")
+
+
+def _told(record: dict[str, Any], *, is_ours: bool = False) -> str:
+    """How a request ended, as a sentence, and why."""
+    tool, encoding = in_a_row(record["tool_name"], sys.stdout.encoding), sys.stdout.encoding
+    rule = f" (rule {in_a_row(record['rule'], encoding)})" if record.get("rule") else ""
+    words = f"{tool}: {ended(record, is_ours=is_ours)}{rule}"
+    for name, before in (("reason", ""), ("response", "the answer: ")):
+        if record.get(name):
+            words += f"\n  {before}{in_a_row(record[name], encoding)}"
+    return words
 
 
 def _is_edited(record: dict[str, Any], asked: dict[str, Any]) -> bool:
@@ -179,18 +212,23 @@ async def _decide(arguments: argparse.Namespace) -> int:
     }
     decision |= {name: value for name, value in optional.items() if value is not None}
     async with Client(arguments.url, token=arguments.token, user_agent=TERMINAL) as client:
+        is_json = arguments.json or not sys.stdout.isatty()
         if arguments.request is None and not arguments.reject:
-            return _not_meant(await client.pending(arguments.session))
-        _print(await client.decide(arguments.session, decision))
+            return _not_meant(await client.pending(arguments.session), arguments.session, is_json=is_json)
+        record = await client.decide(arguments.session, decision)
+    _print(record) if is_json else print(_told(record, is_ours=True))
     return 0
 
 
-def _not_meant(pending: list[dict[str, Any]]) -> int:
+def _not_meant(pending: list[dict[str, Any]], session: str, *, is_json: bool) -> int:
     """Show what waits: a yes to whatever it is would reach further than what the person saw."""
     if not pending:
         print("notifier-service: No permission request is pending in this session.", file=sys.stderr)
         return 1
-    print(json.dumps(pending, indent=2))
+    if is_json:
+        print(json.dumps(pending, indent=2))
+    else:
+        print_waiting([{"session_id": session} | record for record in pending])
     print("notifier-service: say which of these is meant, by its request_id; nothing was decided", file=sys.stderr)
     return 2
 

@@ -12,7 +12,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout, suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import pytest
 
@@ -52,9 +52,11 @@ class Commands:
         """Run the command to its end."""
         return await self.ended(await self.start(*arguments, **how), typed)
 
-    async def run_here(self, *arguments: str, typed: str = "", env: Mapping[str, str] | None = None) -> Finished:
+    async def run_here(
+        self, *arguments: str, typed: str = "", env: Mapping[str, str] | None = None, stdout: TextIO | None = None
+    ) -> Finished:
         """Run the command to its end in a thread of this process, which takes a hundredth of the time."""
-        return await asyncio.to_thread(_main, arguments, typed, env or {})
+        return await asyncio.to_thread(_main, arguments, typed, env or {}, stdout)
 
     async def ended(self, process: Process, typed: str = "") -> Finished:
         """Wait until a started command has ended."""
@@ -75,9 +77,9 @@ class Commands:
             await process.communicate()
 
 
-def _main(arguments: Sequence[str], typed: str, env: Mapping[str, str]) -> Finished:
+def _main(arguments: Sequence[str], typed: str, env: Mapping[str, str], stdout: TextIO | None) -> Finished:
     out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(stdout or out), redirect_stderr(err):
         patch.setattr(sys, "stdin", io.StringIO(typed))
         for name, value in env.items():
             patch.setenv(name, value)
