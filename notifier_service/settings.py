@@ -7,8 +7,9 @@ import os
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from math import ceil, isfinite
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Field, field_validator, model_validator
 from pydantic.fields import FieldInfo
@@ -23,7 +24,7 @@ from pydantic_settings import (
 from .core.limits import Limits
 from .service_address import KEY_VARIABLE
 
-__all__ = ["ENV_PREFIX", "JwtAlgorithm", "Settings", "is_loopback"]
+__all__ = ["ENV_PREFIX", "JwtAlgorithm", "Rate", "Settings", "is_loopback"]
 
 ENV_PREFIX = "NOTIFIER_"
 
@@ -31,6 +32,34 @@ JwtAlgorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
 
 #: Variables of the same prefix that belong to the commands which talk to a running service.
 _CLIENT_VARIABLES = frozenset({"NOTIFIER_URL", "NOTIFIER_TOKEN", KEY_VARIABLE})
+
+
+_RATE = re.compile(r"([0-9.]{1,16})(?:\s*[/,:]\s*([0-9]{1,10}))?")
+
+
+class Rate(NamedTuple):
+    """How often something may be done: so many a second, and so many ``at_once``."""
+
+    a_second: float
+    at_once: int
+
+    @classmethod
+    def of(cls, value: Any) -> Rate:
+        """``"100/500"`` is a hundred a second and five hundred at once, ``"100"`` a hundred of both.
+
+        Raises ``ValueError`` for what is none.
+        """
+        if isinstance(value, list | tuple) and len(value) == 2:
+            value = "/".join(map(str, value))
+        found = _RATE.fullmatch(str(value).strip())
+        try:
+            a_second = float(found[1]) if found is not None else 0.0
+            at_once = int(found[2]) if found is not None and found[2] is not None else max(1, ceil(a_second))
+        except ValueError:
+            a_second, at_once = 0.0, 0
+        if not (isfinite(a_second) and a_second > 0 and at_once > 0):
+            raise ValueError("a rate is so many a second, and so many at once: 100/500; without the setting, no bound")
+        return cls(a_second, at_once)
 
 
 class Settings(Limits, BaseSettings):
@@ -91,6 +120,17 @@ class Settings(Limits, BaseSettings):
     )
     max_idempotency_bytes: int = Field(
         default=32 * 1024 * 1024, ge=1024, description="Answers that are remembered by Idempotency-Key, in all."
+    )
+    publish_rate: Annotated[Rate | None, NoDecode] = Field(
+        default=None,
+        description="Events, questions, hooks and messages to MCP endpoints that one subject, or one address without "
+        "tokens, may send: so many a second and so many at once, as 100/500; without, no bound.",
+    )
+    decide_rate: Annotated[Rate | None, NoDecode] = Field(
+        default=None, description="The same for decisions, and for rules that are made and taken back."
+    )
+    connect_rate: Annotated[Rate | None, NoDecode] = Field(
+        default=None, description="The same for streams, sockets and polls, and each time that a socket resumes."
     )
     max_idle_connections: int = Field(
         default=500, ge=1, description="Connections without a request under way; the oldest gives way to a new one."
@@ -179,6 +219,11 @@ class Settings(Limits, BaseSettings):
     @classmethod
     def _commas_separate(cls, value: Any) -> Any:
         return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("publish_rate", "decide_rate", "connect_rate", mode="before")
+    @classmethod
+    def _rates_are_pairs(cls, value: Any) -> Rate | None:
+        return value if value is None or isinstance(value, Rate) else Rate.of(value)
 
     @field_validator("allowed_origins")
     @classmethod

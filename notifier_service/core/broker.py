@@ -30,7 +30,7 @@ from .policy.rule_book import RuleBook
 from .policy.verdict import AskedTool
 from .question import Decider, Decision, Question
 from .reader import Peer, Reader, heartbeat
-from .readers import connection_seats
+from .readers import Seats
 from .recorder import Recorder
 from .request_keeper import KeptRequest, RequestKeeper
 from .session import Session, check_session_id
@@ -114,7 +114,7 @@ class Broker:
             each=self.limits.max_sessions_per_subject,
         )
         self._pending_places = PendingPlaces(self.limits)
-        self._seats = connection_seats(self.limits, self.counters)
+        self._seats = Seats(self.limits, self.counters)
         self._epoch = new_epoch()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
@@ -419,26 +419,27 @@ class Broker:
         cursor: str | None = None,
         *,
         account: str | None = None,
+        address: str = "",
         may_approve: bool = True,
     ) -> Reader:
-        """Let a live reader into a session, behind its cursor; it counts against ``account``.
+        """Let a live reader into a session, behind its cursor; it counts against ``account`` and ``address``.
 
         Raises ``LimitReached`` beyond ``max_connections`` or ``max_connections_per_session``, of which some are kept
         for who ``may_approve``, and what ``open`` does.
         """
-        self._seats.check(account, may_approve=may_approve)
+        self._seats.check(account, address=address, may_approve=may_approve)
         session = self.open(session_id, opened_by=account)
-        return session.join(transport, peer, cursor, account=account, may_approve=may_approve)
+        return session.join(transport, peer, cursor, account=account, address=address, may_approve=may_approve)
 
     @contextmanager
-    def holding(self, account: str | None = None, *, may_approve: bool = True) -> Iterator[None]:
+    def holding(self, account: str | None = None, *, address: str = "", may_approve: bool = True) -> Iterator[None]:
         """Count a request whose answer waits as a connection. Raises ``LimitReached`` as ``join`` does."""
-        self._seats.check(account, may_approve=may_approve)
-        self._seats.take(account)
+        self._seats.check(account, address=address, may_approve=may_approve)
+        self._seats.take(account, address)
         try:
             yield
         finally:
-            self._seats.leave(account)
+            self._seats.leave(account, address)
 
     def end_session(self, session_id: str) -> None:
         """End a session: readers get ``bye``, what is pending is cancelled. Raises ``SessionNotFound``."""

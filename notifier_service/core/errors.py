@@ -280,12 +280,16 @@ class UnsupportedMediaType(NotifierError):
 
 
 class LimitReached(NotifierError):
-    """A bound of the settings is reached; ``limit`` names the setting."""
+    """A bound of the settings is reached; ``limit`` names the setting.
+
+    When to come back is a header of an answer; with ``is_told`` it is in the error too, for whom there is no header.
+    """
 
     code = "limit_reached"
 
-    def __init__(self, limit: str, message: str, *, retry_after_seconds: float = 1.0) -> None:
-        super().__init__(message, limit=limit)
+    def __init__(self, limit: str, message: str, *, retry_after_seconds: float = 1.0, is_told: bool = False) -> None:
+        told = {"retry_after_seconds": round(retry_after_seconds, 3)} if is_told else {}
+        super().__init__(message, limit=limit, **told)
         self.limit = limit
         self.retry_after_seconds = retry_after_seconds
 

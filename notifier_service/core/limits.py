@@ -66,6 +66,9 @@ class Limits(BaseModel):
     max_connections_per_subject: int | None = Field(
         default=None, ge=1, description="Live streams of one subject; without, as many as leave others room."
     )
+    max_connections_per_address: int | None = Field(
+        default=None, ge=1, description="Live streams of one address, an IPv6 one up to its /64; without, no bound."
+    )
     max_connections_per_session: int = Field(default=100, ge=1, description="Live streams of one session.")
     max_sessions: int = Field(default=10_000, ge=1, description="Sessions open at once.")
     max_sessions_per_subject: int | None = Field(

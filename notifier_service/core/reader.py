@@ -104,6 +104,7 @@ class Reader:
         "_woken",
         "_write_timeout",
         "account",
+        "address",
         "ending",
         "gone",
         "heartbeat",
@@ -112,10 +113,11 @@ class Reader:
         "transport",
     )
 
-    def __init__(self, session: Source, transport: str, peer: Peer, account: str | None) -> None:
+    def __init__(self, session: Source, transport: str, peer: Peer, account: str | None, address: str = "") -> None:
         self.session = session
-        #: Who reads, for whose places it counts.
+        #: Who reads, and from where, for whose places it counts.
         self.account = account
+        self.address = address
         self.transport = transport
         self.peer = peer
         #: Set when the service ends the stream: the last event to send.

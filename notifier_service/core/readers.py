@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from .errors import LimitReached
 from .event_log import EventLog
 from .fan_out import Audience, Delivery
 from .limits import Limits
@@ -11,13 +12,57 @@ from .metrics import Counters
 from .reader import Reader
 from .shares import Shares
 
-__all__ = ["Readers", "connection_seats"]
+__all__ = ["Readers", "Seats"]
+
+
+class Seats:
+    """The places for all that is held open in a process, by whose account it is, and from which address."""
+
+    def __init__(self, limits: Limits, counters: Counters) -> None:
+        self._shares = Shares(
+            "max_connections",
+            limits.max_connections,
+            "{} streams are open; no more are taken.",
+            refused=counters.limits_reached,
+            each=limits.max_connections_per_subject,
+        )
+        self._each_address = limits.max_connections_per_address
+        self._of_address: Counter[str] = Counter()
+        self._counters = counters
+
+    @property
+    def used(self) -> int:
+        return self._shares.used
+
+    def check(self, account: str | None, *, address: str = "", may_approve: bool = True) -> None:
+        """Raise ``LimitReached`` unless there is a place; where the address is not known it is not asked for."""
+        held = self._of_address.get(address, 0)
+        if self._each_address is not None and address and held >= self._each_address:
+            self._counters.limits_reached["max_connections_per_address"] += 1
+            raise LimitReached(
+                "max_connections_per_address", f"{held} streams are open from your address; no more are taken."
+            )
+        self._shares.check(account, may_approve=may_approve)
+
+    def take(self, account: str | None, address: str = "") -> None:
+        """Have a place, which ``check`` found free."""
+        self._shares.take(account)
+        if address:
+            self._of_address[address] += 1
+
+    def leave(self, account: str | None, address: str = "") -> None:
+        """Give a place back."""
+        self._shares.leave(account)
+        if address:
+            self._of_address[address] -= 1
+            if not self._of_address[address]:
+                del self._of_address[address]
 
 
 class Readers(Audience[Reader]):
     """The live readers of a session. Each takes a place in the session and one of ``seats``, those of the process."""
 
-    def __init__(self, log: EventLog, delivery: Delivery, limits: Limits, counters: Counters, seats: Shares) -> None:
+    def __init__(self, log: EventLog, delivery: Delivery, limits: Limits, counters: Counters, seats: Seats) -> None:
         super().__init__(log, delivery)
         #: How many wait for one answer, by transport: they see what is asked, and no limit of the session binds them.
         self.waiting: Counter[str] = Counter()
@@ -33,14 +78,14 @@ class Readers(Audience[Reader]):
             refused=counters.limits_reached,
         )
 
-    def require_place(self, account: str | None, *, may_approve: bool) -> None:
-        """Raise ``LimitReached`` when there is no place for another one of this account."""
-        self._all_seats.check(account, may_approve=may_approve)
+    def require_place(self, account: str | None, *, address: str = "", may_approve: bool = True) -> None:
+        """Raise ``LimitReached`` when there is no place for another one of this account, from this address."""
+        self._all_seats.check(account, address=address, may_approve=may_approve)
         self._seats.check(account, may_approve=may_approve)
 
     def add(self, reader: Reader) -> None:
         super().add(reader)
-        self._all_seats.take(reader.account)
+        self._all_seats.take(reader.account, reader.address)
         self._seats.take(reader.account)
         self._counters.connections_opened += 1
         self._counters.connections[reader.transport] += 1
@@ -49,7 +94,7 @@ class Readers(Audience[Reader]):
         if reader in self:
             super().discard(reader)
             self._seats.leave(reader.account)
-            self._all_seats.leave(reader.account)
+            self._all_seats.leave(reader.account, reader.address)
             self._counters.connections[reader.transport] -= 1
             self._count(reader)
             reason = reader.ending.code if reader.ending is not None else "left"
@@ -76,14 +121,3 @@ class Readers(Audience[Reader]):
         """Whether the log may soon drop what those who keep up have not been sent yet."""
         events, size = self.lag
         return events > self._limits.log_events // 2 or size > self._limits.log_bytes // 2
-
-
-def connection_seats(limits: Limits, counters: Counters) -> Shares:
-    """The places for all that is held open in a process."""
-    return Shares(
-        "max_connections",
-        limits.max_connections,
-        "{} streams are open; no more are taken.",
-        refused=counters.limits_reached,
-        each=limits.max_connections_per_subject,
-    )

@@ -48,10 +48,9 @@ from .policy.verdict import AskedTool, Verdict, is_riskier
 from .present_state import SessionState
 from .question import Decider, Decision, Question
 from .reader import Opening, Peer, Reader
-from .readers import Readers, connection_seats
+from .readers import Readers, Seats
 from .recorder import Recorder
 from .request_keeper import KeptRequest, RequestKeeper
-from .shares import Shares
 
 __all__ = ["Session", "check_session_id"]
 
@@ -90,7 +89,7 @@ class Session:
         clock: Any = time.monotonic,
         epoch: str | None = None,
         delivery: Delivery | None = None,
-        seats: Shares | None = None,
+        seats: Seats | None = None,
         pending_places: PendingPlaces | None = None,
         request_left_at: float | None = None,
         instance: str | None = None,
@@ -147,7 +146,7 @@ class Session:
             Delivery() if delivery is None else delivery,
             limits,
             self.counters,
-            connection_seats(limits, self.counters) if seats is None else seats,
+            Seats(limits, self.counters) if seats is None else seats,
         )
         self._working = 0
         self.state = SessionState(limits.log_events, limits.log_bytes)
@@ -358,16 +357,17 @@ class Session:
         cursor: str | None = None,
         *,
         account: str | None = None,
+        address: str = "",
         may_approve: bool = True,
     ) -> Reader:
         """Let a live reader in behind its cursor, or raise ``LimitReached`` or ``SessionClosed``.
 
-        It counts against ``account``.
+        It counts against ``account``, and ``address`` if that is known.
         """
         if self.log.closed:
             raise SessionClosed("This session has ended.")
-        self.readers.require_place(account, may_approve=may_approve)
-        reader = Reader(self, transport, peer, account)
+        self.readers.require_place(account, address=address, may_approve=may_approve)
+        reader = Reader(self, transport, peer, account, address)
         self.readers.add(reader)
         reader.begin(cursor)
         return reader

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from math import ceil
 from typing import Any
 
 from aiohttp import HttpVersion11, web
@@ -149,7 +150,7 @@ def _error_response(
         status = next((_STATUS[base] for base in type(error).__mro__ if base in _STATUS), 500)
     response = _json(error_body(error), status)
     if isinstance(error, errors.LimitReached):
-        response.headers["Retry-After"] = str(max(1, round(error.retry_after_seconds)))
+        response.headers["Retry-After"] = str(max(1, ceil(error.retry_after_seconds)))
     elif isinstance(error, errors.BrokerClosed | errors.NotRecorded) and status == 503:
         response.headers["Retry-After"] = "5"
     elif status == 415:

@@ -46,6 +46,7 @@ from .openapi import asyncapi, openapi
 from .ops import DRAINING
 from .origin import cors_headers, origin_guard
 from .pages import add_pages
+from .rates import RATES, Rates
 from .request import BROKER, SETTINGS
 from .revocation import ending_revoked
 from .routes import add_routes
@@ -90,6 +91,7 @@ def create_app(
     app[OPENAPI] = lambda: _described(openapi, settings.prefix)
     app[ASYNCAPI] = lambda: _described(asyncapi, settings.prefix)
     app[GUESSES] = Guesses(broker.counters.limits_reached)
+    app[RATES] = Rates.of(settings, broker.counters.limits_reached)
     app[SOCKETS] = Sockets()
     app[CONNECTIONS] = Connections()
     demo = DemoChat()

@@ -77,7 +77,8 @@ async def chat_socket(call: Call[Query, None]) -> web.StreamResponse:
 
     async def talk(socket: Socket, caller: Caller) -> None:
         socket.permit(caller, _APPROVE)
-        with call.broker.holding(caller.name):
+        call.spend("connect_rate", caller=caller)
+        with call.broker.holding(caller.name, address=call.address):
             try:
                 await _Turns(call, socket, caller, own_session_id).run()
             except Stalled:
@@ -90,6 +91,7 @@ class _Turns:
     """The turns of one socket: one message is waited for, and one answer goes out, at a time."""
 
     def __init__(self, call: Call[Any, Any], socket: Socket, caller: Caller, own_session_id: str) -> None:
+        self._call = call
         self._chat = call.request.config_dict[CHAT]
         self._settings = call.settings
         self._socket = socket
@@ -167,6 +169,7 @@ class _Turns:
             raise AnswerRunning("The agent is still answering on this socket: wait, or cancel.")
         if self._answering is not None:
             await self._answering  # the end of the answer before goes out first
+        self._call.spend("publish_rate", caller=caller)
         answer = self._chat.begin(session_id, turn.query, asked_by=caller.name, attachments=self._attachments)
         self._attachments = []
         self._answer = answer
@@ -191,6 +194,7 @@ async def chat_stream(call: Call[ChatQuery, None]) -> web.StreamResponse:
         return web.Response(status=204)
     chat = request.config_dict[CHAT]
     try:
+        call.spend("connect_rate")
         with call.holding():
             answer, seq = _begin(call, chat) if cursor is None else _found(call, chat, cursor)
             if answer.log.closed and seq >= answer.log.last_seq:
@@ -217,6 +221,7 @@ def _begin(call: Call[ChatQuery, None], chat: Chat) -> tuple[Answer, int]:
     session_id = _new_session_id() if call.query.session_id is None else check_session_id(call.query.session_id)
     call.caller.require(_APPROVE, session_id)
     try:
+        call.spend("publish_rate")
         return chat.begin(session_id, call.query.query, asked_by=call.caller.name, rejoin=True), 0
     except (AnswerRunning, LimitReached, BrokerClosed) as error:
         raise _Refused(error) from None

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from aiohttp import web
 
-__all__ = ["CLIENT_ADDRESS", "address_by", "client_address"]
+__all__ = ["CLIENT_ADDRESS", "address_by", "client_address", "held_address"]
 
 _Address = IPv4Address | IPv6Address
 
@@ -28,6 +28,17 @@ def client_address(request: web.BaseRequest) -> str:
     except AssertionError:
         address_of = None  # it was answered before it was given to the application
     return _peer(request) if address_of is None else address_of(request)
+
+
+def held_address(request: web.BaseRequest) -> str:
+    """The address for whose share a request counts: of IPv6 the network, which is the least that anybody is given."""
+    return _shared(client_address(request))
+
+
+@lru_cache(maxsize=1024)
+def _shared(text: str) -> str:
+    address = _parsed(text)
+    return str(ip_network((address, 64), strict=False)) if isinstance(address, IPv6Address) else text
 
 
 def address_by(trusted_proxies: Sequence[str]) -> Callable[[web.BaseRequest], str]:

@@ -164,9 +164,10 @@ async def list_sessions(call: Call[SessionsQuery, None]) -> web.Response:
     broker, query, sees = call.broker, call.query, call.caller.sees
     behind = None if query.cursor is None else _Place.named(query.cursor)
     found: list[tuple[_Place, Session | Head]] = []
-    async for held in _in_turns([*broker.sessions, *broker.dormant]):
+    held: Sequence[Session | Head] = (*broker.sessions, *broker.dormant)
+    async for part in _in_turns(held):
         last = found[-1][0] if len(found) > query.limit else None
-        for one in held:
+        for one in part:
             place = _Place.of(one) if isinstance(one, Session) else _Place(2, 0, one.session_id)
             if (behind is None or place > behind) and (last is None or place < last) and sees(one.session_id):
                 found.append((place, one))
@@ -175,8 +176,8 @@ async def list_sessions(call: Call[SessionsQuery, None]) -> web.Response:
     told, has_more = found[: query.limit], len(found) > query.limit
     idle_seconds = round(broker.dormant_seconds, 3)
     rows: list[bytes] = []
-    async for part in _in_turns(told):
-        rows += [dump(_row(one) if isinstance(one, Session) else _dormant_row(one, idle_seconds)) for _, one in part]
+    async for some in _in_turns(told):
+        rows += [dump(_row(one) if isinstance(one, Session) else _dormant_row(one, idle_seconds)) for _, one in some]
     behind_it = b',"next":%b' % dump(str(told[-1][0])) if has_more else b""
     return json_answer(b'{"success":true,"data":[%b]%b}' % (b",".join(rows), behind_it))
 

@@ -21,6 +21,7 @@ from .answers import json_answer, reply
 from .auth import Right
 from .idempotency import IDEMPOTENCY, idempotency_key
 from .kept_answers import fingerprint_of, kept_answer
+from .rates import RATES
 from .request import Call, Query, check_body, invalid, read_checked_json, still_allowed, why_unread
 from .trace import TRACE_BYTES, traceparent_of
 
@@ -38,6 +39,9 @@ class PublishedEvent(TypedDict):
     data: NotRequired[dict[str, Any] | None]
     session_id: NotRequired[str | None]
 
+
+#: A stream of events is read more slowly where its next one is due so soon; it ends where that is later.
+_PACED_SECONDS = 0.25
 
 #: What an event has around its type and its data, at most: the names, and an id.
 _ENVELOPE_BYTES = 96
@@ -135,6 +139,8 @@ async def _append_all(call: Call[Query, None], body: Any) -> list[str]:
     if not body:
         raise InvalidInput("an array of events must not be empty")
     # Whatever could refuse an event later refuses all of them now.
+    if len(body) > 1:
+        call.spend("publish_rate", len(body) - 1)  # that one is sent is counted already
     events: list[PublishedEvent] = _checked(_MANY, body)
     ready = [_ready(call, event, number, traced=trace is not None) for number, event in enumerate(events)]
     named = dict.fromkeys([event[0] for event in ready])
@@ -160,6 +166,7 @@ async def _publish_stream(call: Call[Query, None]) -> web.Response:
     broker, trace = call.broker, traceparent_of(call.request)
     count, acknowledged, at_line = 0, 0, 1
     last_event_ids: dict[str, str] = {}
+    is_paced = call.request.config_dict[RATES].bounds("publish_rate")
     try:
         async for lines in _lines(call, broker.limits.max_event_bytes):
             at_line = lines[0][0] if lines else at_line
@@ -167,6 +174,8 @@ async def _publish_stream(call: Call[Query, None]) -> web.Response:
             if broker.is_durable:
                 broker.require_durable()
             for at_line, line in lines:  # noqa: B007  # told when a line fails
+                if is_paced:
+                    await _paced(call)
                 event = _checked(_ONE, parse_json(line, takes_halves=True))
                 session_id, event_type, data, data_json = _ready(call, event, traced=trace is not None)
                 session = broker.open(session_id, opened_by=call.caller.name)
@@ -197,6 +206,16 @@ async def _publish_stream(call: Call[Query, None]) -> web.Response:
     except (web.RequestPayloadError, HttpProcessingError) as error:
         raise InvalidInput(why_unread(call.request), line=at_line, count=count) from error
     return reply({"count": count, "last_event_ids": last_event_ids}, status=201)
+
+
+async def _paced(call: Call[Query, None]) -> None:
+    """Read on when the producer may send another event, where that is soon. Raises ``LimitReached`` where it is not."""
+    rates = call.request.config_dict[RATES]
+    while seconds := rates.seconds_until("publish_rate", call.caller.name, call.address):
+        if seconds > _PACED_SECONDS:
+            raise rates.refusal("publish_rate", seconds)
+        await asyncio.sleep(seconds)
+        still_allowed(call.request)
 
 
 async def _lines(call: Call[Query, None], limit: int) -> AsyncIterator[Sequence[tuple[int, bytes]]]:

@@ -15,6 +15,8 @@ from ..core.broker import Broker
 from ..core.events import parse_json
 from ..settings import Settings
 from .auth import Caller, Right
+from .client_address import held_address
+from .rates import RATES, RateName
 
 __all__ = [
     "BROKEN_PACK",
@@ -77,7 +79,18 @@ class Call(NamedTuple, Generic[QueryT, BodyT]):
 
     def holding(self) -> AbstractContextManager[None]:
         """Count this request as a connection, whose answer waits. Raises ``LimitReached``."""
-        return self.broker.holding(self.caller.name, may_approve=self.caller.may("approve"))
+        return self.broker.holding(self.caller.name, address=self.address, may_approve=self.caller.may("approve"))
+
+    @property
+    def address(self) -> str:
+        """From where it comes, for the bounds of an address."""
+        return held_address(self.request)
+
+    def spend(self, rate: RateName, tokens: int = 1, *, caller: Caller | None = None) -> None:
+        """Count against what the caller may do a second. Raises ``LimitReached``."""
+        rates = self.request.config_dict[RATES]
+        if rates.bounds(rate):
+            rates.spend(rate, (caller or self.caller).name, self.address, tokens)
 
 
 def checked(model: type[Model], value: Any, *, where: str = "") -> Model:

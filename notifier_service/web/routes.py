@@ -32,12 +32,13 @@ from . import (
 from .agents import hooks
 from .answers import expect
 from .auth import AUTH, Caller, Right
-from .client_address import client_address
+from .client_address import client_address, held_address
 from .guesses import GUESSES
 from .long_body import BODY_BYTES, read_long_json, too_large
 from .mcp import gateway as mcp_gateway
 from .mcp import prompt_tool
 from .origin import require_origin
+from .rates import RATES, RateName
 from .request import BROKER, SETTINGS, STANDING, UNREAD, Call, Query, checked, read_json, read_query
 
 __all__ = ["ROUTES", "Route", "add_routes"]
@@ -70,6 +71,8 @@ class Route:
     is_stream: bool = False
     #: Where no tokens tell who is who, every user of this machine may call it, and not only who runs the service.
     any_user: bool = False
+    #: What each call counts against. A stream asks itself, which says it in its own way.
+    rate: RateName | None = None
     #: A WebSocket says what is wrong after it is open: who calls, and whether they may, is its handler's to ask.
     is_socket: bool = False
 
@@ -88,39 +91,40 @@ ROUTES: Sequence[Route] = (
     ),
     Route(
         "POST", "/api/sse/permission-response/{session_id}", permissions.decide, _rights("approve"),
-        "Answer a permission request.", body=Decision, asks_calls=True,
+        "Answer a permission request.", body=Decision, asks_calls=True, rate="decide_rate",
     ),
     Route(
         "POST", "/api/polling/permission-response/{session_id}", permissions.decide, _rights("approve"),
-        "The same, under the path of the polling clients.", body=Decision, asks_calls=True,
+        "The same, under the path of the polling clients.", body=Decision, asks_calls=True, rate="decide_rate",
     ),
     Route(
         "GET", "/api/polling/session-info/{session_id}", polling.session_info, _rights("view"),
-        "The present state of a session.",
+        "The present state of a session.", rate="connect_rate",
     ),
     Route(
         "GET", "/api/polling/tool-status/{session_id}", polling.tool_status, _rights("view"),
-        "The last tool status.",
+        "The last tool status.", rate="connect_rate",
     ),
     Route(
         "GET", "/api/polling/permission-request/{session_id}", polling.permission_request, _rights("view"),
-        "The oldest pending permission request.",
+        "The oldest pending permission request.", rate="connect_rate",
     ),
     Route(
         "GET", "/api/polling/tool-result/{session_id}", polling.tool_result, _rights("view"),
-        "The last tool result.",
+        "The last tool result.", rate="connect_rate",
     ),
     Route(
         "POST", "/api/polling/clear-result/{session_id}", polling.clear_result, _rights("approve"),
-        "Forget the last tool result.",
+        "Forget the last tool result.", rate="decide_rate",
     ),
     Route(
         "GET", "/api/long-poll/{session_id}", polling.long_poll, _rights("view"),
-        "The events behind a cursor, held until there is one.", query=polling.LongPollQuery,
+        "The events behind a cursor, held until there is one.", query=polling.LongPollQuery, rate="connect_rate",
     ),
     Route(
         "GET", "/api/long-poll/{session_id}", polling.long_poll, _rights("view"),
         "The same at the root, where the documents' client asks.", query=polling.LongPollQuery, prefixed=False,
+        rate="connect_rate",
     ),
     Route(
         "GET", "/ws/{session_id}", websocket.socket, _rights("view"), "The same events over a WebSocket, with answers.",
@@ -139,11 +143,17 @@ ROUTES: Sequence[Route] = (
         "A ticket for one stream or socket, in the place of a token in its URL.",
     ),
     Route("GET", "/api/sse/health/{session_id}", sse.health, _rights("view"), "How a session and its readers are."),
-    Route("POST", "/api/events/{session_id}", produce.publish, _rights("produce"), "Publish events to a session."),
-    Route("POST", "/api/events", produce.publish, _rights("produce"), "Publish events to many sessions."),
+    Route(
+        "POST", "/api/events/{session_id}", produce.publish, _rights("produce"), "Publish events to a session.",
+        rate="publish_rate",
+    ),
+    Route(
+        "POST", "/api/events", produce.publish, _rights("produce"), "Publish events to many sessions.",
+        rate="publish_rate",
+    ),
     Route(
         "POST", "/api/permissions/{session_id}", permissions.ask, _rights("produce"), "Ask for permission.",
-        query=permissions.WaitQuery, body=permissions.AskBody, asks_calls=True,
+        query=permissions.WaitQuery, body=permissions.AskBody, asks_calls=True, rate="publish_rate",
     ),
     Route(
         "GET", "/api/permissions/{session_id}", permissions.list_pending, _rights("view", "produce"),
@@ -166,7 +176,7 @@ ROUTES: Sequence[Route] = (
     ),
     Route(
         "DELETE", "/api/rules/{rule_id}", rules.revoke_learned, _rights("approve"),
-        "Take back what was decided for always.",
+        "Take back what was decided for always.", rate="decide_rate",
     ),
     Route(
         "GET", "/api/rules/{session_id}", rules.list_rules, _rights("view"),
@@ -174,16 +184,16 @@ ROUTES: Sequence[Route] = (
     ),
     Route(
         "POST", "/api/rules/{session_id}", rules.take_over, _rights("approve"),
-        "Make a rule of what would have saved questions.", body=rules.TakeOverBody,
+        "Make a rule of what would have saved questions.", body=rules.TakeOverBody, rate="decide_rate",
     ),
     Route(
         "DELETE", "/api/rules/{session_id}/{rule_id}", rules.take_back, _rights("approve"),
-        "Take back what was decided for the session, or for always.",
+        "Take back what was decided for the session, or for always.", rate="decide_rate",
     ),
     Route(
         "POST", "/mcp/gateway/{name}", mcp_gateway.gateway, _rights("produce"),
         "An MCP server of the settings, with a person asked before its tools run.",
-        query=mcp_gateway.GatewayQuery, prefixed=False,
+        query=mcp_gateway.GatewayQuery, prefixed=False, rate="publish_rate",
     ),
     Route(
         "GET", "/mcp/gateway/{name}", mcp_gateway.gateway, _rights("produce"),
@@ -195,16 +205,17 @@ ROUTES: Sequence[Route] = (
     ),
     Route(
         "POST", "/mcp/{session_id}", prompt_tool.prompt_tool, _rights("produce"),
-        "An MCP endpoint whose tools ask a person.", query=prompt_tool.PromptQuery, prefixed=False,
+        "An MCP endpoint whose tools ask a person.", query=prompt_tool.PromptQuery, prefixed=False, rate="publish_rate",
     ),
     Route(
         "POST", "/hooks/claude-code", hooks.claude_code, _rights("produce"), "Claude Code's HTTP hooks.",
         query=hooks.HookQuery, body=hooks.HookBody, asks_calls=True, failed=hooks.unasked, prefixed=False,
+        rate="publish_rate",
     ),
     Route(
         "POST", "/hooks/claude-code", hooks.claude_code, _rights("produce"),
         "The same behind the prefix, where the command for other agents asks.",
-        query=hooks.HookQuery, body=hooks.HookBody, asks_calls=True, failed=hooks.unasked,
+        query=hooks.HookQuery, body=hooks.HookBody, asks_calls=True, failed=hooks.unasked, rate="publish_rate",
     ),
     Route("DELETE", "/api/sessions/{session_id}", produce.end_session, _rights("produce"), "End a session."),
     Route(
@@ -255,6 +266,7 @@ def _endpoint(route: Route, app: web.Application) -> Callable[[web.Request], Awa
     is_read = route.method == "GET" and bool(route.rights) and not route.is_socket
     is_optional = not any(field.is_required() for field in route.query.model_fields.values())
     nothing_asked = route.query() if is_optional else None
+    is_rated = route.rate is not None and app[RATES].bounds(route.rate)
 
     async def endpoint(request: web.Request) -> web.StreamResponse:
         caller = _NOBODY
@@ -284,6 +296,8 @@ def _endpoint(route: Route, app: web.Application) -> Callable[[web.Request], Awa
         query = nothing_asked
         if query is None or request.query_string:
             query = read_query(request, route.query, lenient=route.is_stream)
+        if is_rated and route.rate is not None:  # before a body is read, which costs more than anything else
+            app[RATES].spend(route.rate, caller.name, held_address(request))
         body = None
         if route.body is not None:
             body = await _body(request, route, route.body, settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from math import ceil
 from typing import Any
 
 from aiohttp import web
@@ -58,8 +59,15 @@ async def stream(call: Call[StreamQuery, None]) -> web.StreamResponse:
     response.force_close()
     connection = StreamConnection(request)
     try:
+        call.spend("connect_rate")
         reader = call.broker.join(
-            call.session_id, "sse", connection, cursor, account=call.caller.name, may_approve=call.caller.may("approve")
+            call.session_id,
+            "sse",
+            connection,
+            cursor,
+            account=call.caller.name,
+            address=call.address,
+            may_approve=call.caller.may("approve"),
         )
     except (LimitReached, BrokerClosed) as error:
         await _refuse(response, ConnectionPeer(request), error, call.settings, named=named)
@@ -161,6 +169,8 @@ async def _refuse(
 ) -> None:
     """End a stream that cannot begin. Never with a status: one other than 200 ends a browser's EventSource for good."""
     retry = retry_ms(settings)
+    if isinstance(error, LimitReached):
+        retry = max(retry, ceil(error.retry_after_seconds * 1000))
     await response.write(b"retry: %d\n" % retry + _frame(Event(0, "", "error", as_error(error)), named=named))
     code: Any = "limit" if isinstance(error, LimitReached) else "shutdown"
     await _farewell(response, peer, Bye(code=code, reconnect=True, retry_ms=retry), 1.0, named=named)

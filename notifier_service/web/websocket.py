@@ -42,12 +42,14 @@ async def socket(call: Call[SocketQuery, None]) -> web.StreamResponse:
             over = Bye(code="session_closed", reconnect=False, retry_ms=retry_ms(call.settings))
             await socket.close(encode("bye", over), over.code, over.code)
             return
+        call.spend("connect_rate", caller=caller)
         reader = call.broker.join(
             call.session_id,
             "websocket",
             socket.peer,
             call.query.after or None,
             account=caller.name,
+            address=call.address,
             may_approve=caller.may("approve"),
         )
         socket.follows_session = True
@@ -175,6 +177,7 @@ class _Answers:
         self._reader.permit(caller.seconds_left, still_may_view(caller, self._call.session_id))
 
     async def _decide(self, message: Mapping[str, JsonValue]) -> bytes:
+        self._call.spend("decide_rate", caller=self._caller)
         decision = checked(Decision, {name: value for name, value in message.items() if name != "type"})
         caller = self._caller.require(frozenset({"approve"}), self._call.session_id)
         record = await self._call.broker.answer(
@@ -193,6 +196,7 @@ class _Answers:
         return b'{"type":"pong"}'
 
     async def _resume(self, message: Mapping[str, JsonValue]) -> None:
+        self._call.spend("connect_rate", caller=self._caller)
         after = checked(_Resume, message).after
         self._caller.require(frozenset({"view"}), self._call.session_id)
         self._reader.resume(after)

@@ -26,6 +26,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "max_connections": 10_000,
         "max_connections_per_session": 100,
         "max_connections_per_subject": None,
+        "max_connections_per_address": None,
         "max_sessions": 10_000,
         "max_sessions_per_subject": None,
         "max_pending": 10_000,
