@@ -54,6 +54,12 @@ class KeptSession(Protocol):
     def forget_before(self, seq: int) -> None:
         """Nobody needs the events before this one any more."""
 
+    def keep(self, name: str, body: bytes | None) -> None:
+        """Keep something of the session by its name, until that ends; without a body it is kept no longer."""
+
+    def beside(self) -> Sequence[tuple[str, bytes]]:
+        """What was kept so by an earlier run, in the order of the names. Raises ``NotDurable`` as ``go_on``."""
+
     def drop(self) -> None:
         """The session has ended: nothing of it is needed any more."""
 

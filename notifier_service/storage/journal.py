@@ -86,6 +86,12 @@ class _Kept:
     def forget_before(self, seq: int) -> None:
         self._journal.give(_Forget(self, seq))
 
+    def keep(self, name: str, body: bytes | None) -> None:
+        self._journal.give(_Beside(self, name, body))
+
+    def beside(self) -> Sequence[tuple[str, bytes]]:
+        return self._journal.beside(self)
+
     def drop(self) -> None:
         self._journal.give(_Drop(self))
 
@@ -102,6 +108,12 @@ _new_put = partial(tuple.__new__, _Put)
 class _Forget(NamedTuple):
     kept: _Kept
     seq: int
+
+
+class _Beside(NamedTuple):
+    kept: _Kept
+    name: str
+    body: bytes | None
 
 
 class _Drop(NamedTuple):
@@ -138,7 +150,7 @@ class _Row(NamedTuple):
 _new_event = partial(tuple.__new__, Event)
 
 #: What waits to be written.
-_Item = _Put | _Forget | _Drop | _Commit
+_Item = _Put | _Forget | _Beside | _Drop | _Commit
 
 
 class JournalFile:
@@ -229,11 +241,8 @@ class JournalFile:
 
     def go_on(self, session_id: str, *, most_events: int, most_bytes: int) -> tuple[KeptSession, KeptLog]:
         row = self._rows[session_id]
-        try:
+        with self._reading(session_id):
             batches, leaps = self._newest(row, most_events, most_bytes)
-        except sqlite3.Error as error:
-            _log.error("session %s of the journal %s cannot be read: %s", session_id, self._given, error)
-            raise NotDurable(f"What was kept of this session cannot be read: {why_not_kept(error)}.") from error
         del self._rows[session_id]
         kept = _Kept(self, session_id, row.epoch, row.opened_by)
         kept.number = row.number
@@ -246,9 +255,25 @@ class JournalFile:
         kept.number = row.number
         kept.drop()
 
+    def beside(self, kept: _Kept) -> Sequence[tuple[str, bytes]]:
+        if kept.number is None:
+            return ()
+        with self._reading(kept.session_id):
+            return self._named(_kind_of(kept.number))
+
+    @contextmanager
+    def _reading(self, session_id: str) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            _log.error("session %s of the journal %s cannot be read: %s", session_id, self._given, error)
+            raise NotDurable(f"What was kept of this session cannot be read: {why_not_kept(error)}.") from error
+
     def kept(self, kind: str) -> Sequence[Change]:
-        rows = self._reader.execute("SELECT name, body FROM kept WHERE kind = ? ORDER BY name", (kind,))
-        return [Change(kind, name, body) for name, body in rows]
+        return [Change(kind, name, body) for name, body in self._named(kind)]
+
+    def _named(self, kind: str) -> list[tuple[str, bytes]]:
+        return self._reader.execute("SELECT name, body FROM kept WHERE kind = ? ORDER BY name", (kind,)).fetchall()
 
     def _newest(
         self, row: _Row, most_events: int, most_bytes: int
@@ -301,7 +326,7 @@ class JournalFile:
         finally:
             self.give(_Together(begins=False))
 
-    def give(self, item: _Forget | _Drop | _Commit | _Together) -> None:
+    def give(self, item: _Forget | _Beside | _Drop | _Commit | _Together) -> None:
         self._queue.append(item)
         self._wake.set()
 
@@ -478,6 +503,8 @@ class JournalFile:
         for item in items:
             if isinstance(item, _Put) and not item.kept.is_dropped:
                 of.setdefault(item.kept, []).append(item.event)
+            elif isinstance(item, _Beside) and not item.kept.is_dropped:
+                of.setdefault(item.kept, [])
         rows = []
         for kept, events in of.items():
             if kept.number is None:
@@ -498,19 +525,16 @@ class JournalFile:
         if kept.number is None:
             return None
         self._connection.execute("UPDATE sessions SET session_id = NULL WHERE number = ?", (kept.number,))
+        self._connection.execute("DELETE FROM kept WHERE kind = ?", (_kind_of(kept.number),))
         return key_of(kept.number, 0), key_of(kept.number + 1, 0)
 
     def _written(self, item: _Item) -> tuple[int, int] | None:
         """Write what is no event; the batches that nobody needs any more, as a range of keys."""
         if isinstance(item, _Commit):
-            self._connection.executemany(
-                "INSERT OR REPLACE INTO kept VALUES (?, ?, ?)",
-                [change for change in item.changes if change.body is not None],
-            )
-            self._connection.executemany(
-                "DELETE FROM kept WHERE kind = ? AND name = ?",
-                [change[:2] for change in item.changes if change.body is None],
-            )
+            self._change(item.changes)
+        elif isinstance(item, _Beside) and not item.kept.is_dropped:
+            assert item.kept.number is not None  # _write_events has given it one
+            self._change([Change(_kind_of(item.kept.number), item.name, item.body)])
         elif isinstance(item, _Forget) and item.kept.number is not None:
             # The batch in which that event is stays: the next one begins behind it.
             key = self._connection.execute(
@@ -519,6 +543,14 @@ class JournalFile:
             ).fetchone()[0]
             return None if key is None else (key_of(item.kept.number, 0), key)
         return None
+
+    def _change(self, changes: Sequence[Change]) -> None:
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO kept VALUES (?, ?, ?)", [change for change in changes if change.body is not None]
+        )
+        self._connection.executemany(
+            "DELETE FROM kept WHERE kind = ? AND name = ?", [change[:2] for change in changes if change.body is None]
+        )
 
     def _remove_some(self) -> tuple[int, int]:
         """Remove the first rows of the oldest range; what is left of it, or zeros."""
@@ -594,13 +626,17 @@ class JournalFile:
             last = self._connection.execute(
                 "SELECT last, generation FROM batches WHERE key >= ? AND key < ? ORDER BY key DESC LIMIT 1", (low, high)
             ).fetchone()
-            if last is not None:
-                rows[session_id] = _Row(number, epoch, generation, opened_by, *last)
+            rows[session_id] = _Row(number, epoch, generation, opened_by, *(last or (0, generation)))
         return rows
 
 
 def _is_waited_for(item: _Item) -> bool:
     return isinstance(item, _Commit) and item.future is not None
+
+
+def _kind_of(session_number: int) -> str:
+    """Of what is kept by name of one session."""
+    return f"session {session_number}"
 
 
 def _without_holes(events: Sequence[Event]) -> Iterator[Sequence[Event]]:

@@ -239,6 +239,7 @@ def _described(describe: Callable[[str], Mapping[str, Any]], prefix: str) -> byt
 async def _watch(app: web.Application) -> None:
     app[BROKER].watch()
     remember_answers(app[BROKER], app[IDEMPOTENCY])
+    app[CHAT].go_on()
 
 
 async def _close_broker(app: web.Application) -> None:

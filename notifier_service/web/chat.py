@@ -20,6 +20,7 @@ from ..core.errors import (
     Forbidden,
     InvalidInput,
     LimitReached,
+    NotDurable,
     NotFound,
     NotifierError,
     TooLarge,
@@ -41,7 +42,7 @@ CHAT = web.AppKey("chat", Chat)
 
 _APPROVE = frozenset[Literal["view", "approve", "produce", "admin"]]({"approve"})
 
-#: A dropped chat comes back soon: unlike a stream of events it does not outlive a restart.
+#: A dropped chat comes back soon: somebody waits for what comes next.
 _RETRY_MS = 1000
 
 #: An answer of which nothing has come for so long tells its place, so that who drops then does not ask again.
@@ -223,12 +224,15 @@ def _begin(call: Call[ChatQuery, None], chat: Chat) -> tuple[Answer, int]:
     try:
         call.spend("publish_rate")
         return chat.begin(session_id, call.query.query, asked_by=call.caller.name, rejoin=True), 0
-    except (AnswerRunning, LimitReached, BrokerClosed) as error:
+    except (AnswerRunning, LimitReached, BrokerClosed, NotDurable) as error:
         raise _Refused(error) from None
 
 
 def _found(call: Call[ChatQuery, None], chat: Chat, cursor: str) -> tuple[Answer, int]:
-    answer = chat.find(cursor)
+    try:
+        answer = chat.find(cursor)
+    except (BrokerClosed, NotDurable) as error:
+        raise _Refused(error) from None
     if answer is None or answer.asked_by != call.caller.name:  # somebody else's is as if there were none
         raise _Refused(NotFound("This answer is no longer held."))
     try:

@@ -25,12 +25,20 @@ class KeptInMemory:
     events: list[Event] = field(default_factory=list)
     last_seq: int = 0
     leaps: list[tuple[int, int]] = field(default_factory=list)
+    named: dict[str, bytes] = field(default_factory=dict)
+    is_dropped: bool = False
 
     def put(self, event: Event) -> None:
         self.journal.give(lambda: self._keep(event))
 
     def forget_before(self, seq: int) -> None:
         self.journal.give(lambda: self._forget_before(seq))
+
+    def keep(self, name: str, body: bytes | None) -> None:
+        self.journal.give(lambda: self._change(name, body))
+
+    def beside(self) -> Sequence[tuple[str, bytes]]:
+        return sorted(self.named.items())
 
     def drop(self) -> None:
         self.journal.give(self._drop)
@@ -48,7 +56,17 @@ class KeptInMemory:
     def _forget_before(self, seq: int) -> None:
         self.events = [event for event in self.events if event.seq >= seq]
 
+    def _change(self, name: str, body: bytes | None) -> None:
+        if self.is_dropped:
+            return
+        self.journal.sessions[self.session_id] = self
+        if body is None:
+            self.named.pop(name, None)
+        else:
+            self.named[name] = body
+
     def _drop(self) -> None:
+        self.is_dropped = True
         if self.journal.sessions.get(self.session_id) is self:
             del self.journal.sessions[self.session_id]
 
@@ -84,7 +102,14 @@ class MemoryJournal:
             if leapt:
                 leaps.append((kept.last_seq, leapt + (leaps[-1][1] if leaps else 0)))
             journal._before[session_id] = journal.sessions[session_id] = KeptInMemory(
-                journal, session_id, kept.epoch, kept.opened_by, list(kept.events), kept.last_seq, leaps
+                journal,
+                session_id,
+                kept.epoch,
+                kept.opened_by,
+                list(kept.events),
+                kept.last_seq,
+                leaps,
+                dict(kept.named),
             )
         return journal
 

@@ -291,6 +291,38 @@ async def test_what_is_committed_by_name_is_kept_and_taken_away_by_name(journal:
     assert second.kept("rule") == [("rule", "a", b"3")]
 
 
+async def test_what_is_kept_beside_the_events_of_a_session_is_there_again_and_goes_with_it(
+    journal: Open, path: Path
+) -> None:
+    first = journal()
+    for session_id in ("s", "other"):
+        session = first.begin(session_id, "e", opened_by="ann")
+        assert session.beside() == ()
+        for name in "abc":
+            session.keep(name, f"{session_id} {name}".encode())
+        session.keep("b", None)
+    first.begin("dropped at once", "e", opened_by=None).drop()
+    first.close()
+
+    second = journal()
+    assert [head.last_event_id for head in second.heads()] == ["e-0", "e-0"]
+    going_on, log = second.go_on("s", most_events=10, most_bytes=10)
+    assert (log.events, log.last_seq) == ([], 0)
+    assert going_on.beside() == [("a", b"s a"), ("c", b"s c")]
+    going_on.drop()
+    going_on.keep("late", b"of a session that has ended")
+    second.drop("other")
+    new = second.begin("s", "e2", opened_by=None)
+    new.keep("a", b"new")
+    assert new.beside() in ((), [("a", b"new")])
+    second.close()
+
+    third = journal()
+    assert [head.session_id for head in third.heads()] == ["s"]
+    assert third.go_on("s", most_events=10, most_bytes=10)[0].beside() == [("a", b"new")]
+    assert sqlite3.connect(path).execute("SELECT count(*) FROM kept").fetchone() == (1,)
+
+
 async def test_what_is_kept_together_is_there_whole_or_not_at_all(journal: Open, path: Path, tmp_path: Path) -> None:
     first = journal()
     log = await written(first, 3)
