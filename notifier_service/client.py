@@ -40,8 +40,9 @@ _FIRST_MINUTE_SECONDS = 60.0
 _EARLY_BACKOFF_SECONDS = 3.0
 _MAX_BACKOFF_SECONDS = 30.0
 _MAX_PROBE_SECONDS = 2 * 60 * 60.0
-#: What an answer may take beyond the time that it is held.
+#: What an answer may take beyond the time that it is held, and that its request takes over the slowest of networks.
 _ANSWER_SECONDS = 10.0
+_SLOWEST_BYTES_A_SECOND = 32 * 1024
 #: How long one answer is held: proxies cut after 50 to 60 s of silence.
 _HOLD_SECONDS = 25.0
 _FAREWELL_SECONDS = 2.0
@@ -64,6 +65,7 @@ class Client:
     (60 at most). It tries the stream again after ``probe_seconds``, each time twice as late, and after every lost
     connection.
 
+    No call waits for an answer for ever: without one it raises ``ServiceUnavailable`` after some 10 s, or 20 s.
     A call that waits for a decision has the service hold its answer for 25 s at most, and asks for it again, also when
     it got lost; while the service is away it tries for ``away_seconds``. When a connection was lost, the client sends
     the request once more under the same ``Idempotency-Key``, so that the service asks or publishes nothing twice.
@@ -214,6 +216,9 @@ class Client:
             except ServiceRefused as error:
                 if not wait_seconds or error.status < 500:
                     raise
+            except ServiceUnavailable as error:
+                if not wait_seconds or isinstance(error.__cause__, aiohttp.ClientConnectorError):
+                    raise  # where nobody listens the address may be wrong
             return await self._patiently(post)  # a proxy may have lost the answer only
 
         posted = asyncio.ensure_future(post_patiently())
@@ -242,8 +247,7 @@ class Client:
             hold_seconds = max(0.0, min(_HOLD_SECONDS, until - time.monotonic()))
 
             async def held(seconds: float = hold_seconds) -> dict[str, Any]:
-                async with asyncio.timeout(seconds + _ANSWER_SECONDS):
-                    return await self._record("GET", path, query={"wait": f"{seconds:.3f}"})
+                return await self._record("GET", path, query={"wait": f"{seconds:.3f}"}, held_seconds=seconds)
 
             record = await self._patiently(held)
             if record.get("status") != "pending" or time.monotonic() >= until:
@@ -286,10 +290,21 @@ class Client:
         query = {name: value for name, value in given.items() if value is not None}
         return await self._record("GET", "/api/history", query={**query, "limit": str(limit)}, is_safe=True)
 
-    async def publish(self, session_id: str, events: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> list[str]:
-        """Publish one event ``{type, data}`` or several, and return their ids."""
+    async def publish(
+        self,
+        session_id: str,
+        events: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        *,
+        idempotency_key: str | None = None,
+    ) -> list[str]:
+        """Publish one event ``{type, data}`` or several, and return their ids.
+
+        After ``ServiceUnavailable`` nobody knows whether they were taken; the same call again with the same
+        ``idempotency_key`` publishes them once.
+        """
         body: Any = dict(events) if isinstance(events, Mapping) else [dict(event) for event in events]
-        path, headers = f"/api/events/{_quoted(session_id)}", {"Idempotency-Key": secrets.token_urlsafe(16)}
+        key = secrets.token_urlsafe(16) if idempotency_key is None else idempotency_key
+        path, headers = f"/api/events/{_quoted(session_id)}", {"Idempotency-Key": key}
         answer = await self._call("POST", path, body=body, headers=headers, is_safe=True)
         ids: list[str] = answer["ids"]
         return ids
@@ -444,27 +459,32 @@ class Client:
         headers: Mapping[str, str] | None = None,
         is_safe: bool = False,
         field: str = "data",
+        held_seconds: float = 0,
     ) -> Any:
         """The data of an answer, or another ``field`` of it.
 
-        What ``is_safe`` to do twice is sent once more when its connection is lost.
+        What ``is_safe`` to do twice is sent once more when its connection is lost, or swallows it.
         """
         how: dict[str, Any] = {"params": query or {}, "headers": dict(headers or {})}
         text = b"" if body is None else json.dumps(body).encode()
         if text:
             how["headers"]["Content-Type"] = "application/json"
+        seconds = held_seconds + _ANSWER_SECONDS + len(text) / _SLOWEST_BYTES_A_SECOND
         try:
             try:
-                return await self._sent(self._session, method, path, text, how, field)
+                async with asyncio.timeout(seconds):
+                    return await self._sent(self._session, method, path, text, how, field)
             except aiohttp.ClientConnectorError:
                 raise  # nobody listens
-            except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):
+            except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError):
                 # After a sleep the service may have given up connections that this end still thinks good.
                 if not is_safe:
                     raise
-            async with self._new_session() as fresh:
+            async with asyncio.timeout(seconds), self._new_session() as fresh:
                 return await self._sent(fresh, method, path, text, how, field)
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except TimeoutError as error:
+            raise ServiceUnavailable(f"The service at {self.url} does not answer in time.") from error
+        except aiohttp.ClientError as error:
             raise ServiceUnavailable(f"The service at {self.url} does not answer: {error}") from error
 
     async def _sent(
@@ -560,8 +580,6 @@ class Client:
                     raise
                 away: NotifierError = error
                 retry_after = error.retry_after_seconds
-            except TimeoutError:
-                away = ServiceUnavailable(f"The service at {self.url} does not answer in time.")
             except ServiceUnavailable as error:
                 away = error
             gone_at = time.monotonic() if gone_at is None else gone_at

@@ -28,7 +28,7 @@ class RawSocket:
     """An open WebSocket. `receive_bytes` bounds what the kernel takes while nobody reads."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: str) -> None:
-        self._reader = reader
+        self.reader = reader
         self._writer = writer
         #: The head of the handshake's answer.
         self.head = head
@@ -100,7 +100,7 @@ class RawSocket:
             if opcode == CLOSE:
                 self.ended = Closed(int.from_bytes(payload[:2]), payload[2:].decode())
                 if self.answers:
-                    assert await self._reader.read() == b"", "something came after the close"
+                    assert await self.reader.read() == b"", "something came after the close"
         return None
 
     async def take(self, count: int) -> list[dict[str, Any]]:
@@ -138,13 +138,13 @@ class RawSocket:
             await self._writer.wait_closed()
 
     async def _frame(self) -> tuple[int, bytes]:
-        first, second = await self._reader.readexactly(2)
+        first, second = await self.reader.readexactly(2)
         assert first & 0xF0 == 0x80, "the service sends whole frames without extensions"
         assert second < 0x80, "a server does not mask"
         length = second
         if length >= 126:
-            length = int.from_bytes(await self._reader.readexactly(2 if length == 126 else 8))
-        return first & 0x0F, await self._reader.readexactly(length)
+            length = int.from_bytes(await self.reader.readexactly(2 if length == 126 else 8))
+        return first & 0x0F, await self.reader.readexactly(length)
 
 
 OpenSocket = Callable[..., Awaitable[RawSocket]]

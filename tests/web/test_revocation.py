@@ -338,3 +338,58 @@ async def test_no_turn_begins_with_a_right_that_was_taken_back(client: Client, r
         await chat.send_json({"query": "hello", "session_id": "team-1"})
 
         assert json.loads(await chat.receive_str())["code"] == "forbidden"
+
+
+async def test_what_a_signed_token_opened_ends_when_the_wall_clock_is_set_beyond_its_time(
+    make_client: MakeClient, broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signer, keys = Signer.new(), tmp_path / "key"
+    keys.write_bytes(signer.verifying)
+    client = await make_client(broker, auth="jwt", jwt_algorithms="HS256", jwt_key_file=keys)
+    headers = {"Authorization": f"Bearer {signer.token(rights=['view'], exp=time.time() + 1800)}"}
+    lasting = {"Authorization": f"Bearer {signer.token(rights=['view'], exp=time.time() + 7200)}"}
+    wall = time.time
+    async with (
+        client.ws_connect(WS, headers=headers) as short,
+        client.ws_connect(WS, headers=lasting) as long,
+        reading(client, "team-1", headers=headers) as stream,
+    ):
+        await stream.until("snapshot")
+        monkeypatch.setattr(time, "time", lambda: wall() + 3600)
+
+        ended = (await stream.rest())[-1]
+        while (message := await short.receive()).type is aiohttp.WSMsgType.TEXT:
+            pass
+        broker.publish_nowait("team-1", "note")
+        while (await long.receive_json())["type"] != "note":
+            pass
+
+    assert ended.data["data"]["code"] == "token_expired"
+    assert message.data == 4401
+
+
+@pytest.mark.parametrize("seconds", [-3600, 3600])
+async def test_a_wall_clock_that_is_set_by_an_hour_ends_no_question_ticket_or_key(
+    client: Client, broker: Broker, seconds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    produce = {**bearer("produce"), "Idempotency-Key": "k"}
+
+    async def posted(path: str, body: Any, headers: Mapping[str, str] = produce) -> Any:
+        status, told = await answer(await client.post(f"{API}/{path}/team-1", json=body, headers=headers))
+        assert status in (200, 201, 202), told
+        return told["data"]
+
+    asked = await posted("permissions", ASK)
+    published = await posted("events", {"type": "note"})
+    ticket = (await posted("sse/ticket", None, bearer("view")))["ticket"]
+    wall = time.time
+    monkeypatch.setattr(time, "time", lambda: wall() + seconds)
+    broker.sweep()
+
+    async with reading(client, "team-1", params={"ticket": ticket}) as stream:
+        await stream.until("snapshot")
+    assert await posted("permissions", ASK) == asked
+    assert await posted("events", {"type": "note"}) == published
+    decision = {"approved": True, "request_id": asked["request_id"]}
+    record = await posted("sse/permission-response", decision, bearer("approve"))
+    assert record["status"] == "approved"

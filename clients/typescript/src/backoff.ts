@@ -11,7 +11,7 @@ export class Backoff {
     readonly firstMs: number,
     readonly capMs: number,
     private readonly random: () => number = Math.random,
-    private readonly now: () => number = Date.now,
+    private readonly now: () => number = () => performance.now(),
   ) {}
 
   #waitMs = 0;

@@ -1,4 +1,5 @@
 import type { NotifierError } from "./errors.js";
+import { Moment } from "./moment.js";
 import type { Transport } from "./transports.js";
 
 /**
@@ -38,6 +39,7 @@ export class Link {
   /** How often the service says that it is there. */
   heartbeatSeconds = UNKNOWN_HEARTBEAT_SECONDS;
   #now: Connection = IDLE;
+  #heardAt: Moment | null = null;
   readonly #changed: () => void;
 
   constructor(changed: () => void) {
@@ -55,10 +57,11 @@ export class Link {
 
   heard(): void {
     // Not worth a change that everybody hears of: it is looked at, not shown.
+    this.#heardAt = new Moment();
     this.#now = Object.freeze({ ...this.#now, lastHeardAt: Date.now() });
   }
 
   get sinceHeardMs(): number {
-    return Date.now() - (this.#now.lastHeardAt ?? 0);
+    return this.#now.lastHeardAt === null || this.#heardAt === null ? Number.POSITIVE_INFINITY : this.#heardAt.agoMs;
   }
 }

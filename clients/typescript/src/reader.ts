@@ -2,6 +2,7 @@ import { Backoff } from "./backoff.js";
 import type { Connection } from "./connection.js";
 import { NotifierError } from "./errors.js";
 import { Ladder } from "./ladder.js";
+import { Moment } from "./moment.js";
 import { catchUp, poll, readStream, sleep, type Ending, type Reading, type Transport } from "./transports.js";
 import type { Bye } from "./wire.js";
 
@@ -63,11 +64,11 @@ export class Reader {
   async run(signal: AbortSignal): Promise<NotifierError | null> {
     while (!signal.aborted) {
       this.#report({ phase: "connecting", transport: this.#ladder.transport, retryAt: null });
-      const startedAt = Date.now();
+      const startedAt = new Moment();
       const ending = await this.#untilRestart(signal, (until) => this.#read(until));
       if (signal.aborted) break;
       if (ending.kind === "stopped") continue;
-      if (Date.now() - startedAt >= PROVED_MS) {
+      if (startedAt.steadyAgoMs >= PROVED_MS) {
         this.#backoff.reset();
         this.#ladder.proved();
       }

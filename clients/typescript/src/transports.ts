@@ -2,6 +2,7 @@ import { NotifierError } from "./errors.js";
 import { exactJson, parseExact } from "./exact.js";
 import type { Feed, SessionEvent } from "./feed.js";
 import type { Http } from "./http.js";
+import { Moment } from "./moment.js";
 import type { Bye, ByeEvent, HelloEvent, StateAndEvents } from "./wire.js";
 
 /** A way to read, best first: each needs less of what stands between the page and the service. */
@@ -58,10 +59,12 @@ export async function readStream(reading: Reading, signal: AbortSignal): Promise
   return new Promise((resolve) => {
     const source = new EventSource(http.url(`/api/sse/events/${encodeURIComponent(sessionId)}`, query));
     let silenceMs = timing.helloTimeoutMs;
-    let heardAt = Date.now();
+    let heardAt = new Moment();
     // By the clock, not by a timer for each message: after the machine slept, the first look tells.
     const look = setInterval(() => {
-      if (Date.now() - heardAt > silenceMs) end({ kind: "mute" });
+      if (heardAt.agoMs <= silenceMs) return;
+      // A machine that slept, or whose clock was set, says nothing against the stream.
+      end(heardAt.steadyAgoMs > silenceMs ? { kind: "mute" } : { kind: "lost", error: null });
     }, Math.min(1000, timing.helloTimeoutMs / 2));
 
     function end(ending: Ending): void {
@@ -78,7 +81,7 @@ export async function readStream(reading: Reading, signal: AbortSignal): Promise
     source.onmessage = (message: MessageEvent<string>) => {
       const event = parsed(message.data);
       if (event === null) return;
-      heardAt = Date.now();
+      heardAt = new Moment();
       if (event.type === "hello") {
         silenceMs = timing.heartbeatTimeoutMs ?? (event as HelloEvent).data.heartbeat_seconds * 2000 + 5000;
       }
@@ -102,13 +105,13 @@ export async function poll(
   let isOpen = false;
   try {
     while (true) {
-      const askedAt = Date.now();
+      const askedAt = new Moment();
       // The first answer comes at once: it shows that this way works.
       const answer = await catchUp(reading, signal, isOpen ? holdSeconds : 0);
       for (const event of answer.events) reading.heard(() => exactJson(event, 0));
       reading.heard(null);
       // One that should have been held and came back empty at once is not asked again at once.
-      const isTooFast = isOpen && answer.events.length === 0 && Date.now() - askedAt < 1000;
+      const isTooFast = isOpen && answer.events.length === 0 && askedAt.steadyAgoMs < 1000;
       if (!isOpen) {
         isOpen = true;
         reading.opened(transport);

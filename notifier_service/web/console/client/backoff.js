@@ -9,7 +9,7 @@ export class Backoff {
     random;
     now;
     attempt = 0;
-    constructor(firstMs, capMs, random = Math.random, now = Date.now) {
+    constructor(firstMs, capMs, random = Math.random, now = () => performance.now()) {
         this.firstMs = firstMs;
         this.capMs = capMs;
         this.random = random;

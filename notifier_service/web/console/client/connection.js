@@ -1,3 +1,4 @@
+import { Moment } from "./moment.js";
 export const IDLE = Object.freeze({
     phase: "idle",
     transport: null,
@@ -12,6 +13,7 @@ export class Link {
     /** How often the service says that it is there. */
     heartbeatSeconds = UNKNOWN_HEARTBEAT_SECONDS;
     #now = IDLE;
+    #heardAt = null;
     #changed;
     constructor(changed) {
         this.#changed = changed;
@@ -25,9 +27,10 @@ export class Link {
     }
     heard() {
         // Not worth a change that everybody hears of: it is looked at, not shown.
+        this.#heardAt = new Moment();
         this.#now = Object.freeze({ ...this.#now, lastHeardAt: Date.now() });
     }
     get sinceHeardMs() {
-        return Date.now() - (this.#now.lastHeardAt ?? 0);
+        return this.#now.lastHeardAt === null || this.#heardAt === null ? Number.POSITIVE_INFINITY : this.#heardAt.agoMs;
     }
 }

@@ -44,12 +44,12 @@ export class Follower {
                 const { phase, attempt, retryAt, error } = message.connection;
                 this.#link.heartbeatSeconds = message.heartbeatSeconds;
                 // An error crosses as a plain copy; what it says is enough to show.
+                this.#link.heard();
                 this.#link.report({
                     phase: phase === "idle" || phase === "ended" ? "connecting" : phase,
                     transport: "tab",
                     attempt,
                     retryAt,
-                    lastHeardAt: Date.now(),
                     error: error === null ? null : new NotifierError(String(error.code ?? "unreachable"), error.message),
                 });
                 return;

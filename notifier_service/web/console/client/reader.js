@@ -1,6 +1,7 @@
 import { Backoff } from "./backoff.js";
 import { NotifierError } from "./errors.js";
 import { Ladder } from "./ladder.js";
+import { Moment } from "./moment.js";
 import { catchUp, poll, readStream, sleep } from "./transports.js";
 /** A transport that held for so long is trusted again. */
 const PROVED_MS = 10_000;
@@ -46,13 +47,13 @@ export class Reader {
     async run(signal) {
         while (!signal.aborted) {
             this.#report({ phase: "connecting", transport: this.#ladder.transport, retryAt: null });
-            const startedAt = Date.now();
+            const startedAt = new Moment();
             const ending = await this.#untilRestart(signal, (until) => this.#read(until));
             if (signal.aborted)
                 break;
             if (ending.kind === "stopped")
                 continue;
-            if (Date.now() - startedAt >= PROVED_MS) {
+            if (startedAt.steadyAgoMs >= PROVED_MS) {
                 this.#backoff.reset();
                 this.#ladder.proved();
             }

@@ -1,5 +1,6 @@
 import { NotifierError } from "./errors.js";
 import { exactJson, parseExact } from "./exact.js";
+import { Moment } from "./moment.js";
 /** What the service holds a long poll for; its clients wait a little longer. */
 const HOLD_SECONDS = 25;
 /** Read a stream until it ends. Aborting `signal` closes it. */
@@ -24,11 +25,13 @@ export async function readStream(reading, signal) {
     return new Promise((resolve) => {
         const source = new EventSource(http.url(`/api/sse/events/${encodeURIComponent(sessionId)}`, query));
         let silenceMs = timing.helloTimeoutMs;
-        let heardAt = Date.now();
+        let heardAt = new Moment();
         // By the clock, not by a timer for each message: after the machine slept, the first look tells.
         const look = setInterval(() => {
-            if (Date.now() - heardAt > silenceMs)
-                end({ kind: "mute" });
+            if (heardAt.agoMs <= silenceMs)
+                return;
+            // A machine that slept, or whose clock was set, says nothing against the stream.
+            end(heardAt.steadyAgoMs > silenceMs ? { kind: "mute" } : { kind: "lost", error: null });
         }, Math.min(1000, timing.helloTimeoutMs / 2));
         function end(ending) {
             clearInterval(look);
@@ -44,7 +47,7 @@ export async function readStream(reading, signal) {
             const event = parsed(message.data);
             if (event === null)
                 return;
-            heardAt = Date.now();
+            heardAt = new Moment();
             if (event.type === "hello") {
                 silenceMs = timing.heartbeatTimeoutMs ?? event.data.heartbeat_seconds * 2000 + 5000;
             }
@@ -65,14 +68,14 @@ export async function poll(transport, reading, signal) {
     let isOpen = false;
     try {
         while (true) {
-            const askedAt = Date.now();
+            const askedAt = new Moment();
             // The first answer comes at once: it shows that this way works.
             const answer = await catchUp(reading, signal, isOpen ? holdSeconds : 0);
             for (const event of answer.events)
                 reading.heard(() => exactJson(event, 0));
             reading.heard(null);
             // One that should have been held and came back empty at once is not asked again at once.
-            const isTooFast = isOpen && answer.events.length === 0 && Date.now() - askedAt < 1000;
+            const isTooFast = isOpen && answer.events.length === 0 && askedAt.steadyAgoMs < 1000;
             if (!isOpen) {
                 isOpen = true;
                 reading.opened(transport);
