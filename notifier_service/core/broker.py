@@ -13,10 +13,12 @@ from zlib import crc32
 from .audit import NO_AUDIT, AuditLog
 from .errors import BrokerClosed, NoBroker, NotDurable, SessionNotFound
 from .event_log import Event, base36, new_epoch
-from .events import EventData, PermissionRecord
+from .events import EventData, PermissionRecord, SessionRow
 from .fan_out import Delivery
 from .history import History
-from .journal import NO_JOURNAL, Head, Journal
+from .inbox import Inbox, InboxReader
+from .journal import NO_JOURNAL, Change, Head, Journal
+from .label import LABEL_KIND, NO_LABEL, Label, labels_of
 from .large_parameters import LargeParameters
 from .limits import Limits
 from .metrics import Counters
@@ -30,7 +32,7 @@ from .policy.rule_book import RuleBook
 from .policy.verdict import AskedTool
 from .question import Decider, Decision, Question
 from .reader import Peer, Reader, heartbeat
-from .readers import Seats
+from .readers import Readers, Seats
 from .recorder import Recorder
 from .request_keeper import KeptRequest, RequestKeeper
 from .session import Session, check_session_id
@@ -130,11 +132,22 @@ class Broker:
         #: Requests of an earlier run, by their sessions, until those have gone on.
         self._requests_of_before: dict[str, list[KeptRequest]] = {}
         self._rules_of_before: dict[str, list[Entry]] = {}
+        self._labels_of_before: dict[str, Label] = {}
         #: Whether what is acknowledged is there again after a restart.
         self.is_durable = False
         #: Sessions of an earlier run that nobody has come back to, and until when they wait for that.
         self._dormant: dict[str, Head] = {}
         self._dormant_until = 0.0
+        #: What people are asked in all sessions.
+        self.inbox = Inbox(
+            lambda: self.sessions,
+            lambda: map(self.dormant_row, self.dormant),
+            limits=self.limits,
+            counters=self.counters,
+            delivery=self._delivery,
+            seats=self._seats,
+            clock=clock,
+        )
         if journal is not NO_JOURNAL:
             self.keep_in(journal)
 
@@ -175,6 +188,7 @@ class Broker:
         self._requests_left_at.pop(session_id, None)
         self._sessions[session_id] = self._silent[session_id] = session
         self.counters.sessions_opened += 1
+        self.inbox.tell_opened(session_id, session.label)
         return session
 
     def look(self, session_id: str) -> Session:
@@ -212,6 +226,9 @@ class Broker:
         for session_id in self._rules_of_before.keys() - self._dormant.keys():
             del self._rules_of_before[session_id]
             self._keeper.rules(session_id, ())
+        self._labels_of_before = labels_of(journal)
+        for session_id in self._labels_of_before.keys() - self._dormant.keys():
+            self._forget_label(session_id)
         for session_id, requests in tuple(self._requests_of_before.items()):
             if session_id in self._dormant:
                 self._wake(session_id)
@@ -231,6 +248,38 @@ class Broker:
         """How long these have waited for it."""
         return max(0.0, self._clock() + self.limits.session_idle_seconds - self._dormant_until)
 
+    def dormant_row(self, head: Head) -> SessionRow:
+        """Such a session in a list of many."""
+        return SessionRow(
+            session_id=head.session_id,
+            **self._labels_of_before.get(head.session_id, NO_LABEL)._asdict(),
+            connections=0,
+            pending_permissions=0,
+            last_event_id=head.last_event_id,
+            created_at=None,
+            idle_seconds=round(self.dormant_seconds, 3),
+            state="idle",
+        )
+
+    def label(self, session_id: str, label: Label, *, opened_by: str | None = None) -> Session:
+        """Call a session so from now on, also after a restart; who reads the inbox hears of it.
+
+        Raises what ``open`` does.
+        """
+        session = self.open(session_id, opened_by=opened_by)
+        session.touch()
+        if session.label != label:
+            session.label = label
+            self.inbox.tell_opened(session_id, label)
+            if self.is_durable:
+                self.journal.note(Change(LABEL_KIND, session_id, label.to_json()))
+        return session
+
+    def _forget_label(self, session_id: str) -> None:
+        self._labels_of_before.pop(session_id, None)
+        if self.is_durable:
+            self.journal.note(Change(LABEL_KIND, session_id, None))
+
     def _wake(self, session_id: str) -> Session:
         """Go on with a session of an earlier run. Raises ``NotDurable`` where it cannot be read."""
         if self.closed:
@@ -239,6 +288,7 @@ class Broker:
         kept, before = self.journal.go_on(session_id, most_events=limits.log_events, most_bytes=limits.log_bytes)
         session = self._new(session_id, before.epoch)
         session.opened_by = self._dormant.pop(session_id).opened_by
+        session.label = self._labels_of_before.pop(session_id, NO_LABEL)
         session.desk.grants.go_on(self._rules_of_before.pop(session_id, ()))
         session.go_on(kept, before, self._requests_of_before.pop(session_id, ()))
         self._sessions[session_id] = session
@@ -284,6 +334,8 @@ class Broker:
             tell_learned=self._settle_twins,
             recorder=self.recorder,
             keeper=self._keeper,
+            tell_asked=self.inbox.tell_asked,
+            count_others=self.inbox.count_viewers,
         )
 
     def _make_room(self, opened_by: str | None, beside: Container[str]) -> None:
@@ -311,6 +363,9 @@ class Broker:
         if session.kept is not None:
             session.kept.drop()
         session.close("session_closed")
+        self.inbox.tell_closed(session.session_id, session.label)
+        if session.label != NO_LABEL:
+            self._forget_label(session.session_id)
 
     def get(self, session_id: str) -> Session:
         """Return an open session, or raise ``SessionNotFound`` or ``InvalidSessionId``."""
@@ -431,6 +486,29 @@ class Broker:
         session = self.open(session_id, opened_by=account)
         return session.join(transport, peer, cursor, account=account, address=address, may_approve=may_approve)
 
+    def join_inbox(
+        self,
+        transport: str,
+        peer: Peer,
+        cursor: str | None = None,
+        *,
+        sees: Callable[[str], bool] = lambda session_id: True,
+        account: str | None = None,
+        address: str = "",
+        may_approve: bool = True,
+    ) -> InboxReader:
+        """Let a live reader into the inbox, behind its cursor, who ``sees`` some of the sessions.
+
+        Raises ``BrokerClosed``, or ``LimitReached`` as ``join`` does.
+        """
+        if self.closed:
+            raise BrokerClosed("The service is shutting down.")
+        reader = self.inbox.join(
+            transport, peer, cursor, sees, account=account, address=address, may_approve=may_approve
+        )
+        self._arm()
+        return reader
+
     @contextmanager
     def holding(self, account: str | None = None, *, address: str = "", may_approve: bool = True) -> Iterator[None]:
         """Count a request whose answer waits as a connection. Raises ``LimitReached`` as ``join`` does."""
@@ -470,17 +548,7 @@ class Broker:
         for session in self.sessions:
             session.desk.expire_due()
             session.forget_evicted()
-            for reader in session.readers:
-                was_ending = reader.ending
-                try:
-                    reader.sweep(now, beat)
-                except Exception:
-                    # One connection that fails to answer must not keep the others from being looked after.
-                    _log.exception("a %s reader cannot be looked after", reader.transport)
-                if reader.ending is not None and reader.ending.code == "slow" and was_ending is None:
-                    _log.warning(
-                        "a %s reader took nothing for %g s and is cut", reader.transport, self.limits.stalled_seconds
-                    )
+            self._look_after_readers(session.readers, now, beat)
             if session.expired:
                 self._drop(session)
                 self.counters.sessions_expired += 1
@@ -489,13 +557,27 @@ class Broker:
                 next_deadline = deadline
         if self._dormant and self._dormant_until <= now:
             self._forget_dormant()
-        if not self._sessions and not self._dormant:
+        self._look_after_readers(self.inbox.readers, now, beat)
+        if not self._sessions and not self._dormant and not self.inbox.readers:
             return POLICY_SECONDS if self._watches else None
         limits = self.limits
         interval = min(0.5, limits.heartbeat_seconds / 4, limits.stalled_seconds / 4, limits.session_idle_seconds / 4)
         if next_deadline is not None:
             interval = min(interval, next_deadline - now)
         return max(0.01, interval)
+
+    def _look_after_readers(self, readers: Readers, now: float, beat: bytes) -> None:
+        for reader in readers:
+            was_ending = reader.ending
+            try:
+                reader.sweep(now, beat)
+            except Exception:
+                # One connection that fails to answer must not keep the others from being looked after.
+                _log.exception("a %s reader cannot be looked after", reader.transport)
+            if reader.ending is not None and reader.ending.code == "slow" and was_ending is None:
+                _log.warning(
+                    "a %s reader took nothing for %g s and is cut", reader.transport, self.limits.stalled_seconds
+                )
 
     @property
     def policy(self) -> PolicyFile | None:
@@ -536,8 +618,8 @@ class Broker:
 
     def ask_readers_again(self) -> None:
         """End the streams of all who may no longer read; for whoever knows that rights have changed."""
-        for session in self.sessions:
-            for reader in tuple(session.readers):
+        for readers in (self.inbox.readers, *(session.readers for session in self.sessions)):
+            for reader in tuple(readers):
                 reader.ask_again()
 
     def close(self) -> None:
@@ -547,6 +629,7 @@ class Broker:
             for session in self.sessions:
                 session.close("shutdown")
             self._sessions.clear()
+            self.inbox.close()
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
@@ -556,8 +639,8 @@ class Broker:
 
     def statistics(self) -> BrokerStatistics:
         """What the broker holds at this moment, and what it has counted since it was made."""
-        for session in self.sessions:
-            session.readers.count_delivered()
+        for readers in (self.inbox.readers, *(session.readers for session in self.sessions)):
+            readers.count_delivered()
         return BrokerStatistics(
             sessions=len(self._sessions) + len(self._dormant),
             connections=self.connections,
@@ -571,6 +654,10 @@ class Broker:
         """Sessions to which nobody has come back have expired, as they would without a restart."""
         for head in self._dormant.values():
             self.journal.drop(head.session_id)
+            label = self._labels_of_before.get(head.session_id, NO_LABEL)
+            self.inbox.tell_closed(head.session_id, label)
+            if label != NO_LABEL:
+                self._forget_label(head.session_id)
             if self._rules_of_before.pop(head.session_id, None):
                 self._keeper.rules(head.session_id, ())
             self._places.leave(head.opened_by)

@@ -30,6 +30,10 @@ __all__ = [
     "FileRule",
     "Gap",
     "Hello",
+    "InboxCleared",
+    "InboxHello",
+    "InboxRecord",
+    "InboxSnapshot",
     "Many",
     "PermissionCleared",
     "PermissionRecord",
@@ -39,6 +43,8 @@ __all__ = [
     "Rule",
     "RunningCall",
     "SaidReason",
+    "SessionLabel",
+    "SessionRow",
     "Sha256",
     "Snapshot",
     "Status",
@@ -388,6 +394,69 @@ class Snapshot(EventData):
     permission_requests: Many[PermissionRecord]
     tool_result: ToolResult | None
     running: Many[RunningCall]
+
+
+class SessionLabel(EventData):
+    """``session_opened`` and ``session_closed``: what a session is called, in the words of who runs it.
+
+    ``session_opened`` comes again when that changes.
+    """
+
+    session_id: str
+    title: str | None = _absent()
+    agent: str | None = _absent()
+
+
+class SessionRow(EventData):
+    """A session, in the list of those that are open.
+
+    ``state`` is ``waiting`` where a person is asked, ``working`` where a call runs or an answer is under way. One that
+    nobody has come back to since a restart has no ``created_at``.
+    """
+
+    session_id: str
+    title: str | None
+    agent: str | None
+    connections: int
+    pending_permissions: int
+    last_event_id: str
+    created_at: Timestamp | None
+    idle_seconds: float
+    state: Literal["working", "waiting", "idle"]
+
+
+class InboxRecord(PermissionRecord):
+    """A permission request, and the session in which it is asked."""
+
+    session_id: str
+
+
+class InboxCleared(PermissionCleared):
+    """``permission_cleared``, and the session in which it was asked."""
+
+    session_id: str
+
+
+class InboxHello(EventData):
+    """``hello`` of the inbox."""
+
+    epoch: str
+    last_event_id: str
+    resumed: Literal["full", "partial", "none"]
+    heartbeat_seconds: float
+    viewers: int
+
+
+class InboxSnapshot(EventData):
+    """What waits in all sessions that the caller may see, the oldest first, and these sessions.
+
+    Of very many requests together, those behind the first eight megabytes have the beginning of their parameters only
+    (``parameters_truncated``).
+    """
+
+    last_event_id: str
+    permission_requests: Many[InboxRecord]
+    sessions: Many[SessionRow]
 
 
 class Gap(EventData):

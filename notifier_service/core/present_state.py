@@ -23,6 +23,11 @@ class SessionState:
         self._running: OrderedDict[str, tuple[RunningCall, int]] = OrderedDict()
         self._running_bytes = 0
 
+    @property
+    def has_running(self) -> bool:
+        """Whether a call has begun, or waits, and has not ended."""
+        return bool(self._running)
+
     def follow(self, data: object) -> None:
         """Bring the state up to date with the data of an event; what leaves none is passed over."""
         if isinstance(data, ToolStatus):

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from .errors import CursorLost
 from .event_log import Event, EventLog
-from .events import Bye, Gap, Hello, PermissionRecord, Snapshot, encode
+from .events import Bye, EventData, Gap, PermissionRecord, encode
 from .fan_out import Audience
 from .limits import Limits
 from .metrics import Counters
@@ -67,9 +67,9 @@ class Source(Protocol):
     def reopen(self, lost: CursorLost) -> Opening:
         """Say where a reader goes on that fell behind the log."""
 
-    def hello(self, opening: Opening) -> Hello: ...
+    def hello(self, opening: Opening) -> EventData: ...
 
-    def snapshot(self, behind: int | None = None) -> Snapshot: ...
+    def snapshot(self, behind: int | None = None) -> EventData: ...
 
     def forget(self, reader: Reader) -> None:
         """Let a reader go that has left."""

@@ -60,9 +60,21 @@ class Seats:
 
 
 class Readers(Audience[Reader]):
-    """The live readers of a session. Each takes a place in the session and one of ``seats``, those of the process."""
+    """The live readers of a session. Each takes a place in the session and one of ``seats``, those of the process.
 
-    def __init__(self, log: EventLog, delivery: Delivery, limits: Limits, counters: Counters, seats: Seats) -> None:
+    ``at_most`` of them there may be, as the limits say without it.
+    """
+
+    def __init__(
+        self,
+        log: EventLog,
+        delivery: Delivery,
+        limits: Limits,
+        counters: Counters,
+        seats: Seats,
+        *,
+        at_most: int | None = None,
+    ) -> None:
         super().__init__(log, delivery)
         #: How many wait for one answer, by transport: they see what is asked, and no limit of the session binds them.
         self.waiting: Counter[str] = Counter()
@@ -73,7 +85,7 @@ class Readers(Audience[Reader]):
         self._all_seats = seats
         self._seats = Shares(
             "max_connections_per_session",
-            limits.max_connections_per_session,
+            limits.max_connections_per_session if at_most is None else at_most,
             "This session has {} readers; no more are taken.",
             refused=counters.limits_reached,
         )

@@ -28,6 +28,7 @@ from .events import (
     PermissionRecord,
     ResultCleared,
     Rule,
+    SessionRow,
     Snapshot,
     ToolStatus,
     dump,
@@ -36,6 +37,7 @@ from .events import (
 from .fan_out import Delivery
 from .history import History
 from .journal import KeptLog, KeptSession
+from .label import NO_LABEL
 from .large_parameters import LargeParameters
 from .limits import Limits
 from .metrics import Counters
@@ -52,12 +54,14 @@ from .readers import Readers, Seats
 from .recorder import Recorder
 from .request_keeper import KeptRequest, RequestKeeper
 
-__all__ = ["Session", "check_session_id"]
+__all__ = ["SESSION_ID", "Session", "check_session_id"]
 
 #: Events of the service itself that change what is there.
 _OF_STATE = frozenset({"permission_request", "permission_cleared", "result_cleared"})
 
-_SESSION_ID = re.compile(r"[A-Za-z0-9._:~-]{1,128}")
+#: What the id of a session looks like.
+SESSION_ID = r"^[A-Za-z0-9._:~-]{1,128}$"
+_SESSION_ID = re.compile(SESSION_ID)
 
 _log = logging.getLogger("notifier_service.session")
 
@@ -76,8 +80,9 @@ class Session:
     """One conversation or agent run that people may watch.
 
     ``clock`` gives seconds, monotonic; ``request_left_at`` is when the last request of the one before it left the
-    screens of people. Everything here runs on one event loop and never waits, so that what one
-    call does is seen whole or not at all.
+    screens of people. ``tell_asked`` hears of what people are asked and answer, with the owner of each event;
+    ``count_others`` says how many see what is asked here from elsewhere. Everything here runs on one event loop and
+    never waits, so that what one call does is seen whole or not at all.
     """
 
     def __init__(
@@ -99,6 +104,8 @@ class Session:
         tell_learned: Callable[[AskedTool], object] = lambda tool: None,
         recorder: Recorder | None = None,
         keeper: RequestKeeper | None = None,
+        tell_asked: Callable[[str, Event, str], object] = lambda session_id, event, owner: None,
+        count_others: Callable[[str], int] = lambda session_id: 0,
     ) -> None:
         self.session_id = check_session_id(session_id)
         self.limits = limits = Limits() if limits is None else limits
@@ -111,6 +118,9 @@ class Session:
         self.opened_by: str | None = None
         #: Set by who keeps something for this session beside its log.
         self.has_more = False
+        #: What it is called.
+        self.label = NO_LABEL
+        self._tell_asked = tell_asked
         #: What keeps its events over a restart, if anything does.
         self.kept: KeptSession | None = None
         self._forgotten = 0
@@ -127,7 +137,7 @@ class Session:
             publish=self._append_asked,
             judge=self.judge,
             note_use=self._note_use,
-            count_viewers=lambda: self.viewer_count,
+            count_viewers=lambda: self.viewer_count + count_others(session_id),
             counters=self.counters,
             places=pending_places,
             large_parameters=large_parameters,
@@ -448,6 +458,22 @@ class Session:
         """How many readers would see what is asked now."""
         return len(self.readers) + self.readers.waiting.total()
 
+    @property
+    def row(self) -> SessionRow:
+        """The session in a list of many."""
+        pending = self.desk.pending_count
+        return SessionRow(
+            session_id=self.session_id,
+            title=self.label.title,
+            agent=self.label.agent,
+            connections=self.viewer_count,
+            pending_permissions=pending,
+            last_event_id=self.log.last_event_id,
+            created_at=self.created_at,
+            idle_seconds=round(self.idle_seconds, 3),
+            state="waiting" if pending else "working" if self._working or self.state.has_running else "idle",
+        )
+
     # Life
 
     def touch(self) -> None:
@@ -467,7 +493,7 @@ class Session:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing that anybody would miss: no event, nobody who reads, nothing that waits."""
-        return not self.log.last_seq and not self.has_more and not self._is_in_use
+        return not (self.log.last_seq or self.has_more or self.label != NO_LABEL or self._is_in_use)
 
     @property
     def _is_in_use(self) -> bool:
@@ -490,13 +516,16 @@ class Session:
     def _append_asked(self, event_type: str, data: EventData) -> Event:
         """Append what the desk tells, as that of who asked; what the policy answers is apart from what people do."""
         request_id = getattr(data, "request_id", "")
-        try:
-            owner = self.desk.find(request_id).asked_by or ""
-        except RequestNotFound:
-            owner = ""
+        owner, was_shown = "", True
+        with suppress(RequestNotFound):
+            request = self.desk.find(request_id)
+            owner, was_shown = request.asked_by or "", request.announced
         if getattr(data, "decided_by", None) == "policy":
             owner += " by policy"
-        return self._append(event_type, data, owner=owner)
+        event = self._append(event_type, data, owner=owner)
+        if was_shown:  # what the policy answers by itself waits for nobody
+            self._tell_asked(self.session_id, event, owner)
+        return event
 
     def _append(
         self,

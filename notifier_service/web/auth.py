@@ -34,6 +34,7 @@ __all__ = [
     "WatchedFile",
     "digest_of",
     "still_may_view",
+    "still_sees_the_same",
     "with_included",
 ]
 
@@ -86,6 +87,10 @@ class Caller:
     def only_in(self, session_id: str) -> Caller:
         """The same caller with no session but this one; what stands behind it is asked as for the whole."""
         return replace(self, sessions=(session_id,), renew=partial(_renewed_in, self, session_id))
+
+    def only_viewing(self) -> Caller:
+        """The same caller with no right but to look on."""
+        return replace(self, rights=self.rights & _VIEW, renew=partial(_renewed_to_view, self))
 
     @property
     def seconds_left(self) -> float | None:
@@ -326,6 +331,21 @@ def still_may_view(caller: Caller, session_id: str) -> Callable[[], bool] | None
     return None if caller.renew is None else partial(caller.still_may, _VIEW, session_id)
 
 
+def still_sees_the_same(caller: Caller) -> Callable[[], bool] | None:
+    """What tells whether a caller may still see all the sessions that it may now; None where nothing can change that.
+
+    Whose patterns are others comes back, and is told of the sessions of these.
+    """
+
+    def still() -> bool:
+        try:
+            return caller.require(_VIEW, None).sessions == caller.sessions
+        except (Unauthenticated, Forbidden):
+            return False
+
+    return None if caller.renew is None else still
+
+
 def with_included(rights: Iterable[Right]) -> frozenset[Right]:
     """Rights with those that they include."""
     return frozenset[Right]().union(*(_INCLUDES[right] for right in rights))
@@ -336,6 +356,10 @@ def _renewed_in(whole: Caller, session_id: str, before: Caller) -> Caller:
     if not caller.sees(session_id):
         raise Forbidden("This token is not for that session.")
     return caller.only_in(session_id)
+
+
+def _renewed_to_view(whole: Caller, before: Caller) -> Caller:
+    return whole.now().only_viewing()
 
 
 def _callers(content: bytes, renew: Callable[[str, Caller], Caller]) -> dict[str, Caller]:

@@ -30,7 +30,6 @@ __all__ = [
     "PolicyState",
     "PresentState",
     "SessionHealth",
-    "SessionRow",
     "StateAndEvents",
     "present_state",
 ]
@@ -87,16 +86,6 @@ class PolicyState(EventData):
     error: str | None
     learned_file: str | None = Field(default=None, exclude_if=lambda path: path is None)
     learned_error: str | None = Field(default=None, exclude_if=lambda error: error is None)
-
-
-class SessionRow(EventData):
-    """A session, in the list of those that are open."""
-
-    session_id: str
-    connections: int
-    pending_permissions: int
-    last_event_id: str
-    idle_seconds: float
 
 
 class HistoryRecord(PermissionRecord):

@@ -16,7 +16,7 @@ from ..version import __version__
 from .answers import codes_by_status
 from .produce import PublishedEvent
 from .routes import ROUTES, Route
-from .schema import EVENT_DATA, event_name, wire_schema
+from .schema import EVENT_DATA, INBOX_DATA, event_name, wire_schema
 
 __all__ = ["EXAMPLES", "asyncapi", "openapi"]
 
@@ -81,6 +81,20 @@ _ANSWERS: Mapping[str, Mapping[int, Any]] = {
     "POST /api/sse/ticket/{session_id}": {
         201: _data(_object(ticket=_TEXT, expires_at=_TEXT, expires_in={"type": "number"}))
     },
+    "POST /api/sse/ticket": {201: _data(_object(ticket=_TEXT, expires_at=_TEXT, expires_in={"type": "number"}))},
+    "GET /api/inbox": {200: _data(_ref("InboxSnapshot")), 304: None},
+    "GET /api/sse/inbox": {200: _EVENT_STREAM},
+    "POST /api/permissions/decide": {
+        200: _data(
+            _list(
+                {
+                    **_object(session_id=_TEXT, request_id=_TEXT, status={"enum": [200, 403, 404, 409, 410, 503]}),
+                    "oneOf": [_object(record=_RECORD), _object(error=_ref("ErrorDetails"))],
+                }
+            )
+        )
+    },
+    "POST /api/sessions/{session_id}": {200: _data(_ref("SessionRow"))},
     "GET /api/sse/health/{session_id}": {200: _data(_ref("SessionHealth"))},
     "POST /api/events/{session_id}": {201: _IDS},
     "POST /api/events": {201: _IDS},
@@ -135,6 +149,8 @@ _ERRORS: Mapping[str, Sequence[int]] = {
 
 _HEADERS: Mapping[str, Sequence[tuple[str, str]]] = {
     "GET /api/sse/events/{session_id}": (("Last-Event-ID", "Resume behind this event; wins over the query."),),
+    "GET /api/sse/inbox": (("Last-Event-ID", "Resume behind this event; wins over the query."),),
+    "GET /api/inbox": (("If-None-Match", "304 where nothing has changed."),),
     "GET /agent_chat_stream": (("Last-Event-ID", "Resume an answer behind this piece."),),
     "POST /api/events/{session_id}": (("Idempotency-Key", "A repeated request gets the first answer."),),
     "POST /api/events": (("Idempotency-Key", "A repeated request gets the first answer."),),
@@ -158,6 +174,18 @@ EXAMPLES: Mapping[str, Any] = {
         "risk_level": "high",
         "description": "The draft is not needed any more.",
     },
+    "DecideBody": {
+        "decisions": [
+            {
+                "session_id": "run-1",
+                "request_id": "pr_0123456789abcdef",
+                "parameters_sha256": "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
+                "approved": True,
+                "reason": "go on",
+            }
+        ]
+    },
+    "LabelBody": {"title": "Tidy the drafts", "agent": "claude-code"},
     "ClaimBody": {"run_id": "run-1.call-7"},
     "TakeOverBody": {"suggestion_id": "sug_1", "scope": "session"},
     "HookBody": {"session_id": "run-1", "hook_event_name": "PostToolUse", "tool_name": "Bash", "tool_use_id": "t1"},
@@ -378,7 +406,8 @@ _CHAT: Mapping[str, _Json] = {
 def asyncapi(prefix: str = "/agent_backend") -> _Json:
     """What every stream and socket of the table tells, and what may be said on the sockets."""
     events = [event_name(event_type) for event_type in EVENT_DATA] + ["HeartbeatEvent", "ErrorEvent", "OwnEvent"]
-    messages: dict[str, _Json] = {name: {"name": name, "payload": _ref(name)} for name in events}
+    of_inbox = [event_name(event_type, of_inbox=True) for event_type in INBOX_DATA] + ["HeartbeatEvent", "ErrorEvent"]
+    messages: dict[str, _Json] = {name: {"name": name, "payload": _ref(name)} for name in [*events, *of_inbox]}
     for kind, said in (("Said", _SAID), ("Answered", _ANSWERED), ("Asked", _ASKED), ("Chat", _CHAT)):
         for name, example in said.items():
             payload = _said(name, example)
@@ -389,6 +418,8 @@ def asyncapi(prefix: str = "/agent_backend") -> _Json:
         name = re.sub(r"\W+", "_", route.path).strip("_").replace("_session_id", "")
         is_chat = "chat" in route.path
         told = ["Chat_content", "Chat_done", "ErrorEvent"] if is_chat else events
+        if route.path.endswith("/inbox"):
+            told = of_inbox
         heard = [f"Asked_{name}" for name in _ASKED] if is_chat else [f"Said_{name}" for name in _SAID]
         if route.is_socket and not is_chat:
             told = [*told, "Answered_pong"]

@@ -20,7 +20,7 @@ from ..core.redaction import without_credentials
 from ..core.session import Session
 from ..service_address import CHALLENGE, KeyUnusable, address_of, own_key, proof
 from .answers import json_answer, reply
-from .models import AuditHealth, JournalHealth, PolicyHealth, PolicyRow, PolicyState, SessionRow
+from .models import AuditHealth, JournalHealth, PolicyHealth, PolicyRow, PolicyState
 from .request import Call, Query
 
 __all__ = [
@@ -174,10 +174,9 @@ async def list_sessions(call: Call[SessionsQuery, None]) -> web.Response:
         found.sort()
         del found[query.limit + 1 :]
     told, has_more = found[: query.limit], len(found) > query.limit
-    idle_seconds = round(broker.dormant_seconds, 3)
     rows: list[bytes] = []
     async for some in _in_turns(told):
-        rows += [dump(_row(one) if isinstance(one, Session) else _dormant_row(one, idle_seconds)) for _, one in some]
+        rows += [dump(one.row if isinstance(one, Session) else broker.dormant_row(one)) for _, one in some]
     behind_it = b',"next":%b' % dump(str(told[-1][0])) if has_more else b""
     return json_answer(b'{"success":true,"data":[%b]%b}' % (b",".join(rows), behind_it))
 
@@ -187,23 +186,3 @@ async def _in_turns(values: Sequence[Value]) -> AsyncIterator[Sequence[Value]]:
     for start in range(0, len(values), _A_TURN):
         yield values[start : start + _A_TURN]
         await asyncio.sleep(0)
-
-
-def _dormant_row(head: Head, idle_seconds: float) -> SessionRow:
-    return SessionRow(
-        session_id=head.session_id,
-        connections=0,
-        pending_permissions=0,
-        last_event_id=head.last_event_id,
-        idle_seconds=idle_seconds,
-    )
-
-
-def _row(session: Session) -> SessionRow:
-    return SessionRow(
-        session_id=session.session_id,
-        connections=session.viewer_count,
-        pending_permissions=session.desk.pending_count,
-        last_event_id=session.log.last_event_id,
-        idle_seconds=round(session.idle_seconds, 3),
-    )

@@ -30,7 +30,7 @@ from .request import Call, Query
 from .slow_answer import SlowAnswer
 from .trace import traceparent_of
 
-__all__ = ["AskBody", "ClaimBody", "WaitQuery", "ask", "cancel", "claim", "decide", "list_pending", "read"]
+__all__ = ["AskBody", "ClaimBody", "WaitQuery", "ask", "cancel", "claim", "decide", "list_pending", "read", "through"]
 
 
 class AskBody(EventData):
@@ -74,7 +74,7 @@ async def decide(call: Call[Query, Decision]) -> web.Response:
         decided_with=caller.token_sha256,
         via=via,
         reach=caller.sessions,
-        through=_through(call.request),
+        through=through(call.request),
         right=caller.approves_with,
     )
     # The tool that waits goes first: it is woken in the next turn of the loop, at whose end its answer leaves.
@@ -83,7 +83,7 @@ async def decide(call: Call[Query, Decision]) -> web.Response:
     return reply(record)
 
 
-def _through(request: web.Request) -> str:
+def through(request: web.Request) -> str:
     """What a decision came through, as far as who sends it says: only browsers tell where a request comes from."""
     if "Sec-Fetch-Site" in request.headers or "Origin" in request.headers:
         return "page"

@@ -18,6 +18,7 @@ from . import (
     chat,
     description,
     history,
+    inbox,
     keys,
     metrics,
     ops,
@@ -156,6 +157,10 @@ ROUTES: Sequence[Route] = (
         query=permissions.WaitQuery, body=permissions.AskBody, asks_calls=True, rate="publish_rate",
     ),
     Route(
+        "POST", "/api/permissions/decide", inbox.decide, _rights("approve"),
+        "Answer permission requests of many sessions, each by itself.", body=inbox.DecideBody, rate="decide_rate",
+    ),
+    Route(
         "GET", "/api/permissions/{session_id}", permissions.list_pending, _rights("view", "produce"),
         "The pending permission requests.",
     ),
@@ -216,6 +221,22 @@ ROUTES: Sequence[Route] = (
         "POST", "/hooks/claude-code", hooks.claude_code, _rights("produce"),
         "The same behind the prefix, where the command for other agents asks.",
         query=hooks.HookQuery, body=hooks.HookBody, asks_calls=True, failed=hooks.unasked, rate="publish_rate",
+    ),
+    Route(
+        "GET", "/api/inbox", inbox.read, _rights("view", "approve"),
+        "What waits in all sessions that the caller may see.", rate="connect_rate",
+    ),
+    Route(
+        "GET", "/api/sse/inbox", inbox.stream, _rights("view", "approve"),
+        "The event stream of all sessions that the caller may see.", query=sse.StreamQuery, is_stream=True,
+    ),
+    Route(
+        "POST", "/api/sse/ticket", inbox.ticket, _rights("view", "approve"),
+        "A ticket for one stream of the inbox, in the place of a token in its URL.",
+    ),
+    Route(
+        "POST", "/api/sessions/{session_id}", inbox.label, _rights("produce"),
+        "Say what a session is called, and which agent runs there.", body=inbox.LabelBody, rate="publish_rate",
     ),
     Route("DELETE", "/api/sessions/{session_id}", produce.end_session, _rights("produce"), "End a session."),
     Route(

@@ -15,18 +15,24 @@ from ..core.events import (
     EventData,
     Gap,
     Hello,
+    InboxCleared,
+    InboxHello,
+    InboxRecord,
+    InboxSnapshot,
     PermissionCleared,
     PermissionRecord,
     ResultCleared,
+    SessionLabel,
+    SessionRow,
     Snapshot,
     ToolProgress,
     ToolResult,
     ToolStatus,
 )
 from ..core.question import Decision
-from .models import HistoryRecords, PolicyState, PresentState, SessionHealth, SessionRow, StateAndEvents
+from .models import HistoryRecords, PolicyState, PresentState, SessionHealth, StateAndEvents
 
-__all__ = ["EVENT_DATA", "event_name", "wire_schema"]
+__all__ = ["EVENT_DATA", "INBOX_DATA", "event_name", "wire_schema"]
 
 #: The events that have ``data``, by type. The other two are ``heartbeat`` and ``error``.
 EVENT_DATA: Mapping[str, type[EventData]] = {
@@ -39,6 +45,19 @@ EVENT_DATA: Mapping[str, type[EventData]] = {
     "result_cleared": ResultCleared,
     "hello": Hello,
     "snapshot": Snapshot,
+    "gap": Gap,
+    "bye": Bye,
+}
+
+#: The same of the inbox.
+INBOX_DATA: Mapping[str, type[EventData]] = {
+    "permission_request": InboxRecord,
+    "permission_cleared": InboxCleared,
+    "permission_response_result": InboxRecord,
+    "session_opened": SessionLabel,
+    "session_closed": SessionLabel,
+    "hello": InboxHello,
+    "snapshot": InboxSnapshot,
     "gap": Gap,
     "bye": Bye,
 }
@@ -82,7 +101,7 @@ def wire_schema(
 
     ``answers`` are more of them.
     """
-    sent = dict.fromkeys([*EVENT_DATA.values(), *_ANSWERS, *answers])
+    sent = dict.fromkeys([*EVENT_DATA.values(), *INBOX_DATA.values(), *_ANSWERS, *answers])
     _, written = models_json_schema(
         [*((model, "serialization") for model in sent), *((body, "validation") for body in bodies)],
         schema_generator=_WireSchema,
@@ -91,6 +110,8 @@ def wire_schema(
     definitions = written["$defs"]
     for event_type, model in EVENT_DATA.items():
         definitions[event_name(event_type)] = _event(event_type, model)
+    for event_type, model in INBOX_DATA.items():
+        definitions[event_name(event_type, of_inbox=True)] = _event(event_type, model)
     definitions["HeartbeatEvent"] = _object({"type": {"const": "heartbeat"}, "timestamp": {"type": "number"}})
     definitions["ErrorEvent"] = _object(
         {
@@ -109,6 +130,8 @@ def wire_schema(
     }
     definitions["ErrorCode"] = {"enum": _error_codes()}
     events = [event_name(event_type) for event_type in EVENT_DATA] + ["HeartbeatEvent", "ErrorEvent"]
+    inbox = [event_name(event_type, of_inbox=True) for event_type in INBOX_DATA] + ["HeartbeatEvent", "ErrorEvent"]
+    definitions["InboxEvent"] = {"anyOf": [{"$ref": f"#/$defs/{name}"} for name in inbox]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "WireEvent",
@@ -141,9 +164,11 @@ def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def event_name(event_type: str) -> str:
+def event_name(event_type: str, *, of_inbox: bool = False) -> str:
     """What a type of event is called among the definitions."""
-    return "".join(word.title() for word in event_type.split("_")) + "Event"
+    name = "".join(word.title() for word in event_type.split("_")) + "Event"
+    is_other = of_inbox and INBOX_DATA[event_type] is not EVENT_DATA.get(event_type)
+    return f"Inbox{name}" if is_other else name
 
 
 def _error_codes() -> list[str]:

@@ -13,7 +13,7 @@ from aiohttp_sse import EventSourceResponse
 from ..core.errors import BrokerClosed, LimitReached
 from ..core.event_log import Event
 from ..core.events import Bye, encode
-from ..core.reader import retry_ms
+from ..core.reader import Reader, retry_ms
 from ..settings import Settings
 from .answers import as_error, reply
 from .auth import still_may_view
@@ -23,7 +23,7 @@ from .ops import audit_health, journal_health, policy_health
 from .peer import ConnectionPeer
 from .request import Call, Query
 
-__all__ = ["STREAM_HEADERS", "StreamQuery", "cursor_of", "health", "stream"]
+__all__ = ["STREAM_HEADERS", "StreamQuery", "cursor_of", "health", "stream", "streamed"]
 
 STREAM_HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -48,10 +48,29 @@ class StreamQuery(Query):
 
 async def stream(call: Call[StreamQuery, None]) -> web.StreamResponse:
     """Send ``hello``, then the snapshot or what was missed, then live, until somebody ends it."""
-    request, named = call.request, call.query.named in ("1", "true")
-    cursor = cursor_of(request)
+    cursor, caller = cursor_of(call.request), call.caller
     if cursor is not None and call.broker.has_ended(call.session_id):
         return web.Response(status=204)  # by which the standard stops an EventSource that comes back
+
+    def join(connection: StreamConnection) -> Reader:
+        reader = call.broker.join(
+            call.session_id,
+            "sse",
+            connection,
+            cursor,
+            account=caller.name,
+            address=call.address,
+            may_approve=caller.may("approve"),
+        )
+        reader.permit(caller.seconds_left, still_may_view(caller, call.session_id))
+        return reader
+
+    return await streamed(call, join)
+
+
+async def streamed(call: Call[StreamQuery, None], join: Callable[[StreamConnection], Reader]) -> web.StreamResponse:
+    """Answer with the stream of a reader that ``join`` makes on this connection."""
+    request, named = call.request, call.query.named in ("1", "true")
     response = EventSourceResponse(send_timeout=2 * call.settings.stalled_seconds + 5)
     response.headers.update(STREAM_HEADERS)
     await response.prepare(request)
@@ -60,20 +79,11 @@ async def stream(call: Call[StreamQuery, None]) -> web.StreamResponse:
     connection = StreamConnection(request)
     try:
         call.spend("connect_rate")
-        reader = call.broker.join(
-            call.session_id,
-            "sse",
-            connection,
-            cursor,
-            account=call.caller.name,
-            address=call.address,
-            may_approve=call.caller.may("approve"),
-        )
+        reader = join(connection)
     except (LimitReached, BrokerClosed) as error:
         await _refuse(response, ConnectionPeer(request), error, call.settings, named=named)
         return response
     try:
-        reader.permit(call.caller.seconds_left, still_may_view(call.caller, call.session_id))
         # The first piece goes through aiohttp, and the head with it. A block of its own for retry would have no data,
         # and common clients hand the data of every block to JSON.parse.
         hello = _frame(reader.greet(), named=named)

@@ -16,7 +16,7 @@ from .answers import reply
 from .auth import TICKET_PREFIX, Caller
 from .request import Call, Query
 
-__all__ = ["TICKETS", "Tickets", "issue"]
+__all__ = ["TICKETS", "Tickets", "issue", "issued"]
 
 _SECONDS = 30.0
 _AT_MOST = 10_000
@@ -49,8 +49,11 @@ class Tickets:
         """How long a ticket of this caller is good: no longer than the token that stands behind it."""
         return _SECONDS if caller.seconds_left is None else min(_SECONDS, caller.seconds_left)
 
-    def issue(self, caller: Caller, session_id: str) -> str:
-        """Return a ticket that stands for the caller, in this session only. Raises ``LimitReached``."""
+    def issue(self, caller: Caller, session_id: str | None) -> str:
+        """Return a ticket that stands for the caller in this session; without one to look on in all, and no more.
+
+        Raises ``LimitReached``.
+        """
         now = self._clock()
         while self._issued and next(iter(self._issued.values()))[0] <= now:
             self._drop(next(iter(self._issued)))
@@ -58,7 +61,10 @@ class Tickets:
             raise LimitReached("tickets", f"{self._by_caller[caller.name]} tickets of yours wait to be used.")
         ticket = TICKET_PREFIX + secrets.token_urlsafe(24)
         self._by_caller[caller.name] += 1
-        self._issued[ticket] = (now + self.seconds_for(caller), caller.only_in(session_id))
+        self._issued[ticket] = (
+            now + self.seconds_for(caller),
+            caller.only_viewing() if session_id is None else caller.only_in(session_id),
+        )
         return ticket
 
     def use(self, ticket: str) -> Caller | None:
@@ -81,11 +87,16 @@ TICKETS = web.AppKey("tickets", Tickets)
 
 async def issue(call: Call[Query, None]) -> web.Response:
     """A ticket that stands for the caller in this session: once, and for half a minute."""
+    return issued(call, call.session_id)
+
+
+def issued(call: Call[Query, None], session_id: str | None) -> web.Response:
+    """The answer with a ticket for this session, or for all that the caller may see."""
     tickets = call.request.config_dict[TICKETS]
     seconds = tickets.seconds_for(call.caller)
     return reply(
         {
-            "ticket": tickets.issue(call.caller, call.session_id),
+            "ticket": tickets.issue(call.caller, session_id),
             "expires_at": utc_text(utc_now() + timedelta(seconds=seconds)),
             "expires_in": seconds,
         },

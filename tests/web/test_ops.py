@@ -93,10 +93,14 @@ async def test_the_list_tells_of_each_open_session(make_client: MakeClient, cloc
     second, first = (await response.json())["data"]
     assert first == {
         "session_id": "s1",
+        "title": None,
+        "agent": None,
         "connections": 1,
         "pending_permissions": 0,
         "last_event_id": event.id,
+        "created_at": first["created_at"],
         "idle_seconds": 12.5,
+        "state": "idle",
     }
     assert (second["session_id"], second["connections"], second["pending_permissions"]) == ("s2", 0, 1)
 

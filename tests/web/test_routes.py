@@ -23,6 +23,12 @@ _INCLUDED: dict[Right, set[Right]] = {
 _QUERIES: dict[str, dict[str, str]] = {"ChatQuery": {"query": "hello", "session_id": "team-1"}}
 _BODIES: dict[str, Any] = {
     "ClaimBody": {"run_id": "r"},
+    "LabelBody": {"title": "x"},
+    "DecideBody": {
+        "decisions": [
+            {"session_id": "team-1", "request_id": "pr_none", "parameters_sha256": "0" * 64, "approved": False}
+        ]
+    },
     "Decision": {"approved": False},
     "AskBody": {"tool_name": "rm", "parameters": {}},
     "TakeOverBody": {"suggestion_id": "sug_x", "scope": "session"},

@@ -56,6 +56,18 @@ export type ErrorCode =
   | "unauthenticated"
   | "unsupported_media_type";
 export type JsonValue = unknown;
+export type InboxEvent =
+  | InboxPermissionRequestEvent
+  | InboxPermissionClearedEvent
+  | InboxPermissionResponseResultEvent
+  | InboxSessionOpenedEvent
+  | InboxSessionClosedEvent
+  | InboxHelloEvent
+  | InboxSnapshotEvent
+  | GapEvent
+  | ByeEvent
+  | HeartbeatEvent
+  | ErrorEvent;
 
 /**
  * Everything that travels, by name.
@@ -77,6 +89,18 @@ export interface Wire {
   HelloEvent: HelloEvent;
   HistoryRecord: HistoryRecord;
   HistoryRecords: HistoryRecords;
+  InboxCleared: InboxCleared;
+  InboxEvent: InboxEvent;
+  InboxHello: InboxHello;
+  InboxHelloEvent: InboxHelloEvent;
+  InboxPermissionClearedEvent: InboxPermissionClearedEvent;
+  InboxPermissionRequestEvent: InboxPermissionRequestEvent;
+  InboxPermissionResponseResultEvent: InboxPermissionResponseResultEvent;
+  InboxRecord: InboxRecord;
+  InboxSessionClosedEvent: InboxSessionClosedEvent;
+  InboxSessionOpenedEvent: InboxSessionOpenedEvent;
+  InboxSnapshot: InboxSnapshot;
+  InboxSnapshotEvent: InboxSnapshotEvent;
   JsonValue: JsonValue;
   PermissionCleared: PermissionCleared;
   PermissionClearedEvent: PermissionClearedEvent;
@@ -92,6 +116,7 @@ export interface Wire {
   RunningCall: RunningCall;
   SaidReason: SaidReason;
   SessionHealth: SessionHealth;
+  SessionLabel: SessionLabel;
   SessionRow: SessionRow;
   Snapshot: Snapshot;
   SnapshotEvent: SnapshotEvent;
@@ -568,6 +593,198 @@ export interface HistoryRecords {
   next: string | null;
 }
 /**
+ * ``permission_cleared``, and the session in which it was asked.
+ */
+export interface InboxCleared {
+  request_id: string;
+  tool_name: string;
+  status: "pending" | "approved" | "rejected" | "expired" | "cancelled";
+  timestamp: string;
+  reason?: string;
+  session_id: string;
+}
+export interface InboxPermissionRequestEvent {
+  type: "permission_request";
+  /**
+   * A cursor, <epoch>-<seq>; only what the log keeps has one.
+   */
+  id?: string;
+  /**
+   * The trace that a producer has named (W3C).
+   */
+  traceparent?: string;
+  data: InboxRecord;
+}
+/**
+ * A permission request, and the session in which it is asked.
+ */
+export interface InboxRecord {
+  request_id: string;
+  tool_name: string;
+  server?: string;
+  definition_sha256?: string;
+  parameters: {
+    [k: string]: unknown;
+  };
+  risk_level: "low" | "medium" | "high";
+  rated_by: "service" | "producer";
+  timestamp: string;
+  status: "pending" | "approved" | "rejected" | "expired" | "cancelled";
+  parameters_sha256: string;
+  action_sha256: string;
+  parameters_truncated?: true;
+  parameters_bytes?: number;
+  asked_parameters_sha256?: string;
+  expires_at: string | null;
+  timeout_seconds: number;
+  risk_reasons: string[];
+  reasons: SaidReason[];
+  deeds?: Deeds;
+  command?: ReadCommand;
+  allowed_decisions: ("approve" | "edit" | "reject" | "respond")[];
+  scopes: ("once" | "session" | "always")[];
+  suggested_rule?: string;
+  suggested_policy_rule?: {
+    [k: string]: unknown;
+  };
+  rule?: string;
+  justification?: string;
+  description?: string;
+  viewers: number;
+  tool_call_id?: string;
+  traceparent?: string;
+  replayed?: true;
+  decision: ("approve" | "edit" | "reject" | "respond") | null;
+  approved: boolean | null;
+  reason: string | null;
+  response: string | null;
+  scope: ("once" | "session" | "always") | null;
+  decided_by: string | null;
+  decided_at: string | null;
+  code?: "shutdown" | "session_closed" | "restarted";
+  session_id: string;
+}
+export interface InboxPermissionClearedEvent {
+  type: "permission_cleared";
+  /**
+   * A cursor, <epoch>-<seq>; only what the log keeps has one.
+   */
+  id?: string;
+  /**
+   * The trace that a producer has named (W3C).
+   */
+  traceparent?: string;
+  data: InboxCleared;
+}
+export interface InboxPermissionResponseResultEvent {
+  type: "permission_response_result";
+  /**
+   * A cursor, <epoch>-<seq>; only what the log keeps has one.
+   */
+  id?: string;
+  /**
+   * The trace that a producer has named (W3C).
+   */
+  traceparent?: string;
+  data: InboxRecord;
+}
+export interface InboxSessionOpenedEvent {
+  type: "session_opened";
+  /**
+   * A cursor, <epoch>-<seq>; only what the log keeps has one.
+   */
+  id?: string;
+  /**
+   * The trace that a producer has named (W3C).
+   */
+  traceparent?: string;
+  data: SessionLabel;
+}
+/**
+ * ``session_opened`` and ``session_closed``: what a session is called, in the words of who runs it.
+ *
+ * ``session_opened`` comes again when that changes.
+ */
+export interface SessionLabel {
+  session_id: string;
+  title?: string;
+  agent?: string;
+}
+export interface InboxSessionClosedEvent {
+  type: "session_closed";
+  /**
+   * A cursor, <epoch>-<seq>; only what the log keeps has one.
+   */
+  id?: string;
+  /**
+   * The trace that a producer has named (W3C).
+   */
+  traceparent?: string;
+  data: SessionLabel;
+}
+export interface InboxHelloEvent {
+  type: "hello";
+  /**
+   * A cursor, <epoch>-<seq>; only what the log keeps has one.
+   */
+  id?: string;
+  /**
+   * The trace that a producer has named (W3C).
+   */
+  traceparent?: string;
+  data: InboxHello;
+}
+/**
+ * ``hello`` of the inbox.
+ */
+export interface InboxHello {
+  epoch: string;
+  last_event_id: string;
+  resumed: "full" | "partial" | "none";
+  heartbeat_seconds: number;
+  viewers: number;
+}
+export interface InboxSnapshotEvent {
+  type: "snapshot";
+  /**
+   * A cursor, <epoch>-<seq>; only what the log keeps has one.
+   */
+  id?: string;
+  /**
+   * The trace that a producer has named (W3C).
+   */
+  traceparent?: string;
+  data: InboxSnapshot;
+}
+/**
+ * What waits in all sessions that the caller may see, the oldest first, and these sessions.
+ *
+ * Of very many requests together, those behind the first eight megabytes have the beginning of their parameters only
+ * (``parameters_truncated``).
+ */
+export interface InboxSnapshot {
+  last_event_id: string;
+  permission_requests: InboxRecord[];
+  sessions: SessionRow[];
+}
+/**
+ * A session, in the list of those that are open.
+ *
+ * ``state`` is ``waiting`` where a person is asked, ``working`` where a call runs or an answer is under way. One that
+ * nobody has come back to since a restart has no ``created_at``.
+ */
+export interface SessionRow {
+  session_id: string;
+  title: string | null;
+  agent: string | null;
+  connections: number;
+  pending_permissions: number;
+  last_event_id: string;
+  created_at: string | null;
+  idle_seconds: number;
+  state: "working" | "waiting" | "idle";
+}
+/**
  * One rule of the policy file.
  */
 export interface PolicyRow {
@@ -622,16 +839,6 @@ export interface SessionHealth {
   policy: "none" | "loaded" | "stale";
   audit: "none" | "written" | "failing";
   journal: "none" | "written" | "failing";
-}
-/**
- * A session, in the list of those that are open.
- */
-export interface SessionRow {
-  session_id: string;
-  connections: number;
-  pending_permissions: number;
-  last_event_id: string;
-  idle_seconds: number;
 }
 /**
  * A long poll: the events behind the cursor, or the gap, and the state after them.

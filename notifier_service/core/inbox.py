@@ -1,0 +1,249 @@
+"""All sessions at once: one bounded log of what people are asked everywhere, and each reader's part of it.
+
+Contract section 13. It is read as a session is: the same cursors, ``hello``, ``snapshot``, ``gap`` and ``bye``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from heapq import nsmallest
+from typing import Any
+
+from .errors import CursorLost, SessionClosed
+from .event_log import Event, EventLog
+from .events import Gap, InboxHello, InboxRecord, InboxSnapshot, PermissionRecord, SessionRow, dump
+from .fan_out import Audience, Delivery
+from .label import Label
+from .limits import Limits
+from .metrics import Counters
+from .parameters import beginning
+from .reader import Opening, Peer, Reader
+from .readers import Readers, Seats
+from .session import Session
+
+__all__ = ["Inbox", "InboxReader", "InboxView"]
+
+#: Says whether somebody may see a session.
+Sees = Callable[[str], bool]
+
+_DATA = b'"data":'
+_SESSION = b'"data":{"session_id":"'
+#: What ``session_id`` adds to an event that may be as large as any.
+_SESSION_BYTES = 256
+#: Requests of one snapshot that are told whole, together; of those behind only the beginning is.
+_WHOLE_BYTES = 8 * 1024 * 1024
+_BEGINNING_BYTES = 1024
+#: Sessions of one snapshot: those in which something waits, then the busiest.
+_MOST_SESSIONS = 1000
+
+
+class Inbox:
+    """What people are asked and answer in all sessions, and which sessions there are.
+
+    ``sessions`` gives those that are open, ``dormant`` the rows of those that nobody has come back to.
+    """
+
+    def __init__(
+        self,
+        sessions: Callable[[], Sequence[Session]],
+        dormant: Callable[[], Iterable[SessionRow]],
+        *,
+        limits: Limits,
+        counters: Counters,
+        delivery: Delivery,
+        seats: Seats,
+        clock: Any,
+    ) -> None:
+        self.limits = limits
+        self.counters = counters
+        self.clock = clock
+        self.log = EventLog(
+            capacity=limits.log_events,
+            capacity_bytes=limits.log_bytes + _SESSION_BYTES,
+            max_event_bytes=limits.max_event_bytes + _SESSION_BYTES,
+        )
+        self.readers = Readers(self.log, delivery, limits, counters, seats, at_most=limits.max_connections)
+        self._sessions = sessions
+        self._dormant = dormant
+
+    # What happens
+
+    def tell_asked(self, session_id: str, event: Event, owner: str) -> None:
+        """Tell here, too, what a session has told of what people are asked."""
+        data = event.json[event.json.index(_DATA) + len(_DATA) : -1]
+        self._append(event.type, b'{"session_id":"%b",%b' % (session_id.encode(), data[1:]), owner)
+
+    def tell_opened(self, session_id: str, label: Label) -> None:
+        """A session is there, or is called otherwise now."""
+        self._append("session_opened", dump(label.of(session_id)))
+
+    def tell_closed(self, session_id: str, label: Label) -> None:
+        """A session is there no longer."""
+        self._append("session_closed", dump(label.of(session_id)))
+
+    def _append(self, event_type: str, data_json: bytes, owner: str = "") -> None:
+        if not self.log.closed:
+            self.log.append(event_type, data_json=data_json, owner=owner)
+            self.readers.touch()
+
+    def close(self) -> None:
+        """End it: readers get the rest and ``bye``."""
+        self.log.close()
+        self.readers.touch()
+        for reader in self.readers:
+            reader.end("shutdown")
+
+    # Who reads
+
+    def join(
+        self,
+        transport: str,
+        peer: Peer,
+        cursor: str | None,
+        sees: Sees,
+        *,
+        account: str | None = None,
+        address: str = "",
+        may_approve: bool = True,
+    ) -> InboxReader:
+        """Let a live reader in behind its cursor, who ``sees`` some of the sessions. Raises as a session does."""
+        if self.log.closed:
+            raise SessionClosed("The service is shutting down.")
+        self.readers.require_place(account, address=address, may_approve=may_approve)
+        reader = InboxReader(InboxView(self, sees), transport, peer, account, address)
+        self.readers.add(reader)
+        reader.begin(cursor)
+        return reader
+
+    def count_viewers(self, session_id: str) -> int:
+        """How many readers would see what is asked in a session now."""
+        return sum(reader.sees(session_id) for reader in self.readers if isinstance(reader, InboxReader))
+
+    def rows(self, sees: Sees, at_most: int = _MOST_SESSIONS) -> list[SessionRow]:
+        """The sessions that somebody ``sees``: those in which something waits first, then the busiest."""
+        seen = (session for session in self._sessions() if sees(session.session_id))
+        rows = [session.row for session in nsmallest(at_most, seen, key=_by_need)]
+        for row in self._dormant():
+            if len(rows) >= at_most:
+                break
+            if sees(row.session_id):
+                rows.append(row)
+        return rows
+
+    def waiting(self, sees: Sees) -> list[InboxRecord]:
+        """What waits in the sessions that somebody ``sees``, the oldest first."""
+        found = [
+            (request.shown, request.size, session.session_id)
+            for session in self._sessions()
+            if session.desk.pending and sees(session.session_id)
+            for request in session.desk.pending
+        ]
+        found.sort(key=lambda one: one[0].timestamp)
+        records, told = [], 0
+        for record, size, session_id in found:
+            told += size
+            if told > _WHOLE_BYTES and not record.parameters_truncated:
+                record = _shortened(record)
+            records.append(InboxRecord.model_construct(**record.__dict__, session_id=session_id))
+        return records
+
+
+class InboxView:
+    """The inbox as somebody sees it who ``sees`` some of the sessions: what a reader reads."""
+
+    def __init__(self, inbox: Inbox, sees: Sees) -> None:
+        self.inbox = inbox
+        self.sees = sees
+        self.log = inbox.log
+        self.limits = inbox.limits
+        self.counters = inbox.counters
+        self.clock = inbox.clock
+
+    @property
+    def readers(self) -> Audience[Reader]:
+        return self.inbox.readers
+
+    def open_at(self, cursor: str | None) -> Opening:
+        """Say where a reader with this cursor begins, as a session does; the snapshot alone says what waits."""
+        if cursor is None:
+            return Opening("none", self.log.last_seq, None, ())
+        try:
+            return Opening("full", self.log.locate(cursor), None, ())
+        except CursorLost as lost:
+            # All of a log that began anew is newer than its reader.
+            seq = self.log.first_seq - 1 if lost.reason == "epoch" else self.log.last_seq
+            return Opening("partial", seq, self._gap(lost), ())
+
+    def reopen(self, lost: CursorLost) -> Opening:
+        """Say where a live reader goes on that fell behind the log."""
+        return Opening("partial", self.log.last_seq, self._gap(lost), ())
+
+    def hello(self, opening: Opening) -> InboxHello:
+        return InboxHello(
+            epoch=self.log.epoch,
+            last_event_id=self.log.last_event_id,
+            resumed=opening.resumed,
+            heartbeat_seconds=self.limits.heartbeat_seconds,
+            viewers=len(self.readers),
+        )
+
+    def snapshot(self, behind: int | None = None) -> InboxSnapshot:
+        """The present state, for a reader who goes on behind this place; events from there on lead to it again."""
+        return InboxSnapshot.model_construct(
+            last_event_id=self.log.last_event_id if behind is None else self.log.id_of(behind),
+            permission_requests=tuple(self.inbox.waiting(self.sees)),
+            sessions=tuple(self.inbox.rows(self.sees)),
+        )
+
+    def forget(self, reader: Reader) -> None:
+        """Let a reader go, once."""
+        self.readers.discard(reader)
+
+    def _gap(self, lost: CursorLost) -> Gap:
+        self.counters.gaps[lost.reason] += 1
+        return Gap(requested=lost.requested, oldest=lost.oldest, newest=lost.newest, reason=lost.reason)
+
+
+class InboxReader(Reader):
+    """A reader who is told of the sessions that it ``sees``, and of no other."""
+
+    __slots__ = ("sees",)
+
+    def __init__(self, view: InboxView, transport: str, peer: Peer, account: str | None, address: str) -> None:
+        super().__init__(view, transport, peer, account, address)
+        self.sees = view.sees
+
+    def next(self) -> Sequence[Event]:
+        """As of any reader; its place moves past what is not for it."""
+        while events := super().next():
+            told = [event for event in events if event.seq == 0 or self.sees(_session_of(event))]
+            if told:
+                return told
+        return ()
+
+    def framed(self, form: str, events: Sequence[Event], make: Callable[[Sequence[Event]], bytes]) -> bytes:
+        """Nobody shares these bytes: what others are told between the same two events may be more."""
+        return make(events)
+
+
+def _session_of(event: Event) -> str:
+    """Of which session an event of the inbox tells; its data begin with that."""
+    begin = event.json.index(_SESSION) + len(_SESSION)
+    return event.json[begin : event.json.index(b'"', begin)].decode()
+
+
+def _shortened(record: PermissionRecord) -> PermissionRecord:
+    text = dump(record.parameters)
+    if len(text) <= _BEGINNING_BYTES:
+        return record
+    return record.model_copy(
+        update={
+            "parameters": {"beginning": beginning(text, max_bytes=_BEGINNING_BYTES)},
+            "parameters_truncated": True,
+            "parameters_bytes": len(text),
+        }
+    )
+
+
+def _by_need(session: Session) -> tuple[bool, float]:
+    return not session.desk.pending_count, -session.active_at
