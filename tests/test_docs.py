@@ -133,7 +133,12 @@ def test_routes_and_codes_that_a_document_names_exist(document: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("document", "example"), [("README.md", "asyncio_program.py"), ("docs/chat.md", "chat_pydantic_ai.py")]
+    ("document", "example"),
+    [
+        ("README.md", "asyncio_program.py"),
+        ("docs/chat.md", "chat_pydantic_ai.py"),
+        *(("docs/python.md", f"sync_{name}.py") for name in ("script", "flask", "fastapi", "django")),
+    ],
 )
 def test_document_shows_the_example_that_runs(document: str, example: str) -> None:
     shown = dict(re.findall(r"<!-- (\S+) -->\n```python\n(.*?)```", (ROOT / document).read_text(), re.S))

@@ -9,8 +9,9 @@ import copy
 import functools
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NamedTuple, TypeVar, get_args
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, get_args
 
 from pydantic import TypeAdapter
 
@@ -20,15 +21,19 @@ from ..core.limits import RiskLevel
 from ..core.parameters import canonical_json, jsonable
 from ..core.policy.reasons import Reason
 from ..core.question import Question
-from .asker import BrokerAsker, Permission
+from .asker import Asker, BrokerAsker, Permission
 from .denials import denial_by_error
 from .edits import edit_note
+from .loopless import ToldWithoutALoop
 from .mcp_session import McpSession
-from .report import Report, new_call_id, number
+from .report import Report, Tell, new_call_id, number
 from .risk import risk_of_call
 from .rounds import Round, Rounds
 
-__all__ = ["Risk", "ToolWrapper", "report_progress"]
+if TYPE_CHECKING:
+    from ..client import Client
+
+__all__ = ["RUNNING_CALL", "Risk", "ToolWrapper", "report_progress"]
 
 _log = logging.getLogger("notifier_service.tool_wrapper")
 
@@ -37,7 +42,8 @@ Frozen = TypeVar("Frozen")
 Risk = RiskLevel | Mapping[str, RiskLevel] | Callable[[str, Mapping[str, Any]], RiskLevel]
 
 _RISKS = get_args(RiskLevel)
-_running_call: contextvars.ContextVar[_Call | None] = contextvars.ContextVar("notifier_service_call", default=None)
+#: The call in which this code runs, for what a tool tells of itself.
+RUNNING_CALL: contextvars.ContextVar[_Call | None] = contextvars.ContextVar("notifier_service_call", default=None)
 
 
 def report_progress(progress: float, total: float | None = None, message: str | None = None) -> None:
@@ -45,7 +51,7 @@ def report_progress(progress: float, total: float | None = None, message: str | 
 
     Without effect outside a wrapped call, so that a tool can be used on its own.
     """
-    call = _running_call.get()
+    call = RUNNING_CALL.get()
     if call is not None:
         call.progress(progress, total, message)
 
@@ -59,7 +65,8 @@ class ToolWrapper:
     it does not know is ``high``. Without one, an object that lists its tools is asked for their annotations.
     ``description`` is the agent's own words, shown as such; ``server`` names the MCP server that has the tools.
     ``on_edit`` hears the sentence that the agent should be told of a call which a person changed: what a function
-    returns has no place for it.
+    returns has no place for it. The broker of this process is asked and told, or the running service whose ``Client``
+    is given as ``service``.
 
     A person is shown the arguments of the call. Defaults that the caller leaves out, and arguments that a
     ``functools.partial`` holds, belong to the tool.
@@ -76,6 +83,7 @@ class ToolWrapper:
         *,
         session_id: str,
         broker: Broker | None = None,
+        service: Client | None = None,
         tool_name: str | None = None,
         risk_level: Risk | None = None,
         description: str | None = None,
@@ -85,7 +93,10 @@ class ToolWrapper:
     ) -> None:
         self._target = target
         self._session_id = session_id
+        if broker is not None and service is not None:
+            raise TypeError("a wrapper asks a broker or a service, not both")
         self._broker = broker
+        self._service = service
         self._risk_level = risk_level
         self._description = description
         self._timeout_seconds = timeout_seconds
@@ -113,11 +124,12 @@ class ToolWrapper:
             raise AttributeError(name)
         return getattr(self._target, name)
 
+    @ToldWithoutALoop
     async def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the wrapped callable, if it is allowed."""
         if self._session is not None:
             raise TypeError("this wrapper stands for a session: use call_tool(name, arguments)")
-        arguments = self._frozen(self._tool_name, lambda: _Arguments(self._signature, args, kwargs))
+        arguments = await self._frozen(self._tool_name, lambda: _Arguments(self._signature, args, kwargs))
 
         def prepare(edited: Mapping[str, Any] | None) -> Run:
             positional, named = arguments.edited(edited)
@@ -131,6 +143,7 @@ class ToolWrapper:
         result = await asyncio.to_thread(_without_stop_iteration, self._target, *positional, **named)
         return await result if inspect.isawaitable(result) else result
 
+    @ToldWithoutALoop
     async def call_tool(self, name: str, arguments: Mapping[str, Any] | None = None, *args: Any, **kwargs: Any) -> Any:
         """Call a tool of the wrapped session, if it is allowed, with what else its ``call_tool`` takes."""
         if self._session is None:
@@ -160,7 +173,7 @@ class ToolWrapper:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Any:
-        frozen = self._frozen(name, lambda: jsonable(arguments or {}))
+        frozen = await self._frozen(name, lambda: jsonable(arguments or {}))
         if self._signature is not None:
             self._signature.bind(name, arguments, *args, **kwargs)  # the TypeError that the session itself would raise
         question = await self._question(name, frozen)
@@ -188,7 +201,7 @@ class ToolWrapper:
 
         return await self._gated(question, prepare, goes_on=granted is not None)
 
-    def _frozen(self, tool_name: str, freeze: Callable[[], Frozen]) -> Frozen:
+    async def _frozen(self, tool_name: str, freeze: Callable[[], Frozen]) -> Frozen:
         """Freeze parameters; those that cannot be shown are denied, and the session is told."""
         if not isinstance(tool_name, str) or not 1 <= len(tool_name) <= 256:
             raise ToolDenied("A tool has a name of 1 to 256 characters; it did not run.", outcome="invalid")
@@ -196,25 +209,34 @@ class ToolWrapper:
             return freeze()
         except InvalidInput as error:
             denial = denial_by_error(tool_name, error)
-            self._new_call(tool_name, "high").report.denied(denial)
+            async with self._new_call(tool_name, "high") as call:
+                call.report.denied(denial)
             raise denial from error
 
-    def _new_call(self, tool_name: str, risk_level: RiskLevel) -> _Call:
-        broker = self._broker or process_broker()
-        report = Report(
-            functools.partial(broker.publish_nowait, self._session_id),
-            tool_name,
-            risk_level,
-            new_call_id(),
-            max_event_bytes=broker.limits.max_event_bytes,
-        )
-        return _Call(broker, report, asyncio.get_running_loop())
+    @asynccontextmanager
+    async def _new_call(self, tool_name: str, risk_level: RiskLevel) -> AsyncIterator[_Call]:
+        if self._service is None:
+            broker = self._broker or process_broker()
+            asker = BrokerAsker(broker, self._session_id)
+            yield self._call_at(
+                asker, functools.partial(broker.publish_nowait, self._session_id), tool_name, risk_level
+            )
+            return
+        from .service_asker import ServiceAsker  # who has a Client has loaded what it needs
+
+        async with ServiceAsker(self._service, self._session_id) as away:
+            yield self._call_at(away, away.tell, tool_name, risk_level)
+
+    @staticmethod
+    def _call_at(asker: Asker, tell: Tell, tool_name: str, risk_level: RiskLevel) -> _Call:
+        report = Report(tell, tool_name, risk_level, new_call_id(), max_event_bytes=asker.max_event_bytes)
+        return _Call(asker, report, asyncio.get_running_loop())
 
     def _with_progress(
         self, positional: tuple[Any, ...], named: Mapping[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Hear the progress that an MCP session tells, beside whoever else asked for it."""
-        call = _running_call.get()
+        call = RUNNING_CALL.get()
         signature = self._signature
         if call is None or signature is None or "progress_callback" not in signature.parameters:
             return positional, dict(named)
@@ -260,10 +282,14 @@ class ToolWrapper:
     async def _gated(
         self, question: Question, prepare: Callable[[Mapping[str, Any] | None], Run], *, goes_on: bool = False
     ) -> Any:
-        call = self._new_call(question.tool_name, question.risk_level)
-        report = call.report
-        asker = BrokerAsker(call.broker, self._session_id)
-        token = _running_call.set(call)
+        async with self._new_call(question.tool_name, question.risk_level) as call:
+            return await self._run(call, question, prepare, goes_on=goes_on)
+
+    async def _run(
+        self, call: _Call, question: Question, prepare: Callable[[Mapping[str, Any] | None], Run], *, goes_on: bool
+    ) -> Any:
+        report, asker = call.report, call.asker
+        token = RUNNING_CALL.set(call)
         try:
             try:
                 permission = Permission()
@@ -297,7 +323,7 @@ class ToolWrapper:
             report.cancelled()
             raise
         finally:
-            _running_call.reset(token)
+            RUNNING_CALL.reset(token)
 
     def _tell_edit(self, note: str | None) -> None:
         """The call has run, whatever becomes of the note."""
@@ -311,7 +337,7 @@ class ToolWrapper:
 class _Call(NamedTuple):
     """One call of a tool."""
 
-    broker: Broker
+    asker: Asker
     report: Report
     loop: asyncio.AbstractEventLoop
 

@@ -21,6 +21,7 @@ RECIPES = [
     ("langchain_agent", "langchain"),
     ("langchain_mcp", "langchain"),
     ("openai_agents", "openai-agents"),
+    ("sync_frameworks", "sync"),
     # These two come with what `make test` installs.
     ("mcp_server", None),
     ("pydantic_ai_agent", None),
