@@ -1,6 +1,6 @@
-"""A service that is killed under load has kept what it acknowledged: events, questions and answers, each once.
+"""A service that is killed under load has kept what it acknowledged: events, questions, answers and claims, each once.
 
-``KILL_ROUNDS=1000`` does it so often.
+``KILL_ROUNDS=1000`` does it so often; with ``-s`` it says what was acknowledged.
 """
 
 from __future__ import annotations
@@ -8,9 +8,12 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,38 @@ from tests.service_process import service_process
 
 ROUNDS = int(os.environ.get("KILL_ROUNDS", "8"))
 SESSIONS = ("a", "b", "c")
+#: Questions of each round that nobody answers before the service is killed, and how long they may wait.
+LEFT = 3
+TIMEOUT_SECONDS = 600
+#: By the clock on the wall: how exactly a service that was killed is known to have been there.
+SECONDS = 3.0
 FLAGS = ("--log-events", "1000000", "--log-bytes", str(1 << 30), "--max-sessions", "10")
+
+
+@dataclass
+class Asked:
+    """A request, and what was acknowledged of it."""
+
+    #: When it was about to be asked.
+    at: float
+    is_approved: bool = False
+    is_claimed: bool = False
+
+    @property
+    def run_id(self) -> str:
+        return f"run-{self.at}"
+
+
+@dataclass
+class Totals:
+    """What was acknowledged in all rounds, and was there again after each of them."""
+
+    rounds: int = 0
+    events: int = 0
+    asked: int = 0
+    approved: int = 0
+    claimed: int = 0
+    waiting_again: int = 0
 
 
 class Load:
@@ -34,8 +68,7 @@ class Load:
         #: By session: which event was acknowledged under which id.
         self.acknowledged: dict[str, dict[str, str]] = {session_id: {} for session_id in SESSIONS}
         self.sent = 0
-        #: Requests that were asked, and of which somebody was told that they are approved.
-        self.asked: dict[str, bool] = {}
+        self.asked: dict[str, Asked] = {}
 
     def event(self) -> dict[str, Any]:
         self.sent += 1
@@ -56,30 +89,51 @@ class Load:
                 self.acknowledged[session_id].update(zip(ids, marks, strict=True))
 
     async def ask(self) -> None:
-        """Ask and decide, one after the other, until nobody answers any more."""
+        """Ask, decide and claim, one after the other, until nobody answers any more; some are left to wait."""
         with suppress(ClientError, OSError):
             while True:
                 self.sent += 1
-                call = {"tool_name": "write", "parameters": {"n": self.sent}}
+                call = {"tool_name": "write", "parameters": {"n": self.sent}, "timeout_seconds": TIMEOUT_SECONDS}
+                asking_at = time.time()
                 async with self.http.post(f"{self.api}/permissions/q", json=call) as answer:
                     assert answer.status == 201
                     request_id = (await answer.json())["data"]["request_id"]
-                self.asked[request_id] = False
-                decision = {"approved": True, "request_id": request_id}
-                async with self.http.post(f"{self.api}/sse/permission-response/q", json=decision) as answer:
-                    assert answer.status == 200
-                self.asked[request_id] = True
+                asked = self.asked[request_id] = Asked(asking_at)
+                if len(self.asked) <= LEFT:
+                    continue
+                assert (await self.decide(request_id, approved=True))[0] == 200
+                asked.is_approved = True
+                assert await self.claim(request_id, asked.run_id) == 200
+                asked.is_claimed = True
 
-    async def decide_the_rest(self, before: Mapping[str, bool]) -> None:
-        """See that what was asked and decided before is so, and decide what waits still."""
-        for request_id, was_approved in before.items():
+    async def decide(self, request_id: str, *, approved: bool) -> tuple[int, Any]:
+        decision = {"approved": approved, "request_id": request_id}
+        async with self.http.post(f"{self.api}/sse/permission-response/q", json=decision) as answer:
+            return answer.status, await answer.json()
+
+    async def claim(self, request_id: str, run_id: str) -> int:
+        url = f"{self.api}/permissions/q/{request_id}/claim"
+        async with self.http.post(url, json={"run_id": run_id}) as answer:
+            return answer.status
+
+    async def settle_the_rest(self, before: Mapping[str, Asked], totals: Totals, killed_at: float) -> None:
+        """See that what was asked, decided and claimed before is so, and decide what waits still."""
+        for request_id, asked in before.items():
             async with self.http.get(f"{self.api}/permissions/q/{request_id}") as answer:
                 assert answer.status == 200
-                status = (await answer.json())["data"]["status"]
-            assert status == "approved" or (status == "pending" and not was_approved)
-            decision = {"approved": True, "request_id": request_id}
-            async with self.http.post(f"{self.api}/sse/permission-response/q", json=decision) as answer:
-                assert answer.status == 200
+                record = (await answer.json())["data"]
+            assert record["status"] == "approved" or (record["status"] == "pending" and not asked.is_approved)
+            if record["status"] == "pending":
+                totals.waiting_again += 1
+                left = datetime.fromisoformat(record["expires_at"]).timestamp() - time.time()
+                assert -SECONDS < left - (TIMEOUT_SECONDS - (killed_at - asked.at)) < SECONDS
+            assert (await self.decide(request_id, approved=True))[0] == 200
+            assert await self.claim(request_id, asked.run_id) == 200
+            assert await self.claim(request_id, "another run") == 409
+            assert (await self.decide(request_id, approved=False))[0] == 409
+            totals.asked += 1
+            totals.approved += asked.is_approved
+            totals.claimed += asked.is_claimed
         async with self.http.get(f"{self.api}/permissions/q") as answer:
             for request in (await answer.json())["data"]:  # asked, and its answer was lost
                 assert request["request_id"] not in before
@@ -135,22 +189,26 @@ class Load:
 @pytest.mark.timeout(60 + 3 * ROUNDS)
 async def test_killed_service_has_kept_what_it_acknowledged(tmp_path: Path) -> None:
     half = ROUNDS // 2
-    totals = await asyncio.gather(
+    both = await asyncio.gather(
         killed_again_and_again(tmp_path / "full", "full", half),
         killed_again_and_again(tmp_path / "normal", "normal", ROUNDS - half),
     )
 
-    assert sum(totals) >= ROUNDS * len(SESSIONS)
+    for sync, totals in zip(("full", "normal"), both, strict=True):
+        print(sync, totals)
+    assert sum(totals.events for totals in both) >= ROUNDS * len(SESSIONS)
+    assert sum(totals.waiting_again for totals in both) >= ROUNDS
 
 
-async def killed_again_and_again(journal: Path, sync: str, rounds: int) -> int:
-    """Kill one service after the other that goes on with the same journal; how many events were acknowledged."""
+async def killed_again_and_again(journal: Path, sync: str, rounds: int) -> Totals:
+    """Kill one service after the other that goes on with the same journal."""
     ends = dict.fromkeys(SESSIONS, "earliest")
     followed: str | None = None
     told: dict[str, dict[str, str]] = {session_id: {} for session_id in SESSIONS}
     before: dict[str, dict[str, str]] = {session_id: {} for session_id in SESSIONS}
-    total = 0
-    asked: Mapping[str, bool] = {}
+    totals = Totals(rounds)
+    killed_at = 0.0
+    asked: Mapping[str, Asked] = {}
     steps: Counter[tuple[str, str]] = Counter()
     told_until = "earliest"
     for number in range(rounds + 1):
@@ -170,11 +228,11 @@ async def killed_again_and_again(journal: Path, sync: str, rounds: int) -> int:
                         each for each in new if _place(each[0]) > _place(followed)
                     ]
                 told[session_id].update(new)
-                total += len(before[session_id])
+                totals.events += len(before[session_id])
                 ends[session_id] = new[-1][0] if new else ends[session_id]
             history = await load.history()
-            assert all(history[request_id] == "approved" for request_id, was_approved in asked.items() if was_approved)
-            await load.decide_the_rest(asked)
+            assert all(history[request_id] == "approved" for request_id, one in asked.items() if one.is_approved)
+            await load.settle_the_rest(asked, totals, killed_at)
             more, told_until = await load.steps(told_until)
             steps += more
             assert all(steps[request_id, "permission_cleared"] == 1 for request_id in asked)
@@ -188,14 +246,15 @@ async def killed_again_and_again(journal: Path, sync: str, rounds: int) -> int:
             ]
             producers.append(asyncio.ensure_future(load.ask()))
             follower = None if ends["a"] == "earliest" else asyncio.ensure_future(load.follow("a", ends["a"]))
-            while not (all(load.acknowledged.values()) and load.asked):  # noqa: ASYNC110  # what producers are told wakes nobody else
+            while not (all(load.acknowledged.values()) and len(load.asked) > LEFT):  # noqa: ASYNC110  # what producers are told wakes nobody else
                 await asyncio.sleep(0.001)
             await asyncio.sleep(random.random() * 0.1)
+            killed_at = time.time()
             process.kill()
             await asyncio.gather(*producers)
             followed = None if follower is None else await follower
             before, asked = load.acknowledged, load.asked
-    return total
+    return totals
 
 
 def _place(event_id: str) -> int:
