@@ -513,8 +513,14 @@ class Session:
                     # One connection that fails must not keep the others from being ended.
                     _log.exception("a %s reader cannot be told of the end", reader.transport)
 
-    def _append_asked(self, event_type: str, data: EventData) -> Event:
-        """Append what the desk tells, as that of who asked; what the policy answers is apart from what people do."""
+    def _append_asked(self, event_type: str, data: EventData) -> Event | None:
+        """Append what the desk tells, as that of who asked; what the policy answers is apart from what people do.
+
+        What is on record only when the service has shut down, nobody hears of any more; where it is kept, people are
+        told after the restart.
+        """
+        if self.log.closed:
+            return None
         request_id = getattr(data, "request_id", "")
         owner, was_shown = "", True
         with suppress(RequestNotFound):

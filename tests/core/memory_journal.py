@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Self
 
 from notifier_service.core.errors import NotDurable
 from notifier_service.core.event_log import Event, base36
@@ -93,9 +94,9 @@ class MemoryJournal:
         self._pieces = 0
         self._before: dict[str, KeptInMemory] = {}
 
-    def again(self, *, alive_at: float = 0.0, leapt: int = 0) -> MemoryJournal:
+    def again(self, *, alive_at: float = 0.0, leapt: int = 0) -> Self:
         """What the next run finds, if this one ends at this moment; the ids go on so much higher."""
-        journal = MemoryJournal(alive_at)
+        journal = type(self)(alive_at)
         journal.named = dict(self.named)
         for session_id, kept in self.sessions.items():
             leaps = list(kept.leaps)

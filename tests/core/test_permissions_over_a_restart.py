@@ -263,6 +263,22 @@ async def test_orderly_stop_leaves_the_question_and_tells_who_held_it(start: Sta
     assert [each.request_id for each in desk_of(broker).pending] == [asked.request_id]
 
 
+async def test_decision_that_is_kept_while_the_service_stops_is_acknowledged_and_told_after_it(
+    start: Start, journal: MemoryJournal
+) -> None:
+    first = start(journal)
+    asked = await ask(first)
+    journal.is_held = True
+    deciding = asyncio.ensure_future(decide(first, asked))
+    await asyncio.sleep(0)
+
+    first.close()
+    journal.works_again()
+
+    assert (await deciding).approved
+    assert types(start(journal.again())) == ["permission_request", "permission_response_result", "permission_cleared"]
+
+
 async def test_session_that_ends_leaves_no_question_no_decision_and_no_rule(
     start: Start, journal: MemoryJournal
 ) -> None:
