@@ -61,6 +61,10 @@ class Console:
         await card.locator(f"[data-action={action}]").click()
 
     async def fill(self, card: Locator, field: str, text: str) -> None:
+        """Write into a field of a card's form; the parameters as a whole are written as JSON."""
+        as_json = card.locator("[data-action=edit-json]")
+        if field == "parameters" and await as_json.count():
+            await as_json.click()
         await card.locator(f"[data-field={field}]").fill(text)
 
     def messages(self) -> Locator:
@@ -85,7 +89,11 @@ class Console:
         return await self.connection.get_attribute("data-transport") or ""
 
     async def parameters(self, card: Locator) -> str:
-        """The parameters of a card as they are shown, character by character."""
+        """The parameters of a card as they are shown exactly, character by character."""
+        exact = card.locator("[data-action=exact]")
+        if await exact.count() and await card.locator("[data-role=parameters]").get_attribute("data-shape") != "exact":
+            await exact.click()
+            await expect(card.locator("[data-role=hidden]")).not_to_be_visible()
         return await card.locator("[data-role=parameters]").text_content() or ""
 
     async def run(self, script: str) -> Any:

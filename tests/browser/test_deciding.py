@@ -381,6 +381,7 @@ async def test_what_somebody_writes_outlives_whatever_happens_meanwhile(person: 
     console = await Console.at(person, site.url)
     card = console.card(request)
     await console.press(card, "edit")
+    await card.locator("[data-action=edit-json]").click()
     field = card.locator("[data-field=parameters]")
     await field.fill('{"text": "what I thought of for long"}')
 

@@ -1,15 +1,21 @@
-// One permission request: what would run, exactly, and what a person answers.
+// One permission request: what would run, every character of it, and what a person answers.
+//
+// `new Card(record, host).element` is placed wherever requests stand. Whoever places it calls `tick()` a few times a
+// second, `press(action)` for a key, `select()` when the keys go over to it, `settle(outcome)` when it is over elsewhere,
+// `lookAgain()` when its place may have changed, and `close()` when it is taken away.
 
 import { now } from "./clock.js";
 import { button, element, fill } from "./element.js";
 import { exactText } from "./excerpt.js";
-import { command, deeds, descriptionOf, factsOf, foreignName, headOf, titleOf } from "./facts.js";
+import { descriptionOf, factsOf, foreignName, headOf, judgement, titleOf } from "./facts.js";
 import { count, countdown } from "./format.js";
 import { editing, Form, rejecting, responding } from "./forms.js";
+import { hold } from "./hold.js";
 import { t } from "./language.js";
 import { outcomeText } from "./outcome.js";
 import { Parameters } from "./parameters.js";
 import { plainText, wholeText } from "./readable.js";
+import { Reading } from "./reading.js";
 import { causeOf, refusalOf } from "./refusal.js";
 import { SecondPress } from "./second_press.js";
 
@@ -29,6 +35,7 @@ export class Card {
     this.#shownAt = performance.now();
     this.#isHigh = record.risk_level === "high";
     this.element = this.#build();
+    this.#read();
     this.tick();
     if (record.parameters_truncated) this.#readWhole();
   }
@@ -40,9 +47,11 @@ export class Card {
   #isUrgent = false;
   #parts = {};
   #acts = new Map(); // what each key's button does
-  #parameters = new Parameters();
+  #parameters = new Parameters({ onDrawn: () => this.#read(), onChange: () => this.#showArmed() });
+  #reading = new Reading(() => this.#showArmed());
   #form = null;
   #place = null;
+  #isTouched = matchMedia("(pointer: coarse)").matches;
 
   get id() {
     return this.record.request_id;
@@ -53,6 +62,15 @@ export class Card {
     return this.#form !== null;
   }
 
+  // Whether all of it has been on the screen, and nothing of it is folded.
+  get isRead() {
+    return this.#reading.isOver && this.element.querySelector('[data-action="show-all"]') === null;
+  }
+
+  close() {
+    this.#reading.stop();
+  }
+
   // Give it the focus; `isShown` brings it into sight too.
   select({ isShown = true } = {}) {
     if (this.state === "open" && this.#isHigh && !this.hasForm) this.#parts.reject?.focus({ preventScroll: true });
@@ -61,16 +79,16 @@ export class Card {
   }
 
   // A key's action: what its button does, on what the person sees.
-  press(action, { isSure = false } = {}) {
+  press(action) {
     if (this.state !== "open" || this.hasForm) return;
-    if (action === "exact") this.#parameters.turnExact() && this.#showAll();
+    if (action === "exact") this.#parameters.turnExact();
     else if (this.#isFresh() || this.#host.isDeafToKeys()) return;
-    else if (this.#acts.has(action) && !this.#bringIntoSight()) this.#acts.get(action)({ isSure });
+    else if (this.#acts.has(action) && !this.#bringIntoSight()) this.#acts.get(action)();
   }
 
   // Where it stands in the list has changed, or where its buttons are: what is on its way was meant for something else.
   lookAgain() {
-    const place = `${this.element.offsetTop} ${this.#parts.buttons.offsetTop}`;
+    const place = `${this.element.offsetTop} ${this.#parts.end.offsetTop}`;
     if (this.#place !== null && this.#place !== place) this.#startAfresh();
     this.#place = place;
   }
@@ -104,12 +122,14 @@ export class Card {
     this.element.dataset.outcome = outcome?.status ?? "gone";
     this.element.classList.remove("urgent");
     this.#second.forget();
-    for (const each of this.element.querySelectorAll("button, textarea")) each.disabled = true;
+    this.#reading.stop();
+    for (const each of this.element.querySelectorAll("button, textarea, input")) each.disabled = true;
     fill(this.#parts.failure);
     const isKept = !isMine && this.#form !== null && this.#form.keep();
     if (!isKept) {
       this.#form = null;
       fill(this.#parts.form);
+      fill(this.#parts.answers, this.#parts.buttons);
     }
     const text = outcomeText(outcome, isMine);
     fill(
@@ -139,7 +159,7 @@ export class Card {
 
   // True when it had to be moved: what was pressed was not meant for what is in sight now.
   #bringIntoSight() {
-    if (!this.#host.bringIntoSight(this.element, this.#parts.buttons)) return false;
+    if (!this.#host.bringIntoSight(this.element, this.#parts.end)) return false;
     this.#second.forget();
     this.#startAfresh();
     return true;
@@ -151,27 +171,67 @@ export class Card {
     if (hidden.length > 0) this.#startAfresh();
   }
 
+  // What ends in it has to be seen anew.
+  #read() {
+    if (this.#isHigh && this.#parts.end !== undefined) this.#reading.begin([...this.#parameters.ends, this.#parts.end]);
+    this.#showArmed();
+  }
+
+  #showArmed() {
+    if (!this.#isHigh || this.element === undefined) return;
+    const isRead = this.isRead;
+    this.element.toggleAttribute("data-armed", isRead);
+    this.#parts.reading.textContent = t(isRead ? (this.#isTouched ? "card.hold" : "card.twice") : "card.unread");
+  }
+
   #guarded(act) {
     return (event) => {
       // Enter on a button that has the focus is a click without a pointer, wherever the button is.
       if (this.#isDeaf() || (event.detail === 0 && this.#bringIntoSight())) return;
-      act({ isDouble: event.detail > 1 });
+      act({ isDouble: event.detail > 1, isTap: event.pointerType === "touch" });
     };
   }
 
-  // What lets a call run is done when all of the call is shown, and at a high risk with a second press.
+  // True where something of it was not on the screen yet, and is brought there now: that is all that was done.
+  #showsMore() {
+    if (this.#parameters.isHidden || (this.#isHigh && this.element.querySelector('[data-action="show-all"]') !== null)) {
+      this.#showAll();
+      this.#host.announce(t("card.nowAll"));
+      return true;
+    }
+    if (!this.#isHigh || this.isRead) return false;
+    if (!this.#reading.goOn()) this.#bringIntoSight();
+    this.#startAfresh();
+    this.#host.announce(t("card.unread"));
+    return true;
+  }
+
+  // What lets a call run is done when all of the call is shown; at a high risk when its end was seen, with a second press.
   #deliberate(action, act) {
-    return ({ isSure = false, isDouble = false } = {}) => {
+    return ({ isDouble = false, isTap = false } = {}) => {
       const target = this.element.querySelector(`[data-action="${action}"]`);
-      if (this.#parameters.isHidden) {
-        this.#showAll();
-        this.#host.announce(t("card.nowAll"));
-      } else if (!this.#isHigh || isSure || (this.#second.isOf(target) && !isDouble)) act();
+      if (this.#showsMore()) return;
+      if (!this.#isHigh || (this.#second.isOf(target) && !isDouble && !isTap)) act();
+      else if (isTap) this.#host.announce(t("card.hold"));
       else if (!this.#second.isOf(target)) {
         this.#second.expect(target);
         this.#host.announce(t("card.approveAgain"));
       }
     };
+  }
+
+  #holding(target, act) {
+    hold(target, {
+      begin: () => {
+        this.#isTouched = true;
+        this.#showArmed();
+        return !this.#isDeaf() && !this.#parameters.isHidden && this.isRead;
+      },
+      act: () => {
+        if (!this.#isDeaf() && this.isRead) act();
+      },
+    });
+    return target;
   }
 
   #build() {
@@ -180,12 +240,16 @@ export class Card {
     this.#parts = {
       countdown: element("span", { class: "time", role: "timer", data: { role: "countdown" } }),
       buttons: element("div", { class: "buttons" }),
+      lasting: element("div", { class: "buttons lasting" }),
+      reading: element("p", { class: "reading", data: { role: "reading" }, hidden: !this.#isHigh }),
       form: element("div", { class: "form" }),
       outcome: element("div", { class: "outcome", data: { role: "outcome" } }),
       failure: element("div", { class: "failure", role: "alert", data: { role: "failure" } }),
+      end: element("span", { class: "end", "aria-hidden": "true" }),
     };
-    if (!record.parameters_truncated) this.#parameters.show(record.parameters);
-    fill(this.#parts.buttons, this.#buttons());
+    this.#parts.answers = element("div", { class: "answers" }, this.#parts.buttons, this.#parts.reading);
+    if (!record.parameters_truncated) this.#parameters.show(record);
+    this.#showButtons();
     return element(
       "article",
       {
@@ -195,17 +259,23 @@ export class Card {
         data: { requestId: record.request_id, risk: record.risk_level, state: "open" },
       },
       headOf(record, title, this.#parts.countdown),
-      deeds(record),
-      command(record),
-      factsOf(record),
       foreignName(record.tool_name),
+      judgement(record),
       this.#parameters.element,
       record.description ? descriptionOf(record) : null,
-      this.#parameters.hidden,
-      this.#parts.buttons,
+      factsOf(record),
+      this.#parts.lasting,
       this.#parts.form,
-      this.#parts.failure,
-      this.#parts.outcome,
+      // It never leaves the window while any of the card is in it. Whoever has seen what stands below it has seen all above.
+      element(
+        "footer",
+        { class: "bar-of-actions" },
+        this.#parameters.hidden,
+        this.#parts.failure,
+        this.#parts.outcome,
+        this.#parts.answers,
+      ),
+      this.#parts.end,
     );
   }
 
@@ -218,8 +288,8 @@ export class Card {
       if (this.state === "settled" || whole.parameters_truncated || whole.status !== "pending") return; // its event says so
       this.record = whole;
       const hadFocus = this.#parts.buttons.contains(document.activeElement);
-      this.#parameters.show(whole.parameters);
-      fill(this.#parts.buttons, this.#buttons());
+      this.#parameters.show(whole);
+      this.#showButtons();
       if (this.state === "sending") this.#setSending(true);
       if (hadFocus) this.select({ isShown: false });
       this.#startAfresh();
@@ -232,12 +302,15 @@ export class Card {
     }
   }
 
-  #buttons() {
+  #showButtons() {
     const { allowed_decisions: allowed, scopes } = this.record;
-    if (allowed.length === 0) return t("card.noDecision");
+    this.#acts.clear();
+    if (allowed.length === 0) {
+      fill(this.#parts.buttons, t("card.noDecision"));
+      return;
+    }
     const isWhole = !this.#parameters.isUnshowable && !this.record.parameters_truncated;
     const mayApprove = allowed.includes("approve") && isWhole;
-    this.#acts.clear();
     const choice = (action, key, text, act, properties = {}) => {
       this.#acts.set(action, act);
       return element(
@@ -253,21 +326,24 @@ export class Card {
         key && element("kbd", { "aria-hidden": "true" }, key),
       );
     };
-    const approving = (action, key, text, scope) =>
-      choice(
+    const approving = (action, key, text, scope) => {
+      const act = () => this.#approve(scope);
+      const made = choice(
         action,
         key,
         element("span", { data: this.#isHigh ? { again: t("card.approveAgain") } : {} }, text),
-        this.#deliberate(action, () => this.#approve(scope)),
-        { class: [this.#isHigh ? "risky" : scope === "once" && "primary", scope !== "once" && "wide"].filter(Boolean).join(" ") },
+        this.#deliberate(action, act),
+        { class: this.#isHigh ? "risky" : scope === "once" && "primary" },
       );
+      return this.#isHigh ? this.#holding(made, act) : made;
+    };
     const lasting = (scope, key, name) =>
       mayApprove && scopes.includes(scope) && approving(`approve-${scope}`, key, this.#ruleText(name), scope);
     const approve = mayApprove && approving("approve", "A", t("card.approve"), "once");
     const changing = [
       allowed.includes("edit") &&
         isWhole &&
-        choice("edit", "E", t("card.edit"), () => this.#open(editing(this.record))),
+        choice("edit", "E", t("card.edit"), () => this.#open(editing(this.record, this.#parameters.shape))),
       allowed.includes("respond") && choice("respond", "P", t("card.respond"), () => this.#open(responding(this.record))),
     ];
     const reject =
@@ -278,14 +354,15 @@ export class Card {
       reject &&
       scopes.includes(scope) &&
       this.record.suggested_rule &&
-      choice(`reject-${scope}`, null, this.#ruleText(name), () => this.#reject(scope, name), { class: "wide" });
-    const more = [
+      choice(`reject-${scope}`, null, this.#ruleText(name), () => this.#reject(scope, name));
+    fill(this.#parts.buttons, this.#isHigh ? [reject, changing, approve] : [approve, changing, reject]);
+    fill(
+      this.#parts.lasting,
       lasting("session", "S", "card.approveSession"),
       lasting("always", "W", "card.approveAlways"),
       rejectingFor("session", "card.rejectSession"),
       rejectingFor("always", "card.rejectAlways"),
-    ];
-    return this.#isHigh ? [reject, changing, approve, more] : [approve, changing, reject, more];
+    );
   }
 
   // What a scope lets run, all of it: what is not read is not agreed to.
@@ -319,10 +396,9 @@ export class Card {
       onSend: (decide) => this.#send(() => decide(this.#host.client)),
       onClose: () => this.#close(),
     });
-    fill(this.#parts.form, this.#form.elements);
-    this.#parts.buttons.hidden = true;
-    this.#form.field.focus();
-    this.element.scrollIntoView({ block: "nearest" });
+    fill(this.#parts.form, this.#form.content);
+    fill(this.#parts.answers, this.#form.buttons);
+    this.#form.field.focus({ preventScroll: true });
     this.#parts.form.scrollIntoView({ block: "nearest" });
     this.#form.check();
   }
@@ -331,7 +407,7 @@ export class Card {
     this.#form = null;
     fill(this.#parts.form);
     fill(this.#parts.failure);
-    this.#parts.buttons.hidden = false;
+    fill(this.#parts.answers, this.#parts.buttons, this.#parts.reading);
     this.select({ isShown: this.state === "open" });
   }
 
@@ -352,7 +428,7 @@ export class Card {
   #setSending(isSending) {
     this.state = isSending ? "sending" : "open";
     this.element.dataset.state = this.state;
-    for (const each of this.element.querySelectorAll(".buttons button, textarea")) each.disabled = isSending;
+    for (const each of this.element.querySelectorAll(".buttons button, textarea, input")) each.disabled = isSending;
   }
 
   #fail(error) {

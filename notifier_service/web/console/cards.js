@@ -69,6 +69,7 @@ export class Cards {
   #movedAt = 0;
 
   close() {
+    for (const card of this.#cards.values()) card.close();
     clearInterval(this.#timer);
     this.#sight.disconnect();
     this.#sizes.disconnect();

@@ -1,10 +1,11 @@
 // A value or a text exactly, of which the middle is shown when a person asks for it, and how much that is.
 
+import { inAscii, readableJson } from "./client/bodies/index.js";
 import { exactJson } from "./client/index.js";
 import { button, element } from "./element.js";
 import { count } from "./format.js";
 import { t } from "./language.js";
-import { inAscii, readableJson, showJson, showText } from "./readable.js";
+import { showJson, showText } from "./readable.js";
 
 // What is shown before a person asks for all of it: the ends of a long line, and the ends of many lines.
 const LINE_END = 1024;
@@ -21,7 +22,12 @@ const LARGE = 20_000;
 // `isAscii` makes an escape of every character that only looks like one of ASCII, and of all others that are none.
 export function exactValue(value, { onChange = () => {}, isAscii = false } = {}) {
   const text = readableJson(value);
-  return excerpt(isAscii ? inAscii(text) : text, { show: showJson, onChange });
+  return jsonText(isAscii ? inAscii(text) : text, { onChange });
+}
+
+// The same for JSON that is text already.
+export function jsonText(text, { onChange = () => {} } = {}) {
+  return excerpt(text, { show: showJson, onChange });
 }
 
 // The same for text that is no JSON: what an agent or a person wrote.
@@ -85,6 +91,7 @@ function excerpt(text, { show, onChange, limits = {} }) {
       t("exact.hidden", count(to - from)),
       () => {
         box.classList.add("whole");
+        box.tabIndex = 0;
         const place = element("span");
         more.replaceWith(place);
         let at = from;

@@ -5,7 +5,7 @@ import { exactText } from "./excerpt.js";
 import { clockTime, fullTime } from "./format.js";
 import { known, t } from "./language.js";
 import { plainText } from "./readable.js";
-import { commandOf, deedsOf, reasonsOf } from "./reasons.js";
+import { deedsOf, reasonsOf } from "./reasons.js";
 
 export function titleOf(record) {
   return element(
@@ -37,54 +37,44 @@ export function headOf(record, title, countdown) {
   );
 }
 
-export function factsOf(record) {
+// What the service itself says of the call: what it does, where, whether it can be taken back, and why a person is asked.
+export function judgement(record) {
+  const told = deedsOf(record);
   const reasons = reasonsOf(record);
-  const why = isProducers(record) ? "card.whyProducer" : "card.why";
+  if (told === null && reasons.length === 0) return null;
+  return element(
+    "section",
+    { class: "judgement", "aria-label": t("card.ours"), data: { role: "judgement" } },
+    told && deeds(told),
+    reasons.length > 0 &&
+      element(
+        "p",
+        { class: "why" },
+        element("span", { class: "label" }, t(isProducers(record) ? "card.whyProducer" : "card.why"), t("deeds.colon")),
+        exactText(reasons.join("; "), { headLength: 500 }).element,
+      ),
+  );
+}
+
+function deeds(told) {
+  return element(
+    "p",
+    { class: "deeds", data: { role: "deeds" } },
+    element("span", { class: "label" }, t("card.does"), t("deeds.colon")),
+    exactText(told.text, { headLength: 500 }).element,
+    told.isFinal && [" ", element("strong", { class: "final" }, t("deeds.final"))],
+    told.isReversible && [" ", element("span", { class: "reversible" }, t("deeds.reversible"))],
+  );
+}
+
+// When it was asked, and who could see it then.
+export function factsOf(record) {
   const askedAt = Date.parse(record.timestamp);
   return element(
     "p",
     { class: "facts" },
-    reasons.length > 0 && element("span", {}, `${t(why)}: `, exactText(reasons.join("; "), { headLength: 500 }).element),
     element("span", { title: fullTime(askedAt) }, t("card.asked", clockTime(askedAt))),
     element("span", {}, t("card.viewers", record.viewers)),
-  );
-}
-
-// What the call does, in words; null where nobody knows.
-export function deeds(record) {
-  const told = deedsOf(record);
-  if (told === null) return null;
-  return element(
-    "p",
-    { class: "deeds", data: { role: "deeds" } },
-    `${t("card.does")}: `,
-    exactText(told.text, { headLength: 500 }).element,
-    told.isFinal && element("strong", {}, ` ${t("deeds.final")}`),
-    told.isReversible && ` ${t("deeds.reversible")}`,
-  );
-}
-
-// What its command runs, a part on each line; null where it holds none.
-export function command(record) {
-  const told = commandOf(record);
-  if (told === null) return null;
-  const { parts, leftOut, unknown } = told;
-  const lines = parts.map(({ words: [program, ...others], depth }) =>
-    element(
-      "li",
-      { data: { depth } },
-      depth > 0 && "→ ",
-      element("b", {}, plainText(program)),
-      plainText(others.map((word) => ` ${word}`).join("")),
-    ),
-  );
-  return element(
-    "div",
-    { class: "command", data: { role: "command" } },
-    lines.length > 0 && `${t("card.runs")}:`,
-    lines.length > 0 && element("ul", {}, ...lines),
-    leftOut > 0 && element("p", { class: "warning" }, t("command.more", leftOut)),
-    unknown && element("p", { class: "warning" }, plainText(unknown)),
   );
 }
 

@@ -5,22 +5,24 @@ import { Editor } from "./editor.js";
 import { button, element } from "./element.js";
 import { t } from "./language.js";
 
-// A form in the place of the buttons. `answer` is what one of the functions below gives: its `decide()` says what to do
-// with a client, and is null while there is nothing that can be sent.
+// A form, and buttons in the place of the card's. `answer` is what one of the functions below gives: its `decide()` says
+// what to do with a client, and is null while there is nothing that can be sent.
 export class Form {
   constructor(answer, { id, isRisky, guarded, isSettled, onSend, onClose }) {
     const { content, action, text } = answer;
-    this.field = answer.field;
-    this.#written = this.field.value;
+    this.#writing = answer.writing ?? written(answer.field);
+    this.#written = this.#writing.draft;
     const send = () => {
       const decide = answer.decide();
       if (decide !== null) onSend(decide);
     };
     const submit = button(action, text, guarded(send), { class: isRisky ? "risky" : "primary" });
     this.#close = button("close-form", t("form.close"), onClose);
-    this.field.value = draftOf(id, action) ?? this.field.value;
-    this.field.addEventListener("input", () => keepDraft(id, action, this.field.value));
-    this.field.addEventListener("keydown", (event) => {
+    const kept = draftOf(id, action);
+    if (kept !== undefined) this.#writing.draft = kept;
+    const box = element("div", { class: "content" }, content);
+    box.addEventListener("input", () => keepDraft(id, action, this.#writing.draft));
+    box.addEventListener("keydown", (event) => {
       if (event.isComposing) return;
       if (event.key === "Escape") {
         event.stopPropagation();
@@ -30,25 +32,45 @@ export class Form {
         send(); // it is in the field, whatever moves
       }
     });
-    const hint = element("span", { class: "hint" }, t("form.keys"));
-    this.#buttons = element("div", { class: "buttons" }, submit, this.#close, hint);
-    this.elements = [content, this.#buttons];
+    this.#hint = element("p", { class: "reading" }, t("form.keys"));
+    this.content = box;
+    this.buttons = [element("div", { class: "buttons" }, this.#close, submit), this.#hint];
     this.check = () => answer.check?.((isSendable) => (submit.disabled = !isSendable || isSettled()));
   }
 
   #written;
+  #writing;
   #close;
-  #buttons;
+  #hint;
+
+  get field() {
+    return this.#writing.field;
+  }
 
   // What somebody has written is theirs, also when there is nobody to send it to any more. False when it is nothing.
   keep() {
-    if (this.field.value === this.#written) return false;
-    this.field.disabled = false;
-    this.field.readOnly = true;
+    if (this.#writing.draft === this.#written) return false;
+    for (const area of this.#writing.areas) {
+      area.disabled = false;
+      area.readOnly = true;
+    }
     this.#close.disabled = false;
-    this.#buttons.after(element("p", { class: "warning", role: "status" }, t("form.kept")));
+    this.#hint.replaceWith(element("p", { class: "warning", role: "status" }, t("form.kept")));
     return true;
   }
+}
+
+function written(field) {
+  return {
+    field,
+    areas: [field],
+    get draft() {
+      return field.value;
+    },
+    set draft(text) {
+      field.value = text;
+    },
+  };
 }
 
 // `warning` says what a rejection means that is for more than this call.
@@ -106,12 +128,16 @@ export function responding(record) {
   };
 }
 
-export function editing(record) {
+export function editing(record, shape) {
   let onCheck = () => {};
-  const editor = new Editor(record.parameters, { id: record.request_id, onCheck: (isSendable) => onCheck(isSendable) });
+  const editor = new Editor(record.parameters, {
+    id: record.request_id,
+    shape,
+    onCheck: (isSendable) => onCheck(isSendable),
+  });
   return {
     content: editor.elements,
-    field: editor.field,
+    writing: editor,
     action: "send-edit",
     text: t("edit.send"),
     decide: () => {

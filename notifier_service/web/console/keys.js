@@ -59,7 +59,7 @@ export function listenToKeys(cards, dialog) {
     if (shown === null || document.querySelector("dialog[open]") !== null) return;
     const key = event.key.toLowerCase();
     if (key === "j" || key === "k") shown.move(key === "j" ? 1 : -1);
-    else if (Object.hasOwn(ACTIONS, key)) shown.selected?.press(ACTIONS[key], { isSure: event.shiftKey });
+    else if (Object.hasOwn(ACTIONS, key)) shown.selected?.press(ACTIONS[key]);
     else return;
     event.preventDefault();
   });

@@ -1,23 +1,12 @@
 // Text in which nothing is invisible: an escape stands for what cannot be seen or turns the direction of reading.
 
-import { exactJson, flags, pieces } from "./client/index.js";
+import { flags, pieces } from "./client/index.js";
 import { element } from "./element.js";
 
 // A name is set apart where its line is no longer than this.
 const NAMED_LENGTH = 4096;
 // No line begins further to the right than this.
 const MOST_INDENT = 40;
-// A deeper value is indented less, or its text would stand in the last column.
-const DEEP = 12;
-
-// JSON text with an escape for what cannot be seen or turns the direction of reading. It reads back to the same value.
-export function readableJson(value) {
-  const text = exactJson(value, depthOf(value) > DEEP ? 1 : 2);
-  if (isPlain(text)) return text;
-  return pieces(text)
-    .map((piece) => (piece.kind === "plain" ? piece.text : jsonEscape(piece.text)))
-    .join("");
-}
 
 // What a person would not see in the strings and names of a value, by name. Line breaks and tabs are seen.
 export function flagsOf(value) {
@@ -121,32 +110,4 @@ export function showText(parent, text) {
       }
     }
   }
-}
-
-function jsonEscape(shown) {
-  const code = /^\\u\{?([0-9a-f]+)\}?$/i.exec(shown);
-  if (code === null) return shown;
-  return String.fromCodePoint(parseInt(code[1], 16))
-    .split("")
-    .map(unitEscape)
-    .join("");
-}
-
-// The same text, in which escapes stand for all characters that are not of ASCII.
-export function inAscii(json) {
-  return json.replace(/[^\n\x20-\x7e]/g, unitEscape);
-}
-
-function unitEscape(unit) {
-  return `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
-}
-
-function depthOf(value) {
-  let depth = 0;
-  let level = [value];
-  while (level.length > 0 && depth <= DEEP) {
-    level = level.flatMap((item) => (item !== null && typeof item === "object" ? Object.values(item) : []));
-    depth += 1;
-  }
-  return depth;
 }

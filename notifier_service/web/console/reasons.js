@@ -5,26 +5,20 @@ import { known, language, t } from "./language.js";
 
 const LEVELS = new Set(["risk", "asked_from", "before", "allowed"]);
 
-// The reasons of a record as texts, without what `deedsOf` and `commandOf` say.
+// The reasons of a record as texts, without what `deedsOf` and a command's parts say.
 export function reasonsOf(record) {
   const reasons = record.reasons ?? (record.risk_reasons ?? []).map((text) => ({ text }));
   const said = [record.deeds && "deeds", record.command?.not_understood?.code];
   return reasons.filter(({ code }) => code === undefined || !said.includes(code)).map(inWords);
 }
 
-// What a command runs: the parts with how deep each stands in wrappers, and why more may run; null for no command.
-export function commandOf({ command }) {
-  if (!command) return null;
-  const { parts, depths, left_out: leftOut = 0, not_understood: why } = command;
-  return {
-    parts: parts.map((words, number) => ({ words: words.map(quoted), depth: depths?.[number] ?? 0 })),
-    leftOut,
-    unknown: why && inWords({ ...why, text: t("command.unknown", why.text) }),
-  };
+// Why a command may run more than its parts.
+export function unknownInWords(why) {
+  return inWords({ ...why, text: t("command.unknown", why.text) });
 }
 
 // A word as one types it; one that ends early is no word to type.
-function quoted(word) {
+export function quoted(word) {
   if (/^[\w@%+=:,./-]+$/.test(word)) return word;
   const onOneLine = word.replaceAll("\n", "\\n").replaceAll("\t", "\\t");
   return word.endsWith("…") ? onOneLine : `'${onOneLine.replaceAll("'", `'"'"'`)}'`;

@@ -1,5 +1,7 @@
 /** What is drawn of the parameters of a request: the same in a page, a dialog and a terminal. */
 
+import type { SaidReason } from "../wire.js";
+
 export type Shape = "diff" | "command" | "file" | "table" | "message" | "http" | "fields" | "exact";
 
 /**
@@ -89,6 +91,8 @@ export interface StepsPart {
   readonly steps: readonly Step[];
   /** How many more there are. */
   readonly leftOut: number;
+  /** Why more may run, and anything. */
+  readonly notUnderstood: SaidReason | null;
 }
 
 export interface Step {

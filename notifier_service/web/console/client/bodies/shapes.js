@@ -360,8 +360,9 @@ function stepsOf(command) {
         return { words, depth: command.depths?.[index] ?? 0, does, isRisky: does !== null && RISKY.includes(does) };
     });
     const leftOut = command.left_out ?? 0;
-    const isMore = steps.length > 1 || leftOut > 0 || steps.some(({ isRisky }) => isRisky);
-    return isMore ? [{ kind: "steps", steps, leftOut }] : [];
+    const notUnderstood = command.not_understood ?? null;
+    const isMore = steps.length > 1 || leftOut > 0 || notUnderstood !== null || steps.some(({ isRisky }) => isRisky);
+    return isMore ? [{ kind: "steps", steps, leftOut, notUnderstood }] : [];
 }
 /** Why an easy shape would hide something; null where none would. */
 function hiding(parameters) {

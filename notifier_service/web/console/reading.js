@@ -1,0 +1,43 @@
+// What of a card has been on the screen. What has not been there cannot be approved where the risk is high.
+
+export class Reading {
+  // `onChange` hears when something more was seen.
+  constructor(onChange) {
+    this.#observer = new IntersectionObserver((seen) => {
+      const before = this.#unseen.size;
+      for (const { target, isIntersecting } of seen) if (isIntersecting) this.#unseen.delete(target);
+      if (this.#unseen.size < before) onChange();
+    });
+  }
+
+  #observer;
+  #unseen = new Set();
+
+  get isOver() {
+    return this.#unseen.size === 0;
+  }
+
+  // Each of these stands where something ends.
+  begin(ends) {
+    this.#observer.disconnect();
+    this.#unseen = new Set(ends);
+    for (const end of ends) this.#observer.observe(end);
+  }
+
+  // Scroll on to the next end that was not seen, a page of what scrolls. False where nothing moved.
+  goOn() {
+    for (const end of this.#unseen) {
+      const scroller = end.closest(".whole");
+      if (scroller === null) continue;
+      const before = scroller.scrollTop;
+      scroller.scrollBy({ top: scroller.clientHeight * 0.85, behavior: "instant" });
+      scroller.scrollIntoView({ block: "nearest" });
+      if (scroller.scrollTop > before) return true;
+    }
+    return false;
+  }
+
+  stop() {
+    this.#observer.disconnect();
+  }
+}
