@@ -7,7 +7,7 @@ import re
 import unicodedata
 from typing import Any
 
-__all__ = ["cells", "escaped", "in_a_row", "one_line", "pretty", "seen", "turns_direction", "wrapped"]
+__all__ = ["can_show", "cells", "escaped", "in_a_row", "one_line", "pretty", "seen", "turns_direction", "wrapped"]
 
 #: Controls (C0 but newline and tab, DEL, C1), soft hyphen, bidirectional and zero-width marks, line separators, the
 #: byte order mark, tag characters, variation selectors beyond the usual, and half surrogates.
@@ -98,6 +98,15 @@ def wrapped(line: str, width: int) -> list[int]:
         taken += wide
         at = end
     return places
+
+
+def can_show(encoding: str, text: str) -> bool:
+    """Whether a terminal of this encoding has letters for all of it."""
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def turns_direction(text: str) -> bool:

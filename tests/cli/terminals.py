@@ -55,13 +55,15 @@ class Terminal:
         self._reader = threading.Thread(target=self._read, args=(asyncio.get_running_loop(),), daemon=True)
         self._reader.start()
 
-    async def open(self, url: str, session: str | None = "s", **environment: str) -> None:
+    async def open(
+        self, url: str, session: str | None = "s", *, rest_seconds: float = REST_SECONDS, **environment: str
+    ) -> None:
         """Start a watch in this process, which takes a hundredth of the time, and wait until it has begun."""
         encoding = environment.pop("PYTHONIOENCODING", "utf-8")
         self._decoder = codecs.getincrementaldecoder(encoding)()
         for name, value in (SCREEN | environment).items():
             self._environment.setenv(name, value)
-        self._begin(asyncio.create_task(self._watch(url, session, encoding)))
+        self._begin(asyncio.create_task(self._watch(url, session, encoding, rest_seconds)))
         await self.until("Press ? for help.")
 
     async def start(self, commands: Commands) -> None:
@@ -75,11 +77,11 @@ class Terminal:
         self._ended = ended
         ended.add_done_callback(lambda ended: self._more.set())
 
-    async def _watch(self, url: str, session: str | None, encoding: str) -> int:
+    async def _watch(self, url: str, session: str | None, encoding: str, rest_seconds: float) -> int:
         ends = [os.dup(self.keyboard) for _ in range(2)]
         with open(ends[0]) as stdin, open(ends[1], "w", encoding=encoding) as stdout:
             async with Client(url) as client:
-                return await Watch(client, session, stdin=stdin, stdout=stdout, rest_seconds=REST_SECONDS).run()
+                return await Watch(client, session, stdin=stdin, stdout=stdout, rest_seconds=rest_seconds).run()
 
     @property
     def rows(self) -> list[str]:

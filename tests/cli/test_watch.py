@@ -27,7 +27,7 @@ from tests.cli.processes import Commands, free_port, line_of
 from tests.cli.terminals import LOOK, SCREEN, Terminal
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\r\x08\x9b31m\x7f\u202etxt.exe\u200b\u2028\U000e0041"
-HARMLESS = r"\u001b[2J\u001b]0;owned\u0007\r\b\x9b31m\x7f\u202etxt.exe\u200b\u2028\U000e0041"
+HARMLESS = r"\u001b[2J\u001b]0;owned\u0007\r\b\u009b31m\u007f\u202etxt.exe\u200b\u2028\udb40\udc41"
 
 
 class Piped:
@@ -274,8 +274,9 @@ async def test_request_is_shown_with_all_that_a_person_needs(piped: Piped, site:
     await piped.until("May this run?")
     await piped.until("write_file   risk high")
     await piped.until('It writes ("größe").')
-    await piped.until('"path": "größe"')
-    await piped.until('"n": 18446744073709551616')
+    await piped.until("├─ parameters ─")
+    await piped.until("path: größe")
+    await piped.until("n: 18446744073709551616")
     await piped.until("The agent says (unverified): to save the notes")
     await piped.until("Denied by itself at ")
 

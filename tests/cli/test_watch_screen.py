@@ -7,13 +7,15 @@ import json
 import re
 import termios
 import unicodedata
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from notifier_service import Client
-from notifier_service.cli.terminal import pretty, seen
+from notifier_service.cli.bodies import in_ascii, readable_json
+from notifier_service.cli.terminal import seen
 from notifier_service.core.permission_request import PermissionRequest
 from notifier_service.web import Site
 from tests.cli.processes import Commands
@@ -46,20 +48,32 @@ LONG = {
 }
 
 
+COMMANDS: dict[str, Any] = {name: {"command": text} for name, text in LONG.items()}
+
+
 @pytest.fixture
 async def watch(site: Site) -> AsyncIterator[Open]:
     """Open a watch of session ``s`` in a terminal of this size."""
     opened: list[Terminal] = []
 
-    async def open_one(columns: int, rows: int, **environment: str) -> Terminal:
+    async def open_one(columns: int, rows: int, **options: Any) -> Terminal:
         terminal = Terminal(columns, rows)
         opened.append(terminal)
-        await terminal.open(f"{site.url}{site.settings.prefix}", **environment)
+        await terminal.open(f"{site.url}{site.settings.prefix}", **options)
         return terminal
 
     yield open_one
     for terminal in opened:
         await terminal.close()
+
+
+#: What the bodies of the browser are held to, too; the service says itself what was cut, and takes no half characters.
+_FILE = Path(__file__).parents[1] / "bodies" / "vectors.json"
+VECTORS = {
+    vector["about"]: vector["parameters"]
+    for vector in json.loads(_FILE.read_text(encoding="utf-8"))
+    if "parameters_truncated" not in vector and vector["about"] != "half a character"
+}
 
 
 def ask(site: Site, text: str = "", *, risk_level: Any = "medium", **more: Any) -> PermissionRequest:
@@ -70,6 +84,37 @@ def ask(site: Site, text: str = "", *, risk_level: Any = "medium", **more: Any) 
 def content(rows: list[str]) -> str:
     """What stands between the card's sides, without blanks: those at the end of a row cannot be told from none."""
     return "".join(row[2:] for row in rows if row[:1] in ("│", "┊", "|", ":")).replace(" ", "")
+
+
+def not_in(read: str, value: Any) -> list[str]:
+    """Which lines of the names and texts of a value were not read: as they are, or as JSON and shells write them."""
+    read = unicodedata.normalize("NFC", bare(read))
+    lines = {line for leaf in leaves(value) for line in leaf.split("\n")}
+    return [line for line in lines if not any(way in read for way in ways(line))]
+
+
+def ways(line: str) -> Iterator[str]:
+    escaped = json.dumps(line, ensure_ascii=False)[1:-1]
+    # The sign before a line of a patch stands apart from it.
+    for way in (line, line[1:], line.replace("'", "'\"'\"'"), escaped, readable_json(line)[1:-1], in_ascii(escaped)):
+        yield unicodedata.normalize("NFC", bare(seen(way.replace("\t", ""))))
+
+
+def bare(text: str) -> str:
+    """Without blanks, and what stands for those at the end of a line and for tabs."""
+    return text.translate(dict.fromkeys(map(ord, " \t·→")))
+
+
+def leaves(value: Any) -> Iterator[str]:
+    """All names, and all values as text."""
+    if isinstance(value, dict):
+        yield from value
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from leaves(item)
+    else:
+        yield value if isinstance(value, str) else json.dumps(value)
 
 
 def last_row(rows: list[str]) -> int:
@@ -94,15 +139,16 @@ async def test_every_character_was_on_the_screen_before_a_key_counts(
     columns: int, rows: int, watch: Open, site: Site
 ) -> None:
     terminal = await watch(columns, rows)
-    for name, text in LONG.items():
-        request = ask(site, text)
+    for name, parameters in (COMMANDS | VECTORS).items():
+        request = ask(site, parameters=parameters)
         read = await read_to_the_end(terminal)
-        expected = "".join(seen(line) for line in pretty({"command": text}).split("\n")).replace(" ", "")
 
         assert request.pending, name
-        assert unicodedata.normalize("NFC", expected) in unicodedata.normalize("NFC", read), name
-        await terminal.press("a", until="bash approve by local")
-        assert request.record.parameters == {"command": text}, name
+        assert not_in(read, request.record.parameters) == [], name
+        if name in COMMANDS:
+            await terminal.press("a", until="bash approve by local")
+            assert request.record.parameters == parameters, name
+        request.cancel()
 
 
 async def test_key_before_the_end_approves_nothing(watch: Open, site: Site) -> None:
@@ -343,7 +389,7 @@ async def test_key_that_is_held_down_approves_no_high_risk(watch: Open, site: Si
 
 
 async def test_key_that_is_held_down_does_not_go_on_to_the_next_request(watch: Open, site: Site) -> None:
-    terminal = await watch(80, 24)
+    terminal = await watch(80, 24, rest_seconds=0.4)
     first, second = ask(site, "one"), ask(site, "two")
     await terminal.until("A approve")
     await terminal.press("a", until="bash approve by local")
@@ -458,4 +504,4 @@ async def test_pipe_gets_every_character_of_a_request(commands: Commands, site: 
         while "Answer with a line: approve pr_" not in shown:
             shown += (await process.stdout.readline()).decode()
 
-    assert json.dumps(LONG["far right"] * 20) in shown
+    assert f"command: {LONG['far right'] * 20}\n" in shown

@@ -1,0 +1,40 @@
+"""Parameters as people read them: which shape they have, and the parts to draw. Pure functions, as in the browser."""
+
+from .body import (
+    Because,
+    Body,
+    DiffLine,
+    DiffPart,
+    FilePart,
+    JsonPart,
+    ListPart,
+    Part,
+    Segment,
+    Shape,
+    StepsPart,
+    TablePart,
+    TextPart,
+    ValuePart,
+)
+from .readable import in_ascii, readable_json
+from .shapes import body_of
+
+__all__ = [
+    "Because",
+    "Body",
+    "DiffLine",
+    "DiffPart",
+    "FilePart",
+    "JsonPart",
+    "ListPart",
+    "Part",
+    "Segment",
+    "Shape",
+    "StepsPart",
+    "TablePart",
+    "TextPart",
+    "ValuePart",
+    "body_of",
+    "in_ascii",
+    "readable_json",
+]
