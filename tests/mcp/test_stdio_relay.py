@@ -591,8 +591,8 @@ async def test_server_that_dies_ends_the_relay_with_its_exit_code(wiring: Wiring
 
 
 async def test_server_that_does_not_want_to_end_is_ended(wiring: Wiring, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("notifier_service.mcp.stdio_relay._GRACE_SECONDS", 0.1)
-    monkeypatch.setattr("notifier_service.mcp.stdio_relay._KILL_SECONDS", 0.1)
+    monkeypatch.setattr("notifier_service.mcp.line_relay._GRACE_SECONDS", 0.1)
+    monkeypatch.setattr("notifier_service.mcp.line_relay._KILL_SECONDS", 0.1)
     wiring.start("stubborn")
     await wiring.client.ask(initialize())
 
