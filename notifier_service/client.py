@@ -46,6 +46,13 @@ _SLOWEST_BYTES_A_SECOND = 32 * 1024
 #: How long one answer is held: proxies cut after 50 to 60 s of silence.
 _HOLD_SECONDS = 25.0
 _FAREWELL_SECONDS = 2.0
+#: How often the inbox is asked for where its stream does not get through, and how seldom nothing new is told.
+_INBOX_POLL_SECONDS = 2.0
+_INBOX_BEAT_SECONDS = 15.0
+_INBOX = "/api/inbox"
+_INBOX_STREAM = "/api/sse/inbox"
+#: As many as the service takes in one request.
+_MOST_DECISIONS = 100
 
 _T = TypeVar("_T")
 #: An event, and the cursor of whoever has seen it.
@@ -110,7 +117,7 @@ class Client:
             await self._http.close()
             self._http = None
 
-    async def events(
+    def events(
         self,
         session_id: str,
         *,
@@ -124,14 +131,40 @@ class Client:
         that it is back. Over long-poll there is no ``bye``. Ends after a ``bye`` that tells not to come back. Raises
         ``ServiceRefused`` for an answer that another try would not change.
         """
-        cursor, backoff, streaming = after, _Backoff(), True
+        return self._follow(
+            lambda cursor: self._stream(_stream_of(session_id), cursor),
+            lambda cursor, probe_seconds: self._long_poll(session_id, cursor, probe_seconds),
+            after,
+            on_lost,
+        )
+
+    def inbox_events(
+        self, *, after: str | None = None, on_lost: Callable[[str], None] | None = None
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Follow all sessions that the caller may see, as ``events`` does one (contract section 13).
+
+        Where the stream does not get through, the whole comes as a ``snapshot`` whenever something has changed.
+        """
+        return self._follow(
+            lambda cursor: self._stream(_INBOX_STREAM, cursor),
+            lambda cursor, probe_seconds: self._poll_inbox(probe_seconds),
+            after,
+            on_lost,
+        )
+
+    async def _follow(
+        self,
+        stream: Callable[[str | None], _Steps],
+        poll: Callable[[str | None, float], _Steps],
+        cursor: str | None,
+        on_lost: Callable[[str], None] | None,
+    ) -> AsyncIterator[dict[str, Any]]:
+        backoff, streaming = _Backoff(), True
         probe_seconds, next_probe_seconds = 0.0, self._probe_seconds
         while True:
             pause: float | None = None
             retry_after = 0.0
-            steps = (
-                self._stream(session_id, cursor) if streaming else self._long_poll(session_id, cursor, probe_seconds)
-            )
+            steps = stream(cursor) if streaming else poll(cursor, probe_seconds)
             try:
                 async with aclosing(steps):
                     async for place, event in steps:
@@ -171,6 +204,26 @@ class Client:
     async def session_info(self, session_id: str) -> dict[str, Any]:
         """Return the present state of a session, and how many watch it."""
         return await self._record("GET", _session_info(session_id), is_safe=True)
+
+    async def label(self, session_id: str, **label: str | None) -> dict[str, Any]:
+        """Say what a session is called, with ``title``, ``agent`` or both; None takes one away."""
+        return await self._record("POST", f"/api/sessions/{_quoted(session_id)}", body=label, is_safe=True)
+
+    async def decide_all(
+        self, requests: Sequence[Mapping[str, Any]], *, approved: bool, reason: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Decide requests of any sessions as they were shown, each by itself, and return how each one went.
+
+        A request needs its ``session_id``, ``request_id`` and ``parameters_sha256``, as the inbox tells them.
+        """
+        told: list[dict[str, Any]] = []
+        names = ("session_id", "request_id", "parameters_sha256")
+        for start in range(0, len(requests), _MOST_DECISIONS):
+            some = requests[start : start + _MOST_DECISIONS]
+            shown = [{name: request[name] for name in names} for request in some]
+            decisions = [{**one, "approved": approved, "reason": reason} for one in shown]
+            told += await self._call("POST", "/api/permissions/decide", body={"decisions": decisions}, is_safe=True)
+        return told
 
     async def decide(self, session_id: str, decision: Mapping[str, Any]) -> dict[str, Any]:
         """Answer a permission request with the body of contract section 4; return its record."""
@@ -271,7 +324,7 @@ class Client:
 
     async def inbox(self) -> dict[str, Any]:
         """Return what waits in every session that the token may see, and these sessions."""
-        return await self._record("GET", "/api/inbox", is_safe=True)
+        return await self._record("GET", _INBOX, is_safe=True)
 
     async def history(
         self,
@@ -338,12 +391,11 @@ class Client:
         """End a session."""
         return await self._record("DELETE", f"/api/sessions/{_quoted(session_id)}")
 
-    async def _stream(self, session_id: str, cursor: str | None) -> _Steps:
+    async def _stream(self, path: str, cursor: str | None) -> _Steps:
         """Follow over the stream. Raises ``_Silent`` when nothing comes for too long, whoever holds it back."""
         headers = {"Accept": "text/event-stream"} | ({} if cursor is None else {"Last-Event-ID": cursor})
-        url = f"{self.url}/api/sse/events/{_quoted(session_id)}"
         silence_seconds = self._silence_seconds
-        async with await _heard(self._session.get(url, headers=headers), silence_seconds) as response:
+        async with await _heard(self._session.get(self.url + path, headers=headers), silence_seconds) as response:
             _not_busy(response)
             await _refused(response)
             if response.status == 204:
@@ -394,7 +446,7 @@ class Client:
             for record in state["permission_requests"]:
                 if record["request_id"] not in told:
                     yield cursor, {"type": "permission_request", "data": record | {"replayed": True}}
-        probe = asyncio.create_task(self._probe(session_id, probe_seconds))
+        probe = asyncio.create_task(self._probe(_stream_of(session_id), probe_seconds))
         try:
             while True:
                 for event in events:
@@ -417,14 +469,45 @@ class Client:
             probe.cancel()
             await asyncio.gather(probe, return_exceptions=True)
 
-    async def _probe(self, session_id: str, pause: float) -> None:
+    async def _poll_inbox(self, probe_seconds: float) -> _Steps:
+        """Follow the inbox by asking for the whole of it; ends when the stream gets through again."""
+        probe = asyncio.create_task(self._probe(_INBOX_STREAM, probe_seconds))
+        tag, heard_at, is_open = "", time.monotonic(), False
+        try:
+            while not probe.done():
+                async with (
+                    asyncio.timeout(_ANSWER_SECONDS),
+                    self._session.get(self.url + _INBOX, headers={"If-None-Match": tag} if tag else {}) as response,
+                ):
+                    _not_busy(response)
+                    await _refused(response)
+                    tag = response.headers.get("ETag", "")
+                    data = None if response.status == 304 else dict(await _data(response))
+                if data is not None:
+                    cursor = data["last_event_id"]
+                    if not is_open:
+                        hello = {"epoch": cursor.partition("-")[0], "last_event_id": cursor, "resumed": "none"}
+                        hello |= {"heartbeat_seconds": _INBOX_BEAT_SECONDS, "viewers": 1}
+                        yield None, {"type": "hello", "data": hello}
+                    is_open, heard_at = True, time.monotonic()
+                    yield cursor, {"type": "snapshot", "data": data}
+                elif time.monotonic() - heard_at >= _INBOX_BEAT_SECONDS:
+                    heard_at = time.monotonic()
+                    yield cursor, {"type": "heartbeat", "timestamp": round(time.time(), 3)}
+                await asyncio.wait({probe}, timeout=_INBOX_POLL_SECONDS)
+            probe.result()
+        finally:
+            probe.cancel()
+            await asyncio.gather(probe, return_exceptions=True)
+
+    async def _probe(self, path: str, pause: float) -> None:
         """Return when the stream gets through: not only its opening, but what comes after it."""
         while True:
             await asyncio.sleep(pause)
             with suppress(
                 _Silent, ServiceRefused, ServiceUnavailable, aiohttp.ClientError, TimeoutError, ConnectionError
             ):
-                async with aclosing(self._stream(session_id, None)) as steps:
+                async with aclosing(self._stream(path, None)) as steps:
                     async for _, event in steps:
                         if "id" in event or event["type"] == "heartbeat":
                             return
@@ -691,6 +774,10 @@ async def _heard(coming: Awaitable[_T], silence_seconds: float) -> _T:
 
 def _later(seconds: float) -> float:
     return min(_MAX_PROBE_SECONDS, seconds * 2)
+
+
+def _stream_of(session_id: str) -> str:
+    return f"/api/sse/events/{_quoted(session_id)}"
 
 
 def _session_info(session_id: str) -> str:

@@ -174,6 +174,9 @@ class Buffering:
 
     async def _pass_answer(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> bool:
         head = await source.readuntil(b"\r\n\r\n")
+        if head.startswith(b"HTTP/1.1 304 "):  # by which it has no body
+            sink.write(head)
+            return True
         for line in head.split(b"\r\n"):
             name, _, value = line.partition(b":")
             if name.lower() == b"content-length":
@@ -1105,3 +1108,81 @@ async def test_step_in_a_path_is_no_session_id(session_id: str) -> None:
     async with Client() as client:
         with pytest.raises(InvalidInput):
             await client.end_session(session_id)
+
+
+# The inbox
+
+
+@asynccontextmanager
+async def following_inbox(url: str, **more: Any) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
+    seconds = {name: more.pop(name) for name in ("silence_seconds", "probe_seconds") if name in more}
+    async with Client(url, **seconds) as client, aclosing(client.inbox_events(**more)) as events:
+        yield events
+
+
+async def test_inbox_tells_what_waits_in_all_sessions_and_all_of_it_is_decided_at_once(
+    site: Site, client: Client
+) -> None:
+    for number in range(101):
+        site.broker.ask(f"s{number}", tool_name="t", parameters={"n": number})
+    async with following_inbox(url_of(site)) as events:
+        [_, snapshot] = await read_until(events, "snapshot")
+        requests = snapshot["data"]["permission_requests"]
+        told = await client.decide_all(requests, approved=False, reason="not today")
+        for _ in requests:
+            cleared = (await read_until(events, "permission_cleared"))[-1]
+
+    assert [one["status"] for one in told] == [200] * 101
+    assert {one["record"]["reason"] for one in told} == {"not today"}
+    assert cleared["data"]["session_id"] == "s100"
+    assert (await client.inbox())["permission_requests"] == []
+    assert await client.decide_all([], approved=True) == []
+
+
+async def test_inbox_goes_on_behind_its_cursor_when_the_connection_is_cut(site: Site) -> None:
+    async with Wire(site.port).laid() as wire, following_inbox(wire.url) as events:
+        await read_until(events, "snapshot")
+        site.broker.ask("s1", tool_name="t", parameters={})
+        await read_until(events, "permission_request")
+        wire.cut()
+        site.broker.ask("s2", tool_name="t", parameters={})
+        [*_, asked] = await read_until(events, "permission_request")
+
+    assert asked["data"]["session_id"] == "s2"
+
+
+async def test_inbox_whose_stream_is_held_back_is_polled_and_gone_back_to(
+    lively: Site, proxy: Buffering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("notifier_service.client._INBOX_POLL_SECONDS", 0.02)
+    monkeypatch.setattr("notifier_service.client._INBOX_BEAT_SECONDS", 0.1)
+    lost: list[str] = []
+    async with following_inbox(proxy.url, silence_seconds=0.2, probe_seconds=0.2, on_lost=lost.append) as events:
+        opening = await read_until(events, "snapshot")
+        beat = (await read_until(events, "heartbeat"))[-1]
+        lively.broker.ask("s1", tool_name="t", parameters={})
+        news = await read_until(events, "snapshot")
+        proxy.holds_back = False
+        back = await read_until(events, "hello")
+
+    assert [event["type"] for event in opening] == ["hello", "snapshot"]
+    assert sorted(beat) == ["timestamp", "type"]
+    assert [one["session_id"] for one in news[-1]["data"]["permission_requests"]] == ["s1"]
+    assert back[-1]["data"]["resumed"] == "full"
+    assert lost == [SILENT, THROUGH]
+
+
+async def test_refused_inbox_ends_with_the_refusal(proxy: Buffering) -> None:
+    refusal = b'{"success":false,"error":{"code":"forbidden","message":"no"},"message":"no"}'
+    head = b"HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(refusal)
+    proxy.answers[f"{PREFIX}/api/inbox"] = head + refusal
+    with pytest.raises(ServiceRefused, match="no"):
+        async with following_inbox(proxy.url, silence_seconds=0.2) as events:
+            await read_until(events, "snapshot")
+
+
+async def test_session_is_called_something(client: Client) -> None:
+    assert (await client.label("s", title="Tidy up", agent="robot"))["title"] == "Tidy up"
+
+    row = await client.label("s", title=None)
+    assert (row["title"], row["agent"]) == (None, "robot")

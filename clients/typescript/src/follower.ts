@@ -3,7 +3,7 @@ import { NotifierError } from "./errors.js";
 import { parseExact } from "./exact.js";
 import { idOf, type SessionEvent } from "./feed.js";
 import type { Told } from "./tabs.js";
-import { catchUp, sleep, type Reading } from "./transports.js";
+import { sleep, type Reading } from "./transports.js";
 
 /** How much longer than its heartbeat another tab may be silent before it is not relied on. */
 export const LOOK_MS = 5_000;
@@ -85,7 +85,7 @@ export class Follower {
     try {
       while (this.#isBehind && !signal.aborted) {
         this.#isBehind = false;
-        await catchUp(this.#reading, signal);
+        await this.#reading.ask(signal, 0);
         this.#link.heard();
         if (this.#link.now.phase !== "open") this.#link.report({ phase: "open", transport: "tab", error: null });
       }

@@ -4,6 +4,7 @@ export { SessionClient, SessionClient as SSEClient, type Scope } from "./client.
 export type { Connection, Phase } from "./connection.js";
 export { NotifierError } from "./errors.js";
 export { exactJson, keepsEveryNumber, parseExact } from "./exact.js";
+export { InboxClient, type Decided, type InboxOptions, type InboxState } from "./inbox.js";
 export { isWireEvent, type OwnEvent, type SessionEvent } from "./feed.js";
 export type { Token } from "./http.js";
 export type { ClientOptions } from "./options.js";

@@ -3,7 +3,7 @@ import type { Connection } from "./connection.js";
 import { NotifierError } from "./errors.js";
 import { Ladder } from "./ladder.js";
 import { Moment } from "./moment.js";
-import { catchUp, poll, readStream, sleep, type Ending, type Reading, type Transport } from "./transports.js";
+import { poll, readStream, sleep, type Ending, type Reading, type Transport } from "./transports.js";
 import type { Bye } from "./wire.js";
 
 /** A transport that held for so long is trusted again. */
@@ -159,7 +159,7 @@ export class Reader {
     // tells, and brings what was missed meanwhile.
     this.#report({ phase: "connecting" });
     try {
-      await catchUp(this.#reading, signal);
+      await this.#reading.ask(signal, 0);
     } catch (failure) {
       if (signal.aborted) return 0;
       if (failure instanceof NotifierError) return this.#refused(failure);

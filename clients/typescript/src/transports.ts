@@ -1,9 +1,9 @@
 import { NotifierError } from "./errors.js";
 import { exactJson, parseExact } from "./exact.js";
-import type { Feed, SessionEvent } from "./feed.js";
+import type { SessionEvent } from "./feed.js";
 import type { Http } from "./http.js";
 import { Moment } from "./moment.js";
-import type { Bye, ByeEvent, HelloEvent, StateAndEvents } from "./wire.js";
+import type { Bye, ByeEvent, HelloEvent } from "./wire.js";
 
 /** A way to read, best first: each needs less of what stands between the page and the service. */
 export type Transport = "sse" | "long-poll" | "polling";
@@ -18,8 +18,14 @@ export type Ending =
 /** What a transport reads with, and whom it tells. */
 export interface Reading {
   readonly http: Http;
-  readonly sessionId: string;
-  readonly feed: Feed;
+  /** Where the stream is, and where tickets for it are. */
+  readonly paths: { readonly stream: string; readonly ticket: string };
+  readonly feed: Heard;
+  /**
+   * Ask once for what was missed, held for so long where that is possible, take it, and return the events it brought.
+   * Throws `NotifierError`, or the reason of an abort.
+   */
+  readonly ask: (signal: AbortSignal, holdSeconds: number) => Promise<readonly SessionEvent[]>;
   readonly timing: Timing;
   /** What streams are read with; without it there are none. */
   readonly EventSource: typeof EventSource | undefined;
@@ -29,6 +35,12 @@ export interface Reading {
   heard(said: (() => string) | null): void;
   /** Reading works from now on. */
   opened(transport: Transport): void;
+}
+
+/** Takes what the service says, and knows behind which id reading goes on. */
+export interface Heard {
+  readonly cursor: string | null;
+  take(event: SessionEvent, where?: { streamId?: string; inSequence?: boolean }): boolean;
 }
 
 export interface Timing {
@@ -44,20 +56,20 @@ const HOLD_SECONDS = 25;
 
 /** Read a stream until it ends. Aborting `signal` closes it. */
 export async function readStream(reading: Reading, signal: AbortSignal): Promise<Ending> {
-  const { EventSource, feed, http, sessionId, timing } = reading;
+  const { EventSource, feed, http, paths, timing } = reading;
   if (EventSource === undefined) throw new TypeError("this platform has no EventSource: pass one in the options");
   const query: Record<string, string> = {};
   const cursor = feed.cursor ?? reading.begin;
   if (cursor !== null) query["last_event_id"] = cursor;
   try {
     const token = await http.token();
-    if (token !== "") query["ticket"] = await ticket(http, sessionId, token, signal);
+    if (token !== "") query["ticket"] = await ticket(http, paths.ticket, token, signal);
   } catch (error) {
     return ended(error, signal);
   }
   if (signal.aborted) return { kind: "stopped" };
   return new Promise((resolve) => {
-    const source = new EventSource(http.url(`/api/sse/events/${encodeURIComponent(sessionId)}`, query));
+    const source = new EventSource(http.url(paths.stream, query));
     let silenceMs = timing.helloTimeoutMs;
     let heardAt = new Moment();
     // By the clock, not by a timer for each message: after the machine slept, the first look tells.
@@ -107,11 +119,11 @@ export async function poll(
     while (true) {
       const askedAt = new Moment();
       // The first answer comes at once: it shows that this way works.
-      const answer = await catchUp(reading, signal, isOpen ? holdSeconds : 0);
-      for (const event of answer.events) reading.heard(() => exactJson(event, 0));
+      const events = await reading.ask(signal, isOpen ? holdSeconds : 0);
+      for (const event of events) reading.heard(() => exactJson(event, 0));
       reading.heard(null);
       // One that should have been held and came back empty at once is not asked again at once.
-      const isTooFast = isOpen && answer.events.length === 0 && askedAt.steadyAgoMs < 1000;
+      const isTooFast = isOpen && events.length === 0 && askedAt.steadyAgoMs < 1000;
       if (!isOpen) {
         isOpen = true;
         reading.opened(transport);
@@ -121,19 +133,6 @@ export async function poll(
   } catch (error) {
     return ended(error, signal);
   }
-}
-
-/** Ask once for what was missed, and take it. Throws `NotifierError`, or the reason of an abort. */
-export async function catchUp(reading: Reading, signal: AbortSignal, holdSeconds = 0): Promise<StateAndEvents> {
-  const { feed, http, sessionId, begin } = reading;
-  const after = feed.cursor ?? begin;
-  const answer = await http.call<StateAndEvents>("GET", `/api/long-poll/${encodeURIComponent(sessionId)}`, {
-    query: { timeout: String(holdSeconds), ...(after === null ? {} : { after }) },
-    signal,
-    timeoutMs: holdSeconds * 1000 + 15_000,
-  });
-  feed.takeAnswer(answer);
-  return answer;
 }
 
 /** Wait, or throw the reason of an abort. */
@@ -153,8 +152,7 @@ export function sleep(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-async function ticket(http: Http, sessionId: string, token: string, signal: AbortSignal): Promise<string> {
-  const path = `/api/sse/ticket/${encodeURIComponent(sessionId)}`;
+async function ticket(http: Http, path: string, token: string, signal: AbortSignal): Promise<string> {
   return (await http.call<{ ticket: string }>("POST", path, { signal, token })).ticket;
 }
 

@@ -1,13 +1,13 @@
 import { IDLE, Link } from "./connection.js";
 import { NotifierError } from "./errors.js";
 import { Feed, isWireEvent } from "./feed.js";
-import { Follower, LOOK_MS } from "./follower.js";
+import { Follower } from "./follower.js";
 import { Http } from "./http.js";
 import { eventsOf } from "./iterator.js";
 import { readerOptions, timingOf } from "./options.js";
+import { isLate, watchPage } from "./page.js";
 import { Reader } from "./reader.js";
 import { canShare, Tabs } from "./tabs.js";
-import { catchUp } from "./transports.js";
 /** Some megabytes over a slow line. */
 const WHOLE_TIMEOUT_MS = 120_000;
 /**
@@ -234,9 +234,10 @@ export class SessionClient {
         const options = this.#options;
         return {
             http: this.#http,
-            sessionId: this.sessionId,
+            paths: { stream: this.#path("/api/sse/events"), ticket: this.#path("/api/sse/ticket") },
             feed: this.#feed,
             begin: options.from === "earliest" ? "earliest" : null,
+            ask: (signal, holdSeconds) => this.#missed(signal, holdSeconds),
             EventSource: options.EventSource ?? globalThis.EventSource,
             timing: timingOf(options),
             heard: (said) => {
@@ -246,33 +247,32 @@ export class SessionClient {
             opened: () => this.#call(() => this.onConnectionOpen?.(this.#hello)),
         };
     }
-    /** Pages sleep, go offline and come back; whatever they missed is asked for at once. */
+    async #missed(signal, holdSeconds) {
+        const after = this.#feed.cursor ?? (this.#options.from === "earliest" ? "earliest" : null);
+        const answer = await this.#http.call("GET", this.#path("/api/long-poll"), {
+            query: { timeout: String(holdSeconds), ...(after === null ? {} : { after }) },
+            signal,
+            timeoutMs: holdSeconds * 1000 + 15_000,
+        });
+        this.#feed.takeAnswer(answer);
+        return answer.events;
+    }
     #watchPage(signal) {
-        if (typeof window === "undefined")
-            return;
-        const lookAgain = () => {
-            if (document.visibilityState === "hidden")
-                return;
-            const isWaiting = this.#link.now.phase === "waiting" || this.#link.now.phase === "offline";
-            if (isWaiting || this.#link.sinceHeardMs > this.#link.heartbeatSeconds * 1000 + LOOK_MS)
-                this.reconnect();
-            if (this.#reader === null)
-                void this.#follower?.catchUp(signal);
-        };
-        document.addEventListener("visibilitychange", lookAgain, { signal });
-        window.addEventListener("online", () => this.reconnect(), { signal });
-        window.addEventListener("offline", () => {
-            // It may be only half the truth: what is open goes on being heard where the service is on this machine.
-            if (this.#reader !== null)
-                catchUp(this.#reading(), signal).catch(() => this.#reader?.restart());
-        }, { signal });
-        // A page that is kept for the back button must not keep the stream from the other tabs.
-        window.addEventListener("pagehide", (event) => {
-            if (!event.persisted)
-                return;
-            this.#stop();
-            window.addEventListener("pageshow", () => this.connect(), { once: true });
-        }, { signal });
+        watchPage(signal, {
+            isLate: () => isLate(this.#link),
+            reconnect: () => this.reconnect(),
+            seen: () => {
+                if (this.#reader === null)
+                    void this.#follower?.catchUp(signal);
+            },
+            offline: () => {
+                // It may be only half the truth: what is open goes on being heard where the service is on this machine.
+                if (this.#reader !== null)
+                    this.#missed(signal, 0).catch(() => this.#reader?.restart());
+            },
+            leave: () => this.#stop(),
+            comeBack: () => this.connect(),
+        });
     }
     #end(reason) {
         this.#stop();

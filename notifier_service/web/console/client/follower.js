@@ -1,7 +1,7 @@
 import { NotifierError } from "./errors.js";
 import { parseExact } from "./exact.js";
 import { idOf } from "./feed.js";
-import { catchUp, sleep } from "./transports.js";
+import { sleep } from "./transports.js";
 /** How much longer than its heartbeat another tab may be silent before it is not relied on. */
 export const LOOK_MS = 5_000;
 /** Follows the tab that reads: takes what it tells, and asks the service itself for what is missing. */
@@ -72,7 +72,7 @@ export class Follower {
         try {
             while (this.#isBehind && !signal.aborted) {
                 this.#isBehind = false;
-                await catchUp(this.#reading, signal);
+                await this.#reading.ask(signal, 0);
                 this.#link.heard();
                 if (this.#link.now.phase !== "open")
                     this.#link.report({ phase: "open", transport: "tab", error: null });

@@ -2,6 +2,7 @@
 export { SessionClient, SessionClient as SSEClient } from "./client.js";
 export { NotifierError } from "./errors.js";
 export { exactJson, keepsEveryNumber, parseExact } from "./exact.js";
+export { InboxClient } from "./inbox.js";
 export { isWireEvent } from "./feed.js";
 export { listSessions } from "./sessions.js";
 export { flags, jsonPieces, pieces } from "./text.js";

@@ -2,7 +2,7 @@ import { Backoff } from "./backoff.js";
 import { NotifierError } from "./errors.js";
 import { Ladder } from "./ladder.js";
 import { Moment } from "./moment.js";
-import { catchUp, poll, readStream, sleep } from "./transports.js";
+import { poll, readStream, sleep } from "./transports.js";
 /** A transport that held for so long is trusted again. */
 const PROVED_MS = 10_000;
 /** Refusals in a row before a token that can be renewed is given up. */
@@ -146,7 +146,7 @@ export class Reader {
         // tells, and brings what was missed meanwhile.
         this.#report({ phase: "connecting" });
         try {
-            await catchUp(this.#reading, signal);
+            await this.#reading.ask(signal, 0);
         }
         catch (failure) {
             if (signal.aborted)

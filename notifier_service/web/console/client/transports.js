@@ -5,7 +5,7 @@ import { Moment } from "./moment.js";
 const HOLD_SECONDS = 25;
 /** Read a stream until it ends. Aborting `signal` closes it. */
 export async function readStream(reading, signal) {
-    const { EventSource, feed, http, sessionId, timing } = reading;
+    const { EventSource, feed, http, paths, timing } = reading;
     if (EventSource === undefined)
         throw new TypeError("this platform has no EventSource: pass one in the options");
     const query = {};
@@ -15,7 +15,7 @@ export async function readStream(reading, signal) {
     try {
         const token = await http.token();
         if (token !== "")
-            query["ticket"] = await ticket(http, sessionId, token, signal);
+            query["ticket"] = await ticket(http, paths.ticket, token, signal);
     }
     catch (error) {
         return ended(error, signal);
@@ -23,7 +23,7 @@ export async function readStream(reading, signal) {
     if (signal.aborted)
         return { kind: "stopped" };
     return new Promise((resolve) => {
-        const source = new EventSource(http.url(`/api/sse/events/${encodeURIComponent(sessionId)}`, query));
+        const source = new EventSource(http.url(paths.stream, query));
         let silenceMs = timing.helloTimeoutMs;
         let heardAt = new Moment();
         // By the clock, not by a timer for each message: after the machine slept, the first look tells.
@@ -70,12 +70,12 @@ export async function poll(transport, reading, signal) {
         while (true) {
             const askedAt = new Moment();
             // The first answer comes at once: it shows that this way works.
-            const answer = await catchUp(reading, signal, isOpen ? holdSeconds : 0);
-            for (const event of answer.events)
+            const events = await reading.ask(signal, isOpen ? holdSeconds : 0);
+            for (const event of events)
                 reading.heard(() => exactJson(event, 0));
             reading.heard(null);
             // One that should have been held and came back empty at once is not asked again at once.
-            const isTooFast = isOpen && answer.events.length === 0 && askedAt.steadyAgoMs < 1000;
+            const isTooFast = isOpen && events.length === 0 && askedAt.steadyAgoMs < 1000;
             if (!isOpen) {
                 isOpen = true;
                 reading.opened(transport);
@@ -87,18 +87,6 @@ export async function poll(transport, reading, signal) {
     catch (error) {
         return ended(error, signal);
     }
-}
-/** Ask once for what was missed, and take it. Throws `NotifierError`, or the reason of an abort. */
-export async function catchUp(reading, signal, holdSeconds = 0) {
-    const { feed, http, sessionId, begin } = reading;
-    const after = feed.cursor ?? begin;
-    const answer = await http.call("GET", `/api/long-poll/${encodeURIComponent(sessionId)}`, {
-        query: { timeout: String(holdSeconds), ...(after === null ? {} : { after }) },
-        signal,
-        timeoutMs: holdSeconds * 1000 + 15_000,
-    });
-    feed.takeAnswer(answer);
-    return answer;
 }
 /** Wait, or throw the reason of an abort. */
 export function sleep(ms, signal) {
@@ -116,8 +104,7 @@ export function sleep(ms, signal) {
         signal.addEventListener("abort", stop, { once: true });
     });
 }
-async function ticket(http, sessionId, token, signal) {
-    const path = `/api/sse/ticket/${encodeURIComponent(sessionId)}`;
+async function ticket(http, path, token, signal) {
     return (await http.call("POST", path, { signal, token })).ticket;
 }
 function parsed(text) {

@@ -1,0 +1,280 @@
+import { IDLE, Link } from "./connection.js";
+import { placeOf } from "./cursor.js";
+import { NotifierError } from "./errors.js";
+import { idOf } from "./feed.js";
+import { Http } from "./http.js";
+import { readerOptions, timingOf } from "./options.js";
+import { isLate, watchPage } from "./page.js";
+import { Reader } from "./reader.js";
+const NOTHING = Object.freeze({ pending: [], sessions: [] });
+/** Requests that were settled stay known, so that one told again late is not taken for a new one. */
+const MOST_SETTLED = 1000;
+/** As many as the service takes in one request. */
+const MOST_DECISIONS = 100;
+const WHOLE_TIMEOUT_MS = 120_000;
+/** Watches all sessions that the token covers, and answers what is asked in them. It comes back by itself. */
+export class InboxClient {
+    #options;
+    #http;
+    #link = new Link(() => this.#changed());
+    #watchers = new Set();
+    #listeners = new Set();
+    #feed = new InboxFeed((event) => this.#emit(event));
+    #reader = null;
+    #work = null;
+    constructor(options = {}) {
+        this.#options = options;
+        this.#http = new Http(options);
+    }
+    get connection() {
+        return this.#link.now;
+    }
+    get state() {
+        return this.#feed.state;
+    }
+    /** Begin to read; what is heard already stays known. Without effect while it reads. */
+    connect() {
+        if (this.#work !== null)
+            return;
+        const work = new AbortController();
+        this.#work = work;
+        this.#link.report({ ...IDLE, phase: "connecting" });
+        watchPage(work.signal, {
+            isLate: () => isLate(this.#link),
+            reconnect: () => this.reconnect(),
+            seen: () => undefined,
+            offline: () => {
+                this.#ask(work.signal).catch(() => this.#reader?.restart());
+            },
+            leave: () => this.#stop(),
+            comeBack: () => this.connect(),
+        });
+        this.#read(work.signal).then((reason) => reason !== null && this.#end(reason), (error) => this.#end(new NotifierError("unexpected", String(error))));
+    }
+    /** Stop reading. `connect` goes on where this ended. */
+    disconnect() {
+        this.#stop();
+        this.#link.report(IDLE);
+    }
+    /** Try now, and do not wait for the next attempt; also after it ended. */
+    reconnect() {
+        if (this.#work === null)
+            this.connect();
+        else
+            this.#reader?.restart();
+    }
+    /** Call `watcher` after `connection` or `state` has changed. Returns what ends it. */
+    subscribe(watcher) {
+        const own = () => watcher();
+        this.#watchers.add(own);
+        return () => this.#watchers.delete(own);
+    }
+    /** Hear every event, each once and in order. Returns what ends it. */
+    listen(listener) {
+        const own = (event) => listener(event);
+        this.#listeners.add(own);
+        return () => this.#listeners.delete(own);
+    }
+    /** Ask for the whole anew: how busy sessions are is told by no event. */
+    async refresh() {
+        await this.#ask(this.#work?.signal ?? new AbortController().signal);
+    }
+    /** The request with all of its parameters, where `parameters_truncated` says that they are their beginning only. */
+    async whole(request) {
+        const path = `/api/permissions/${encodeURIComponent(request.session_id)}/${encodeURIComponent(request.request_id)}`;
+        const whole = await this.#http.call("GET", path, { timeoutMs: WHOLE_TIMEOUT_MS });
+        if (whole.parameters_sha256 === request.parameters_sha256)
+            return { ...whole, session_id: request.session_id };
+        throw new NotifierError("parameters_changed", "These are not the parameters that were asked.");
+    }
+    /** Answer one request as it was shown, in any of the four ways. Throws `NotifierError`. */
+    decide(request, decision) {
+        const { request_id, parameters_sha256, action_sha256 } = request;
+        const path = `/api/sse/permission-response/${encodeURIComponent(request.session_id)}`;
+        return this.#http.call("POST", path, { body: { ...decision, request_id, parameters_sha256, action_sha256 } });
+    }
+    /** Approve or reject exactly these requests as they were shown, each by itself; tells how each went, in order. */
+    async decideAll(requests, approved, reason) {
+        const told = [];
+        for (let start = 0; start < requests.length; start += MOST_DECISIONS) {
+            const decisions = requests
+                .slice(start, start + MOST_DECISIONS)
+                .map(({ session_id, request_id, parameters_sha256 }) => ({
+                session_id,
+                request_id,
+                parameters_sha256,
+                approved,
+                ...(reason === undefined ? {} : { reason }),
+            }));
+            told.push(...(await this.#http.call("POST", "/api/permissions/decide", { body: { decisions } })));
+        }
+        return told;
+    }
+    async #read(signal) {
+        const options = this.#options;
+        const source = options.EventSource ?? globalThis.EventSource;
+        const { transports, ...reading } = readerOptions(options, source !== undefined);
+        const reader = new Reader({
+            http: this.#http,
+            paths: { stream: "/api/sse/inbox", ticket: "/api/sse/ticket" },
+            feed: this.#feed,
+            ask: (until) => this.#ask(until),
+            begin: null,
+            EventSource: source,
+            timing: timingOf(options),
+            heard: () => this.#link.heard(),
+            opened: () => undefined,
+        }, 
+        // The service holds no request for it.
+        { ...reading, transports: transports.filter((transport) => transport !== "long-poll") }, (change) => this.#link.report(change));
+        this.#reader = reader;
+        try {
+            return await reader.run(signal);
+        }
+        finally {
+            if (this.#reader === reader)
+                this.#reader = null;
+        }
+    }
+    async #ask(signal) {
+        this.#feed.takeSnapshot(await this.#http.call("GET", "/api/inbox", { signal }));
+        return [];
+    }
+    #end(reason) {
+        this.#stop();
+        this.#link.report({ ...IDLE, phase: "ended", error: reason });
+    }
+    #stop() {
+        this.#work?.abort();
+        this.#work = null;
+    }
+    #emit(event) {
+        if (event.type === "hello")
+            this.#link.heartbeatSeconds = event.data.heartbeat_seconds;
+        for (const listener of [...this.#listeners])
+            call(() => listener(event));
+        if (event.type !== "heartbeat")
+            this.#changed();
+    }
+    #changed() {
+        for (const watcher of [...this.#watchers])
+            call(watcher);
+    }
+}
+/** A listener that throws is its owner's bug: it is reported, and reading goes on. */
+function call(listener) {
+    try {
+        listener();
+    }
+    catch (error) {
+        queueMicrotask(() => {
+            throw error;
+        });
+    }
+}
+/** What was heard of the inbox: each event once and in order, and the state that follows from them. */
+class InboxFeed {
+    cursor = null;
+    state = NOTHING;
+    #emit;
+    #settled = new Set();
+    constructor(emit) {
+        this.#emit = emit;
+    }
+    take(told, { streamId } = {}) {
+        const event = told;
+        const id = idOf(told);
+        const place = placeOf(id);
+        if (place !== null) {
+            const here = placeOf(this.cursor);
+            if (here?.epoch === place.epoch && place.seq <= here.seq)
+                return true;
+            this.cursor = id ?? null;
+        }
+        if (event.type === "hello" && this.cursor === null && event.data.resumed !== "none")
+            this.cursor = streamId || null;
+        if (event.type === "snapshot") {
+            this.takeSnapshot(event.data);
+            return true;
+        }
+        this.state = this.#after(event);
+        this.#emit(event);
+        return true;
+    }
+    takeSnapshot(data) {
+        const here = placeOf(this.cursor);
+        const place = placeOf(data.last_event_id);
+        // A snapshot from before what was heard since would undo it.
+        if (here !== null && here.epoch === place?.epoch && place.seq < here.seq)
+            return;
+        this.cursor = data.last_event_id;
+        const waiting = new Set(data.permission_requests.map((request) => request.request_id));
+        for (const { request_id } of this.state.pending)
+            if (!waiting.has(request_id))
+                this.#settle(request_id);
+        this.state = Object.freeze({ pending: data.permission_requests, sessions: data.sessions });
+        this.#emit({ type: "snapshot", data });
+    }
+    #after(event) {
+        const { pending, sessions } = this.state;
+        switch (event.type) {
+            case "permission_request": {
+                const { request_id, session_id } = event.data;
+                if (this.#settled.has(request_id) || pending.some((other) => other.request_id === request_id))
+                    break;
+                return Object.freeze({ pending: [...pending, event.data], sessions: counted(sessions, session_id, 1, "waiting") });
+            }
+            case "permission_cleared":
+            case "permission_response_result": {
+                const { request_id, session_id, status } = event.data;
+                this.#settle(request_id);
+                const left = pending.filter((other) => other.request_id !== request_id);
+                if (left.length === pending.length)
+                    break;
+                const next = status === "approved" ? "working" : "idle";
+                return Object.freeze({ pending: left, sessions: counted(sessions, session_id, -1, next) });
+            }
+            case "session_opened":
+                return Object.freeze({ pending, sessions: named(sessions, event.data) });
+            case "session_closed": {
+                const { session_id } = event.data;
+                return Object.freeze({
+                    pending: pending.filter((request) => request.session_id !== session_id),
+                    sessions: sessions.filter((row) => row.session_id !== session_id),
+                });
+            }
+        }
+        return this.state;
+    }
+    #settle(requestId) {
+        this.#settled.add(requestId);
+        const [oldest] = this.#settled;
+        if (this.#settled.size > MOST_SETTLED && oldest !== undefined)
+            this.#settled.delete(oldest);
+    }
+}
+function counted(sessions, sessionId, change, state) {
+    return sessions.map((row) => {
+        if (row.session_id !== sessionId)
+            return row;
+        const pending_permissions = Math.max(0, row.pending_permissions + change);
+        return { ...row, pending_permissions, idle_seconds: 0, state: pending_permissions > 0 ? "waiting" : state };
+    });
+}
+function named(sessions, { session_id, title, agent }) {
+    const label = { title: title ?? null, agent: agent ?? null };
+    if (sessions.some((row) => row.session_id === session_id)) {
+        return sessions.map((row) => (row.session_id === session_id ? { ...row, ...label } : row));
+    }
+    const row = {
+        session_id,
+        ...label,
+        connections: 0,
+        pending_permissions: 0,
+        last_event_id: "",
+        created_at: new Date().toISOString(),
+        idle_seconds: 0,
+        state: "idle",
+    };
+    return [...sessions, row];
+}
