@@ -12,6 +12,7 @@ import { count, countdown } from "./format.js";
 import { editing, Form, rejecting, responding } from "./forms.js";
 import { hold } from "./hold.js";
 import { t } from "./language.js";
+import { decideHere } from "./mine.js";
 import { outcomeText } from "./outcome.js";
 import { Parameters } from "./parameters.js";
 import { plainText, wholeText } from "./readable.js";
@@ -416,7 +417,9 @@ export class Card {
     fill(this.#parts.failure);
     fill(this.#parts.outcome, t("outcome.sending"));
     try {
-      this.settle(await decide(), { isMine: true });
+      const record = await decide();
+      decideHere(this.id);
+      this.settle(record, { isMine: true });
     } catch (error) {
       if (this.state === "settled") return;
       fill(this.#parts.outcome);

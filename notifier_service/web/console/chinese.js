@@ -238,6 +238,7 @@ export const chinese = {
   "decision.respond": "{0} 已直接答复",
   "decision.expired": "无人及时处理",
   "decision.cancelled": "已撤回",
+  "by.you": "您",
   "by.policy": "策略",
 
   "diff.gone": "删除",

@@ -238,10 +238,11 @@ export const english = {
   "decision.reject": "rejected by {0}",
   "decision.rejectSession": "rejected for the session by {0}",
   "decision.rejectAlways": "always rejected by {0}",
-  "decision.respond": "answered by {0} in the tool's place",
+  "decision.respond": "answered in the tool's place by {0}",
   "decision.expired": "nobody answered in time",
   "decision.cancelled": "withdrawn",
   "by.policy": "the policy",
+  "by.you": "you",
 
   "diff.gone": "removed",
   "diff.new": "added",

@@ -136,6 +136,7 @@ export class History {
     const row = this.#call(record, at, { isBeginning: false, requestId: record.request_id });
     if (isAnswer) {
       row.decision = {
+        request_id: record.request_id,
         kind: record.decision,
         by: record.decided_by,
         reason: record.reason,

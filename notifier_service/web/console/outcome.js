@@ -1,6 +1,7 @@
 // How a request ended, in words.
 
 import { known, t } from "./language.js";
+import { isDecidedHere } from "./mine.js";
 import { plainText } from "./readable.js";
 
 // For its card: what this page, or somebody elsewhere, has just decided. `outcome` is the record as far as it is known.
@@ -16,6 +17,7 @@ export function outcomeText(outcome, isMine) {
 
 export function deciderOf(record) {
   const by = record?.decided_by ?? record?.by;
+  if (isDecidedHere(record?.request_id) && by !== "policy") return t("by.you");
   return by === "policy" ? t("by.policy") : plainText(by ?? "?");
 }
 
