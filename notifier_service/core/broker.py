@@ -268,12 +268,13 @@ class Broker:
         """
         session = self.open(session_id, opened_by=opened_by)
         session.touch()
-        if session.label != label:
-            session.label = label
-            self.inbox.tell_opened(session_id, label)
-            if self.is_durable:
-                self.journal.note(Change(LABEL_KIND, session_id, label.to_json()))
+        session.be_called(label)
         return session
+
+    def _tell_label(self, session_id: str, label: Label) -> None:
+        self.inbox.tell_opened(session_id, label)
+        if self.is_durable:
+            self.journal.note(Change(LABEL_KIND, session_id, label.to_json()))
 
     def _forget_label(self, session_id: str) -> None:
         self._labels_of_before.pop(session_id, None)
@@ -335,6 +336,7 @@ class Broker:
             recorder=self.recorder,
             keeper=self._keeper,
             tell_asked=self.inbox.tell_asked,
+            tell_label=self._tell_label,
             count_others=self.inbox.count_viewers,
         )
 

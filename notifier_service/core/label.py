@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import unicodedata
 from collections.abc import Mapping
 from typing import NamedTuple, Self
@@ -13,7 +14,7 @@ from .errors import InvalidInput
 from .events import SessionLabel, dump
 from .journal import Journal
 
-__all__ = ["LABEL_KIND", "MAX_AGENT", "MAX_TITLE", "NO_LABEL", "Label", "clean", "labels_of"]
+__all__ = ["LABEL_KIND", "MAX_AGENT", "MAX_TITLE", "NO_LABEL", "Label", "clean", "labels_of", "last_part"]
 
 #: What a journal keeps them as, by their sessions.
 LABEL_KIND = "label"
@@ -74,6 +75,12 @@ def clean(text: str) -> str | None:
     """The text on one line, without what is not seen or turns round what stands beside it; None for nothing left."""
     seen = "".join(" " if character.isspace() else character for character in text if _is_seen(character))
     return " ".join(seen.split()) or None
+
+
+def last_part(folder: str | None) -> str | None:
+    """What people call a folder, on whichever system it is."""
+    parts = re.split(r"[\\/]+", (folder or "").rstrip("\\/"))
+    return parts[-1] or None
 
 
 def _is_seen(character: str) -> bool:

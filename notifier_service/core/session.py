@@ -37,7 +37,7 @@ from .events import (
 from .fan_out import Delivery
 from .history import History
 from .journal import KeptLog, KeptSession
-from .label import NO_LABEL
+from .label import NO_LABEL, Label, last_part
 from .large_parameters import LargeParameters
 from .limits import Limits
 from .metrics import Counters
@@ -81,7 +81,8 @@ class Session:
 
     ``clock`` gives seconds, monotonic; ``request_left_at`` is when the last request of the one before it left the
     screens of people. ``tell_asked`` hears of what people are asked and answer, with the owner of each event;
-    ``count_others`` says how many see what is asked here from elsewhere. Everything here runs on one event loop and
+    ``tell_label`` how the session is called, and ``count_others`` says how many see what is asked here from elsewhere.
+    Everything here runs on one event loop and
     never waits, so that what one call does is seen whole or not at all.
     """
 
@@ -105,6 +106,7 @@ class Session:
         recorder: Recorder | None = None,
         keeper: RequestKeeper | None = None,
         tell_asked: Callable[[str, Event, str], object] = lambda session_id, event, owner: None,
+        tell_label: Callable[[str, Label], object] = lambda session_id, label: None,
         count_others: Callable[[str], int] = lambda session_id: 0,
     ) -> None:
         self.session_id = check_session_id(session_id)
@@ -121,6 +123,7 @@ class Session:
         #: What it is called.
         self.label = NO_LABEL
         self._tell_asked = tell_asked
+        self._tell_label = tell_label
         #: What keeps its events over a restart, if anything does.
         self.kept: KeptSession | None = None
         self._forgotten = 0
@@ -193,6 +196,17 @@ class Session:
             cleared = ResultCleared(tool_name=self.state.tool_result.tool_name)
             self.state.tool_result = None
             self._append("result_cleared", cleared)
+
+    def be_called(self, label: Label) -> None:
+        """Be called so from now on."""
+        if label != self.label:
+            self.label = label
+            self._tell_label(self.session_id, label)
+
+    def introduce(self, question: Question) -> None:
+        """Be called after who asks and the folder in which that works, where nobody has said anything else."""
+        if self.label.agent is None and question.agent is not None:
+            self.be_called(self.label.filled(title=last_part(question.workspace), agent=question.agent))
 
     # What is asked
 
@@ -307,6 +321,7 @@ class Session:
         """
         if question.risk_level not in ("low", "medium", "high"):
             raise InvalidInput("risk_level must be low, medium or high")
+        self.introduce(question)
         question = self._rated(question)
         verdict = self._judged(question)
         self.counters.policy_decisions[verdict.effect] += 1

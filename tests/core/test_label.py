@@ -6,7 +6,8 @@ import pytest
 
 from notifier_service import Broker
 from notifier_service.core.errors import InvalidInput
-from notifier_service.core.label import MAX_AGENT, MAX_TITLE, NO_LABEL, Label, clean
+from notifier_service.core.label import MAX_AGENT, MAX_TITLE, NO_LABEL, Label, clean, last_part
+from notifier_service.core.question import Question
 
 from .memory_journal import MemoryJournal
 
@@ -90,3 +91,24 @@ def test_session_that_is_called_something_does_not_give_way() -> None:
     session = Broker().label("s1", Label("mine", None))
 
     assert not session.is_empty
+
+
+@pytest.mark.parametrize(
+    ("folder", "title"),
+    [("/srv/app", "app"), ("/srv/app/", "app"), ("C:\\work\\app", "app"), ("app", "app"), ("/", None), (None, None)],
+)
+def test_folder_is_called_by_its_last_part(folder: str | None, title: str | None) -> None:
+    assert last_part(folder) == title
+
+
+def test_session_is_called_after_who_asks_first_where_nobody_has_said_anything_else() -> None:
+    broker = Broker()
+    question = Question("rm", {}, agent="claude-code", workspace="/srv/app")
+    broker.ask("s1", question)
+    broker.ask("s1", question._replace(agent="codex", workspace="/other"))
+    broker.label("s2", Label("mine", None))
+    broker.ask("s2", question)
+    broker.ask("s3", question._replace(agent=None))
+
+    labels = [broker.get(session_id).label for session_id in ("s1", "s2", "s3")]
+    assert labels == [Label("app", "claude-code"), Label("mine", "claude-code"), NO_LABEL]

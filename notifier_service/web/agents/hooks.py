@@ -273,6 +273,7 @@ async def _pre_tool_use(call: _HookCall, asked: AskedCall | None) -> dict[str, A
     try:
         session = call.broker.open(call.session_id, opened_by=call.caller.name)
         joined = _calls(call).join(call.broker, session, "pre_tool_use", asked)
+        session.introduce(asked.question)
         verdict = session.judge(asked.question)
         if verdict.effect == "allow" and verdict.rule_id is None:
             # It is not ours to allow what the agent's own rules may want a person for.

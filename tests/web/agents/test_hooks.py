@@ -166,6 +166,16 @@ async def test_call_of_low_risk_gets_no_opinion_and_is_told(agent: Agent) -> Non
     assert agent.told() == [("tool_status", "executing", "t1")]
 
 
+@pytest.mark.parametrize("more", [{"tool_name": "Read", "tool_input": {"file_path": "a.txt"}}, {}], ids=["low", "high"])
+async def test_session_is_called_after_the_folder_and_the_agent(
+    agent: Agent, broker: Broker, more: dict[str, Any]
+) -> None:
+    agent.hook(pre(cwd="C:\\work\\app", **more), agent="codex")
+    await until(lambda: broker.open("s1").label.agent)
+
+    assert broker.open("s1").label == ("app", "codex")
+
+
 async def test_call_of_high_risk_waits_for_a_person_and_runs_with_what_was_shown(agent: Agent) -> None:
     hook = agent.hook(pre())
     card = await agent.card()
