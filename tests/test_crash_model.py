@@ -36,7 +36,7 @@ POINTS = ("asked", "decided", "committed", "told", "claimed", "run", "reported")
 ANSWERS = ("ask", "decide", "wait", "claim", "report")
 AWAY_SECONDS, THINKING_SECONDS = 1.0, 2.0
 DONE = {"status": "completed", "tool_name": "write", "tool_call_id": "c1"}
-CALL = {"tool_name": "write", "parameters": {"path": "/tmp/x"}}
+CALL: dict[str, Any] = {"tool_name": "write", "parameters": {"path": "/tmp/x"}}
 
 
 class Schedule(NamedTuple):
