@@ -522,10 +522,17 @@ class Broker:
             self._seats.leave(account, address)
 
     def end_session(self, session_id: str) -> None:
-        """End a session: readers get ``bye``, what is pending is cancelled. Raises ``SessionNotFound``."""
-        session = self.get(session_id)
-        self._drop(session, for_good=True)
-        self._remember_requests_of(session)
+        """End a session: readers get ``bye``, what is pending is cancelled. Raises ``SessionNotFound``.
+
+        One of an earlier run that cannot be read is ended, too.
+        """
+        try:
+            session = self.get(session_id)
+        except NotDurable:
+            self._forget_dormant(self._dormant.pop(session_id))
+        else:
+            self._drop(session, for_good=True)
+            self._remember_requests_of(session)
         self._ended_at.pop(session_id, None)
         self._ended_at[session_id] = self._clock()
         if len(self._ended_at) > _MOST_ENDED:
@@ -558,7 +565,7 @@ class Broker:
             if deadline is not None and (next_deadline is None or deadline < next_deadline):
                 next_deadline = deadline
         if self._dormant and self._dormant_until <= now:
-            self._forget_dormant()
+            self._expire_dormant()
         self._look_after_readers(self.inbox.readers, now, beat)
         if not self._sessions and not self._dormant and not self.inbox.readers:
             return POLICY_SECONDS if self._watches else None
@@ -652,19 +659,22 @@ class Broker:
             closed=self.closed,
         )
 
-    def _forget_dormant(self) -> None:
+    def _expire_dormant(self) -> None:
         """Sessions to which nobody has come back have expired, as they would without a restart."""
         for head in self._dormant.values():
-            self.journal.drop(head.session_id)
-            label = self._labels_of_before.get(head.session_id, NO_LABEL)
-            self.inbox.tell_closed(head.session_id, label)
-            if label != NO_LABEL:
-                self._forget_label(head.session_id)
-            if self._rules_of_before.pop(head.session_id, None):
-                self._keeper.rules(head.session_id, ())
-            self._places.leave(head.opened_by)
+            self._forget_dormant(head)
             self.counters.sessions_expired += 1
         self._dormant.clear()
+
+    def _forget_dormant(self, head: Head) -> None:
+        self.journal.drop(head.session_id)
+        label = self._labels_of_before.get(head.session_id, NO_LABEL)
+        self.inbox.tell_closed(head.session_id, label)
+        if label != NO_LABEL:
+            self._forget_label(head.session_id)
+        if self._rules_of_before.pop(head.session_id, None):
+            self._keeper.rules(head.session_id, ())
+        self._places.leave(head.opened_by)
 
     def _remember_requests_of(self, ended: Session) -> None:
         now = self._clock()

@@ -583,7 +583,8 @@ class Session:
         asked: dict[str, Event] = {}
         for event in before.events:
             if event.type in PRODUCED or event.type in _OF_STATE:
-                self._follow_again(event, asked)
+                with suppress(LookupError, ValueError, TypeError, AttributeError):  # changed by hand
+                    self._follow_again(event, asked)
         self.desk.distrust_askers()
         self.kept = kept
         # People were asked, too, where the log has dropped the event since: nobody is asked twice.

@@ -26,7 +26,19 @@ from ..core.event_log import Event, base36, new_epoch
 from ..core.journal import Change, Head, KeptLog, KeptSession
 from ..core.metrics import commit_histogram
 from .journal_lock import JournalLock
-from .journal_tables import Connect, connected, key_of, number_of, open_journal, reading, unusable, why_not_kept
+from .journal_tables import (
+    UNREADABLE,
+    Connect,
+    Damaged,
+    as_damaged,
+    connected,
+    key_of,
+    number_of,
+    open_journal,
+    reading,
+    unusable,
+    why_not_kept,
+)
 
 __all__ = ["JournalFile", "JournalState", "Sync"]
 
@@ -56,13 +68,17 @@ _log = logging.getLogger("notifier_service.journal")
 
 
 class JournalState(NamedTuple):
-    """A journal at one moment: ``error`` is why nothing can be kept, ``waiting`` the events that are not yet."""
+    """A journal at one moment: ``error`` is why nothing can be kept, ``waiting`` the events that are not yet.
+
+    ``waiting_bytes`` are those of all that waits, what is no event included.
+    """
 
     file: str
     sync: Sync
     commits: int
     failures: int
     waiting: int
+    waiting_bytes: int
     error: str | None
 
 
@@ -193,8 +209,8 @@ class JournalFile:
             except BaseException:
                 self._lock.close()
                 raise
-        except (OSError, sqlite3.Error) as error:
-            raise unusable(path, error) from error
+        except (OSError, *UNREADABLE) as error:
+            raise unusable(path, as_damaged(error)) from error
         #: When the run before was seen to be alive for the last time, in seconds since 1970.
         self.alive_at = self._lock.alive_at
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
@@ -223,6 +239,7 @@ class JournalFile:
             commits=self._commits,
             failures=self._failures,
             waiting=self._given_events - self._taken_events,
+            waiting_bytes=self._given_bytes - self._taken_bytes,
             error=self.error,
         )
 
@@ -265,15 +282,21 @@ class JournalFile:
     def _reading(self, session_id: str) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
-            _log.error("session %s of the journal %s cannot be read: %s", session_id, self._given, error)
-            raise NotDurable(f"What was kept of this session cannot be read: {why_not_kept(error)}.") from error
+        except UNREADABLE as error:
+            why = why_not_kept(as_damaged(error))
+            _log.error("session %s of the journal %s cannot be read: %s", session_id, self._given, why)
+            raise NotDurable(f"What was kept of this session cannot be read: {why}.") from error
 
     def kept(self, kind: str) -> Sequence[Change]:
-        return [Change(kind, name, body) for name, body in self._named(kind)]
+        try:
+            return [Change(kind, name, body) for name, body in self._named(kind)]
+        except UNREADABLE as error:
+            raise unusable(self._given, as_damaged(error)) from error
 
     def _named(self, kind: str) -> list[tuple[str, bytes]]:
-        return self._reader.execute("SELECT name, body FROM kept WHERE kind = ? ORDER BY name", (kind,)).fetchall()
+        """All of a kind; what was changed by hand to be no bytes is as if it were empty, and nobody can read that."""
+        rows = self._reader.execute("SELECT name, body FROM kept WHERE kind = ? ORDER BY name", (kind,))
+        return [(str(name), body if isinstance(body, bytes) else b"") for name, body in rows]
 
     def _newest(
         self, row: _Row, most_events: int, most_bytes: int
@@ -320,13 +343,14 @@ class JournalFile:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        self._queue.append(_Together(begins=True))
+        self.give(_Together(begins=True))
         try:
             yield
         finally:
             self.give(_Together(begins=False))
 
     def give(self, item: _Forget | _Beside | _Drop | _Commit | _Together) -> None:
+        self._given_bytes += _size_of(item)
         self._queue.append(item)
         self._wake.set()
 
@@ -370,13 +394,25 @@ class JournalFile:
     def is_open(self) -> bool:
         return not self._is_closing
 
-    def close(self) -> None:
-        """Keep what waits, and let the file go. Whatever comes after that is refused."""
+    def close(self, *, within_seconds: float | None = None) -> bool:
+        """Keep what waits, and let the file go. Whatever comes after that is refused.
+
+        False where the disk has not answered in time: the process keeps the file as long as it lives.
+        """
         self._reader.close()  # the last connection to be closed leaves one file
         self._is_closing = True
         self._wake.set()
-        self._thread.join()
+        self._thread.join(within_seconds)
+        if self._thread.is_alive():
+            _log.error(
+                "the journal %s is left without its end: the disk has not answered within %g s, and %d events wait",
+                self._given,
+                within_seconds,
+                self._given_events - self._taken_events,
+            )
+            return False
         self._lock.close()
+        return True
 
     # The thread
 
@@ -409,8 +445,7 @@ class JournalFile:
                 self._pieces += 1 if item.begins else -1
                 continue
             group.append(item)
-            if isinstance(item, _Put):
-                size += len(item.event.json)
+            size += _size_of(item)
         if self._pieces and not self._is_closing:
             self._ahead = group[whole:]
             del group[whole:]
@@ -435,7 +470,7 @@ class JournalFile:
             _log.warning("the journal %s is written again", self._given)
             self._error = None
         self._left = []
-        self._taken_bytes += sum(len(item.event.json) for item in everything if isinstance(item, _Put))
+        self._taken_bytes += sum(map(_size_of, everything))
         self._taken_events = until
         self._tell(until, None)
         for item in group:
@@ -448,12 +483,14 @@ class JournalFile:
         if self._error is None:
             _log.error("the journal %s cannot be written: %s", self._given, why)
         self._error = why
-        self._left = []
+        left: list[_Item] = []
         for item in everything:
             if isinstance(item, _Commit) and item.future is not None:
                 item.future.set_exception(NotDurable(f"It cannot be kept over a restart, so it is not done: {why}."))
             else:
-                self._left.append(item)
+                left.append(item)
+        self._left = _newest_of_each(left)
+        self._taken_bytes += sum(map(_size_of, everything)) - sum(map(_size_of, self._left))
         self._tell(until, why)
         self._connect_again()
 
@@ -589,9 +626,10 @@ class JournalFile:
     def _begin_run(self) -> None:
         """Find out how the run before has ended, and write that this one has begun."""
         connection = self._connection
-        self._commits, generation, is_clean, sync, machine, inode = connection.execute(
-            "SELECT commits, generation, is_clean, sync, machine, inode FROM run"
-        ).fetchone()
+        run = connection.execute("SELECT commits, generation, is_clean, sync, machine, inode FROM run").fetchone()
+        if run is None or not all(type(each) is int for each in (*run[:3], run[5])):
+            raise Damaged("it does not say how the run before has ended")
+        self._commits, generation, is_clean, sync, machine, inode = run
         here = _machine()
         self._generation: int = generation if is_clean else generation + 1
         is_other_file = inode not in (0, self._inode) and not is_clean
@@ -626,7 +664,11 @@ class JournalFile:
             last = self._connection.execute(
                 "SELECT last, generation FROM batches WHERE key >= ? AND key < ? ORDER BY key DESC LIMIT 1", (low, high)
             ).fetchone()
-            rows[session_id] = _Row(number, epoch, generation, opened_by, *(last or (0, generation)))
+            row = _Row(number, epoch, generation, opened_by, *(last or (0, generation)))
+            is_one = isinstance(session_id, str) and isinstance(epoch, str) and epoch.isalnum()
+            if not is_one or not all(type(each) is int for each in (generation, row.last_seq, row.last_generation)):
+                raise Damaged(f"row {number} of sessions is none")
+            rows[session_id] = row
         return rows
 
 
@@ -637,6 +679,36 @@ def _is_waited_for(item: _Item) -> bool:
 def _kind_of(session_number: int) -> str:
     """Of what is kept by name of one session."""
     return f"session {session_number}"
+
+
+def _size_of(item: _Item | _Together) -> int:
+    """How many bytes wait with it."""
+    if isinstance(item, _Put):
+        return len(item.event.json)
+    if isinstance(item, _Commit):
+        return sum(len(change.body or b"") for change in item.changes)
+    return len(item.body or b"") if isinstance(item, _Beside) else 0
+
+
+def _newest_of_each(items: Sequence[_Item]) -> list[_Item]:
+    """These, without what later ones replace, so that what waits for a disk that fails is no more than there is."""
+    seen: set[object] = set()
+    newest: list[_Item] = []
+    for item in reversed(items):
+        if isinstance(item, _Commit):
+            changes = [change for change in item.changes if change[:2] not in seen]
+            seen.update(change[:2] for change in changes)
+            if changes:
+                newest.append(item._replace(changes=changes))
+            continue
+        if isinstance(item, _Beside | _Forget):
+            key = (item.kept, item.name if isinstance(item, _Beside) else None)
+            if key in seen:
+                continue
+            seen.add(key)
+        newest.append(item)
+    newest.reverse()
+    return newest
 
 
 def _without_holes(events: Sequence[Event]) -> Iterator[Sequence[Event]]:
@@ -650,12 +722,14 @@ def _without_holes(events: Sequence[Event]) -> Iterator[Sequence[Event]]:
 
 def _events_of(text: bytes, first_seq: int, epoch: str, leapt: int) -> Sequence[Event]:
     """The events of a batch, as they were; with another epoch in their ids where that has changed."""
+    if not isinstance(text, bytes):
+        raise Damaged("a row holds something else than events")
     events: list[Event] = []
     has_moved = f'"id":"{epoch}-{base36(first_seq + leapt)}"'.encode() not in text[:256]
     for seq, json in enumerate(text.split(b"\n"), first_seq):
         found = _HEAD.match(json)
         if found is None:
-            raise sqlite3.DatabaseError("a row holds something else than events")
+            raise Damaged("a row holds something else than events")
         event_type, event_id = found[1].decode(), found[2].decode()
         if has_moved:
             event_id = f"{epoch}-{base36(seq + leapt)}"

@@ -9,8 +9,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
+from pydantic_core import from_json
+
 from .journal_lock import JournalLock, JournalUnusable
-from .journal_tables import connected, key_of, number_of, read_only, unusable
+from .journal_tables import UNREADABLE, as_damaged, connected, key_of, number_of, read_only, unusable
 
 __all__ = ["Contents", "check", "compact", "export"]
 
@@ -37,16 +39,21 @@ def check(given: Path) -> Contents:
             behind: dict[int, int] = {}
             for key, last, text in connection.execute("SELECT key, last, events FROM batches ORDER BY key"):
                 session, first = number_of(key)
-                if text.count(b"\n") != last - first:
+                if not _are_events(text, last - first + 1):
                     raise JournalUnusable(f"journal {given}: it is damaged: the events from key {key} on are not whole")
                 events += last - first + 1
                 missing += first - behind.get(session, first - 1) - 1
                 behind[session] = last
+            [odd] = connection.execute(
+                "SELECT count(*) FROM kept WHERE typeof(name) != 'text' OR typeof(body) != 'blob'"
+            ).fetchone()
+            if odd:
+                raise JournalUnusable(f"journal {given}: it is damaged: {odd} of what is kept by name is no such thing")
             [sessions] = connection.execute("SELECT count(*) FROM sessions WHERE session_id IS NOT NULL").fetchone()
             [requests] = connection.execute("SELECT count(*) FROM kept WHERE kind = 'request'").fetchone()
             return Contents(sessions, events, requests, path.stat().st_size, missing)
-    except (OSError, sqlite3.Error) as error:
-        raise unusable(given, error) from error
+    except (OSError, *UNREADABLE) as error:
+        raise unusable(given, as_damaged(error)) from error
 
 
 def compact(given: Path) -> tuple[int, int]:
@@ -60,8 +67,8 @@ def compact(given: Path) -> tuple[int, int]:
                 connection.execute("VACUUM")
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             return before, path.stat().st_size
-    except (OSError, sqlite3.Error) as error:
-        raise unusable(given, error) from error
+    except (OSError, *UNREADABLE) as error:
+        raise unusable(given, as_damaged(error)) from error
 
 
 def export(given: Path) -> Iterator[bytes]:
@@ -77,7 +84,20 @@ def export(given: Path) -> Iterator[bytes]:
                     "SELECT events FROM batches WHERE key BETWEEN ? AND ? ORDER BY key",
                     (key_of(number, 0), key_of(number + 1, 0) - 1),
                 ):
+                    if not isinstance(text, bytes):
+                        raise TypeError("these are no events")
                     for event in text.split(b"\n"):
                         yield b'{"session_id":"%b",%b' % (session_id.encode(), event[1:])
-    except (OSError, sqlite3.Error) as error:
-        raise unusable(given, error) from error
+    except (OSError, *UNREADABLE) as error:
+        raise unusable(given, as_damaged(error)) from error
+
+
+def _are_events(text: object, count: int) -> bool:
+    """Whether these are so many events, each whole."""
+    if not isinstance(text, bytes):
+        return False
+    events = text.split(b"\n")
+    try:
+        return len(events) == count and all(isinstance(from_json(event), dict) for event in events)
+    except ValueError:
+        return False

@@ -12,7 +12,10 @@ from pathlib import Path
 from .journal_lock import JournalUnusable
 
 __all__ = [
+    "UNREADABLE",
     "Connect",
+    "Damaged",
+    "as_damaged",
     "connected",
     "key_of",
     "number_of",
@@ -24,6 +27,16 @@ __all__ = [
 ]
 
 Connect = Callable[..., sqlite3.Connection]
+
+
+class Damaged(sqlite3.DatabaseError):
+    """A row holds something else than what the service writes."""
+
+    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+
+
+#: How it shows that a file is damaged, or was changed by hand: SQLite keeps whatever is given for any column.
+UNREADABLE = (sqlite3.Error, TypeError, ValueError, OverflowError)
 
 _APPLICATION_ID = 0x4E4F5449
 _VERSION = 1
@@ -122,6 +135,13 @@ def why_not_kept(error: BaseException) -> str:
     if isinstance(error, OSError):
         return error.strerror or str(error)
     return str(error) or type(error).__name__
+
+
+def as_damaged(error: BaseException) -> BaseException:
+    """The same, or what it says of the file that it was about."""
+    if isinstance(error, TypeError | ValueError | OverflowError):
+        return Damaged(f"a row holds something else than the service writes: {error}")
+    return error
 
 
 def _is(error: sqlite3.Error, code: int) -> bool:

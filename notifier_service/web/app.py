@@ -228,7 +228,7 @@ def _kept(broker: Broker, path: Path, settings: Settings) -> JournalFile:
 
 
 async def _close_journal(journal: JournalFile, app: web.Application) -> None:
-    await asyncio.to_thread(journal.close)
+    await asyncio.to_thread(journal.close, within_seconds=app[SETTINGS].shutdown_seconds / 2)
 
 
 @cache

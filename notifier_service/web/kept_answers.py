@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from .idempotency import IdempotencyKeys, Scope
 __all__ = ["fingerprint_of", "forget_answer", "kept_answer", "remember_answers"]
 
 _KIND = "published"
+
+_log = logging.getLogger("notifier_service.journal")
 
 
 def fingerprint_of(body: Any) -> bytes:
@@ -38,10 +41,16 @@ def forget_answer(broker: Broker, scope: Scope) -> None:
 def remember_answers(broker: Broker, keys: IdempotencyKeys) -> None:
     """Have those who come back after a restart get the answer of before, for as long as any."""
     for change in broker.journal.kept(_KIND):
-        told = from_json(change.body or b"{}")
-        answer = told["answer"].encode()
-        scope = tuple(told["scope"])
-        keys.claim(scope, bytes.fromhex(told["fingerprint"]))
+        try:
+            told = from_json(change.body or b"")
+            answer = told["answer"].encode()
+            fingerprint = bytes.fromhex(told["fingerprint"])
+            scope = tuple(map(str, told["scope"]))
+        except (ValueError, LookupError, TypeError, AttributeError):
+            _log.exception("the answer to an Idempotency-Key cannot be read from the journal, and is forgotten")
+            broker.journal.note(change._replace(body=None))
+            continue
+        keys.claim(scope, fingerprint)
         keys.answered(scope, answer, len(answer))
 
 

@@ -88,13 +88,22 @@ async def end_session(call: Call[Query, None]) -> web.Response:
 
     What others have asked there, and how it was answered, goes with it: that takes the right to approve.
     """
-    if not call.caller.may("approve") and not call.broker.get(call.session_id).desk.is_of(call.caller.name):
+    if not call.caller.may("approve") and not _is_alone(call):
         raise Forbidden("Others have asked in this session: to end it takes the right approve besides produce.")
     broker = call.broker
     broker.end_session(call.session_id)
     if broker.is_durable:
         await broker.on_disk()  # or it would be there again after a restart
     return reply({"session_id": call.session_id, "status": "closed"})
+
+
+def _is_alone(call: Call[Query, None]) -> bool:
+    """Whether nobody but this caller has asked in the session; of one that cannot be read, whether he opened it."""
+    try:
+        return call.broker.get(call.session_id).desk.is_of(call.caller.name)
+    except NotDurable:
+        opened_by = [head.opened_by for head in call.broker.dormant if head.session_id == call.session_id]
+        return opened_by == [call.caller.name]
 
 
 async def _publish_all(call: Call[Query, None], body: Any) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -120,3 +121,31 @@ async def test_damage_is_told(path: Path) -> None:
 
     assert done.returncode == 1
     assert f"journal {path}: it is damaged" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "is_exported"),
+    [
+        ("UPDATE batches SET events = 'a text'", False),
+        ("UPDATE batches SET events = 7", False),
+        ("UPDATE batches SET last = 'end'", True),
+        ("UPDATE batches SET last = last + 1", True),
+        ("UPDATE batches SET events = x'7b'", True),
+        ("UPDATE kept SET body = 'a text'", True),
+        ("DROP TABLE batches", False),
+    ],
+)
+async def test_what_was_changed_by_hand_is_told_and_no_fault_of_the_command(
+    change: str, is_exported: bool, path: Path
+) -> None:
+    await filled(path, 9)
+    with sqlite3.connect(path) as connection:
+        connection.execute(change)
+    connection.close()
+
+    checked, exported = ran("check", path), ran("export", path)
+
+    assert checked.returncode == 1
+    assert checked.stderr.startswith(f"journal {path}: ")
+    assert exported.returncode == (0 if is_exported else 1)
+    assert "Traceback" not in checked.stderr + exported.stderr

@@ -266,13 +266,29 @@ async def test_session_that_cannot_be_read_is_refused_and_waits_until_it_can(jou
     second.unreadable = {"s"}
     after = run(second)
 
-    for use in (after.open, after.look, after.get, after.end_session):
+    for use in (after.open, after.look, after.get):
         with pytest.raises(NotDurable):
             use("s")
     await after.publish("other", "note")
     second.unreadable = set()
 
     assert told(after.get("s")) == [(event.id, "note")]
+
+
+async def test_session_that_cannot_be_read_can_be_ended_all_the_same(journal: MemoryJournal, run: Run) -> None:
+    before = run(journal, max_sessions=1)
+    old = await before.publish("s", "note")
+    second = journal.again()
+    second.unreadable = {"s"}
+    after = run(second, max_sessions=1)
+    after.end_session("s")
+
+    assert after.has_ended("s")
+    assert (after.dormant, second.again().heads()) == ((), [])
+    new = await after.publish("s", "note")
+    assert new.id.partition("-")[0] != old.id.partition("-")[0]
+    with pytest.raises(SessionNotFound):
+        after.end_session("other")
 
 
 async def test_broker_that_is_closed_goes_on_with_no_session_of_before(journal: MemoryJournal, run: Run) -> None:

@@ -112,6 +112,14 @@ def killed(journal: JournalFile, path: Path, beside: Path) -> Path:
     return copy
 
 
+def changed(path: Path, *how: str) -> None:
+    """Have somebody change the file who knows SQL."""
+    with sqlite3.connect(path) as connection:
+        for each in how:
+            connection.execute(each)
+    connection.close()
+
+
 def ids(events: Any) -> list[str]:
     return [event.id for event in events]
 
@@ -406,6 +414,123 @@ async def test_file_that_is_moved_away_acknowledges_nothing(journal: Open, path:
     path.with_name("elsewhere").rename(path)
 
     first.commit(Change("question", "a", b"1")).result()
+
+
+async def test_file_that_another_program_holds_acknowledges_nothing_until_that_lets_it_go(
+    journal: Open, path: Path
+) -> None:
+    first = journal()
+    log = await written(first, 3)
+    session = first.begin("t", "f", opened_by=None)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    session.put(EventLog(epoch="f").append("note"))
+    with pytest.raises(NotDurable, match="another program holds it"):
+        await kept(first)
+    other.execute("ROLLBACK")
+    other.close()
+    until(lambda: first.error is None)
+    first.close()
+
+    second = journal()
+    assert again(second).events == log.read_after(0)
+    assert again(second, "t").last_seq == 1
+
+
+async def test_slow_disk_holds_who_waits_and_nobody_else_and_no_end(journal: Open, disk: Disk) -> None:
+    first = journal()
+    session, other = first.begin("t", "f", opened_by=None), EventLog(epoch="f")
+    disk.gate.clear()
+    session.put(other.append("note"))
+    waiting = asyncio.ensure_future(kept(first))
+    decided = first.commit(Change("question", "a", b"1"))
+    await asyncio.sleep(0)
+
+    assert (waiting.done(), decided.done(), first.state.waiting, first.error) == (False, False, 1, None)
+    assert not first.close(within_seconds=0.05)
+    with pytest.raises(NotDurable, match="closed"):
+        first.commit(Change("question", "b", b"2")).result()
+    with pytest.raises(JournalUnusable, match="another process uses it already"):
+        journal()
+    disk.gate.set()
+    await waiting
+    decided.result(timeout=10)
+    assert first.close()
+    assert journal().kept("question") == [("question", "a", b"1")]
+
+
+async def test_what_waits_for_a_disk_that_fails_is_no_more_than_there_is(journal: Open, disk: Disk) -> None:
+    first = journal()
+    session, disk.error = first.begin("s", "e", opened_by=None), "disk I/O error"
+    for round_ in range(20):
+        for number in range(500):
+            first.note(Change("history", f"{number % 5}", b"x" * 1000), Change("history", "gone", None))
+            session.keep(f"{number % 3}", b"y" * 1000)
+            session.forget_before(number)
+        with pytest.raises(NotDurable):
+            first.commit(Change("question", "a", b"%d" % round_)).result()
+    waiting_bytes, disk.error = first.state.waiting_bytes, None
+    first.commit().result()
+
+    assert 0 < waiting_bytes < 20_000
+    assert first.state.waiting_bytes == 0
+    assert [change.name for change in first.kept("history")] == ["0", "1", "2", "3", "4"]
+    first.close()
+    assert [name for name, _ in journal().go_on("s", most_events=1, most_bytes=1)[0].beside()] == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM run",
+        "UPDATE run SET commits = 'many'",
+        "UPDATE run SET generation = x'00'",
+        "UPDATE run SET inode = 'mine'",
+        "UPDATE sessions SET epoch = 'no epoch'",
+        "UPDATE sessions SET generation = 'first'",
+        "UPDATE sessions SET session_id = x'ff'",
+        "UPDATE batches SET last = 'end'",
+        "UPDATE batches SET generation = 'none'",
+        "ALTER TABLE kept RENAME TO lost",
+        "ALTER TABLE batches RENAME COLUMN events TO notes",
+    ],
+)
+async def test_file_that_was_changed_by_hand_is_damaged_and_not_a_fault_of_the_service(
+    change: str, journal: Open, path: Path
+) -> None:
+    first = journal()
+    await written(first, 20)
+    first.close()
+    changed(path, change)
+
+    def use() -> None:
+        second = journal()
+        second.kept("question")
+        again(second)
+
+    with pytest.raises((JournalUnusable, NotDurable), match=r"damaged|no such"):
+        use()
+
+
+@pytest.mark.parametrize(
+    "events", ["'a text'", "7", "x''", "x'00'", '\'{"type":"note","id":"e-1"}\'', "x'7b7d'", "1.5"]
+)
+async def test_session_whose_events_were_changed_by_hand_cannot_be_read_and_others_can(
+    events: str, journal: Open, path: Path
+) -> None:
+    first = journal()
+    await written(first, 20)
+    other = await written(first, 5, "other", "f")
+    first.close()
+    changed(path, f"UPDATE batches SET events = {events} WHERE key < 2 << 36")
+    second = journal()
+
+    with pytest.raises(NotDurable, match="What was kept of this session cannot be read: it is damaged"):
+        again(second)
+    assert again(second, "other").events == other.read_after(0)
+    second.drop("s")
+    second.close()
+    assert [head.session_id for head in journal().heads()] == ["other"]
 
 
 def test_second_service_is_refused(journal: Open, path: Path) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -190,16 +192,20 @@ async def test_evicted_events_leave_the_file_and_it_stays_bounded(path: Path, ht
 
 
 class Disk:
-    """A disk that is full while the test says so."""
+    """A disk that is full while the test says so, and does not answer while its gate is closed."""
 
     def __init__(self) -> None:
         self.is_full = False
+        self.gate = threading.Event()
+        self.gate.set()
 
     def connect(self, *arguments: Any, **options: Any) -> sqlite3.Connection:
         disk = self
 
         class Connection(sqlite3.Connection):
             def execute(self, sql: str, *more: Any) -> sqlite3.Cursor:
+                if sql == "COMMIT":
+                    disk.gate.wait()
                 if disk.is_full and sql == "COMMIT":
                     raise sqlite3.OperationalError("database or disk is full")
                 return super().execute(sql, *more)
@@ -245,6 +251,95 @@ async def test_while_the_disk_is_full_nothing_is_acknowledged_and_readers_go_on(
     assert again[0] == 201
     ids = [event["id"] for event in read["events"]] + again[1]["data"]["ids"]
     assert [event["id"] for event in after["events"]] == ids
+
+
+async def test_while_the_disk_is_slow_acknowledgements_wait_readers_go_on_and_the_service_ends_in_time(
+    path: Path, http: ClientSession
+) -> None:
+    disk = Disk()
+    journal = JournalFile(path, connect=disk.connect)
+    broker = Broker(journal=journal)
+    async with serve(broker, Settings(port=0)) as site:
+        await post(http, site, "events/s", {"type": "note"})
+        disk.gate.clear()
+        posting = [asyncio.ensure_future(post(http, site, "events/s", {"type": "note"})) for _ in range(20)]
+        read: list[Any] = []
+        while len(read) < 21:
+            read = (await got(http, site, "long-poll/s?after=earliest&timeout=5"))["events"]
+        waiting = [each.done() for each in posting], journal.state.waiting, journal.error
+        disk.gate.set()
+        answers = [status for status, _ in await asyncio.gather(*posting)]
+        disk.gate.clear()
+        broker.publish_nowait("s", "note")
+    assert not journal.close(within_seconds=0.05)
+    disk.gate.set()
+    assert journal.close()
+
+    assert waiting == ([False] * 20, 20, None)
+    assert answers == [201] * 20
+
+
+async def test_service_ends_although_the_disk_does_not_answer(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    disk = Disk()
+    monkeypatch.setattr("notifier_service.web.app.JournalFile", partial(JournalFile, connect=disk.connect))
+    async with asyncio.timeout(20), running(path, shutdown_seconds=0.5) as site:
+        disk.gate.clear()
+        site.broker.publish_nowait("s", "note")
+
+    disk.gate.set()
+    assert f"the journal {path} is left without its end" in caplog.text
+
+
+async def test_session_that_cannot_be_read_is_ended_by_who_opened_it_or_may_approve(
+    path: Path, http: ClientSession, tmp_path: Path
+) -> None:
+    tokens = tmp_path / "tokens.json"
+    entries = [
+        {"token": f"{name}-token", "subject": name, "rights": rights, "sessions": ["*"]}
+        for name, rights in (("ann", ["produce"]), ("bob", ["produce"]), ("eve", ["produce", "approve"]))
+    ]
+    tokens.write_text(json.dumps(entries))
+    settings: dict[str, Any] = {"auth": "tokens", "tokens_file": tokens}
+
+    async def call(site: Site, name: str, method: str, where: str, body: Any = None) -> int:
+        headers = {"Authorization": f"Bearer {name}-token"}
+        async with http.request(method, api(site, where), json=body, headers=headers) as answer:
+            return answer.status
+
+    async with running(path, **settings) as site:
+        for session_id in ("s", "t"):
+            assert await call(site, "ann", "POST", f"events/{session_id}", {"type": "note"}) == 201
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE batches SET events = 'a diary'")
+
+    async with running(path, **settings) as site:
+        assert await call(site, "ann", "POST", "events/s", {"type": "note"}) == 503
+        assert await call(site, "bob", "DELETE", "sessions/s") == 403
+        assert await call(site, "ann", "DELETE", "sessions/s") == 200
+        assert await call(site, "ann", "POST", "events/s", {"type": "note"}) == 201
+        assert await call(site, "bob", "DELETE", "sessions/t") == 403
+        both = await call(site, "eve", "DELETE", "sessions/t"), await call(site, "eve", "DELETE", "sessions/t")
+    async with running(path, **settings) as site:
+        [session] = site.broker.dormant
+
+    assert (both, session.session_id) == ((200, 404), "s")
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b'{"answer":1}', b'{"scope":[1],"answer":"","fingerprint":"x"}'])
+async def test_answer_to_a_key_that_cannot_be_read_keeps_nobody_from_starting(path: Path, body: bytes) -> None:
+    async with running(path):
+        pass
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT INTO kept VALUES ('published', 'x', ?)", (body,))
+
+    async with running(path) as site:
+        await site.broker.on_disk()
+    with closing(sqlite3.connect(path)) as connection:
+        left = connection.execute("SELECT count(*) FROM kept WHERE kind = 'published'").fetchone()
+
+    assert left == (0,)
 
 
 async def test_journal_that_cannot_be_used_keeps_the_service_from_starting(path: Path) -> None:
