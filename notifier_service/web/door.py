@@ -10,6 +10,8 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol, cast
 
 from aiohttp import web
 
@@ -20,12 +22,23 @@ __all__ = ["Door"]
 
 _LOOK_SECONDS = 0.5
 
+#: Turns of the loop from a connection's beginning until the request that it brought along is under way.
+_FIRST_TURNS = 8
+
+
+class Coming(Protocol):
+    """A connection's protocol that says when the connection is over."""
+
+    left: Callable[[], object] | None
+
 
 @dataclass(slots=True)
 class _Standing:
     """How a connection has been since when, on the clock of the loop."""
 
     since: float
+    #: The turn of the loop in which it came.
+    turn: int
     has_asked: bool = False
     #: What its peer had not taken when that was looked at last, and since when it has taken nothing of it.
     unsent: int = 0
@@ -48,6 +61,9 @@ class Door:
         self._idle: dict[web.RequestHandler, _Standing] = {}
         self._asking: dict[web.RequestHandler, _Standing] = {}
         self._timer: asyncio.TimerHandle | None = None
+        #: Counted while somebody has just come.
+        self._turn = 0
+        self._came_in_turn = -_FIRST_TURNS
 
     def making(self, make: web.Server) -> Callable[[], asyncio.Protocol]:
         """The factory of protocols, which ``make`` makes; from now on it is looked after them."""
@@ -59,9 +75,13 @@ class Door:
                 self._ended["descriptors"] += 1
                 return Refusal()
             protocol: web.RequestHandler = make()
-            if len(self._idle) >= self._settings.max_idle_connections:
-                self._one_gives_way()
-            self._idle[protocol] = _Standing(loop.time())
+            while len(self._idle) >= self._settings.max_idle_connections and self._one_gives_way():
+                pass
+            if self._turn - self._came_in_turn >= _FIRST_TURNS:
+                loop.call_soon(self._count_turn)
+            self._came_in_turn = self._turn
+            self._idle[protocol] = _Standing(loop.time(), self._turn)
+            cast("Coming", protocol).left = partial(self._idle.pop, protocol, None)
             return protocol
 
         return one
@@ -89,19 +109,26 @@ class Door:
                 standing.since, standing.has_asked = asyncio.get_running_loop().time(), True
                 self._idle[protocol] = standing
 
-    def _one_gives_way(self) -> None:
-        """End the connection that has been idle for longest; first of those that never asked anything."""
-        now = asyncio.get_running_loop().time()
+    def _count_turn(self) -> None:
+        self._turn += 1
+        if self._turn - self._came_in_turn < _FIRST_TURNS:
+            asyncio.get_running_loop().call_soon(self._count_turn)
+
+    def _one_gives_way(self) -> bool:
+        """End the connection that has been idle for longest; first of those that never asked anything.
+
+        Of many that come at once none gives way before it was looked whether it brought a request along.
+        """
         for has_asked in (False, True):
             for protocol, standing in self._idle.items():
+                if not has_asked and self._turn - standing.turn < _FIRST_TURNS:
+                    break  # and so have those behind it
                 transport = protocol.transport
-                if transport is None and now - standing.since > _LOOK_SECONDS:
-                    del self._idle[protocol]  # it has left
-                    return
                 if standing.has_asked is has_asked and transport is not None and not transport.get_write_buffer_size():
                     del self._idle[protocol]
                     self._end(transport, "max_idle_connections")
-                    return
+                    return True
+        return False
 
     def _look(self) -> None:
         loop, settings = asyncio.get_running_loop(), self._settings
@@ -110,9 +137,8 @@ class Door:
         for protocol, standing in tuple(self._idle.items()):
             transport = protocol.transport
             if transport is None:
-                if standing.has_asked or now - standing.since > settings.first_request_seconds:
-                    del self._idle[protocol]
-            elif self._is_stuck(transport, standing, now, settings.stalled_seconds):
+                continue  # it is about to begin
+            if self._is_stuck(transport, standing, now, settings.stalled_seconds):
                 self._end(transport, "stalled_seconds")
             elif not standing.has_asked and now - standing.since >= settings.first_request_seconds:
                 self._end(transport, "first_request_seconds")

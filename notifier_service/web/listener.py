@@ -26,9 +26,19 @@ _HOW: Mapping[str, Any] = {"access_log_class": AccessLog, "logger": server_log, 
 
 
 class _Connection(web.RequestHandler):
-    """Answers what aiohttp cannot read in the one error shape, and without repeating it."""
+    """Answers what aiohttp cannot read in the one error shape, and without repeating it; says when it is over."""
 
-    __slots__ = ()
+    __slots__ = ("left",)
+
+    def __init__(self, *arguments: Any, **how: Any) -> None:
+        super().__init__(*arguments, **how)
+        self.left: Callable[[], object] | None = None
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        if self.left is not None:
+            self.left()
+            self.left = None
 
     def handle_error(
         self,

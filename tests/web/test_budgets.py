@@ -305,6 +305,26 @@ async def test_idle_connections_give_way_and_whoever_asks_is_answered() -> None:
         assert service.site.broker.counters.limits_reached["max_idle_connections"] >= 15
 
 
+async def test_those_who_have_left_take_no_place_of_those_who_are_about_to_ask() -> None:
+    async with serving(max_idle_connections=5) as service:
+        for _ in range(10):
+            reader, writer = await service.connect()
+            writer.write(b"GET /healthz/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await reader.readuntil(b"\r\n\r\n")
+            writer.close()
+            await writer.wait_closed()
+        reader, writer = await service.connect()
+        writer.write(b"GET /healthz/live HTTP/1.1\r\n")
+        assert (await service.http.get("/healthz/live")).status == 200
+        others = [await service.connect() for _ in range(2)]
+        writer.write(b"Host: localhost\r\n\r\n")
+
+        assert await reader.read(12) == b"HTTP/1.1 200"
+        assert not service.site.broker.counters.limits_reached
+        for _, one in [(reader, writer), *others]:
+            one.close()
+
+
 async def test_streams_are_no_idle_connections() -> None:
     async with serving(max_idle_connections=2, first_request_seconds=0.1) as service, AsyncExitStack() as stack:
         streams = [await stack.enter_async_context(reading(service.http, f"s{n}")) for n in range(6)]
