@@ -22,7 +22,9 @@ class HistoryQuery(Query):
     session_id: str | None = None
     tool: str | None = Field(default=None, max_length=256)
     decided_by: str | None = Field(default=None, max_length=256)
-    before: str | None = Field(default=None, max_length=64)
+    before: str | None = Field(
+        default=None, max_length=64, json_schema_extra={"pattern": "^[0-9a-z]{1,24}-[0-9a-z]{1,12}$"}
+    )
     limit: int = Field(default=50, ge=1, le=200)
 
 

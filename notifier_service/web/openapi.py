@@ -18,7 +18,7 @@ from .produce import PublishedEvent
 from .routes import ROUTES, Route
 from .schema import EVENT_DATA, INBOX_DATA, event_name, wire_schema
 
-__all__ = ["EXAMPLES", "asyncapi", "openapi"]
+__all__ = ["EXAMPLES", "asyncapi", "openapi", "path_of"]
 
 _Json = dict[str, Any]
 
@@ -147,6 +147,12 @@ _ERRORS: Mapping[str, Sequence[int]] = {
     "GET /metrics": (404,),
 }
 
+#: Paths that differ in the name of what stands in them, which are one path.
+_ONE_PATH: Mapping[str, str] = {
+    "/api/rules/{session_id}": "/api/rules/{id}",
+    "/api/rules/{rule_id}": "/api/rules/{id}",
+}
+
 _HEADERS: Mapping[str, Sequence[tuple[str, str]]] = {
     "GET /api/sse/events/{session_id}": (("Last-Event-ID", "Resume behind this event; wins over the query."),),
     "GET /api/sse/inbox": (("Last-Event-ID", "Resume behind this event; wins over the query."),),
@@ -161,6 +167,12 @@ _HEADERS: Mapping[str, Sequence[tuple[str, str]]] = {
         f"GET /api/polling/{part}/{{session_id}}": (("If-None-Match", "304 where nothing has changed."),)
         for part in ("session-info", "tool-status", "permission-request", "tool-result")
     },
+}
+
+#: What a header is that is not any text.
+_HEADER_PATTERNS: Mapping[str, str] = {
+    "Idempotency-Key": "^[ -~]{1,255}$",
+    "X-Notifier-Challenge": "^[A-Za-z0-9_-]{16,128}$",
 }
 
 _TRACED = frozenset({"POST /api/events/{session_id}", "POST /api/events", "POST /api/permissions/{session_id}"})
@@ -197,8 +209,11 @@ EXAMPLES: Mapping[str, Any] = {
     "McpMessage": {"jsonrpc": "2.0", "id": 1, "method": "tools/list"},
 }
 
+_SESSION_ID = r"^(?!\.{1,2}$)[A-Za-z0-9._:~-]{1,128}$"
+_EVENT_TYPE = "^[a-z][a-z0-9_.]{0,63}$"
+
 _PATH_PARAMETERS: Mapping[str, _Json] = {
-    "session_id": {"type": "string", "pattern": "^[A-Za-z0-9._:~-]{1,128}$", "example": "run-1"},
+    "session_id": {"type": "string", "pattern": _SESSION_ID, "example": "run-1"},
     "request_id": {"type": "string", "example": "pr_0123456789abcdef"},
     "rule_id": {"type": "string"},
     "name": {"type": "string", "description": "An MCP server of the setting mcp_upstreams."},
@@ -209,7 +224,7 @@ def openapi(prefix: str = "/agent_backend") -> _Json:
     """Every route, with its parameters, bodies, answers and errors. Raises ``LookupError`` for one not described."""
     paths: dict[str, _Json] = {}
     for route in ROUTES:
-        place = paths.setdefault(route.full_path(prefix), {})
+        place = paths.setdefault(path_of(route, prefix), {})
         if route.method.lower() not in place:
             operation = _operation(route, prefix)
             place[route.method.lower()] = operation
@@ -217,7 +232,9 @@ def openapi(prefix: str = "/agent_backend") -> _Json:
                 place["head"] = {
                     **operation,
                     "operationId": f"head_{operation['operationId']}",
-                    "responses": {"200": {"description": "As GET, without the body."}},
+                    "responses": {
+                        status: {"description": "As GET, without the body."} for status in operation["responses"]
+                    },
                 }
     return {
         "openapi": "3.1.0",
@@ -242,6 +259,11 @@ def openapi(prefix: str = "/agent_backend") -> _Json:
             },
         },
     }
+
+
+def path_of(route: Route, prefix: str) -> str:
+    """Where a route stands in the description."""
+    return route.full_path(prefix).removesuffix(route.path) + _ONE_PATH.get(route.path, route.path)
 
 
 def _operation(route: Route, prefix: str) -> _Json:
@@ -283,6 +305,8 @@ def _parameters(route: Route, key: str) -> Iterator[_Json]:
         schema = dict(_PATH_PARAMETERS[name])
         described = {"description": schema.pop("description")} if "description" in schema else {}
         example = {"example": schema.pop("example")} if "example" in schema else {}
+        if route.path in _ONE_PATH:
+            described, name = {"description": f"A {name}."}, "id"
         yield {"name": name, "in": "path", "required": True, **described, **example, "schema": schema}
     query = route.query.model_json_schema(mode="validation")
     for name, schema in query.get("properties", {}).items():
@@ -293,11 +317,13 @@ def _parameters(route: Route, key: str) -> Iterator[_Json]:
             **{part: value for part, value in schema.items() if part not in ("title", "anyOf", "default")},
             **(kinds[0] if kinds else {}),
             **({"default": schema["default"]} if schema.get("default") is not None else {}),
+            **({"pattern": _SESSION_ID} if name == "session_id" else {}),
         }
         yield {"name": name, "in": "query", "required": name in query.get("required", ()), "schema": schema}
     traced = (("traceparent", "W3C Trace Context."),) if key in _TRACED else ()
     for name, text in (*_HEADERS.get(key, ()), *traced):
-        yield {"name": name, "in": "header", "required": False, "description": text, "schema": _TEXT}
+        kind = {**_TEXT, "pattern": _HEADER_PATTERNS[name]} if name in _HEADER_PATTERNS else _TEXT
+        yield {"name": name, "in": "header", "required": False, "description": text, "schema": kind}
 
 
 def _body(route: Route) -> _Json | None:
@@ -378,8 +404,30 @@ def _schemas() -> _Json:
         part.pop("title", None)
     event.pop("title", None)
     written["PublishedEvent"] = event
-    written["PublishedEventOfSession"] = {**event, "required": [*event["required"], "session_id"]}
-    written["McpMessage"] = {"type": "object", "description": "A JSON-RPC message of MCP."}
+    event["properties"]["type"]["pattern"] = _EVENT_TYPE
+    of_session = {**event["properties"], "session_id": {"type": "string", "pattern": _SESSION_ID}}
+    written["PublishedEventOfSession"] = {
+        **event,
+        "properties": of_session,
+        "required": [*event["required"], "session_id"],
+    }
+    written["AskBody"]["properties"]["allowed_decisions"]["allOf"] = [
+        {"contains": {"const": kind}} for kind in ("approve", "reject")
+    ]
+    written["McpMessage"] = {
+        "type": "object",
+        "description": "A JSON-RPC message of MCP.",
+        "properties": {"jsonrpc": {"const": "2.0"}, "method": _TEXT},
+        "required": ["jsonrpc"],
+    }
+    # What pydantic's validator says, as JSON Schema says it.
+    nothing: _Json = {"type": "null"}
+    written["Decision"]["if"] = {"properties": {"approved": {"const": True}}, "required": ["approved"]}
+    written["Decision"]["then"] = {"properties": {"response": nothing}}
+    written["Decision"]["else"] = {
+        "properties": {"parameters": nothing},
+        "anyOf": [{"properties": {"scope": {"enum": ["once", None]}}}, {"properties": {"response": nothing}}],
+    }
     schemas: _Json = json.loads(json.dumps(written).replace('"#/$defs/', '"#/components/schemas/'))
     return dict(sorted(schemas.items()))
 
@@ -440,7 +488,7 @@ def asyncapi(prefix: str = "/agent_backend") -> _Json:
         "type": "object",
         "description": "Of a type that a producer has made up.",
         "properties": {
-            "type": {"type": "string", "pattern": "^[a-z][a-z0-9_.]{0,63}$"},
+            "type": {"type": "string", "pattern": _EVENT_TYPE},
             "id": _TEXT,
             "data": _ANY_OBJECT,
         },

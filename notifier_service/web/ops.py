@@ -54,7 +54,7 @@ class SessionsQuery(Query):
     """``limit`` is the most sessions that are told, ``cursor`` the ``next`` of an earlier answer."""
 
     limit: int = Field(default=1000, ge=1, le=1000)
-    cursor: str | None = Field(default=None, max_length=256)
+    cursor: str | None = Field(default=None, max_length=256, json_schema_extra={"pattern": f"^{_CURSOR.pattern}$"})
 
 
 async def live(call: Call[Query, None]) -> web.Response:

@@ -34,6 +34,7 @@ PYTHON = {
     "openai-agents": ("openai-agents==0.24.0",),
     "sync": ("flask==3.1.3", "django==5.2.19", "fastapi==0.165.0", "httpx==0.28.1", "ipython==9.18.1"),
     "sigstore": ("sigstore==4.5.1",),
+    "schemathesis": ("schemathesis==4.32.5",),
 }
 
 NODE = "node@22.23.3"

@@ -15,7 +15,7 @@ from notifier_service import Broker
 from notifier_service.cli import main
 from notifier_service.core.question import Question
 from notifier_service.web import openapi as web_openapi
-from notifier_service.web.openapi import EXAMPLES, asyncapi, openapi
+from notifier_service.web.openapi import EXAMPLES, asyncapi, openapi, path_of
 from notifier_service.web.routes import ROUTES, Route
 
 from .conftest import API, Client, MakeClient, bearer
@@ -57,7 +57,9 @@ async def call(client: Client, method: str, path: str, values: Mapping[str, str]
         return response.status
 
 
-VALUES = {"session_id": "team-1", "request_id": "pr_none", "rule_id": "rule_none", "name": "files"}
+VALUES = {
+    "session_id": "team-1", "request_id": "pr_none", "rule_id": "rule_none", "name": "files", "id": "team-1",
+}  # fmt: skip
 
 
 def _id(route: Route) -> str:
@@ -75,10 +77,11 @@ def test_it_is_openapi() -> None:
 
 @EACH_ROUTE
 def test_each_route_is_described_with_all_that_it_takes(route: Route) -> None:
-    operation = operation_of(route.method, route.full_path("/agent_backend"))
+    path = path_of(route, "/agent_backend")
+    operation = operation_of(route.method, path)
 
     parameters = {(parameter["in"], parameter["name"]) for parameter in operation["parameters"]}
-    assert {name for place, name in parameters if place == "path"} == set(re.findall(r"{(\w+)}", route.path))
+    assert {name for place, name in parameters if place == "path"} == set(re.findall(r"{(\w+)}", path))
     ways = {"token", "ticket"}
     assert {name for place, name in parameters if place == "query"} == set(route.query.model_fields) - ways
     assert operation["x-rights"] == sorted(route.rights)
@@ -129,7 +132,7 @@ async def test_the_service_gives_its_description_to_everybody(guarded: Client, p
 
 @EACH_ROUTE
 async def test_errors_are_as_described(guarded: Client, route: Route) -> None:
-    path = route.full_path("/agent_backend")
+    path = path_of(route, "/agent_backend")
     for headers in ({}, bearer("nobody"), bearer("view"), bearer("produce"), bearer("admin")):
         for more in ({"params": {"unknown": "1"}}, {"data": b"{"}, {"json": {"nonsense": 1}}):
             if "long-poll" in path and "params" not in more:
@@ -168,7 +171,7 @@ async def test_answers_are_as_described(make_client: MakeClient, broker: Broker)
         (200, "GET", "/api/long-poll/{session_id}", {"params": {"after": "nonsense", "timeout": "0"}}),
         (201, "POST", f"{base}/sse/ticket/{{session_id}}", {}),
         (200, "GET", f"{base}/sse/health/{{session_id}}", {}),
-        (200, "GET", f"{base}/rules/{{session_id}}", {}),
+        (200, "GET", f"{base}/rules/{{id}}", {}),
         (200, "GET", f"{base}/rules", {}),
         (404, "DELETE", f"{base}/rules/{{session_id}}/{{rule_id}}", {}),
         (200, "GET", f"{base}/sessions", {}),
@@ -198,7 +201,7 @@ def test_an_example_is_what_its_schema_says(name: str) -> None:
     ids=_id,
 )
 async def test_an_example_is_taken_by_the_service(client: Client, broker: Broker, route: Route) -> None:
-    path = route.full_path("/agent_backend")
+    path = path_of(route, "/agent_backend")
     body = operation_of("POST", path).get("requestBody", {"content": {"": {"example": None}}})
     broker.ask("run-1", Question("write", {}))
     for kind, described in body["content"].items():
