@@ -23,6 +23,7 @@ _STATUS = {
     "denied": ("⊘", "red", "was denied"),
     "cancelled": ("⊘", "dim", "was cancelled"),
 }
+_END_UNKNOWN = ("?", "yellow", "started, end unknown")
 
 
 class Narrator:
@@ -69,7 +70,7 @@ class Narrator:
         )
 
     def _on_snapshot(self, data: dict[str, Any]) -> None:
-        for call in data["running"]:
+        for call in (*data["running"], *data.get("end_unknown", ())):
             self._on_tool_status(call)
 
     def _on_gap(self, data: dict[str, Any]) -> None:
@@ -87,15 +88,16 @@ class Narrator:
         self._screen.print(Text(f"Error: {one_line(str(data.get('message')))}", "red"))
 
     def _on_tool_status(self, data: dict[str, Any]) -> None:
-        symbol, style, words = _STATUS[data["status"]]
+        details = data.get("details") or {}
+        is_end_unknown = data["status"] == "failed" and details.get("outcome") == "unknown"
+        symbol, style, words = _END_UNKNOWN if is_end_unknown else _STATUS[data["status"]]
         line = self._line(symbol, style)
         line.append(one_line(data["tool_name"]), "bold").append(f" {words}", style)
-        details = data.get("details") or {}
         if isinstance(details.get("duration_ms"), int | float):
             line.append(f" after {details['duration_ms'] / 1000:.2f} s", "dim")
         if data["status"] == "executing" and details.get("parameters"):
             line.append(f"  {one_line(json.dumps(details['parameters'], ensure_ascii=False))}", "dim")
-        why = details.get("error") or (details.get("reason") if data["status"] == "denied" else None)
+        why = details.get("error") or (details.get("reason") if data["status"] == "denied" or is_end_unknown else None)
         if why:
             line.append(f"  {one_line(str(why))}", "dim")
         self._screen.print(line)

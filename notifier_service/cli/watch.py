@@ -109,7 +109,9 @@ class Watch:
         if event_type == "snapshot":
             self._pending = OrderedDict((record["request_id"], record) for record in data["permission_requests"])
         elif event_type == "permission_request":
-            self._pending.setdefault(data["request_id"], data)
+            known = self._pending.setdefault(data["request_id"], data)
+            if data.get("replayed"):  # after a restart it may have more time
+                self._pending[data["request_id"]] = {**known, "expires_at": data["expires_at"]}
         elif event_type == "permission_cleared":
             self._pending.pop(data["request_id"], None)
 

@@ -376,6 +376,8 @@ class ServiceUnavailable(NotifierError):
     """The service does not answer at its address."""
 
     code = "service_unavailable"
+    #: Whether it had taken the connection, so that it may come back.
+    was_there = False
 
 
 class ServiceUnproven(ServiceUnavailable):

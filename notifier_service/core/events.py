@@ -170,7 +170,8 @@ class CallDetails(EventData):
     server said; of a long one the beginning, and how much more there was. ``parameters`` are those that run; with
     ``parameters_truncated`` they are ``{"beginning": text}`` of so many ``parameters_bytes``. ``answered_by`` is who
     answered in the tool's place. With ``input_required`` the server wants more before it goes on. ``rule`` names the
-    rule of the policy that denied it, ``justification`` is what that rule says for it.
+    rule of the policy that denied it, ``justification`` is what that rule says for it. ``outcome`` is ``unknown`` of a
+    call that was started, and of which nobody knows whether it ran to its end.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -183,7 +184,7 @@ class CallDetails(EventData):
     description: str | None = _absent()
     start_time: Timestamp | None = _absent()
     request_id: str | None = _absent()
-    outcome: DenialOutcome | None = _absent()
+    outcome: DenialOutcome | Literal["unknown"] | None = _absent()
     reason: str | None = _absent()
     rule: str | None = _absent()
     justification: str | None = _absent()
@@ -210,6 +211,16 @@ class ToolStatus(EventData):
     timestamp: Timestamp = Field(default_factory=utc_now)
     details: Details = Field(default_factory=dict)
     tool_call_id: ToolCallId | None = _absent()
+
+    def detail(self, name: str) -> Any:
+        """What the details say under this name, whoever told them."""
+        details = self.details
+        return details.get(name) if isinstance(details, dict) else getattr(details, name, None)
+
+    @property
+    def is_end_unknown(self) -> bool:
+        """Whether the call was started, and nobody knows whether it ran to its end."""
+        return self.status == "failed" and self.detail("outcome") == "unknown"
 
 
 class ToolProgress(EventData):
@@ -386,7 +397,10 @@ class Hello(EventData):
 
 
 class Snapshot(EventData):
-    """``snapshot``: the present state; reading goes on behind ``last_event_id``."""
+    """``snapshot``: the present state; reading goes on behind ``last_event_id``.
+
+    ``end_unknown`` are calls that were started, and of which nobody knows whether they ran to their end.
+    """
 
     last_event_id: str
     tool_status: ToolStatus | None
@@ -394,6 +408,7 @@ class Snapshot(EventData):
     permission_requests: Many[PermissionRecord]
     tool_result: ToolResult | None
     running: Many[RunningCall]
+    end_unknown: Many[RunningCall] | None = _absent()
 
 
 class SessionLabel(EventData):

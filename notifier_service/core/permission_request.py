@@ -38,6 +38,8 @@ class PermissionRequest:
         "claimed_by",
         "deadline",
         "is_collected",
+        "is_lost",
+        "is_reported",
         "is_suspended",
         "keeps_names",
         "kept_bytes",
@@ -74,8 +76,11 @@ class PermissionRequest:
         self.waits_since: float | None = None
         #: Who asked was told how it ended.
         self.is_collected = False
-        #: The run for which it was taken.
+        #: The run for which it was taken; whether the end of that was told, or nobody will tell it; and whether people
+        #: were told that nobody knows it.
         self.claimed_by: str | None = None
+        self.is_reported = False
+        self.is_lost = False
         #: It waits on, and nobody waits for it here any more: the service is shutting down.
         self.is_suspended = False
         #: What is about to happen to it, and does when that is on record.

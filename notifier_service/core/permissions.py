@@ -55,6 +55,8 @@ from .events import (
     RequestStatus,
     Rule,
     Scope,
+    ToolResult,
+    ToolStatus,
     dump,
     utc_now,
 )
@@ -70,6 +72,7 @@ from .policy.learned import LearnedRules, rule_table
 from .policy.reasons import Reason, as_told
 from .policy.told_command import told_command
 from .policy.verdict import AskedTool, Effect, Verdict
+from .present_state import OVER
 from .question import ALL_DECISIONS, MAX_REASON, Decider, Decision, Question
 from .recorder import Recorder
 from .recording import Recording, all_of
@@ -99,6 +102,8 @@ _MAX_COMMAND_BYTES = 4096
 #: How long the whole of large parameters is kept for the asker after an approval; the shorter one where room is short.
 _KEPT_SECONDS = 60.0
 _KEPT_AT_LEAST_SECONDS = 5.0
+#: An agent that waits itself comes back within 3 s after a restart, and gives up after 20 s.
+_COME_BACK_SECONDS = 60.0
 
 _log = logging.getLogger("notifier_service.permissions")
 
@@ -161,8 +166,11 @@ class PermissionDesk:
         self.limits = limits
         self._recorder = Recorder() if recorder is None else recorder
         self._keeper = RequestKeeper() if keeper is None else keeper
-        #: Those of an earlier run whose askers have not come back.
+        #: Those of an earlier run whose askers have not come back; and until when those do who do it at once, or never.
         self._left: dict[str, PermissionRequest] = {}
+        self._alone: dict[str, float] = {}
+        #: Those that were taken for a run of which no end was told, by the asker's id of the call or else their own.
+        self._runs: dict[str, PermissionRequest] = {}
         #: Decisions that are kept for who asked, and since when.
         self._decisions: OrderedDict[str, float] = OrderedDict()
         #: When the last request that people saw left the pending set, on the desk's clock.
@@ -568,6 +576,7 @@ class PermissionDesk:
         """Deny what nobody answered in time; return how many requests that were."""
         now = self._clock()
         self._let_go(_KEPT_SECONDS)
+        self._cancel_left_alone(now)
         while self._decisions and now - next(iter(self._decisions.values())) >= self.limits.decision_keep_seconds:
             self._forget_decision(self.find(next(iter(self._decisions))))
         due = [
@@ -602,6 +611,7 @@ class PermissionDesk:
         for before in sorted(kept, key=lambda one: (places.get(one.record.request_id, inf), one.record.timestamp)):
             request = PermissionRequest(before.record, before.question, withdraw=self.cancel, collected=self.collected)
             request.claimed_by, request.is_collected = before.run_id, before.is_collected
+            request.is_reported, request.is_lost = before.is_reported, before.is_lost
             text = canonical_json(before.record.parameters)
             request.parameters_bytes = len(text)
             try:
@@ -612,16 +622,22 @@ class PermissionDesk:
                     self._keeper.forget(request)
                     continue
             going_on.append(request)
-            self._left[request.request_id] = request
+            if before.question.outlives:
+                self._left[request.request_id] = request
             self._note_asker(request.asked_by)
+            if request.preview is not None:
+                request.kept_bytes = request.parameters_bytes
+                self._large.count(request.kept_bytes, id(self), request.asked_by)
             if not request.pending:
                 self._settled[request.request_id] = request
                 self._settled_bytes += request.size
                 self._decisions[request.request_id] = self._clock()
+                self._linger(request)
+                if request.claimed_by is not None and not request.is_reported:
+                    self._runs[_run_key(request)] = request
                 continue
-            if request.preview is not None:
-                request.kept_bytes = request.parameters_bytes
-                self._large.count(request.kept_bytes, id(self), request.asked_by)
+            if request.question.agent is not None:
+                self._alone[request.request_id] = self._clock() + _COME_BACK_SECONDS
             request.places = self._places_for(before.record.timeout_seconds)
             for place in request.places:
                 place.take(request.asked_by)
@@ -673,51 +689,115 @@ class PermissionDesk:
             if question.key is not None and before.key is not None and question.key[0] == before.key[0]:
                 if question.key[1] != before.key[1]:
                     raise IdempotencyConflict("This Idempotency-Key came before with another body.")
+                self._alone.pop(request.request_id, None)
                 return request
-            asked_sha256 = request.record.asked_parameters_sha256 or request.record.parameters_sha256
             if (
-                question.tool_call_id is not None
-                and not request.is_collected
+                not request.is_collected
                 and request.claimed_by is None
-                and (question.tool_call_id, question.tool_name, question.server)
-                == (before.tool_call_id, before.tool_name, before.server)
-                and asks_sha256 == asked_sha256
+                and _is_same_call(question, before)
+                and asks_sha256 == _asked_sha256(request)
             ):
+                self._alone.pop(request.request_id, None)
                 return self._left.pop(request.request_id)
         return None
 
-    async def claim(self, request: PermissionRequest, run_id: str) -> PermissionRecord:
+    async def claim(self, request: PermissionRequest, run_id: str, *, reports: bool = True) -> PermissionRecord:
         """Take an approved request for one run, and return its record; kept before anybody hears of it.
 
-        Raises ``NotApproved``, ``AlreadyClaimed`` for another run, or ``NotDurable``.
+        Who ``reports`` will tell the session how the run ends. Raises ``NotApproved``, ``AlreadyClaimed`` for another
+        run, or ``NotDurable``.
         """
         if not request.record.approved:
             raise NotApproved(f"The request is {request.record.status}: nothing may run.", record=request.shown)
         if request.claimed_by not in (None, run_id):
             raise AlreadyClaimed("Another run has taken this request: what it allows begins once.")
         first = request.claimed_by is None
-        request.claimed_by = run_id
+        if first:
+            request.claimed_by, request.is_reported = run_id, not reports
         kept = self._keeper.claimed(self.session_id, request)
         try:
             if kept is not None:
                 await asyncio.wrap_future(kept)
         except NotRecorded:
             if first:
-                request.claimed_by = None
+                request.claimed_by, request.is_reported = None, False
             raise
+        if first:
+            self._decisions.pop(request.request_id, None)
+            if self._keeper.keeps(request):
+                self._decisions[request.request_id] = self._clock()
+            if reports:
+                self._begin_run(request)
         self.collected(request)
         return request.record
+
+    def _begin_run(self, request: PermissionRequest) -> None:
+        before = self._runs.get(_run_key(request))
+        self._runs[_run_key(request)] = request
+        if before is not None:  # the same call again
+            self._reported(before)
+
+    def told(self, data: ToolStatus | ToolResult) -> None:
+        """Whoever runs a call has told of it: of one that has ended the end is known."""
+        if not self._runs or (isinstance(data, ToolStatus) and (data.status not in OVER or data.is_end_unknown)):
+            return
+        request = self._runs.get(data.tool_call_id or "")
+        if request is None and isinstance(data, ToolStatus):
+            request = self._runs.get(str(data.detail("request_id")))
+        if request is not None and request.record.tool_name == data.tool_name:
+            del self._runs[_run_key(request)]
+            self._reported(request)
+
+    def _reported(self, request: PermissionRequest) -> None:
+        request.is_reported, request.is_lost = True, False
+        self._keeper.followed(self.session_id, request)
+
+    def lose(self, request: PermissionRequest) -> bool:
+        """Take note that people are told that nobody knows how its run ended; False where they were."""
+        is_first = not request.is_lost
+        request.is_lost = True
+        if is_first:
+            self._keeper.followed(self.session_id, request)
+        return is_first
+
+    @property
+    def runs(self) -> Sequence[PermissionRequest]:
+        """What was taken for a run of which no end was told."""
+        return tuple(self._runs.values())
+
+    def begun(self, question: Question) -> PermissionRequest | None:
+        """The request that was taken for a run of this very call, of which no end was told."""
+        request = self._runs.get(question.tool_call_id or "")
+        if request is None or request.asked_by != question.asked_by or not _is_same_call(question, request.question):
+            return None
+        asks_sha256 = hashlib.sha256(frozen_json(question.parameters)[1]).hexdigest()
+        return request if asks_sha256 == _asked_sha256(request) else None
 
     def collected(self, request: PermissionRequest) -> None:
         """Who asked is told how it ended: another call does not get that."""
         if not request.pending and not request.is_collected:
             request.is_collected = True
             self._keeper.ended(self.session_id, request, request.record)
+            self._linger(request)
 
     def _forget_decision(self, request: PermissionRequest) -> None:
         self._decisions.pop(request.request_id, None)
         self._left.pop(request.request_id, None)
+        self._alone.pop(request.request_id, None)
+        if self._runs.get(_run_key(request)) is request:
+            del self._runs[_run_key(request)]
         self._keeper.forget(request)
+        if not request.pending:
+            self._forget_whole(request)
+
+    def _cancel_left_alone(self, now: float) -> None:
+        """Withdraw what was asked before a restart by who comes back at once, and has not."""
+        for request_id in [each for each, until in self._alone.items() if until <= now]:
+            del self._alone[request_id]
+            request = self._pending.get(request_id) or self._queued.get(request_id)
+            if request is not None and request.recording is None:
+                reason = "the service was restarted, and the agent did not come back"
+                self.cancel(request, reason, cancelled_by="service", code="restarted")
 
     def cancel(
         self, request: PermissionRequest, reason: str, *, cancelled_by: str, code: CancelCode | None = None
@@ -748,7 +828,7 @@ class PermissionDesk:
             self.cancel(request, reason, cancelled_by=cancelled_by, code=code)
             if code == "session_closed":
                 self._forget_decision(request)
-        self._let_go(0)
+        self._let_go(0, all_of_them=True)
 
     def _not_found(self, request_id: str) -> RequestNotFound:
         """That there is no such request; and why not, where its id was made before a restart."""
@@ -1025,11 +1105,7 @@ class PermissionDesk:
     def _remember(self, request: PermissionRequest, *, via: str) -> None:
         """Keep a settled request for repeated decisions and reads, within the bounds of the log, and in the history."""
         self._tell_the_log(request.record, via)
-        if request.kept_bytes:
-            if request.record.approved:
-                self._lingering.append((self._clock(), request))
-            else:
-                self._forget_whole(request)
+        self._linger(request)
         json = dump(request.shown)
         self._history.add(self.session_id, request.record, asked_by=request.asked_by, json=json)
         request.size = len(json)
@@ -1095,20 +1171,53 @@ class PermissionDesk:
         try:
             self._large.take(more, *holders)
         except LimitReached:
-            self._let_go(_KEPT_AT_LEAST_SECONDS)
+            self._let_go(_KEPT_AT_LEAST_SECONDS, all_of_them=True)
             self._large.take(more, *holders)
         request.kept_bytes += more
 
-    def _let_go(self, seconds: float) -> None:
-        """Forget the whole of what was approved so long ago: its asker has had the time to fetch it."""
-        now = self._clock()
-        while self._lingering and now - self._lingering[0][0] >= seconds:
-            self._forget_whole(self._lingering.popleft()[1])
+    def _linger(self, request: PermissionRequest) -> None:
+        """Keep the whole of what was approved for its asker to fetch; of anything else nobody needs it any more."""
+        if request.kept_bytes and request.record.approved:
+            self._lingering.append((self._clock(), request))
+        elif request.kept_bytes:
+            self._forget_whole(request)
+
+    def _let_go(self, seconds: float, *, all_of_them: bool = False) -> None:
+        """Forget the whole of what was approved so long ago: its asker has had the time to fetch it.
+
+        Who may come back after a restart has the time for which the decision is kept, unless ``all_of_them`` go.
+        """
+        now, staying = self._clock(), deque[tuple[float, PermissionRequest]]()
+        for since, request in self._lingering:
+            if now - since >= seconds and (all_of_them or not (self._keeper.keeps(request) and request.is_awaited)):
+                self._forget_whole(request)
+            else:
+                staying.append((since, request))
+        self._lingering = staying
 
     def _forget_whole(self, request: PermissionRequest) -> None:
-        request.forget_whole()
-        self._large.take(-request.kept_bytes, id(self), request.asked_by)
-        request.kept_bytes = 0
+        if request.kept_bytes:
+            request.forget_whole()
+            self._large.take(-request.kept_bytes, id(self), request.asked_by)
+            request.kept_bytes = 0
+
+
+def _run_key(request: PermissionRequest) -> str:
+    """The name under which the end of a run is told."""
+    return request.record.tool_call_id or request.request_id
+
+
+def _is_same_call(question: Question, before: Question) -> bool:
+    """Whether an agent names the call alike."""
+    return question.tool_call_id is not None and (
+        (question.tool_call_id, question.tool_name, question.server)
+        == (before.tool_call_id, before.tool_name, before.server)
+    )
+
+
+def _asked_sha256(request: PermissionRequest) -> str:
+    """Of the parameters that were asked, whatever a person made of them."""
+    return request.record.asked_parameters_sha256 or request.record.parameters_sha256
 
 
 def _record(**fields: Any) -> PermissionRecord:

@@ -7,13 +7,16 @@ from collections.abc import Sequence
 
 from .events import PermissionRecord, RunningCall, Snapshot, ToolProgress, ToolResult, ToolStatus, dump
 
-__all__ = ["SessionState"]
+__all__ = ["OVER", "SessionState"]
 
-_OVER = frozenset({"completed", "failed", "denied", "cancelled"})
+OVER = frozenset({"completed", "failed", "denied", "cancelled"})
 
 
 class SessionState:
-    """The state that the events of a log add up to: of running calls at most so many, the newest, and bytes of them."""
+    """The state that the events of a log add up to: of running calls at most so many, the newest, and bytes of them.
+
+    With them counts what was started and has an unknown end.
+    """
 
     def __init__(self, max_calls: int, max_bytes: int) -> None:
         self.tool_status: ToolStatus | None = None
@@ -48,13 +51,14 @@ class SessionState:
             permission_request=pending[0] if pending else None,
             permission_requests=tuple(pending),
             tool_result=self.tool_result,
-            running=tuple(call for call, _ in self._running.values()),
+            running=tuple(call for call, _ in self._running.values() if not call.is_end_unknown),
+            end_unknown=tuple(call for call, _ in self._running.values() if call.is_end_unknown) or None,
         )
 
     def _follow_call(self, status: ToolStatus) -> None:
         key = status.tool_call_id or f"\0{status.tool_name}"
         before = self._forgotten(key)
-        if status.status not in _OVER:
+        if status.status not in OVER or status.is_end_unknown:
             progress = before.progress if before is not None else None
             self._keep(key, RunningCall.model_construct(**{**status.__dict__, "progress": progress}))
 

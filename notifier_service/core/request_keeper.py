@@ -46,6 +46,8 @@ class KeptRequest(NamedTuple):
     seq: int
     run_id: str | None
     is_collected: bool
+    is_reported: bool
+    is_lost: bool
 
 
 class RequestKeeper:
@@ -109,12 +111,21 @@ class RequestKeeper:
         self._note(session_id, request, record)
 
     def claimed(self, session_id: str, request: PermissionRequest) -> Future[None] | None:
-        """Who asked is about to run it."""
-        return self._commit(session_id, request, request.record)
+        """Who asked is about to run it, which is kept where nobody comes back, too, but somebody may miss its end."""
+        if self.journal is NO_JOURNAL or (request.is_reported and not request.question.outlives):
+            return None
+        return self.journal.commit(self._change(session_id, request, request.record))
+
+    def followed(self, session_id: str, request: PermissionRequest) -> None:
+        """It is known how its run ended, or that nobody knows it."""
+        if self.keeps(request) or (self.journal is not NO_JOURNAL and request.is_lost):
+            self.journal.note(self._change(session_id, request, request.record))
+        else:
+            self.forget(request)
 
     def forget(self, request: PermissionRequest) -> None:
         """Nobody comes back to it any more."""
-        if self.keeps(request):
+        if self.keeps(request) or (self.journal is not NO_JOURNAL and request.claimed_by is not None):
             self.journal.note(Change(_KIND, request.request_id, None))
 
     def of_before(self) -> list[KeptRequest]:
@@ -149,6 +160,9 @@ class RequestKeeper:
             "seq": request.seq,
             "run_id": request.claimed_by,
             "is_collected": request.is_collected,
+            "is_reported": request.is_reported,
+            "is_lost": request.is_lost,
+            "outlives": question.outlives,
         }
         return Change(_KIND, request.request_id, dump(body))
 
@@ -174,10 +188,18 @@ def _kept(body: bytes, alive_at: float) -> KeptRequest:
         scopes=record.scopes,
         deeds=record.deeds,
         input_schema=InputSchema.of(told["input_schema"]),
-        outlives=True,
+        outlives=told.get("outlives", True),
         **told["beside"],
     )
     waited_seconds = min(max(0.0, alive_at - told["at"]), record.timeout_seconds)
     return KeptRequest(
-        told["session_id"], record, question, waited_seconds, told["seq"], told["run_id"], told["is_collected"]
+        told["session_id"],
+        record,
+        question,
+        waited_seconds,
+        told["seq"],
+        told["run_id"],
+        told["is_collected"],
+        told.get("is_reported", False),
+        told.get("is_lost", False),
     )

@@ -30,6 +30,7 @@ from .events import (
     Rule,
     SessionRow,
     Snapshot,
+    ToolResult,
     ToolStatus,
     dump,
     utc_now,
@@ -127,6 +128,8 @@ class Session:
         #: What keeps its events over a restart, if anything does.
         self.kept: KeptSession | None = None
         self._forgotten = 0
+        #: The last event of an earlier run; -1 where this is the first.
+        self._went_on_at = -1
         self._forget_many = max(1, limits.log_events // 4)
         self.log = EventLog(
             capacity=limits.log_events,
@@ -187,6 +190,9 @@ class Session:
             self.state.follow(data)
             if type(data) is ToolStatus:
                 self.recorder.told(self.session_id, data)
+                self.desk.told(data)
+            elif type(data) is ToolResult:
+                self.desk.told(data)
         return event
 
     def clear_result(self) -> None:
@@ -324,6 +330,13 @@ class Session:
         self.introduce(question)
         question = self._rated(question)
         verdict = self._judged(question)
+        begun = self.desk.begun(question)
+        if begun is not None:
+            self._tell_end_unknown(begun)
+            began_before = Reason("began_before")
+            question = question._replace(risk_reasons=(began_before, *question.risk_reasons))
+            if verdict.effect == "allow":
+                verdict = Verdict("ask", ())
         self.counters.policy_decisions[verdict.effect] += 1
         question = question.told(verdict)
         if verdict.effect == "ask" and verdict.rule is not None:
@@ -414,10 +427,19 @@ class Session:
             # All of a log that began anew is newer than its reader. Of any other nobody can tell what was seen.
             seq = self.log.first_seq - 1 if lost.reason == "epoch" else self.log.last_seq
             return Opening("partial", seq, self._gap(lost), pending)
-        if cursor == "earliest":
+        if cursor == "earliest" and seq:
             # Such a reader knows nothing: what the log no longer tells is shown beside it.
-            return Opening("full", seq, None, pending if seq else (), self.trail())
-        return Opening("full", seq, None, ())
+            return Opening("full", seq, None, pending, self.trail())
+        trail = self.trail() if cursor == "earliest" else ()
+        return Opening("full", seq, None, self._with_another_end() if seq <= self._went_on_at else (), trail)
+
+    def _with_another_end(self) -> Sequence[PermissionRecord]:
+        """The requests that have more time than the log says, because the service was away meanwhile."""
+        return [
+            request.shown
+            for request in self.desk.pending
+            if 0 < request.seq <= self._went_on_at and request.deadline is not None
+        ]
 
     def trail(self) -> Sequence[Event]:
         """The permission events of before the log, without the requests that wait: those are part of the state."""
@@ -580,11 +602,13 @@ class Session:
         """Go on where an earlier run of the service has left this session, with the requests that it has left."""
         self.log.go_on_behind(before.events, before.last_seq, before.leaps)
         self._forgotten = self.log.evicted
+        self._went_on_at = self.log.last_seq
         asked: dict[str, Event] = {}
+        told: dict[str, ToolStatus | ToolResult] = {}
         for event in before.events:
             if event.type in PRODUCED or event.type in _OF_STATE:
                 with suppress(LookupError, ValueError, TypeError, AttributeError):  # changed by hand
-                    self._follow_again(event, asked)
+                    self._follow_again(event, asked, told)
         self.desk.distrust_askers()
         self.kept = kept
         # People were asked, too, where the log has dropped the event since: nobody is asked twice.
@@ -600,6 +624,25 @@ class Session:
             with suppress(ValidationError):
                 record = PermissionRecord.model_validate_json(dump(from_json(event.json)["data"]))
                 self.desk.cancel_left(record)
+        for last in told.values():
+            self.desk.told(last)
+        for request in self.desk.runs:
+            self._tell_end_unknown(request)
+
+    def _tell_end_unknown(self, request: PermissionRequest) -> None:
+        """Tell, once, that a call was started, and that nobody knows how it ended."""
+        record = request.record
+        if self.desk.lose(request):
+            details = CallDetails(
+                risk_level=record.risk_level,
+                request_id=record.request_id,
+                outcome="unknown",
+                reason=f"{record.tool_name} was started, and its end is unknown: it may have run, and may not.",
+            )
+            status = ToolStatus(
+                status="failed", tool_name=record.tool_name, tool_call_id=record.tool_call_id, details=details
+            )
+            self.publish("tool_status", status)
 
     def _tell_end(self, record: PermissionRecord) -> None:
         """Tell how a request ended, which was kept and of which nobody heard any more."""
@@ -611,17 +654,22 @@ class Session:
         )
         self._append_asked("permission_cleared", cleared)
 
-    def _follow_again(self, event: Event, asked: dict[str, Event]) -> None:
+    def _follow_again(self, event: Event, asked: dict[str, Event], told: dict[str, ToolStatus | ToolResult]) -> None:
+        """Follow an event of before; of each call remember the last that was told since it was asked about."""
         data = from_json(event.json).get("data") or {}
         if event.type == "permission_request":
             asked[data["request_id"]] = event
+            told.pop(data.get("tool_call_id", ""), None)
         elif event.type == "permission_cleared":
             asked.pop(data["request_id"], None)
         elif event.type == "result_cleared":
             self.state.tool_result = None
         else:
             with suppress(ValidationError):  # of an earlier version, which took what is not taken any more
-                self.state.follow(PRODUCED[event.type].model_validate(data))
+                followed = PRODUCED[event.type].model_validate(data)
+                self.state.follow(followed)
+                if isinstance(followed, ToolStatus | ToolResult):
+                    told[followed.tool_call_id or str(data.get("details", {}).get("request_id"))] = followed
 
     def forget_evicted(self) -> None:
         """Have events removed that the log has dropped, many at once."""

@@ -50,9 +50,13 @@ class AskBody(EventData):
 
 
 class ClaimBody(EventData):
-    """``run_id`` names the run for which an approved request is taken."""
+    """``run_id`` names the run for which an approved request is taken.
+
+    Who ``reports`` tells the session how the run ends; of a run of which nobody will, the end is never missed.
+    """
 
     run_id: Annotated[str, Field(min_length=1, max_length=128)]
+    reports: bool = True
 
 
 class WaitQuery(Query):
@@ -165,7 +169,8 @@ async def _read(call: Call[WaitQuery, None]) -> web.StreamResponse:
 async def claim(call: Call[Query, ClaimBody]) -> web.Response:
     """Take what was approved for one run, before it begins: another run is refused from then on."""
     request = _found(call, to_cancel=True)
-    return reply(await call.broker.look(call.session_id).desk.claim(request, call.body.run_id))
+    desk = call.broker.look(call.session_id).desk
+    return reply(await desk.claim(request, call.body.run_id, reports=call.body.reports))
 
 
 async def cancel(call: Call[Query, None]) -> web.Response:

@@ -38,8 +38,7 @@ export function advance(state: SessionState, event: WireEvent): SessionState {
     case "result_cleared":
       return Object.freeze({ ...state, toolResult: null });
     case "permission_request":
-      if (event.data.status !== "pending" || state.pending.some(is(event.data))) return state;
-      return Object.freeze({ ...state, pending: [...state.pending, event.data] });
+      return asked(state, event.data);
     case "permission_cleared":
     case "permission_response_result":
       if (!state.pending.some(is(event.data))) return state;
@@ -57,6 +56,15 @@ export function advance(state: SessionState, event: WireEvent): SessionState {
     default:
       return state;
   }
+}
+
+/** With a request that waits; one that is known already may have more time since the service was restarted. */
+function asked(state: SessionState, request: PermissionRecord): SessionState {
+  if (request.status !== "pending") return state;
+  const known = state.pending.find(is(request));
+  if (known === undefined) return Object.freeze({ ...state, pending: [...state.pending, request] });
+  if (!(Date.parse(request.expires_at ?? "") > Date.parse(known.expires_at ?? ""))) return state;
+  return Object.freeze({ ...state, pending: state.pending.map((other) => (other === known ? request : other)) });
 }
 
 function is({ request_id }: { request_id: string }): (request: PermissionRecord) => boolean {

@@ -161,7 +161,8 @@ export interface ToolStatus {
  * server said; of a long one the beginning, and how much more there was. ``parameters`` are those that run; with
  * ``parameters_truncated`` they are ``{"beginning": text}`` of so many ``parameters_bytes``. ``answered_by`` is who
  * answered in the tool's place. With ``input_required`` the server wants more before it goes on. ``rule`` names the
- * rule of the policy that denied it, ``justification`` is what that rule says for it.
+ * rule of the policy that denied it, ``justification`` is what that rule says for it. ``outcome`` is ``unknown`` of a
+ * call that was started, and of which nobody knows whether it ran to its end.
  */
 export interface CallDetails {
   parameters?: {
@@ -174,7 +175,7 @@ export interface CallDetails {
   description?: string;
   start_time?: string;
   request_id?: string;
-  outcome?: "rejected" | "policy" | "expired" | "cancelled" | "limit" | "invalid" | "unavailable";
+  outcome?: ("rejected" | "policy" | "expired" | "cancelled" | "limit" | "invalid" | "unavailable") | "unknown";
   reason?: string;
   rule?: string;
   justification?: string;
@@ -437,6 +438,8 @@ export interface SnapshotEvent {
 }
 /**
  * ``snapshot``: the present state; reading goes on behind ``last_event_id``.
+ *
+ * ``end_unknown`` are calls that were started, and of which nobody knows whether they ran to their end.
  */
 export interface Snapshot {
   last_event_id: string;
@@ -445,6 +448,7 @@ export interface Snapshot {
   permission_requests: PermissionRecord[];
   tool_result: ToolResult | null;
   running: RunningCall[];
+  end_unknown?: RunningCall[];
 }
 /**
  * A call that executes or waits, in a ``snapshot``, with the newest progress it told.

@@ -81,6 +81,7 @@ SENTENCES: Mapping[str, str] = {
     "writes_outside": "it writes outside of the workspace, or where keys lie: {path}",
     "changes_guards": "it changes what runs by itself, or what an agent may do: {path}",
     "asks_the_web": "it tells the web what it asks for",
+    "began_before": "this call was started before, and its end is unknown: it may have run, and may not",
     "agent_rules": "the agent's own rules want a person for this call",
     "agent_question": "the agent asks a question; nothing runs",
     "asker_says": "the asker says: {said}",

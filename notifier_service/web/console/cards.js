@@ -91,7 +91,11 @@ export class Cards {
     }
     const wasEmpty = this.#open().length === 0;
     for (const record of pending) {
-      if (this.#cards.has(record.request_id)) continue;
+      const known = this.#cards.get(record.request_id);
+      if (known !== undefined) {
+        known.record = record; // after a restart it has more time
+        continue;
+      }
       const card = new Card(record, this.#host);
       this.#cards.set(card.id, card);
       this.#list.append(card.element);

@@ -215,6 +215,7 @@ export const chinese = {
   "status.cancelled": "已取消",
   "status.approved": "已批准",
   "status.unknown": "结果未知",
+  "status.end_unknown": "已开始，是否完成未知",
   "row.parameters": "参数",
   "row.parametersCut": "参数：共 {0} 字节，只显示开头",
   "row.result": "结果",

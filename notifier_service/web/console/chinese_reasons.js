@@ -78,6 +78,7 @@ export const chineseReasons = {
   writes_outside: "它写入工作区之外或存放密钥的位置：{path}",
   changes_guards: "它会改变自动运行的内容或智能体的权限：{path}",
   asks_the_web: "它会把所查询的内容告诉外部网站",
+  began_before: "此调用之前已经开始，结果未知：可能已执行，也可能没有",
   agent_rules: "智能体自己的规则要求由人决定此调用",
   agent_question: "智能体在提问，不会运行任何东西",
   asker_says: "提问方称：{said}",

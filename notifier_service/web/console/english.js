@@ -218,6 +218,7 @@ export const english = {
   "status.cancelled": "cancelled",
   "status.approved": "approved",
   "status.unknown": "end not seen",
+  "status.end_unknown": "started, end unknown",
   "row.parameters": "Parameters",
   "row.parametersCut": "Parameters: only the beginning of {0} bytes",
   "row.result": "Result",

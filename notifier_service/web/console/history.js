@@ -92,7 +92,8 @@ export class History {
     } else {
       if (typeof details.duration_ms === "number") row.durationMs = details.duration_ms;
       row.error ??= details.error;
-      this.#settle(row, data.status, at);
+      const isEndUnknown = data.status === "failed" && details.outcome === "unknown";
+      this.#settle(row, isEndUnknown ? "end_unknown" : data.status, at);
     }
   }
 
@@ -163,6 +164,7 @@ export class History {
       if (call.progress) this.#progress(call.progress, at);
       running.add(this.#keyOf(call));
     }
+    for (const call of snapshot.end_unknown ?? []) this.#status(call, Date.parse(call.timestamp ?? "") || at);
     for (const record of snapshot.permission_requests ?? []) {
       this.#asked(record, Date.parse(record.timestamp ?? "") || at);
       running.add(this.#keyOf(record, record.request_id));

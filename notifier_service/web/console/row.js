@@ -17,6 +17,7 @@ const MARKS = {
   cancelled: "–",
   approved: "✓",
   unknown: "…",
+  end_unknown: "…",
 };
 
 export class Row {

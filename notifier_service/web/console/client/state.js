@@ -20,9 +20,7 @@ export function advance(state, event) {
         case "result_cleared":
             return Object.freeze({ ...state, toolResult: null });
         case "permission_request":
-            if (event.data.status !== "pending" || state.pending.some(is(event.data)))
-                return state;
-            return Object.freeze({ ...state, pending: [...state.pending, event.data] });
+            return asked(state, event.data);
         case "permission_cleared":
         case "permission_response_result":
             if (!state.pending.some(is(event.data)))
@@ -41,6 +39,17 @@ export function advance(state, event) {
         default:
             return state;
     }
+}
+/** With a request that waits; one that is known already may have more time since the service was restarted. */
+function asked(state, request) {
+    if (request.status !== "pending")
+        return state;
+    const known = state.pending.find(is(request));
+    if (known === undefined)
+        return Object.freeze({ ...state, pending: [...state.pending, request] });
+    if (!(Date.parse(request.expires_at ?? "") > Date.parse(known.expires_at ?? "")))
+        return state;
+    return Object.freeze({ ...state, pending: state.pending.map((other) => (other === known ? request : other)) });
 }
 function is({ request_id }) {
     return (request) => request.request_id === request_id;
