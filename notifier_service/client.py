@@ -270,9 +270,9 @@ class Client:
                 if not wait_seconds or error.status < 500:
                     raise
             except ServiceUnavailable as error:
-                if not wait_seconds or isinstance(error.__cause__, aiohttp.ClientConnectorError):
+                if not wait_seconds or not error.was_there:
                     raise  # where nobody listens the address may be wrong
-            return await self._patiently(post)  # a proxy may have lost the answer only
+            return await self._patiently(post)  # only the answer may have been lost
 
         posted = asyncio.ensure_future(post_patiently())
         try:
@@ -302,9 +302,32 @@ class Client:
             async def held(seconds: float = hold_seconds) -> dict[str, Any]:
                 return await self._record("GET", path, query={"wait": f"{seconds:.3f}"}, held_seconds=seconds)
 
+            asked_at = time.monotonic()
             record = await self._patiently(held)
             if record.get("status") != "pending" or time.monotonic() >= until:
                 return record
+            if time.monotonic() - asked_at < hold_seconds / 2:
+                await asyncio.sleep(_FIRST_BACKOFF_SECONDS)  # it is shutting down, and the question waits on
+
+    async def claim(
+        self, session_id: str, request_id: str, run_id: str, *, reports: bool = True
+    ) -> dict[str, Any] | None:
+        """Take an approved request for one run, before that begins, and return its record, whole.
+
+        ``run_id`` is yours for this run: the same again gives the record again, and another one is refused
+        (``ServiceRefused``, code ``already_claimed``): nothing may run then. Who ``reports`` publishes how the run ends
+        (``tool_status``), or people are told after a restart that nobody knows it. None from an older service, which
+        takes no claims. While the service is away, it is tried for ``away_seconds``. Raises ``ServiceRestarted`` when
+        the service has forgotten the request since.
+        """
+        path = f"/api/permissions/{_quoted(session_id)}/{_quoted(request_id)}/claim"
+        body = {"run_id": run_id} if reports else {"run_id": run_id, "reports": False}
+        try:
+            return await self._patiently(lambda: self._record("POST", path, body=body, is_safe=True))
+        except ServiceRefused as error:
+            if error.code in ("not_found", "method_not_allowed"):
+                return None
+            raise
 
     async def cancel(self, session_id: str, request_id: str) -> dict[str, Any]:
         """Withdraw a permission request."""
@@ -553,6 +576,7 @@ class Client:
         if text:
             how["headers"]["Content-Type"] = "application/json"
         seconds = held_seconds + _ANSWER_SECONDS + len(text) / _SLOWEST_BYTES_A_SECOND
+        was_there = False
         try:
             try:
                 async with asyncio.timeout(seconds):
@@ -561,14 +585,19 @@ class Client:
                 raise  # nobody listens
             except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError):
                 # After a sleep the service may have given up connections that this end still thinks good.
+                was_there = True
                 if not is_safe:
                     raise
             async with asyncio.timeout(seconds), self._new_session() as fresh:
                 return await self._sent(fresh, method, path, text, how, field)
         except TimeoutError as error:
-            raise ServiceUnavailable(f"The service at {self.url} does not answer in time.") from error
+            unavailable = ServiceUnavailable(f"The service at {self.url} does not answer in time.")
+            unavailable.was_there = True
+            raise unavailable from error
         except aiohttp.ClientError as error:
-            raise ServiceUnavailable(f"The service at {self.url} does not answer: {error}") from error
+            unavailable = ServiceUnavailable(f"The service at {self.url} does not answer: {error}")
+            unavailable.was_there = was_there
+            raise unavailable from error
 
     async def _sent(
         self, session: aiohttp.ClientSession, method: str, path: str, text: bytes, how: Mapping[str, Any], field: str

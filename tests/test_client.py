@@ -1186,3 +1186,18 @@ async def test_session_is_called_something(client: Client) -> None:
 
     row = await client.label("s", title=None)
     assert (row["title"], row["agent"]) == (None, "robot")
+
+
+async def test_approved_call_is_taken_once(client: Client, site: Site) -> None:
+    asked = await client.ask("s", "write", {"path": "a"})
+    with pytest.raises(ServiceRefused) as early:
+        await client.claim("s", asked["request_id"], "run-1")
+    await client.decide("s", {"approved": True, "request_id": asked["request_id"]})
+
+    taken = [await client.claim("s", asked["request_id"], "run-1", reports=False) for _ in range(2)]
+    with pytest.raises(ServiceRefused) as late:
+        await client.claim("s", asked["request_id"], "run-2")
+
+    assert [each["status"] for each in taken if each] == ["approved", "approved"]
+    assert (early.value.code, late.value.code) == ("not_approved", "already_claimed")
+    assert site.broker.open("s").desk.runs == ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, NamedTuple, Protocol
@@ -80,7 +81,10 @@ class BrokerAsker:
         try:
             await request.recorded()
             record = await request.decision()
-        except NotRecorded as error:
+            if record.approved:
+                desk = self._broker.look(self._session_id).desk
+                await desk.claim(request, secrets.token_urlsafe(16), reports=question.announce_status)
+        except (NotRecorded, BrokerClosed) as error:
             raise denial_by_error(question.tool_name, error) from error
         except asyncio.CancelledError:
             request.cancel("the call was cancelled")

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from ..client import Client
 from ..core.errors import NotifierError, ServiceRefused, ServiceRestarted, ServiceUnavailable, ToolDenied
-from ..core.events import CallDetails, EventData, ToolStatus, dump
+from ..core.events import CallDetails, DecisionKind, EventData, ToolStatus, dump
 from ..core.limits import Limits
 from ..core.question import Question
 from .asker import Permission, permission_by_record
@@ -98,7 +98,7 @@ class ServiceAsker:
             while True:
                 record = await asyncio.shield(posted)
                 if record.get("status") != "pending":
-                    return permission_by_record(record)
+                    return await self._begun(question, record, key)
                 if question.announce_status:
                     self._tell_that_it_waits(question, record["request_id"])
                 try:
@@ -106,7 +106,7 @@ class ServiceAsker:
                 except ServiceRestarted:
                     record = {}
                 if record and record.get("code") != "shutdown":
-                    return permission_by_record(record)
+                    return await self._begun(question, record, key)
                 # It was restarted while a person thought: people are asked again as long as there is time.
                 left = (question.timeout_seconds or math.inf) - (time.monotonic() - began)
                 if left <= _PAUSE_SECONDS:
@@ -118,6 +118,27 @@ class ServiceAsker:
         except NotifierError as error:
             self._withdraw(posted)
             raise error if isinstance(error, ToolDenied) else _denial(question, error) from error
+
+    async def _begun(self, question: Question, record: dict[str, Any], run_id: str) -> Permission:
+        """How the call goes on; one that runs is taken for this run first, so that it runs once."""
+        permission = permission_by_record(record)
+        if permission.response is not None:
+            return permission
+        if permission.edited is not None and "edit" not in _offered(question):
+            raise ToolDenied(
+                f"{question.tool_name} did not run: the service answered what was not offered.", outcome="invalid"
+            )
+
+        async def claim() -> dict[str, Any]:
+            reports = question.announce_status
+            try:
+                claimed = await self._client.claim(self._session_id, record["request_id"], run_id, reports=reports)
+            except ServiceRestarted:  # it has no journal: nobody else can have it, and it was approved
+                claimed = None
+            return record if claimed is None else claimed
+
+        seconds = self._answer_seconds
+        return permission_by_record(await self._patiently(claim, seconds, self._wait_seconds, has_waited=True))
 
     def tell(self, event_type: str, event: EventData) -> None:
         self._outbox.append((event_type, event))
@@ -145,9 +166,6 @@ class ServiceAsker:
             "definition_sha256": question.definition_sha256,
             "input_schema": None if question.input_schema is None else question.input_schema.to_json(),
         }
-        decisions = set(question.allowed_decisions)
-        if question.input_schema is not None and question.input_schema.problem is not None:
-            decisions.discard("edit")  # nobody there could check one
 
         async def post() -> dict[str, Any]:
             record = await self._client.ask(
@@ -158,7 +176,7 @@ class ServiceAsker:
                 risk_level=question.risk_level,
                 risk_reasons=list(question.risk_reasons),
                 tool_call_id=question.tool_call_id,
-                allowed_decisions=sorted(decisions),
+                allowed_decisions=sorted(_offered(question)),
                 **{name: value for name, value in more.items() if value is not None},
             )
             if anew and record.get("code") == "shutdown":  # it goes, and still knows the key
@@ -172,11 +190,14 @@ class ServiceAsker:
             return await self._client.request(self._session_id, request_id, wait_seconds=self._hold_seconds)
 
         while True:
+            asked_at = time.monotonic()
             record = await self._patiently(
                 held, self._hold_seconds + self._answer_seconds, self._wait_seconds, has_waited=True
             )
             if record.get("status") != "pending":
                 return record
+            if time.monotonic() - asked_at < self._hold_seconds / 2:
+                await asyncio.sleep(_PAUSE_SECONDS)  # it is shutting down, and the question waits on
 
     async def _patiently(
         self,
@@ -249,6 +270,14 @@ class ServiceAsker:
             size += len(dump(event))
             batch.append({"type": event_type, "data": event.model_dump(mode="json")})
         return batch
+
+
+def _offered(question: Question) -> set[DecisionKind]:
+    """The decisions that the asker can carry out; nobody there could check an edit against a schema with a problem."""
+    decisions = set(question.allowed_decisions)
+    if question.input_schema is not None and question.input_schema.problem is not None:
+        decisions.discard("edit")
+    return decisions
 
 
 def _denial(question: Question, error: NotifierError) -> ToolDenied:

@@ -146,7 +146,8 @@ def _asked(hook: Mapping[str, Any], arguments: argparse.Namespace) -> dict[str, 
     if arguments.token:
         headers["Authorization"] = f"Bearer {arguments.token}"
     body = json.dumps(hook).encode()
-    until = time.monotonic() + (_OWN_SECONDS if not arguments.timeout else min(_OWN_SECONDS, arguments.timeout + 5))
+    own_until = time.monotonic() + _OWN_SECONDS
+    until = own_until if not arguments.timeout else min(own_until, time.monotonic() + arguments.timeout + 5)
     has_been_there = is_located = False
     gone_at: float | None = None
     pause = 0.5
@@ -154,6 +155,8 @@ def _asked(hook: Mapping[str, Any], arguments: argparse.Namespace) -> dict[str, 
         try:
             status, answer = _answer(address, body, headers, until - time.monotonic())
             if status == _STILL_WAITING:
+                if gone_at is not None:  # that is none of the person's time
+                    until = min(own_until, until + time.monotonic() - gone_at)
                 has_been_there, gone_at, pause = True, None, 0.5
                 continue
             has_been_there = True

@@ -7,13 +7,16 @@ import asyncio
 import json
 import math
 import os
+import secrets
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from ..client import DEFAULT_URL, Client
+from ..core.errors import ServiceRestarted
 from ..core.parameters import canonical_json
 from ..version import __version__
 from .terminal import in_a_row
@@ -134,7 +137,7 @@ async def _ask(arguments: argparse.Namespace) -> int:
     more["allowed_decisions"] = ["approve", "edit", "reject"] if arguments.edits else ["approve", "reject"]
     async with Client(arguments.url, token=arguments.token, user_agent=TERMINAL) as client:
         ask = partial(client.ask, arguments.session, arguments.tool, arguments.parameters, **more)
-        record = await (_decided(ask) if arguments.wait else ask())
+        record = await (_decided(client, arguments.session, ask) if arguments.wait else ask())
         if record["approved"] and record.get("parameters_truncated"):
             record = await client.request(arguments.session, record["request_id"])
     is_json = arguments.json or not sys.stdout.isatty()
@@ -186,8 +189,8 @@ def _is_edited(record: dict[str, Any], asked: dict[str, Any]) -> bool:
     return record["decision"] == "edit" or canonical_json(record["parameters"]) != canonical_json(asked)
 
 
-async def _decided(ask: Callable[..., Awaitable[dict[str, Any]]]) -> dict[str, Any]:
-    """Wait for the decision; whoever stops us withdraws the request."""
+async def _decided(client: Client, session_id: str, ask: Callable[..., Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+    """Wait for the decision, and take what was approved; whoever stops us withdraws the request."""
     task = asyncio.current_task()
     assert task is not None  # called from a coroutine
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
@@ -196,7 +199,13 @@ async def _decided(ask: Callable[..., Awaitable[dict[str, Any]]]) -> dict[str, A
         print(f"waiting for a person to decide {record['request_id']}", file=sys.stderr, flush=True)
 
     try:
-        return await ask(wait_seconds=math.inf, on_waiting=say)
+        record = await ask(wait_seconds=math.inf, on_waiting=say)
+        if record["approved"]:
+            with suppress(ServiceRestarted):  # without a journal nobody else can have it, and it was approved
+                run_id = secrets.token_urlsafe(16)
+                # What a script runs and how that ends, nobody tells the session.
+                record = await client.claim(session_id, record["request_id"], run_id, reports=False) or record
+        return record
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
 

@@ -16,7 +16,7 @@ import pytest
 from notifier_service import Broker, Client, Decision, Settings, ToolDenied, serve
 from notifier_service.calls.asker import Permission
 from notifier_service.calls.service_asker import ServiceAsker
-from notifier_service.core.errors import InvalidInput, NotifierError
+from notifier_service.core.errors import InvalidInput, NotifierError, ServiceRefused, ServiceRestarted
 from notifier_service.core.events import ToolStatus
 from notifier_service.core.input_schema import InputSchema
 from notifier_service.core.permission_request import PermissionRequest
@@ -338,6 +338,9 @@ class Restarting(Client):
     async def request(self, session_id: str, request_id: str, *, wait_seconds: float = 0) -> dict[str, Any]:
         return GONE
 
+    async def claim(self, *call: Any, **more: Any) -> dict[str, Any] | None:
+        return None
+
 
 async def test_call_is_asked_again_until_the_service_that_goes_has_gone() -> None:
     async with Restarting() as client, ServiceAsker(client, "s") as asker:
@@ -345,6 +348,67 @@ async def test_call_is_asked_again_until_the_service_that_goes_has_gone() -> Non
 
     assert len(client.keys) == 3
     assert len(set(client.keys)) == 1
+
+
+async def test_call_that_runs_is_taken_for_it_and_one_that_a_person_answered_is_not(site: Site) -> None:
+    async with asker_of(url_of(site)) as asker:
+        for decision, is_taken in (({"approved": True}, True), ({"approved": False, "response": "x"}, False)):
+            asking = asyncio.create_task(asker.ask(question()))
+            request = await asked(site.broker)
+            site.broker.decide("s", Decision(request_id=request.request_id, **decision), decided_by="ada")
+            await asking
+
+            assert (request.claimed_by is not None) is is_taken
+
+
+@pytest.mark.parametrize(("announces", "is_missed"), [(True, True), (False, False)])
+async def test_only_who_tells_the_end_of_a_call_is_missed(site: Site, announces: bool, is_missed: bool) -> None:
+    async with asker_of(url_of(site)) as asker:
+        await asker.ask(question(risk_level="low", announce_status=announces))
+
+    assert bool(site.broker.open("s").desk.runs) is is_missed
+
+
+async def test_second_asker_of_one_approval_runs_nothing(site: Site) -> None:
+    async with asker_of(url_of(site)) as asker:
+        asking = asyncio.create_task(asker.ask(question()))
+        request = await asked(site.broker)
+        site.broker.decide("s", Decision(approved=True), decided_by="ada")
+        await site.broker.open("s").desk.claim(request, "another")
+
+        with pytest.raises(ToolDenied, match=r"^write did not run: Another run has taken this request"):
+            await asking
+
+
+@pytest.mark.parametrize(("code", "more"), [("not_found", {}), ("request_not_found", {"restarted": True})])
+async def test_service_that_knows_no_claim_is_passed_over(code: str, more: dict[str, Any]) -> None:
+    async with Older(code, more) as client, ServiceAsker(client, "s") as asker:
+        assert await asker.ask(question(announce_status=False)) == Permission(decided_by="ada")
+
+
+async def test_call_that_cannot_be_taken_does_not_run() -> None:
+    async with Older("request_not_found", {}) as client, ServiceAsker(client, "s") as asker:
+        with pytest.raises(ToolDenied, match=r"^write did not run: it is not known$"):
+            await asker.ask(question(announce_status=False))
+
+
+class Older(Client):
+    """A service that approves, and answers a claim so."""
+
+    def __init__(self, code: str, more: dict[str, Any]) -> None:
+        super().__init__()
+        self._refused = (ServiceRestarted if more else ServiceRefused)(404, code, "it is not known", **more)
+
+    async def _record(self, method: str, path: str, **more: Any) -> dict[str, Any]:
+        if path.endswith("/claim"):
+            raise self._refused
+        return {
+            "status": "approved",
+            "approved": True,
+            "decision": "approve",
+            "decided_by": "ada",
+            "request_id": "pr_1",
+        }
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from notifier_service import Client
+from notifier_service import Client, Decision
 from notifier_service.cli import main
 from notifier_service.core.errors import ServiceRefused
 from notifier_service.web import Site
@@ -172,6 +172,25 @@ async def test_ask_wait_ends_with_the_decision(
     assert (record["decision"], record["reason"]) == (kind, decision.get("reason"))
     assert ended.out.isascii()
     assert not {"\x1b", "\r"} & set(ended.out)
+
+
+async def test_ask_wait_takes_what_was_approved_and_what_another_took_runs_nothing(
+    commands: Commands, site: Site
+) -> None:
+    ended = []
+    for is_taken in (False, True):
+        process = await commands.start("ask", "s", "t", "--wait")
+        request_id = (await line_of(process.stderr)).rsplit(" ", 1)[1]
+        desk = site.broker.get("s").desk
+        site.broker.decide("s", Decision(approved=True, request_id=request_id), decided_by="ann")
+        if is_taken:
+            await desk.claim(desk.find(request_id), "another")
+        ended.append(await commands.ended(process))
+        if not is_taken:
+            assert desk.find(request_id).claimed_by is not None
+
+    assert [each.exit_code for each in ended] == [0, 1]
+    assert "Another run has taken this request: what it allows begins once." in ended[1].err
 
 
 @pytest.mark.parametrize("flags", [[], ["--wait"]])

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Literal, NamedTuple
@@ -21,7 +22,7 @@ from ...calls.denials import denial_by_error, denial_by_record
 from ...calls.edits import edit_note
 from ...calls.report import Report, new_call_id
 from ...core.broker import Broker
-from ...core.errors import NotifierError
+from ...core.errors import AlreadyClaimed, NotifierError, NotRecorded
 from ...core.events import PermissionRecord
 from ...core.limits import Limits, RiskLevel
 from ...core.parameters import frozen_json
@@ -143,6 +144,9 @@ class JoinedCall:
         self.granted_at: float | None = None
         #: What the agent is still to be told of a person's edit.
         self.edit_note: str | None = None
+        self._run_id = secrets.token_urlsafe(16)
+        #: Why it does not run, although it was approved.
+        self._not_begun: str | None = None
         self._broker = broker
         self._session = session
         self._waiting: set[object] = set()
@@ -183,10 +187,26 @@ class JoinedCall:
         if self.request.is_suspended:
             gone = {"approved": False, "status": "cancelled", "reason": "the service is shutting down"}
             return record.model_copy(update={**gone, "decided_by": "service", "code": "shutdown"})
-        if record.approved and record.parameters_truncated:
-            late = {"approved": False, "status": "cancelled", "reason": "its parameters are no longer kept whole"}
-            return record.model_copy(update=late)
+        why_not = self._not_begun
+        if why_not is None and record.approved and record.parameters_truncated:
+            why_not = "its parameters are no longer kept whole"
+        if why_not is not None:
+            return record.model_copy(update={"approved": False, "status": "cancelled", "reason": why_not})
         return record
+
+    async def begin(self) -> None:
+        """Take what was approved for the run of this call, before the agent hears of it over any channel.
+
+        It is denied where that cannot be put on record, or another run has it. Without effect if it was not approved.
+        """
+        if self.request is None or not self.record.approved:
+            return
+        try:
+            await self._session.desk.claim(self.request, self._run_id, reports=self.is_announced)
+        except AlreadyClaimed:
+            self._not_begun = "another run has taken it already"
+        except NotRecorded:
+            self._not_begun = "it cannot be put on record that it begins"
 
     def ask(self, **how: Any) -> PermissionRequest:
         """Have a person asked, or the policy answer; ``how`` are fields of the question.
@@ -197,6 +217,8 @@ class JoinedCall:
             if self.asked.body_bytes is not None:
                 raise too_large(self.asked.body_bytes, self._broker.limits)
             how |= {"tool_call_id": self.event_id, "announce_status": self.is_announced}
+            if how.get("key") is not None:
+                self._run_id = how["key"][0]  # who comes back with it after a restart is this run
             self.request = self._broker.ask(self._session.session_id, self.asked.question, **how)
         except NotifierError as error:
             self.is_over = True

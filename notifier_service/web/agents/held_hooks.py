@@ -24,8 +24,9 @@ Answer = dict[str, Any]
 
 
 class _HeldHook:
-    def __init__(self, fingerprint: bytes, work: Coroutine[Any, Any, Answer]) -> None:
+    def __init__(self, fingerprint: bytes, work: Coroutine[Any, Any, Answer], of_call: tuple[str, ...] | None) -> None:
         self.fingerprint = fingerprint
+        self.of_call = of_call
         self.task = asyncio.create_task(work)
         self.waiting = 0
         self.given_up: asyncio.TimerHandle | None = None
@@ -40,19 +41,25 @@ class HeldHooks:
 
     @asynccontextmanager
     async def joined(
-        self, key: tuple[str, ...] | None, fingerprint: bytes, begin: Callable[[], Coroutine[Any, Any, Answer]]
+        self,
+        key: tuple[str, ...] | None,
+        fingerprint: bytes,
+        begin: Callable[[], Coroutine[Any, Any, Answer]],
+        *,
+        of_call: tuple[str, ...] | None = None,
     ) -> AsyncIterator[asyncio.Task[Answer]]:
         """Wait for a hook, which begins unless one of that key is there. Raises ``IdempotencyConflict``.
 
+        One ``of_call`` that waits for a person, and for which nobody waits any more, is taken over by another key.
         When nobody waits any more it is cancelled: at once without a key, else after the time to come back.
         """
-        hook = None if key is None else self._by_key.get(key)
+        hook = None if key is None else self._by_key.get(key) or self._left_alone(of_call)
         if hook is None:
-            hook = _HeldHook(fingerprint, begin())
-            if key is not None:
-                self._by_key[key] = hook
+            hook = _HeldHook(fingerprint, begin(), of_call)
         elif hook.fingerprint != fingerprint:
             raise IdempotencyConflict("This Idempotency-Key came before with another body.")
+        if key is not None:
+            self._by_key[key] = hook
         if hook.given_up is not None:
             hook.given_up.cancel()
         hook.waiting += 1
@@ -65,6 +72,14 @@ class HeldHooks:
             elif hook.waiting == 0:
                 loop = asyncio.get_running_loop()
                 hook.given_up = loop.call_later(self._join_seconds, self._give_up, key)
+
+    def _left_alone(self, of_call: tuple[str, ...] | None) -> _HeldHook | None:
+        """The hook of this call that was ended while a person is asked; its key is nobody's any more."""
+        for key, hook in self._by_key.items():
+            if of_call is not None and hook.of_call == of_call and not hook.waiting and not hook.task.done():
+                del self._by_key[key]
+                return hook
+        return None
 
     async def close(self) -> None:
         """End what is left."""

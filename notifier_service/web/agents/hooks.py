@@ -224,10 +224,13 @@ async def _answered(call: _HookCall) -> web.StreamResponse:
             raise InvalidInput("wait needs an Idempotency-Key, with which to come back")
         if call.broker.closed:
             raise BrokerClosed("The service is shutting down.")
-    scope = None if key is None else (call.caller.name, session_id, call.query.agent, key)
+    whose = (call.caller.name, session_id, call.query.agent)
+    scope = None if key is None else (*whose, key)
     fingerprint = hashlib.sha256(dump(body)).digest()
+    # An agent that names the call means the same one, whose hook before was ended.
+    of_call = None if scope is None or body.tool_use_id is None else (*whose, fingerprint.hex())
     hooks = call.request.config_dict[HELD_HOOKS]
-    async with hooks.joined(scope, fingerprint, lambda: handler(call, asked)) as answering:
+    async with hooks.joined(scope, fingerprint, lambda: handler(call, asked), of_call=of_call) as answering:
         try:
             return await _held(call, answering)
         except _ServiceStops:
@@ -279,7 +282,7 @@ async def _pre_tool_use(call: _HookCall, asked: AskedCall | None) -> dict[str, A
             # It is not ours to allow what the agent's own rules may want a person for.
             joined.tell_running(asked.parameters)
             return {}
-        request = joined.ask(timeout_seconds=call.query.timeout_seconds, **_coming_back(call))
+        request = joined.ask(timeout_seconds=call.query.timeout_seconds, **_coming_back(call, asked))
         request.keeps_names = call.query.agent in _LAYING_EDITS_OVER
         record = await _decided(call, joined)
     except NotifierError as error:
@@ -298,7 +301,7 @@ async def _permission_request(call: _HookCall, asked: AskedCall | None) -> dict[
     try:
         decisions = _WITHOUT_EDIT if call.query.agent in _RUNNING_NO_EDIT_THERE else ALL_DECISIONS
         joined = asked_by_agent(
-            call, "permission_request", asked, call.query.timeout_seconds, decisions, **_coming_back(call)
+            call, "permission_request", asked, call.query.timeout_seconds, decisions, **_coming_back(call, asked)
         )
         record = await _decided(call, joined)
     except NotifierError as error:
@@ -376,11 +379,11 @@ def asked_by_agent(
     return joined
 
 
-def _coming_back(call: _HookCall) -> dict[str, Any]:
-    """Who waits in pieces comes back with its key, also after a restart."""
+def _coming_back(call: _HookCall, asked: AskedCall) -> dict[str, Any]:
+    """Who waits in pieces comes back with its key, also after a restart; others may tell of the same call again."""
     key = idempotency_key(call.request)
     if call.query.wait is None or key is None:
-        return {}
+        return {"outlives": asked.tool_call_id is not None}
     return {"outlives": True, "key": (key, hashlib.sha256(dump(call.body)).hexdigest())}
 
 
@@ -396,6 +399,7 @@ async def _decided(call: _HookCall, joined: JoinedCall) -> PermissionRecord:
     with joined.waiting(), call.holding():
         await joined.request.decision()
         call.caller.require(_PRODUCE, call.session_id)
+        await joined.begin()
     if call.query.wait is not None and joined.record.code == "shutdown":
         raise _ServiceStops
     joined.request.collect()

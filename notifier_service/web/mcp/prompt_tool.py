@@ -302,11 +302,13 @@ async def _approval_prompt(call: _PromptCall, message: _Message, arguments: Mapp
             tool_call_id=given.tool_use_id,
             body_bytes=call.request.get(BODY_BYTES),
         )
-        joined = asked_by_agent(call, "prompt_tool", asked, call.query.timeout_seconds)
+        # Who names the call may tell of it again after a restart.
+        outlives = given.tool_use_id is not None
+        joined = asked_by_agent(call, "prompt_tool", asked, call.query.timeout_seconds, outlives=outlives)
     except NotifierError as error:
         denied = denial_by_error(name[:256] if isinstance(name, str) and name else "The call", error)
         return json_answer(message.result(_text({"behavior": "deny", "message": str(denied)})))
-    return await _when_settled(call, message, joined, _verdict)
+    return await _when_settled(call, message, joined, _verdict, runs=True)
 
 
 def _asked_by(call: _PromptCall) -> AskedBy:
@@ -364,8 +366,13 @@ async def _when_settled(
     message: _Message,
     joined: JoinedCall,
     told: Callable[[PermissionRecord], dict[str, Any]],
+    *,
+    runs: bool = False,
 ) -> web.StreamResponse:
-    """Answer when the request is settled: as JSON if that is soon, else as a stream with progress until then."""
+    """Answer when the request is settled: as JSON if that is soon, else as a stream with progress until then.
+
+    A call that ``runs`` when it is approved is taken for that first.
+    """
     assert joined.request is not None
     books, key = call.request.config_dict[HELD_CALLS], (call.session_id, call.caller.name)
     patience = min(PATIENCE_SECONDS, call.settings.heartbeat_seconds)
@@ -377,9 +384,11 @@ async def _when_settled(
         try:
             while await held(call.request, joined.request.decision(), patience) is None:
                 if takes_stream:
-                    return await _streamed(call, message, joined, told, patience)
+                    return await _streamed(call, message, joined, told, patience, runs=runs)
                 if slow.due_seconds < patience:
                     await slow.beat()
+            if runs:
+                await joined.begin()
         except NotifierError as refused:
             if not slow.has_begun:
                 raise
@@ -397,6 +406,8 @@ async def _streamed(
     joined: JoinedCall,
     told: Callable[[PermissionRecord], dict[str, Any]],
     patience: float,
+    *,
+    runs: bool,
 ) -> web.StreamResponse:
     assert joined.request is not None
     response = web.StreamResponse(headers=STREAM_HEADERS)
@@ -409,6 +420,8 @@ async def _streamed(
         await response.write(beat)
         try:
             if await held(call.request, joined.request.decision(), patience) is not None:
+                if runs:
+                    await joined.begin()
                 last = message.result(told(joined.record))
                 break
         except NotifierError as refused:
