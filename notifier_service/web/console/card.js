@@ -242,7 +242,7 @@ export class Card {
       countdown: element("span", { class: "time", role: "timer", data: { role: "countdown" } }),
       buttons: element("div", { class: "buttons" }),
       lasting: element("div", { class: "buttons lasting" }),
-      reading: element("p", { class: "reading", data: { role: "reading" }, hidden: !this.#isHigh }),
+      reading: element("p", { class: "reading", id: `reading-${record.request_id}`, data: { role: "reading" }, hidden: !this.#isHigh }),
       form: element("div", { class: "form" }),
       outcome: element("div", { class: "outcome", data: { role: "outcome" } }),
       failure: element("div", { class: "failure", role: "alert", data: { role: "failure" } }),
@@ -334,7 +334,10 @@ export class Card {
         key,
         element("span", { data: this.#isHigh ? { again: t("card.approveAgain") } : {} }, text),
         this.#deliberate(action, act),
-        { class: this.#isHigh ? "risky" : scope === "once" && "primary" },
+        {
+          class: this.#isHigh ? "risky" : scope === "once" && "primary",
+          "aria-describedby": this.#isHigh && this.#parts.reading.id,
+        },
       );
       return this.#isHigh ? this.#holding(made, act) : made;
     };

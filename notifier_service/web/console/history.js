@@ -60,6 +60,12 @@ export class History {
     return this.#add({ kind: "event", at, type: event.type, data: event.data, size: sizeOf(event.data) });
   }
 
+  // Whose decision it was is told in other words now.
+  retell(requestId) {
+    const row = this.rows.get(this.#calls.get(`request ${requestId}`));
+    if (row !== undefined) this.#touch(row);
+  }
+
   // The session has ended, or the page may not read it any more.
   end(code) {
     for (const row of this.rows.values())

@@ -6,6 +6,7 @@ import { heard } from "./clock.js";
 import { ConnectionLine } from "./connection.js";
 import { element } from "./element.js";
 import { History } from "./history.js";
+import { onDecidedHere } from "./mine.js";
 import { Rules } from "./rules.js";
 import { Timeline } from "./timeline.js";
 
@@ -41,6 +42,10 @@ export class Session {
     this.#client.on("*", (event) => this.#hear(event));
     this.#client.subscribe(() => this.#changed());
     this.#client.connect();
+    this.#hearNoMore = onDecidedHere((requestId) => {
+      this.#history.retell(requestId);
+      this.#changed();
+    });
   }
 
   #host;
@@ -49,6 +54,7 @@ export class Session {
   #timeline;
   #connection;
   #rules;
+  #hearNoMore;
   #isDue = false;
   #isClosed = false;
   #hasEnded = false;
@@ -56,6 +62,7 @@ export class Session {
 
   close() {
     this.#isClosed = true;
+    this.#hearNoMore();
     this.#client.disconnect();
     this.cards.close();
     this.#connection.close();
