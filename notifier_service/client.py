@@ -123,30 +123,32 @@ class Client:
         *,
         after: str | None = None,
         on_lost: Callable[[str], None] | None = None,
+        visible: bool = False,
     ) -> AsyncIterator[dict[str, Any]]:
         """Follow a session: every event once and in order, across dropped connections, restarts and gaps.
 
         ``after`` is the cursor to go on from; without one the present state comes first (``snapshot``). ``on_lost``
         hears why a connection dropped or was left for another way, the stream or long-poll; the next ``hello`` says
-        that it is back. Over long-poll there is no ``bye``. Ends after a ``bye`` that tells not to come back. Raises
-        ``ServiceRefused`` for an answer that another try would not change.
+        that it is back. ``visible`` says that a person sees what comes. Over long-poll there is no ``bye``. Ends after
+        a ``bye`` that tells not to come back. Raises ``ServiceRefused`` for an answer that another try would not
+        change.
         """
         return self._follow(
-            lambda cursor: self._stream(_stream_of(session_id), cursor),
+            lambda cursor: self._stream(_stream_of(session_id), cursor, visible=visible),
             lambda cursor, probe_seconds: self._long_poll(session_id, cursor, probe_seconds),
             after,
             on_lost,
         )
 
     def inbox_events(
-        self, *, after: str | None = None, on_lost: Callable[[str], None] | None = None
+        self, *, after: str | None = None, on_lost: Callable[[str], None] | None = None, visible: bool = False
     ) -> AsyncIterator[dict[str, Any]]:
         """Follow all sessions that the caller may see, as ``events`` does one (contract section 13).
 
         Where the stream does not get through, the whole comes as a ``snapshot`` whenever something has changed.
         """
         return self._follow(
-            lambda cursor: self._stream(_INBOX_STREAM, cursor),
+            lambda cursor: self._stream(_INBOX_STREAM, cursor, visible=visible),
             lambda cursor, probe_seconds: self._poll_inbox(probe_seconds),
             after,
             on_lost,
@@ -414,11 +416,13 @@ class Client:
         """End a session."""
         return await self._record("DELETE", f"/api/sessions/{_quoted(session_id)}")
 
-    async def _stream(self, path: str, cursor: str | None) -> _Steps:
+    async def _stream(self, path: str, cursor: str | None, *, visible: bool = False) -> _Steps:
         """Follow over the stream. Raises ``_Silent`` when nothing comes for too long, whoever holds it back."""
         headers = {"Accept": "text/event-stream"} | ({} if cursor is None else {"Last-Event-ID": cursor})
         silence_seconds = self._silence_seconds
-        async with await _heard(self._session.get(self.url + path, headers=headers), silence_seconds) as response:
+        query = {"visible": "1"} if visible else {}
+        opening = self._session.get(self.url + path, headers=headers, params=query)
+        async with await _heard(opening, silence_seconds) as response:
             _not_busy(response)
             await _refused(response)
             if response.status == 204:

@@ -1181,6 +1181,14 @@ async def test_refused_inbox_ends_with_the_refusal(proxy: Buffering) -> None:
             await read_until(events, "snapshot")
 
 
+async def test_reader_says_that_a_person_sees_what_comes(site: Site, client: Client) -> None:
+    for events in (client.events("s", visible=True), client.inbox_events(visible=True)):
+        async with aclosing(events):
+            await read_until(events, "snapshot")
+            assert site.broker.is_looked_at("s")
+        await until(lambda: not site.broker.is_looked_at("s"))
+
+
 async def test_session_is_called_something(client: Client) -> None:
     assert (await client.label("s", title="Tidy up", agent="robot"))["title"] == "Tidy up"
 

@@ -30,6 +30,7 @@ from .policy.policy_file import PolicyFile
 from .policy.policy_watch import POLICY_SECONDS, PolicyWatch
 from .policy.rule_book import RuleBook
 from .policy.verdict import AskedTool
+from .presence import Presence
 from .question import Decider, Decision, Question
 from .reader import Peer, Reader, heartbeat
 from .readers import Readers, Seats
@@ -138,6 +139,8 @@ class Broker:
         #: Sessions of an earlier run that nobody has come back to, and until when they wait for that.
         self._dormant: dict[str, Head] = {}
         self._dormant_until = 0.0
+        #: Which pages are visible, and who is away.
+        self.presence = Presence(clock)
         #: What people are asked in all sessions.
         self.inbox = Inbox(
             lambda: self.sessions,
@@ -338,6 +341,7 @@ class Broker:
             tell_asked=self.inbox.tell_asked,
             tell_label=self._tell_label,
             count_others=self.inbox.count_viewers,
+            is_seen=self.is_looked_at,
         )
 
     def _make_room(self, opened_by: str | None, beside: Container[str]) -> None:
@@ -510,6 +514,17 @@ class Broker:
         )
         self._arm()
         return reader
+
+    def lookers(self, session_id: str) -> set[str]:
+        """Who looks at a session now: by a page that is visible, of it or of the inbox, and is not away."""
+        session = self._sessions.get(session_id)
+        readers = [*self.inbox.readers_of(session_id), *(() if session is None else session.readers)]
+        by_stream = {reader.page.account for reader in readers if reader.page and self.presence.is_looking(reader.page)}
+        return by_stream.union(self.presence.looking(session_id))
+
+    def is_looked_at(self, session_id: str) -> bool:
+        """Whether somebody does."""
+        return bool(self.lookers(session_id))
 
     @contextmanager
     def holding(self, account: str | None = None, *, address: str = "", may_approve: bool = True) -> Iterator[None]:

@@ -5,7 +5,7 @@ Contract section 13. It is read as a session is: the same cursors, ``hello``, ``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import nsmallest
 from typing import Any
 
@@ -117,7 +117,11 @@ class Inbox:
 
     def count_viewers(self, session_id: str) -> int:
         """How many readers would see what is asked in a session now."""
-        return sum(reader.sees(session_id) for reader in self.readers if isinstance(reader, InboxReader))
+        return sum(reader.may_be_seen for reader in self.readers_of(session_id))
+
+    def readers_of(self, session_id: str) -> Iterator[Reader]:
+        """Those who are told what is asked in a session."""
+        return (reader for reader in self.readers if isinstance(reader, InboxReader) and reader.sees(session_id))
 
     def rows(self, sees: Sees, at_most: int = _MOST_SESSIONS) -> list[SessionRow]:
         """The sessions that somebody ``sees``: those in which something waits first, then the busiest."""

@@ -134,11 +134,11 @@ class PermissionDesk:
     """All permission requests of one session.
 
     ``publish`` appends an event to the session's log, ``judge`` asks the policy about an edited call, ``note_use``
-    hears which rule settled one, ``count_viewers`` tells how many people could see a request, ``counters`` have how
-    each one ended. ``clock`` is in seconds, monotonic. The log gets one line for each that ended. ``instance`` names
-    this run of the service: the ids of its requests begin so, and an id that does not was given before a restart. Where
-    there is a file of ``learned`` rules, decisions may be for always, and ``tell_learned`` hears about which tool one
-    was.
+    hears which rule settled one, ``count_viewers`` tells how many people could see a request, ``is_seen`` whether
+    somebody looks, ``counters`` have how each one ended. ``clock`` is in seconds, monotonic. The log gets one line for
+    each that ended. ``instance`` names this run of the service: the ids of its requests begin so, and an id that does
+    not was given before a restart. Where there is a file of ``learned`` rules, decisions may be for always, and
+    ``tell_learned`` hears about which tool one was.
     """
 
     def __init__(
@@ -150,6 +150,7 @@ class PermissionDesk:
         judge: Judge,
         note_use: Callable[[str | None], object] | None = None,
         count_viewers: Callable[[], int] = lambda: 0,
+        is_seen: Callable[[], bool] = lambda: False,
         counters: Counters | None = None,
         large_parameters: LargeParameters | None = None,
         history: History | None = None,
@@ -197,6 +198,7 @@ class PermissionDesk:
         self._judge = judge
         self._note_use = self.grants.use if note_use is None else note_use
         self._count_viewers = count_viewers
+        self._is_seen = is_seen
         self._counters = Counters() if counters is None else counters
         self._clock = clock
         # In the order asked. The queued are not announced yet (one_request_at_a_time).
@@ -393,7 +395,7 @@ class PermissionDesk:
             request.deadline = request.announced_at + request.record.timeout_seconds
             expires_at = utc_now() + timedelta(seconds=request.record.timeout_seconds)
         viewers = self._count_viewers()
-        if not viewers:
+        if not viewers and not self._is_seen():
             self._counters.unseen_requests += 1
         request.record = request.record.model_copy(
             update={"expires_at": expires_at, "viewers": viewers, "timestamp": utc_now()}

@@ -17,6 +17,7 @@ from .events import Bye, EventData, Gap, PermissionRecord, encode
 from .fan_out import Audience
 from .limits import Limits
 from .metrics import Counters
+from .presence import Page
 
 __all__ = ["Opening", "Peer", "Reader", "Source", "heartbeat", "retry_ms"]
 
@@ -108,6 +109,7 @@ class Reader:
         "ending",
         "gone",
         "heartbeat",
+        "page",
         "peer",
         "session",
         "transport",
@@ -124,6 +126,8 @@ class Reader:
         self.ending: Bye | None = None
         #: Set when the peer has left.
         self.gone = False
+        #: The page that it is, of one that says whether somebody looks.
+        self.page: Page | None = None
         #: The heartbeat event to send, if one is due.
         self.heartbeat: bytes | None = None
         self._log = session.log
@@ -215,6 +219,11 @@ class Reader:
     def over(self) -> bool:
         """Whether nothing more is told, even if there is more: the reader has left, or takes nothing."""
         return self.gone or (self.ending is not None and self.ending.code == "slow")
+
+    @property
+    def may_be_seen(self) -> bool:
+        """Whether somebody may look: of a page that says so, whether it is visible; nobody knows of any other."""
+        return self.page is None or self.page.is_visible
 
     # What becomes of it
 

@@ -82,8 +82,8 @@ class Session:
 
     ``clock`` gives seconds, monotonic; ``request_left_at`` is when the last request of the one before it left the
     screens of people. ``tell_asked`` hears of what people are asked and answer, with the owner of each event;
-    ``tell_label`` how the session is called, and ``count_others`` says how many see what is asked here from elsewhere.
-    Everything here runs on one event loop and
+    ``tell_label`` how the session is called, ``count_others`` says how many see what is asked here from elsewhere, and
+    ``is_seen`` whether somebody looks. Everything here runs on one event loop and
     never waits, so that what one call does is seen whole or not at all.
     """
 
@@ -109,6 +109,7 @@ class Session:
         tell_asked: Callable[[str, Event, str], object] = lambda session_id, event, owner: None,
         tell_label: Callable[[str, Label], object] = lambda session_id, label: None,
         count_others: Callable[[str], int] = lambda session_id: 0,
+        is_seen: Callable[[str], bool] = lambda session_id: False,
     ) -> None:
         self.session_id = check_session_id(session_id)
         self.limits = limits = Limits() if limits is None else limits
@@ -143,7 +144,8 @@ class Session:
             publish=self._append_asked,
             judge=self.judge,
             note_use=self._note_use,
-            count_viewers=lambda: self.viewer_count + count_others(session_id),
+            count_viewers=lambda: self._count_who_may_see() + count_others(session_id),
+            is_seen=lambda: is_seen(session_id),
             counters=self.counters,
             places=pending_places,
             large_parameters=large_parameters,
@@ -492,8 +494,12 @@ class Session:
 
     @property
     def viewer_count(self) -> int:
-        """How many readers would see what is asked now."""
+        """How many readers there are, and how many wait for one answer."""
         return len(self.readers) + self.readers.waiting.total()
+
+    def _count_who_may_see(self) -> int:
+        """The same without the pages that say that nobody looks."""
+        return sum(reader.may_be_seen for reader in self.readers) + self.readers.waiting.total()
 
     @property
     def row(self) -> SessionRow:

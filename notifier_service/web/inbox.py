@@ -30,6 +30,7 @@ from .answers import error_body, json_answer, reply
 from .auth import Right, still_sees_the_same
 from .connection import StreamConnection
 from .permissions import through
+from .presence import page_of
 from .request import Call, Query
 from .sse import StreamQuery, cursor_of, streamed
 from .tickets import issued
@@ -93,6 +94,7 @@ async def stream(call: Call[StreamQuery, None]) -> web.StreamResponse:
             may_approve=caller.may("approve"),
         )
         reader.permit(caller.seconds_left, still_sees_the_same(caller))
+        reader.page = page_of(call, caller)
         return reader
 
     return await streamed(call, join)

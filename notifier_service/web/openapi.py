@@ -94,6 +94,9 @@ _ANSWERS: Mapping[str, Mapping[int, Any]] = {
             )
         )
     },
+    "POST /api/presence": {
+        200: _data(_object(visible={"type": "boolean"}, away={"type": "boolean"}, expires_in={"type": "number"}))
+    },
     "POST /api/sessions/{session_id}": {200: _data(_ref("SessionRow"))},
     "GET /api/sse/health/{session_id}": {200: _data(_ref("SessionHealth"))},
     "POST /api/events/{session_id}": {201: _IDS},
@@ -197,6 +200,7 @@ EXAMPLES: Mapping[str, Any] = {
             }
         ]
     },
+    "PresenceBody": {"visible": True, "page": "tab-1", "session_id": "run-1"},
     "LabelBody": {"title": "Tidy the drafts", "agent": "claude-code"},
     "ClaimBody": {"run_id": "run-1.call-7"},
     "TakeOverBody": {"suggestion_id": "sug_1", "scope": "session"},

@@ -24,6 +24,7 @@ from . import (
     ops,
     permissions,
     polling,
+    presence,
     produce,
     rules,
     sse,
@@ -233,6 +234,11 @@ ROUTES: Sequence[Route] = (
     Route(
         "POST", "/api/sse/ticket", inbox.ticket, _rights("view", "approve"),
         "A ticket for one stream of the inbox, in the place of a token in its URL.",
+    ),
+    Route(
+        "POST", "/api/presence", presence.tell, _rights("view", "approve"),
+        "Say whether a page is visible, and whether the caller is away.", body=presence.PresenceBody,
+        rate="connect_rate",
     ),
     Route(
         "POST", "/api/sessions/{session_id}", inbox.label, _rights("produce"),

@@ -21,6 +21,7 @@ from .connection import Form, StreamConnection
 from .models import SessionHealth
 from .ops import audit_health, journal_health, policy_health
 from .peer import ConnectionPeer
+from .presence import page_of
 from .request import Call, Query
 
 __all__ = ["STREAM_HEADERS", "StreamQuery", "cursor_of", "health", "stream", "streamed"]
@@ -40,10 +41,15 @@ _CURSOR_NAMES = frozenset({"lasteventid", "evslasteventid"})
 
 
 class StreamQuery(Query):
-    """``last_event_id`` resumes where a ``Last-Event-ID`` header cannot be set; ``named=1`` adds ``event:`` lines."""
+    """``last_event_id`` resumes where a ``Last-Event-ID`` header cannot be set; ``named=1`` adds ``event:`` lines.
+
+    ``visible=1`` says that somebody sees the page, ``page`` which of the caller's pages that is.
+    """
 
     last_event_id: str | None = None
     named: str | None = None
+    visible: str | None = None
+    page: str | None = None
 
 
 async def stream(call: Call[StreamQuery, None]) -> web.StreamResponse:
@@ -63,6 +69,7 @@ async def stream(call: Call[StreamQuery, None]) -> web.StreamResponse:
             may_approve=caller.may("approve"),
         )
         reader.permit(caller.seconds_left, still_may_view(caller, call.session_id))
+        reader.page = page_of(call, caller)
         return reader
 
     return await streamed(call, join)

@@ -16,6 +16,7 @@ from ..core.question import Decision
 from ..core.reader import Reader, retry_ms
 from .answers import as_error, count_refusal
 from .auth import Caller, still_may_view
+from .presence import page_of
 from .request import Call, Query, checked
 from .sockets import Socket, on_socket
 
@@ -23,9 +24,11 @@ __all__ = ["SocketQuery", "socket"]
 
 
 class SocketQuery(Query):
-    """``after`` resumes behind an event."""
+    """``after`` resumes behind an event; ``visible`` and ``page`` are as on the stream."""
 
     after: str | None = None
+    visible: str | None = None
+    page: str | None = None
 
 
 class _Resume(EventData):
@@ -54,6 +57,7 @@ async def socket(call: Call[SocketQuery, None]) -> web.StreamResponse:
         )
         socket.follows_session = True
         reader.permit(caller.seconds_left, still_may_view(caller, call.session_id))
+        reader.page = page_of(call, caller)
         talk = _Told(reader, socket)
         sending = asyncio.create_task(talk.send())
         receiving = asyncio.create_task(_Answers(call, caller, reader, socket).receive())

@@ -24,6 +24,7 @@ _QUERIES: dict[str, dict[str, str]] = {"ChatQuery": {"query": "hello", "session_
 _BODIES: dict[str, Any] = {
     "ClaimBody": {"run_id": "r"},
     "LabelBody": {"title": "x"},
+    "PresenceBody": {"visible": False},
     "DecideBody": {
         "decisions": [
             {"session_id": "team-1", "request_id": "pr_none", "parameters_sha256": "0" * 64, "approved": False}
