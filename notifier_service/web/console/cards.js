@@ -91,9 +91,9 @@ export class Cards {
     }
     const wasEmpty = this.#open().length === 0;
     for (const record of pending) {
-      const known = this.#cards.get(record.request_id);
-      if (known !== undefined) {
-        known.record = record; // after a restart it has more time
+      const shown = this.#cards.get(record.request_id);
+      if (shown !== undefined) {
+        shown.record = record; // after a restart it has more time
         continue;
       }
       const card = new Card(record, this.#host);
