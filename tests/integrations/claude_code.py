@@ -76,18 +76,8 @@ class Run:
 
     async def ends(self, person: Person) -> list[dict[str, Any]]:
         """Run it to its end, with somebody who answers; return the events of the session."""
-        environment = {
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
-            **offline(self.folder / "home", self.api),
-            **self.environment,
-        }
-        process = await asyncio.create_subprocess_exec(
-            self.claude, "-p", "go", "--output-format", "stream-json", "--verbose", "--strict-mcp-config",
-            "--mcp-config", json.dumps({"mcpServers": self.servers}), *self.flags,
-            cwd=self.folder / "work", env=environment,
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
+        mcp = ["--mcp-config", json.dumps({"mcpServers": self.servers})]
+        process = await started(self.claude, self.folder, self.api, *mcp, *self.flags, **self.environment)
         answering = asyncio.create_task(self._answer(person))
         try:
             async with asyncio.timeout(120):
@@ -119,6 +109,18 @@ class Run:
     @property
     def files(self) -> list[str]:
         return sorted(path.name for path in (self.folder / "work").iterdir())
+
+
+async def started(
+    claude: Path, folder: Path, api: MessagesApi, *flags: str, **environment: str
+) -> asyncio.subprocess.Process:
+    """Claude Code that has just begun to work in a folder."""
+    inherited = {"PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+    return await asyncio.create_subprocess_exec(
+        claude, "-p", "go", "--output-format", "stream-json", "--verbose", "--strict-mcp-config", *flags,
+        cwd=folder / "work", env={**inherited, **offline(folder / "home", api), **environment},
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
 
 
 def offline(home: Path, api: MessagesApi) -> dict[str, str]:
