@@ -17,13 +17,14 @@ import tracemalloc
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
+from functools import partial
+from types import FrameType, SimpleNamespace
 from typing import Any
 
 import pytest
 from aiohttp import web
 
-from notifier_service import Broker, Settings
+from notifier_service import Broker, Limits, Settings
 from notifier_service.core.session import Session
 from notifier_service.web import Site, serve
 
@@ -295,3 +296,33 @@ async def test_list_of_sessions_takes_no_longer_turns_when_there_are_more(site: 
 
     assert found[1] < found[0] * 1.2
     assert found[1] < 3500
+
+
+async def test_sweeper_takes_no_longer_turns_when_there_are_more_readers() -> None:
+    peer = SimpleNamespace(handed_bytes=lambda: 0, unsent_bytes=lambda: 0, is_gone=lambda: False)
+    broker = Broker(Limits(max_connections=2000, stalled_seconds=0.08))
+    found = []
+    for many in (300, 1500):
+        while broker.connections < many:
+            broker.join(f"s{broker.connections}", "sse", peer)
+
+        found.append(await most_in_a_turn(partial(asyncio.sleep, 0.06)))  # in which it comes by
+
+    assert found[1] < found[0] * 1.2
+    assert found[1] < 1200
+    broker.close()
+
+
+def test_sessions_that_nobody_uses_cost_a_sweep_nothing() -> None:
+    broker = Broker()
+    found = []
+    for many in (10, 2000):
+        while len(broker.sessions) < many:
+            broker.publish_nowait(f"s{len(broker.sessions)}", "note")
+        broker.sweep()
+        with counting() as count:
+            broker.sweep()
+        found.append(count.calls)
+
+    assert found[1] == found[0]
+    broker.close()

@@ -38,11 +38,17 @@ from .recorder import Recorder
 from .request_keeper import KeptRequest, RequestKeeper
 from .session import Session, check_session_id
 from .shares import Shares
+from .wheel import Wheel
 
 __all__ = ["Broker", "BrokerStatistics", "process_broker", "set_process_broker"]
 
 #: Events that one turn of the loop publishes, before readers get their turn.
 _EVENTS_A_TURN = 50
+
+#: So many sessions, or readers, does the sweeper look at in one turn of the loop, in well below a millisecond.
+_LOOKS_A_TURN = 100
+#: And so long for each of all does it leave to others before it begins anew, whatever expires in between.
+_PAUSE_SECONDS_EACH = 1e-5
 
 #: How long a session that was ended is known as such: a browser comes back within 5 s. Of too many the oldest are not.
 _ENDED_SECONDS = 60
@@ -119,6 +125,15 @@ class Broker:
         self._pending_places = PendingPlaces(self.limits)
         self._seats = Seats(self.limits, self.counters)
         self._epoch = new_epoch()
+        #: Those with readers or questions, at which the sweeper looks each time it comes by.
+        self._attended: set[Session] = set()
+        #: Those of them to which the sweeper has yet to come in this round.
+        self._ahead: set[Session] = set()
+        #: All others, by when they expire if nobody uses them until then.
+        self._resting: Wheel[Session] = Wheel(self.limits.session_idle_seconds / 1000)
+        #: The round of the sweeper that is not over yet, and when the next request expires that it has seen.
+        self._round: Iterator[None] | None = None
+        self._next_deadline: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -189,6 +204,7 @@ class Broker:
             session.keep(self.journal.begin(session_id, session.log.epoch, opened_by=opened_by))
         self._places.take(opened_by)
         self._requests_left_at.pop(session_id, None)
+        self._rest(session)
         self._sessions[session_id] = self._silent[session_id] = session
         self.counters.sessions_opened += 1
         self.inbox.tell_opened(session_id, session.label)
@@ -238,6 +254,7 @@ class Broker:
             else:  # it was killed before anybody saw the question; what was taken once is not refused
                 session = self._sessions.get(session_id) or self._begin(session_id, requests[0].question.asked_by)
                 session.desk.go_on(requests, {})
+                self._attend(session)
                 self._arm()
         self._requests_of_before.clear()
 
@@ -296,6 +313,7 @@ class Broker:
         session.desk.grants.go_on(self._rules_of_before.pop(session_id, ()))
         session.go_on(kept, before, self._requests_of_before.pop(session_id, ()))
         self._sessions[session_id] = session
+        self._attend(session)
         self._arm()
         return session
 
@@ -342,7 +360,23 @@ class Broker:
             tell_label=self._tell_label,
             count_others=self.inbox.count_viewers,
             is_seen=self.is_looked_at,
+            attend=self._attend,
         )
+
+    def _attend(self, session: Session) -> None:
+        """Look at a session each time from now on: it has a reader, or a question."""
+        if session.rests_until is not None:
+            self._resting.remove(session, session.rests_until)
+            session.rests_until = None
+        if self._sessions.get(session.session_id) is session and session not in self._ahead:
+            self._attended.add(session)
+
+    def _rest(self, session: Session) -> None:
+        """Look at a session when it may have expired: what is in use now is not before as long again."""
+        at = (self._clock() if session.is_in_use else session.active_at) + self.limits.session_idle_seconds
+        # One whose slot is this one was looked at just now.
+        session.rests_until = max(self._resting.slot_at(at), self._resting.slot_at(self._clock()) + 1)
+        self._resting.file(session, session.rests_until)
 
     def _make_room(self, opened_by: str | None, beside: Container[str]) -> None:
         """Have empty sessions give way until there is a place, or raise ``LimitReached``."""
@@ -362,6 +396,11 @@ class Broker:
     def _drop(self, session: Session, *, for_good: bool = False) -> None:
         """End a session. One that had events, or is ended ``for_good``, begins with another epoch the next time."""
         del self._sessions[session.session_id]
+        self._attended.discard(session)
+        self._ahead.discard(session)
+        if session.rests_until is not None:
+            self._resting.remove(session, session.rests_until)
+            session.rests_until = None
         self._silent.pop(session.session_id, None)
         self._places.leave(session.opened_by)
         if for_good or session.log.last_seq:
@@ -563,45 +602,93 @@ class Broker:
 
     def sweep(self) -> float | None:
         """Expire, beat and cut what is due; return the seconds until it is worth looking again, None for never."""
+        for _ in self._sweeping():
+            continue
+        return self._pause()
+
+    def _sweeping(self) -> Iterator[None]:
+        """Do the same, and let others have their turn in between."""
         now = self._clock()
         self._delivery.is_timed = True
         for watch in self._watches.values():
             watch.look(now)
         beat = heartbeat()
-        next_deadline: float | None = None
-        for session in self.sessions:
-            session.desk.expire_due()
-            session.forget_evicted()
-            self._look_after_readers(session.readers, now, beat)
-            if session.expired:
-                self._drop(session)
-                self.counters.sessions_expired += 1
-            deadline = session.desk.next_deadline
-            if deadline is not None and (next_deadline is None or deadline < next_deadline):
-                next_deadline = deadline
+        self._next_deadline = None
+        looks = 0
+        for inbox_reader in self.inbox.readers:
+            if inbox_reader in self.inbox.readers:
+                self._look_at(inbox_reader, now, beat)
+            looks += 1
+            if looks % _LOOKS_A_TURN == 0:
+                yield
+        # Neither a copy nor a new set: what is new and holds very many costs each collection of garbage a long turn.
+        if self._ahead:  # a round that failed has left them
+            self._attended |= self._ahead
+            self._ahead.clear()
+        self._ahead, self._attended = self._attended, self._ahead
+        while self._ahead:
+            session = self._ahead.pop()
+            self._attended.add(session)
+            if session.desk.needs_care:
+                session.desk.expire_due()
+            readers = session.readers
+            for reader in readers:
+                if reader in readers:
+                    self._look_at(reader, now, beat)
+                looks += 1
+                if looks % _LOOKS_A_TURN == 0:
+                    yield
+            self._leave_alone(session)
+            if session.desk.needs_care:
+                self._heed(session.desk.next_deadline)
+            looks += 1
+            if looks % _LOOKS_A_TURN == 0:
+                yield
+        while (resting := self._resting.take(now)) is not None:
+            resting.rests_until = None
+            self._attended.add(resting)
+            self._leave_alone(resting)
+            looks += 1
+            if looks % _LOOKS_A_TURN == 0:
+                yield
         if self._dormant and self._dormant_until <= now:
             self._expire_dormant()
-        self._look_after_readers(self.inbox.readers, now, beat)
+
+    def _look_at(self, reader: Reader, now: float, beat: bytes) -> None:
+        was_ending = reader.ending
+        try:
+            reader.sweep(now, beat)
+        except Exception:
+            # One connection that fails to answer must not keep the others from being looked after.
+            _log.exception("a %s reader cannot be looked after", reader.transport)
+        if reader.ending is not None and reader.ending.code == "slow" and was_ending is None:
+            _log.warning("a %s reader took nothing for %g s and is cut", reader.transport, self.limits.stalled_seconds)
+
+    def _leave_alone(self, session: Session) -> None:
+        """Look less often at a session in which nothing needs that, or no more at one that has expired."""
+        if session.readers:
+            return
+        if session.expired:
+            self._drop(session)
+            self.counters.sessions_expired += 1
+        elif session.is_at_rest and session in self._attended:
+            self._rest(session)
+            self._attended.discard(session)
+
+    def _heed(self, deadline: float | None) -> None:
+        """Come back by then."""
+        if deadline is not None and (self._next_deadline is None or deadline < self._next_deadline):
+            self._next_deadline = deadline
+
+    def _pause(self) -> float | None:
+        """How long the sweeper stays away after a round."""
         if not self._sessions and not self._dormant and not self.inbox.readers:
             return POLICY_SECONDS if self._watches else None
         limits = self.limits
         interval = min(0.5, limits.heartbeat_seconds / 4, limits.stalled_seconds / 4, limits.session_idle_seconds / 4)
-        if next_deadline is not None:
-            interval = min(interval, next_deadline - now)
-        return max(0.01, interval)
-
-    def _look_after_readers(self, readers: Readers, now: float, beat: bytes) -> None:
-        for reader in readers:
-            was_ending = reader.ending
-            try:
-                reader.sweep(now, beat)
-            except Exception:
-                # One connection that fails to answer must not keep the others from being looked after.
-                _log.exception("a %s reader cannot be looked after", reader.transport)
-            if reader.ending is not None and reader.ending.code == "slow" and was_ending is None:
-                _log.warning(
-                    "a %s reader took nothing for %g s and is cut", reader.transport, self.limits.stalled_seconds
-                )
+        if self._next_deadline is not None:
+            interval = min(interval, self._next_deadline - self._clock())
+        return max(0.01, _PAUSE_SECONDS_EACH * len(self._attended), interval)
 
     @property
     def policy(self) -> PolicyFile | None:
@@ -628,7 +715,7 @@ class Broker:
 
     def _settle_twins(self, tool: AskedTool) -> None:
         """Give what was just decided for always about a tool to the calls of it that wait, in all sessions."""
-        for session in self.sessions:
+        for session in self._attended | self._ahead:
             session.desk.settle_twins(tool)
 
     def watch(self) -> None:
@@ -642,9 +729,14 @@ class Broker:
 
     def ask_readers_again(self) -> None:
         """End the streams of all who may no longer read; for whoever knows that rights have changed."""
-        for readers in (self.inbox.readers, *(session.readers for session in self.sessions)):
-            for reader in tuple(readers):
+        for readers in self._all_readers():
+            for reader in readers:
                 reader.ask_again()
+
+    def _all_readers(self) -> Iterator[Readers]:
+        yield self.inbox.readers
+        for session in self._attended | self._ahead:
+            yield session.readers
 
     def close(self) -> None:
         """Shut down: pending requests are cancelled, readers get ``bye``, nothing new begins. Never waits."""
@@ -654,6 +746,9 @@ class Broker:
                 session.close("shutdown")
             self._sessions.clear()
             self.inbox.close()
+            self._attended.clear()
+            self._ahead.clear()
+            self._round = None
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
@@ -663,7 +758,7 @@ class Broker:
 
     def statistics(self) -> BrokerStatistics:
         """What the broker holds at this moment, and what it has counted since it was made."""
-        for readers in (self.inbox.readers, *(session.readers for session in self.sessions)):
+        for readers in self._all_readers():
             readers.count_delivered()
         return BrokerStatistics(
             sessions=len(self._sessions) + len(self._dormant),
@@ -708,6 +803,7 @@ class Broker:
         except RuntimeError:
             return
         delay = 0.01 if self._timer is None or loop is not self._loop else None
+        self._heed(deadline)
         if deadline is not None:
             until = max(0.0, deadline - self._clock())
             if delay is not None or loop.time() + until < self._timer_at:
@@ -726,9 +822,16 @@ class Broker:
         loop, self._timer = self._loop, None
         delay: float | None = 1.0
         try:
-            delay = self.sweep()
+            if self._round is None:
+                self._round = self._sweeping()
+            if next(self._round, self) is self:
+                self._round = None
+                delay = self._pause()
+            else:
+                delay = 0.0
         except Exception:
             # The sweeper is the only one who expires requests: it goes on whatever happened.
+            self._round = None
             _log.exception("the sweeper failed")
         if delay is not None and loop is not None and not self.closed:
             self._set_timer(loop, delay)

@@ -226,6 +226,11 @@ class PermissionDesk:
         return len(self._pending) + len(self._queued) + len(self._unrecorded)
 
     @property
+    def needs_care(self) -> bool:
+        """Whether there is something here that ends with time: what waits, and what is kept for who asked."""
+        return bool(self.pending_count or self._lingering or self._decisions)
+
+    @property
     def left_recently(self) -> bool:
         """Whether a request was there so lately that an answer without an id may be meant for it."""
         return self.left_at is not None and self._clock() - self.left_at < AMBIGUOUS_SECONDS

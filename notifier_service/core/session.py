@@ -110,6 +110,7 @@ class Session:
         tell_label: Callable[[str, Label], object] = lambda session_id, label: None,
         count_others: Callable[[str], int] = lambda session_id: 0,
         is_seen: Callable[[str], bool] = lambda session_id: False,
+        attend: Callable[[Session], object] = lambda session: None,
     ) -> None:
         self.session_id = check_session_id(session_id)
         self.limits = limits = Limits() if limits is None else limits
@@ -120,6 +121,9 @@ class Session:
         self.created_at: datetime = utc_now()
         #: Whose session it is, of the many that may be open.
         self.opened_by: str | None = None
+        #: Hears that it has a reader or a question; else it rests in this slot until somebody looks whether it expires.
+        self._attend = attend
+        self.rests_until: int | None = None
         #: Set by who keeps something for this session beside its log.
         self.has_more = False
         #: What it is called.
@@ -351,6 +355,7 @@ class Session:
         if not is_of_the_call(question.risk_reasons):
             self._ratings.note(question.tool, question.risk_level)
         self.touch()
+        self._attend(self)
         if request.pending and request.recording is None:
             self._note_use(verdict.rule_id)
             self.desk.when_recorded(request, functools.partial(self._announce, request))
@@ -409,6 +414,7 @@ class Session:
         self.readers.require_place(account, address=address, may_approve=may_approve)
         reader = Reader(self, transport, peer, account, address)
         self.readers.add(reader)
+        self._attend(self)
         reader.begin(cursor)
         return reader
 
@@ -531,15 +537,21 @@ class Session:
     @property
     def expired(self) -> bool:
         """Whether nobody needs this session any more."""
-        return not self._is_in_use and self.idle_seconds >= self.limits.session_idle_seconds
+        return not self.is_in_use and self.idle_seconds >= self.limits.session_idle_seconds
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing that anybody would miss: no event, nobody who reads, nothing that waits."""
-        return not (self.log.last_seq or self.has_more or self.label != NO_LABEL or self._is_in_use)
+        return not (self.log.last_seq or self.has_more or self.label != NO_LABEL or self.is_in_use)
 
     @property
-    def _is_in_use(self) -> bool:
+    def is_at_rest(self) -> bool:
+        """Whether nothing in it needs to be looked after, but that it expires."""
+        return not (self.readers or self.desk.needs_care)
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether somebody reads, waits or works here, or is yet to come for an answer."""
         return bool(self.viewer_count or self.desk.pending_count or self._working or self.desk.holds_decisions)
 
     def close(self, code: Literal["shutdown", "session_closed"]) -> None:
@@ -593,6 +605,7 @@ class Session:
         self.active_at = self.clock()
         if self.kept is not None:
             self.kept.put(event)
+            self.forget_evicted()
         return event
 
     # What was before

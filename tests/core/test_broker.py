@@ -25,6 +25,7 @@ from notifier_service.core.errors import (
 )
 from notifier_service.core.limits import Limits
 from notifier_service.core.permission_request import PermissionRequest
+from notifier_service.core.permissions import PermissionDesk
 from notifier_service.core.question import Decision
 
 if TYPE_CHECKING:
@@ -557,7 +558,106 @@ def test_sweeper_comes_when_the_next_request_expires(clock: Clock) -> None:
     assert broker.sweep() == 0.125
 
 
+def test_session_expires_at_its_time_whatever_was_done_in_it_before(clock: Clock) -> None:
+    broker = still(clock, session_idle_seconds=100)
+    for number in range(5):
+        broker.publish_nowait(f"s{number}", "note")
+        clock.advance(10)
+        broker.sweep()
+    broker.publish_nowait("s0", "note")
+    reader = broker.join("s1", "sse", peer())
+    request = broker.ask("s2", **ASK, timeout_seconds=30)
+    clock.advance(60)
+    broker.sweep()
+    assert [session.session_id for session in broker.sessions] == ["s0", "s1", "s2", "s3", "s4"]
+    assert request.record.status == "expired"
+
+    clock.advance(30)
+    broker.sweep()
+    assert {session.session_id for session in broker.sessions} == {"s0", "s1", "s2"}
+    clock.advance(10)
+    reader.leave()
+    broker.sweep()
+    assert {session.session_id for session in broker.sessions} == {"s1", "s2"}
+    clock.advance(100)
+    broker.sweep()
+    assert broker.sessions == ()
+    assert broker.counters.sessions_expired == 5
+
+
+def test_session_in_which_somebody_works_does_not_expire_and_is_looked_at_again(clock: Clock) -> None:
+    broker = still(clock, session_idle_seconds=100)
+    with broker.open("s").working():
+        for _ in range(5):
+            clock.advance(90)
+            broker.sweep()
+    clock.advance(99)
+    broker.sweep()
+    assert len(broker.sessions) == 1
+    clock.advance(101)
+    broker.sweep()
+    assert broker.sessions == ()
+
+
 # The sweeper, on its own timer
+
+
+async def test_sweeper_looks_at_very_many_and_lets_others_have_their_turn(clock: Clock) -> None:
+    broker = still(clock, max_connections=2000)
+    readers = [broker.join(f"s{number}", "sse", peer()) for number in range(500)]
+    readers += [broker.join("full", "sse", peer()) for _ in range(100)]
+    for reader in readers:
+        reader.next()
+    clock.advance(15)
+    turns_with_some = 0
+    async with asyncio.timeout(10):
+        while (beaten := sum(reader.heartbeat is not None for reader in readers)) < 600:
+            turns_with_some += beaten > 0
+            await asyncio.sleep(0)
+
+    assert turns_with_some >= 5
+    broker.close()
+
+
+async def test_session_that_ends_and_question_that_is_asked_in_the_middle_of_a_round_are_heeded(clock: Clock) -> None:
+    broker = still(clock, max_connections=2000)
+    readers = {f"s{number}": broker.join(f"s{number}", "sse", peer()) for number in range(500)}
+    clock.advance(15)
+    async with asyncio.timeout(10):
+        while not any(reader.heartbeat for reader in readers.values()):  # noqa: ASYNC110  # the round has begun
+            await asyncio.sleep(0)
+    ahead = next(name for name, reader in readers.items() if reader.heartbeat is None)
+    looked_at = next(name for name, reader in readers.items() if reader.heartbeat is not None)
+    broker.end_session(ahead)
+    request = broker.ask(looked_at, **ASK, timeout_seconds=0.05)
+    clock.advance(0.05)
+
+    assert await settled(request) == "expired"
+    assert readers[ahead].heartbeat is None
+    assert sum(reader.heartbeat is not None for reader in readers.values()) == 499
+    broker.close()
+
+
+async def test_sweeper_that_fails_in_the_middle_of_a_round_goes_on_with_the_rest(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = still(clock)
+    requests = [broker.ask(f"s{number}", **ASK, timeout_seconds=0.01) for number in range(20)]
+    fails = iter([OSError("disk")])
+
+    def expire_due(desk: PermissionDesk) -> int:
+        for error in fails:
+            raise error
+        return properly(desk)
+
+    properly = PermissionDesk.expire_due
+    monkeypatch.setattr(PermissionDesk, "expire_due", expire_due)
+    clock.advance(0.01)
+    async with asyncio.timeout(10):
+        records = await asyncio.gather(*(request.decision() for request in requests))
+
+    assert {record.status for record in records} == {"expired"}
+    broker.close()
 
 
 async def test_request_expires_in_time_without_anybody_looking(broker: Broker) -> None:
