@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientError, ClientSession, TCPConnector
 
-from tests.service_process import service_process
+from tests.forked_service import ForkedService, forked_service
 
 ROUNDS = int(os.environ.get("KILL_ROUNDS", "8"))
 SESSIONS = ("a", "b", "c")
@@ -192,10 +192,11 @@ class Load:
 @pytest.mark.timeout(60 + 3 * ROUNDS)
 async def test_killed_service_has_kept_what_it_acknowledged(tmp_path: Path) -> None:
     half = ROUNDS // 2
-    both = await asyncio.gather(
-        killed_again_and_again(tmp_path / "full", "full", half),
-        killed_again_and_again(tmp_path / "normal", "normal", ROUNDS - half),
-    )
+    async with forked_service() as one, forked_service() as other:
+        both = await asyncio.gather(
+            killed_again_and_again(one, tmp_path / "full", "full", half),
+            killed_again_and_again(other, tmp_path / "normal", "normal", ROUNDS - half),
+        )
 
     # What was acknowledged, and of which nothing was lost, doubled or applied twice.
     for sync, totals in zip(("full", "normal"), both, strict=True):
@@ -204,7 +205,7 @@ async def test_killed_service_has_kept_what_it_acknowledged(tmp_path: Path) -> N
     assert sum(totals.waiting_again for totals in both) >= ROUNDS
 
 
-async def killed_again_and_again(journal: Path, sync: str, rounds: int) -> Totals:
+async def killed_again_and_again(service: ForkedService, journal: Path, sync: str, rounds: int) -> Totals:
     """Kill one service after the other that goes on with the same journal."""
     ends = dict.fromkeys(SESSIONS, "earliest")
     followed: str | None = None
@@ -218,7 +219,7 @@ async def killed_again_and_again(journal: Path, sync: str, rounds: int) -> Total
     for number in range(rounds + 1):
         began_at = time.time()
         async with (
-            service_process("--journal", str(journal), "--journal-sync", sync, *FLAGS) as (process, port),
+            service.running("--journal", str(journal), "--journal-sync", sync, *FLAGS) as port,
             ClientSession(connector=TCPConnector(limit=0)) as http,
         ):
             load = Load(http, port, number, began_at)
@@ -255,7 +256,7 @@ async def killed_again_and_again(journal: Path, sync: str, rounds: int) -> Total
                 await asyncio.sleep(0.001)
             await asyncio.sleep(random.random() * 0.1)
             killed_at = time.time()
-            process.kill()
+            service.kill()
             await asyncio.gather(*producers)
             followed = None if follower is None else await follower
             before, asked = load.acknowledged, load.asked
