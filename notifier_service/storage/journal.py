@@ -301,22 +301,34 @@ class JournalFile:
     def _newest(
         self, row: _Row, most_events: int, most_bytes: int
     ) -> tuple[Sequence[Sequence[Event]], Sequence[tuple[int, int]]]:
-        """Batches, the newest first, as far back as none is missing; and where the ids leap."""
+        """Events in pieces, the newest first, as far back as none is missing; and where the ids leap."""
         found: list[Sequence[Event]] = []
         leaps: list[tuple[int, int]] = []
-        behind, generation, size, count = row.last_seq + 1, self._generation, 0, 0
+        texts: list[bytes] = []
+        first, generation, size = row.last_seq + 1, self._generation, 0
+
+        def take() -> None:
+            """All rows of one run at once: many hold one event, and each is dear."""
+            if texts:
+                text = b"\n".join(reversed(texts))
+                found.append(_events_of(text, first, row.epoch, (generation - row.generation) * LEAP))
+                texts.clear()
+
         for key, last, written_in, text in self._reader.execute(
-            "SELECT key, last, generation, events FROM batches WHERE key BETWEEN ? AND ? ORDER BY key DESC",
-            (key_of(row.number, 0), key_of(row.number + 1, 0) - 1),
+            "SELECT key, last, generation, events FROM batches WHERE key BETWEEN ? AND ? ORDER BY key DESC LIMIT ?",
+            (key_of(row.number, 0), key_of(row.number + 1, 0) - 1, most_events),
         ):
-            if last + 1 != behind or count >= most_events or size >= most_bytes:
+            if last + 1 != first or row.last_seq - last >= most_events or size >= most_bytes:
                 break
             if written_in != generation:
+                take()
                 leaps.append((last, (generation - row.generation) * LEAP))
-            behind, generation = number_of(key)[1], written_in
-            events = _events_of(text, behind, row.epoch, (generation - row.generation) * LEAP)
-            size, count = size + len(text), count + len(events)
-            found.append(events)
+            first, generation = number_of(key)[1], written_in
+            texts.append(text)
+            size += len(text)
+        take()
+        if sum(map(len, found)) != row.last_seq + 1 - first:
+            raise Damaged("a row holds another number of events than it says")
         if generation != row.generation:
             leaps.append((0, (generation - row.generation) * LEAP))
         return found, leaps[::-1]
@@ -722,19 +734,18 @@ def _without_holes(events: Sequence[Event]) -> Iterator[Sequence[Event]]:
 
 def _events_of(text: bytes, first_seq: int, epoch: str, leapt: int) -> Sequence[Event]:
     """The events of a batch, as they were; with another epoch in their ids where that has changed."""
-    if not isinstance(text, bytes):
+    each = text.split(b"\n")
+    heads = [head for head in map(_HEAD.match, each) if head is not None]
+    if len(each) != len(heads):
         raise Damaged("a row holds something else than events")
+    found = zip(range(first_seq, first_seq + len(each)), heads, each, strict=True)
+    if heads[0][2] == f"{epoch}-{base36(first_seq + leapt)}".encode():
+        return [_new_event((seq, head[2].decode(), head[1].decode(), json)) for seq, head, json in found]
     events: list[Event] = []
-    has_moved = f'"id":"{epoch}-{base36(first_seq + leapt)}"'.encode() not in text[:256]
-    for seq, json in enumerate(text.split(b"\n"), first_seq):
-        found = _HEAD.match(json)
-        if found is None:
-            raise Damaged("a row holds something else than events")
-        event_type, event_id = found[1].decode(), found[2].decode()
-        if has_moved:
-            event_id = f"{epoch}-{base36(seq + leapt)}"
-            json = json[: found.start(2)] + event_id.encode() + json[found.end(2) :]
-        events.append(_new_event((seq, event_id, event_type, json)))
+    for seq, head, json in found:
+        event_id = f"{epoch}-{base36(seq + leapt)}"
+        json = json[: head.start(2)] + event_id.encode() + json[head.end(2) :]
+        events.append(_new_event((seq, event_id, head[1].decode(), json)))
     return events
 
 
