@@ -52,6 +52,8 @@ _MOST_WAITING_BYTES = 64 * 1024 * 1024
 #: Of one group, so that those who came first do not wait for ever.
 _MOST_TOGETHER = 2000
 _MOST_TOGETHER_BYTES = 2 * 1024 * 1024
+#: So far a row grows by what comes later: many of one event each are dear to read. It fits a page.
+_MOST_BYTES_A_ROW = 2048
 #: How long until the disk is tried again when nobody asks for it.
 _AGAIN_SECONDS = 1.0
 #: Rows that one transaction removes, and pages that it gives back: each takes a millisecond or two.
@@ -85,7 +87,7 @@ class JournalState(NamedTuple):
 class _Kept:
     """A session in the file."""
 
-    __slots__ = ("_journal", "epoch", "is_dropped", "last_seq", "number", "opened_by", "session_id")
+    __slots__ = ("_journal", "epoch", "is_dropped", "number", "opened_by", "session_id", "tail")
 
     def __init__(self, journal: JournalFile, session_id: str, epoch: str, opened_by: str | None) -> None:
         self._journal = journal
@@ -95,6 +97,8 @@ class _Kept:
         #: Its row; None before anything of it was written. This and what follows is the writer's.
         self.number: int | None = None
         self.is_dropped = False
+        #: Its newest row that this run has written: the key, the last place, and bytes.
+        self.tail = (0, 0, _MOST_BYTES_A_ROW)
 
     def put(self, event: Event) -> None:
         self._journal.put(self, event)
@@ -474,6 +478,9 @@ class JournalFile:
             # Whatever it is, nobody may wait for ever, and nothing may be taken for kept that is not.
             for kept in begun:
                 kept.number = None
+            for item in everything:
+                if isinstance(item, _Put):
+                    item.kept.tail = (0, 0, _MOST_BYTES_A_ROW)
             self._fail(everything, error, until)
             return
         self.commit_seconds.observe(time.perf_counter() - began)
@@ -554,7 +561,8 @@ class JournalFile:
                 of.setdefault(item.kept, []).append(item.event)
             elif isinstance(item, _Beside) and not item.kept.is_dropped:
                 of.setdefault(item.kept, [])
-        rows = []
+        rows: list[tuple[int, int, int, bytes]] = []
+        more: list[tuple[int, bytes, int]] = []
         for kept, events in of.items():
             if kept.number is None:
                 cursor = self._connection.execute(
@@ -566,8 +574,18 @@ class JournalFile:
             assert kept.number is not None  # SQLite gives every row one
             for run in _without_holes(events):
                 text = b"\n".join([event.json for event in run])
-                rows.append((key_of(kept.number, run[0].seq), run[-1].seq, self._generation, text))
+                key, last, size = kept.tail
+                if size + len(text) < _MOST_BYTES_A_ROW and last + 1 == run[0].seq:
+                    more.append((run[-1].seq, b"\n" + text, key))
+                    kept.tail = (key, run[-1].seq, size + len(text) + 1)
+                else:
+                    key = key_of(kept.number, run[0].seq)
+                    rows.append((key, run[-1].seq, self._generation, text))
+                    kept.tail = (key, run[-1].seq, len(text))
         self._connection.executemany("INSERT INTO batches VALUES (?, ?, ?, ?)", rows)
+        self._connection.executemany(
+            "UPDATE batches SET last = ?, events = CAST(events || ? AS BLOB) WHERE key = ?", more
+        )
 
     def _dropped(self, kept: _Kept) -> tuple[int, int] | None:
         kept.is_dropped = True

@@ -252,12 +252,34 @@ async def test_session_that_was_dropped_is_gone_and_one_of_its_id_begins_anew(jo
     assert rows(second.path, "SELECT count(*) FROM sessions") == 1
 
 
+async def test_events_that_come_one_by_one_share_rows_and_are_there_again_as_they_were(
+    journal: Open, disk: Disk, path: Path
+) -> None:
+    first = journal()
+    log, session = EventLog(epoch="e"), first.begin("s", "e", opened_by=None)
+    for number in range(200):
+        session.put(log.append("note", {"n": number, "text": "é" * (number % 50)}))
+        if number == 100:  # what failed is written anew, and not behind what was not
+            disk.error = "disk I/O error"
+            with pytest.raises(NotDurable):
+                await kept(first)
+            disk.error = None
+        await kept(first)
+    first.close()
+
+    assert rows(path, "SELECT count(*) FROM batches") < 20
+    second = journal()
+    assert again(second).events == log.read_after(0)
+    second.close()
+    assert again(journal()).last_seq == 200
+
+
 async def test_forgotten_events_are_removed_in_time(journal: Open) -> None:
     first = journal()
     log = EventLog(epoch="e", capacity=100_000)
     session = first.begin("s", "e", opened_by=None)
     for _ in range(300):
-        session.put(log.append("note"))
+        session.put(log.append("note", {"text": "x" * 2048}))  # a row each
         await kept(first)
     session.forget_before(250)
     first.commit().result()
