@@ -21,7 +21,8 @@ __all__ = [
 KEYS = {
     "a": "approve", "y": "approve", "s": "session", "w": "always", "r": "reject", "n": "reject",
     "t": "reject-session", "e": "edit",
-    "p": "respond", "j": "next", "k": "previous", "x": "exact", "d": "again", " ": "more", "\n": "more", "\r": "more",
+    "p": "respond", "j": "next", "k": "previous", "x": "exact", "d": "again", "l": "list",
+    " ": "more", "\n": "more", "\r": "more",
     "?": "help", "h": "help", "q": "quit",
 }  # fmt: skip
 WORDS = {
@@ -48,7 +49,7 @@ HELP = """\
                                             P  reply in the tool's place
   J  next request    K  previous request    X  exactly: everything but ASCII as escapes
   Space  the next page                      D  show it again from its beginning
-  Q  quit
+  L  list all that waits                    Q  quit
 No key counts before all of a request is on the screen, nor once it has left it."""
 WORDS_HELP = """\
   approve ID    reject ID [REASON]    edit ID {JSON}    respond ID TEXT    session ID (approve for the session)

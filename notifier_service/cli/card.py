@@ -12,6 +12,7 @@ from rich.text import Text
 from ..core.policy.deeds import in_words
 from .drawing import Row, drawn
 from .terminal import can_show, cells, one_line, pretty, seen, turns_direction, wrapped
+from .waiting import time_left
 
 __all__ = ["card", "clock_time", "divided"]
 
@@ -36,14 +37,16 @@ def card(
     record: Mapping[str, Any],
     *,
     place: str = "",
+    where: str = "",
     width: int | None = None,
     encoding: str = "utf-8",
     is_exact: bool = False,
 ) -> list[Text]:
     """All lines of a request, none wider than ``width`` cells; without a width each is as long as it is.
 
-    ``place`` stands in the title. A line that goes on has another side than one that begins, so that no text can pose
-    as a line of its own. With ``is_exact`` everything but ASCII is an escape.
+    ``place`` stands in the title, ``where`` says in which session it is asked. A line that goes on has another side
+    than one that begins, so that no text can pose as a line of its own. With ``is_exact`` everything but ASCII is an
+    escape.
     """
     style = _RISK.get(record["risk_level"], "bold red")
     top, bottom, middle, begins, goes_on, bar = _FRAME if can_show(encoding, "".join(_FRAME)) else _ASCII_FRAME
@@ -64,7 +67,7 @@ def card(
 
     return [
         *bar_with(f"{top}{bar} May this run?{place} "),
-        *framed(_before(record, style, encoding, is_exact=is_exact)),
+        *framed(_before(record, style, encoding, where=where, is_exact=is_exact)),
         *bar_with(f"{middle}{bar} {shape} "),
         *framed(body),
         *bar_with(middle),
@@ -108,7 +111,9 @@ def clock_time(timestamp: str) -> str:
     return datetime.fromisoformat(timestamp).astimezone().strftime("%H:%M:%S")
 
 
-def _before(record: Mapping[str, Any], style: str, encoding: str, *, is_exact: bool) -> Iterator[Row | Text]:
+def _before(
+    record: Mapping[str, Any], style: str, encoding: str, *, where: str, is_exact: bool
+) -> Iterator[Row | Text]:
     """What the service says of the call."""
 
     def shown(text: str) -> str:
@@ -116,6 +121,8 @@ def _before(record: Mapping[str, Any], style: str, encoding: str, *, is_exact: b
 
     tool_name, parameters = record["tool_name"], pretty(record["parameters"])
     yield Text.assemble((shown(tool_name), "bold"), "   risk ", (shown(record["risk_level"]), style))
+    if where:
+        yield Text(shown(where))
     if record.get("server"):
         yield Text(f"of the MCP server {shown(record['server'])}")
     foreign = sorted({letter for letter in tool_name if not letter.isascii()})
@@ -158,7 +165,7 @@ def _behind(record: Mapping[str, Any], encoding: str, *, is_exact: bool) -> Iter
     if record.get("description"):
         yield Text(f"The agent says (unverified): {shown(record['description'])}", "italic dim")
     if record.get("expires_at"):
-        yield Text(f"Denied by itself at {clock_time(record['expires_at'])}.", "dim")
+        yield Text(f"Denied by itself at {clock_time(record['expires_at'])}, in {time_left(record)}.", "dim")
 
 
 def _runs(command: Mapping[str, Any], shown: Callable[[str], str], *, arrow: str) -> Iterator[Row]:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from .screen import Screen
 from .terminal import one_line, pretty
+from .words import ended, outcome
 
 __all__ = ["Narrator"]
 
@@ -27,10 +28,15 @@ _END_UNKNOWN = ("?", "yellow", "started, end unknown")
 
 
 class Narrator:
-    """Prints each event of a stream as it comes."""
+    """Prints each event of a session as it comes, or of all of them where ``session_id`` is None.
 
-    def __init__(self, screen: Screen) -> None:
+    ``is_ours`` says whether a request was decided here.
+    """
+
+    def __init__(self, screen: Screen, session_id: str | None, *, is_ours: Callable[[str], bool]) -> None:
         self._screen = screen
+        self._session_id = session_id
+        self._is_ours = is_ours
         self._lost = False
         self._shows: Mapping[str, Callable[[dict[str, Any]], None]] = {
             "hello": self._on_hello,
@@ -47,6 +53,8 @@ class Narrator:
             "permission_response_result": self._on_permission_response_result,
             "permission_cleared": self._on_permission_cleared,
         }
+        if session_id is None:  # to a session these are types like any other
+            self._shows = {**self._shows, "session_opened": self._on_opened, "session_closed": self._on_closed}
 
     def tell(self, event: dict[str, Any]) -> None:
         """Print what a person needs to see of an event; what is asked is not told here."""
@@ -65,16 +73,19 @@ class Narrator:
     def _on_hello(self, data: dict[str, Any]) -> None:
         back = "Back on" if self._lost else "Watching"
         self._lost = False
-        self._screen.print(
-            Text(f"{back} session {data['session_id']}; {data['viewers']} watching. Press ? for help.", "dim")
-        )
+        what = "all sessions" if self._session_id is None else f"session {self._session_id}"
+        self._screen.print(Text(f"{back} {what}; {data['viewers']} watching. Press ? for help.", "dim"))
 
     def _on_snapshot(self, data: dict[str, Any]) -> None:
-        for call in (*data["running"], *data.get("end_unknown", ())):
+        for call in (*data.get("running", ()), *data.get("end_unknown", ())):
             self._on_tool_status(call)
 
     def _on_gap(self, data: dict[str, Any]) -> None:
-        self._screen.print(Text(f"Some events were missed ({data['reason']}); here is the present state.", "yellow"))
+        text = f"Some events were missed ({data['reason']}); here is the present state."
+        if data["reason"] == "epoch":
+            began = "The service" if self._session_id is None else "The service or the session"
+            text = f"{began} began anew: what waited before is denied. Here is the present state."
+        self._screen.print(Text(text, "yellow"))
 
     def _on_nothing(self, data: dict[str, Any]) -> None:
         """Nothing that a person needs to see."""
@@ -120,21 +131,33 @@ class Narrator:
 
     def _on_permission_response_result(self, data: dict[str, Any]) -> None:
         style = "green" if data["approved"] else "red"
-        line = self._line("⚖", style).append(one_line(data["tool_name"]), "bold")
-        line.append(f" {data.get('decision') or data['status']} by {one_line(str(data['decided_by']))}", style)
+        line = self._line("⚖", style).append(self._called(data), "bold")
+        line.append(f" {ended(data, is_ours=self._is_ours(data['request_id']))}", style)
         if data.get("reason"):
             line.append(f": {one_line(data['reason'])}")
         self._screen.print(line)
 
     def _on_permission_cleared(self, data: dict[str, Any]) -> None:
         if data["status"] in ("expired", "cancelled"):
-            text = f"{one_line(data['tool_name'])}: the request {data['status']}"
-            self._screen.print(self._line("⏱", "yellow").append(f"{text} ({one_line(data.get('reason') or '')})"))
+            why = one_line(data.get("reason") or "") or outcome(data)
+            self._screen.print(self._line("⏱", "yellow").append(f"{self._called(data)}: {why}"))
+
+    def _on_opened(self, data: dict[str, Any]) -> None:
+        label = [one_line(data[name]) for name in ("title", "agent") if data.get(name)]
+        self._screen.print(self._line("·", "dim").append(" · ".join([f"session {data['session_id']} is open", *label])))
+
+    def _on_closed(self, data: dict[str, Any]) -> None:
+        self._screen.print(self._line("·", "dim").append(f"session {data['session_id']} has ended"))
 
     def _on_other(self, event_type: str, data: Any) -> None:
         line = self._line("·", "dim").append(f"{event_type} ", "dim")
         text = data.get("text") if isinstance(data, dict) and len(data) == 1 else None
         self._screen.print(line.append(one_line(text) if isinstance(text, str) else pretty(data)))
+
+    def _called(self, data: Mapping[str, Any]) -> str:
+        """Which call it is, among those of all sessions too."""
+        tool_name = one_line(data["tool_name"])
+        return tool_name if self._session_id is not None else f"{data['session_id']}: {tool_name}"
 
     def _line(self, symbol: str, style: str) -> Text:
         return Text.assemble((datetime.now(UTC).astimezone().strftime("%H:%M:%S "), "dim"), (f"{symbol} ", style))

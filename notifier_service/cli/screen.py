@@ -10,7 +10,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.text import Text
 
-from .terminal import cells
+from .terminal import cells, one_line, seen, wrapped
 
 __all__ = ["Screen"]
 
@@ -33,6 +33,7 @@ class Screen:
         self._rows = 0
         self._size_then = (0, 0)
         self._is_disturbed = True
+        self._status_cells = 0
 
     def fileno(self) -> int:
         return self._stdout.fileno()
@@ -76,13 +77,32 @@ class Screen:
 
     def print_now(self, content: Text, *, end: str = "\n") -> None:
         """Print, whatever is held back."""
+        self._wipe_status()
         columns = max(2, self.size[0])
         for line in content.plain.encode(self.encoding, "backslashreplace").decode(self.encoding).split("\n"):
             self._rows += max(1, -(-cells(line) // (columns - 1)))  # a wide character may leave a cell free
         self._console.print(content, end=end)
 
+    def status(self, text: str) -> None:
+        """Write on the line with the cursor, in the place of what was written there before: nothing moves by it."""
+        self._wipe_status()
+        room = max(0, self.size[0] - 1)
+        line = seen(one_line(text), self.encoding)
+        line = line[: ([*wrapped(line, max(2, room)), len(line)])[0]] if room > 1 else ""
+        self._status_cells = cells(line)
+        self._console.print(Text(line, "bold yellow"), end="")
+
+    def _wipe_status(self) -> None:
+        if self._status_cells:
+            self._stdout.write("\r" + " " * min(self._status_cells, max(0, self.size[0] - 1)) + "\r")
+            self._status_cells = 0
+
     def bell(self) -> None:
         self._console.bell()
+
+    @property
+    def is_held(self) -> bool:
+        return self._held is not None
 
     def hold(self) -> None:
         """Let nothing come in between until ``release``; may be repeated."""

@@ -32,8 +32,14 @@ _JSON_HELP = "print the record as JSON also on a terminal, where a sentence says
 
 
 def add_commands(commands: Any) -> None:
-    watch = service_command(commands, "watch", _watch, "follow a session and answer its requests", "Follow a session.")
-    watch.add_argument("session")
+    watch = service_command(
+        commands,
+        "watch",
+        _watch,
+        "follow a session, or all of them, and answer what is asked",
+        "Follow a session and answer its requests; without one, what waits in all sessions that the token may see.",
+    )
+    watch.add_argument("session", nargs="?")
 
     publish = service_command(commands, "publish", _publish, "publish an event", "Publish an event to a session.")
     publish.add_argument("session")

@@ -1,4 +1,4 @@
-"""``watch``: a person at a terminal follows a session and answers its requests."""
+"""``watch``: a person at a terminal follows a session, or all of them, and answers what is asked."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import io
 import json
 import sys
-from collections import OrderedDict
 from typing import Any, TextIO
 
 from rich.text import Text
@@ -14,12 +13,15 @@ from rich.text import Text
 from ..client import Client
 from ..core.errors import NotifierError, ServiceRefused
 from .answers import HELP, KEYS, KEYS_OFFERED, REJECTING, SCOPES, WORDS, WORDS_HELP, WORDS_OFFERED, offered
-from .card import card, divided
+from .card import card
 from .keyboard import Keyboard, Typed
 from .narrator import Narrator
 from .screen import Screen
+from .sight import Sight
 from .terminal import one_line
 from .typed import json_object
+from .waiting import Waiting, time_left
+from .words import ended, outcome
 from .written import in_editor, line_of
 
 __all__ = ["Watch"]
@@ -28,17 +30,18 @@ __all__ = ["Watch"]
 _KEYS_REST_SECONDS = 0.4
 #: How long the second press of a high risk may take.
 _CONFIRM_SECONDS = 4.0
-#: Where no more lines of a request have room, the keys are named in short.
-_FEW_LINES = 3
-_MORE_IN_SHORT = Text("Space: more", "bold yellow")
 
 #: A decision is about this request, with this tool and these parameters, and about no other.
 _BOUND_TO = ("request_id", "parameters_sha256", "action_sha256")
+_GONE = ("request_not_found", "request_expired", "request_cancelled", "already_decided")
 _TWICE = "High risk: press the same key again to approve."
+_LEFT = "Nothing was decided: the request had left the screen. Here it is: look, then press again."
+#: Of a list of all that waits.
+_MOST_LISTED = 20
 
 
 class Watch:
-    """Prints what happens and asks for a key when somebody must decide.
+    """Prints what happens and asks for a key when somebody must decide; without a session what waits in all of them.
 
     On a terminal single keys answer the request that is shown, once all of it has been on the screen and as long as
     it is; otherwise lines do, which name the request (``approve ID``, ``reject ID reason``, ``edit ID {json}``).
@@ -47,7 +50,7 @@ class Watch:
     def __init__(
         self,
         client: Client,
-        session_id: str,
+        session_id: str | None = None,
         *,
         stdin: TextIO | None = None,
         stdout: TextIO | None = None,
@@ -55,30 +58,27 @@ class Watch:
     ) -> None:
         self._client = client
         self._session_id = session_id
-        self._rest_seconds = rest_seconds
         self._stdin = sys.stdin if stdin is None else stdin
         self._stdout = sys.stdout if stdout is None else stdout
         self._has_keys = self._stdin.isatty() and self._stdout.isatty()
         self._screen = Screen(self._stdout)
-        self._narrator = Narrator(self._screen)
+        self._narrator = Narrator(self._screen, session_id, is_ours=lambda request_id: request_id in self._ours)
         self._keyboard = Keyboard(self._stdin, has_keys=self._has_keys, on_disturbed=self._screen.disturb)
-        self._pending: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._sight = Sight(self._screen, rest_seconds)
+        self._waiting = Waiting(session_id)
         self._told: set[str] = set()
-        self._fetched: set[str] = set()
-        self._shown: str | None = None
-        #: What is left to show of it, and what was shown last.
-        self._pages: list[list[Text]] = []
-        self._page: list[Text] = []
-        self._page_count = 0
-        self._is_tiny = False
-        self._early_told_at = 0.0
-        self._is_exact = False
+        self._unreadable: set[str] = set()
+        #: What was decided here, and what is on its way there.
+        self._ours: set[str] = set()
+        self._sending: dict[str, asyncio.Event] = {}
         self._is_typing = False
-        self._armed_at = 0.0
+        self._is_lost = False
+        self._is_counted = False
+        self._answered: dict[str, Any] = {}
         self._sure: tuple[str, str, float] | None = None
 
     async def run(self) -> int:
-        """Follow the session until it ends or the person quits."""
+        """Follow until the session ends or the person quits."""
         if isinstance(self._stdout, io.TextIOWrapper):
             self._stdout.reconfigure(errors="backslashreplace")  # a terminal that knows ASCII only is served too
         with self._keyboard.open():
@@ -97,129 +97,129 @@ class Watch:
     # What happens
 
     async def _follow(self) -> None:
-        async for event in self._client.events(self._session_id, on_lost=self._narrator.lost):
-            self._narrator.tell(event)
-            self._take(event["type"], event.get("data") or {})
-            await self._fetch_whole()
-            self._show_next()
-        self._screen.print(Text("The session has ended.", "dim"))
+        if self._session_id is None:
+            events = self._client.inbox_events(on_lost=self._on_lost)
+        else:
+            events = self._client.events(self._session_id, on_lost=self._on_lost)
+        async for event in events:
+            await self._take(event["type"], event.get("data") or {}, event)
+            await self._show_next()
+        self._screen.print(Text("The session has ended." if self._session_id else "The service has ended.", "dim"))
 
-    def _take(self, event_type: str, data: dict[str, Any]) -> None:
-        """Keep what waits for a decision."""
-        if event_type == "snapshot":
-            self._pending = OrderedDict((record["request_id"], record) for record in data["permission_requests"])
-        elif event_type == "permission_request":
-            known = self._pending.setdefault(data["request_id"], data)
-            if data.get("replayed"):  # after a restart it may have more time
-                self._pending[data["request_id"]] = {**known, "expires_at": data["expires_at"]}
-        elif event_type == "permission_cleared":
-            self._pending.pop(data["request_id"], None)
+    async def _take(self, event_type: str, data: dict[str, Any], event: dict[str, Any]) -> None:
+        if event_type in ("permission_response_result", "permission_cleared"):
+            await self._sent(data["request_id"])
+        self._narrator.tell(event)
+        new = self._waiting.take(event_type, data)
+        if event_type == "hello":
+            self._is_counted = False
+            self._status("Back: what is shown still waits, unless you are told otherwise." if self._is_lost else "")
+            self._is_lost = False
+        elif event_type == "snapshot" and not self._is_counted:
+            self._is_counted = True
+            self._count()
+        elif new:
+            self._announce(new[-1])
+        elif event_type == "permission_response_result":
+            self._answered = data
+        elif event_type == "permission_cleared" and self._session_id is None:
+            is_told = self._answered.get("request_id") == data["request_id"]
+            words = ended(self._answered) if is_told else outcome(data)
+            self._status(f"{self._called(data)}: {words}. {len(self._waiting)} wait.")
+
+    def _on_lost(self, reason: str) -> None:
+        self._narrator.lost(reason)
+        self._is_lost = True
+        self._status("Connection lost; trying again. Until then nothing can be decided.")
+
+    async def _sent(self, request_id: str) -> None:
+        """Wait until it is known who decided it, where that is being sent from here."""
+        if request_id in self._sending:
+            await self._sending[request_id].wait()
+
+    def _count(self) -> None:
+        """Say how much waits in all sessions."""
+        count, sessions = len(self._waiting), self._waiting.count_sessions()
+        if self._session_id is not None:
+            return
+        where = f" in {sessions} sessions" if sessions > 1 else ""
+        many = f"{count} requests wait{where}; what ends first is shown first."
+        text = many if count > 1 else "1 request waits." if count else "Nothing waits for a decision."
+        self._screen.print(Text(text, "dim"))
+
+    def _announce(self, record: dict[str, Any]) -> None:
+        """Say what else waits by now, without moving what is read."""
+        if not self._has_keys or self._sight.request_id is None:
+            return
+        text = f"New: {self._called(record)}. {len(self._waiting)} wait; J goes to the next."
+        if self._session_id is not None:
+            self._screen.print(Text(text, "yellow"))
+        elif not self._is_typing:
+            self._status(text)
+            self._screen.bell()
+
+    def _status(self, text: str) -> None:
+        """Say at once, below what is read, what else has happened; it is told again behind it."""
+        if text and self._screen.is_held and self._sight.request_id is not None and not self._is_typing:
+            self._screen.status(text)
+
+    def _called(self, data: dict[str, Any]) -> str:
+        tool_name = one_line(data["tool_name"])
+        return tool_name if self._session_id is not None else f"{tool_name} in session {data['session_id']}"
 
     # What is asked
 
-    async def _fetch_whole(self) -> None:
-        """Fetch what events carry only the beginning of; what cannot be had whole is offered to be rejected."""
-        for request_id, record in list(self._pending.items()):
-            if record.get("parameters_truncated") and request_id not in self._fetched:
-                self._fetched.add(request_id)
-                try:
-                    whole = await self._client.request(self._session_id, request_id)
-                except NotifierError as error:
-                    self._screen.print(Text(f"{request_id} cannot be read whole: {one_line(error.message)}", "red"))
-                else:
-                    self._pending[request_id] = whole
-        self._fetched &= self._pending.keys()
+    async def _read_whole(self, request_id: str) -> dict[str, Any] | None:
+        """A request with all that events carry only the beginning of; what cannot be had is offered to be rejected."""
+        record = self._waiting.get(request_id)
+        if record is not None and record.get("parameters_truncated") and request_id not in self._unreadable:
+            try:
+                whole = await self._client.request(record["session_id"], request_id)
+            except NotifierError as error:
+                self._unreadable.add(request_id)
+                self._screen.print(Text(f"{request_id} cannot be read whole: {one_line(error.message)}", "red"))
+            else:
+                self._waiting.replace({"session_id": record["session_id"]} | whole)
+        return self._waiting.get(request_id)
 
-    def _show_next(self) -> None:
-        """Show what waits and was not shown: all of it where lines answer, else the oldest when no other is shown."""
+    async def _show_next(self) -> None:
+        """Show what waits and was not shown: all of it where lines answer, else the first when no other is shown."""
         if not self._has_keys:
-            for request_id in [one for one in self._pending if one not in self._told]:
-                self._show_for_lines(request_id)
-            self._told &= self._pending.keys()
+            for request_id in [one for one in self._waiting.ids if one not in self._told]:
+                await self._show_for_lines(request_id)
+            self._told.intersection_update(self._waiting.ids)
             return
         if self._is_typing:
             return  # the answer comes to its end first
-        if self._shown is not None and self._shown not in self._pending:
-            self._shown = None
-            self._screen.release()
-        if self._shown is None and self._pending:
-            self._is_exact = False
-            self._show(next(iter(self._pending)))
+        if self._sight.request_id is not None and self._sight.request_id not in self._waiting:
+            self._sight.leave()
+        if self._sight.request_id is None and self._waiting:
+            await self._show(self._waiting.ids[0])
             self._screen.bell()
 
-    def _show_for_lines(self, request_id: str) -> None:
-        record = self._pending[request_id]
+    async def _show_for_lines(self, request_id: str) -> None:
+        record = await self._read_whole(request_id)
         self._told.add(request_id)
-        for line in card(record, encoding=self._screen.encoding):
+        if record is None:
+            return
+        for line in card(record, where=self._waiting.where(record), encoding=self._screen.encoding):
             self._screen.print(line)
         words = " · ".join(WORDS_OFFERED[action].format(request_id) for action in offered(record))
         self._screen.print(Text(f"Answer with a line: {words}", "bold yellow"))
 
-    def _show(self, request_id: str, note: str = "") -> None:
-        """Show a request from its beginning. From here on keys mean it."""
-        self._shown = request_id
+    async def _show(self, request_id: str, note: str = "") -> None:
+        """Show a request from its beginning, as soon as all of it is here."""
+        record = await self._read_whole(request_id)
+        if record is None:
+            return
         self._sure = None
         if note:
-            self._say(note)
-        columns, rows = self._screen.size
-        width = max(2, columns - 1)  # the last cell makes some terminals wrap
-        waiting = list(self._pending)
-        place = f" ({waiting.index(request_id) + 1} of {len(waiting)} waiting)" if len(waiting) > 1 else ""
-        lines = card(
-            self._pending[request_id],
-            place=place,
-            width=width,
-            encoding=self._screen.encoding,
-            is_exact=self._is_exact,
-        )
-        for self._is_tiny in (False, True):
-            # Below a page stand the keys, or that there is more, and the line with the cursor.
-            below = [self._keys(), _MORE_IN_SHORT] if self._is_tiny else [self._keys()]
-            room = rows - 1 - max(len(divided(line, width)) for line in below)
-            if room >= _FEW_LINES:
-                break
-        if room < 1:
-            self._pages = [lines]
-            self._screen.disturb()
-            self._screen.print_now(Text("This terminal is too small to show a request: make it larger, then press D."))
-            return
-        self._pages = [lines[first : first + room] for first in range(0, len(lines), room)]
-        self._page_count = len(self._pages)
-        if len(self._pages) > 1:
-            self._screen.hold()
-        self._show_page()
-
-    def _show_page(self) -> None:
-        self._page = self._pages.pop(0)
-        self._print_page()
-        self._armed_at = asyncio.get_running_loop().time() + self._rest_seconds
-        self._early_told_at = 0.0
-
-    def _print_page(self) -> None:
-        self._screen.begin()
-        for line in self._page:
-            self._screen.print_now(line)
-        if not self._pages:
-            self._screen.print_now(self._keys())
-        elif self._is_tiny:
-            self._screen.print_now(_MORE_IN_SHORT)
-        else:
-            at = self._page_count - len(self._pages)
-            self._screen.print_now(Text(f"Page {at} of {self._page_count}: Space goes on.", "bold yellow"))
-
-    def _keys(self) -> Text:
-        keys = [KEYS_OFFERED[action] for action in offered(self._pending[self._shown or ""])]
-        if self._is_tiny:
-            return Text(" ".join([*(text[0] for text in keys), "?"]), "bold yellow")
-        moves = ["J/K next/previous"] if len(self._pending) > 1 else []
-        return Text(" · ".join([*keys, *moves, "X exact", "? help"]), "bold yellow")
-
-    def _say(self, text: str, style: str = "yellow") -> None:
-        """Tell the person who is asked, whatever is held back; what is asked stays on the screen."""
-        was_whole = self._screen.is_whole
-        self._screen.print_now(Text(text, style))
-        if was_whole and not self._screen.is_whole and self._shown in self._pending:
-            self._print_page()
+            self._sight.say(note)
+        ids = self._waiting.ids
+        place = f" ({ids.index(request_id) + 1} of {len(ids)} waiting)" if len(ids) > 1 else ""
+        self._sight.show(record, place=place, where=self._waiting.where(record), has_others=len(ids) > 1)
+        if self._session_id is None:
+            self._screen.hold()  # of all sessions so much may come that nobody could read
 
     # What the person says
 
@@ -242,24 +242,27 @@ class Watch:
         if action == "quit":
             return True
         if word in ("?", "h", "help"):
-            self._say(WORDS_HELP, "dim")
+            self._sight.say(WORDS_HELP, "dim")
         elif action not in KEYS_OFFERED and word not in ("d", "show"):
             if word:
-                self._say("Answer with a line: approve, reject, edit or respond, and the request's id; ? explains.")
+                self._sight.say(
+                    "Answer with a line: approve, reject, edit or respond, and the request's id; ? explains."
+                )
         else:
             await self._on_words(action if action in KEYS_OFFERED else "show", rest.strip())
         return False
 
     async def _on_words(self, action: str, rest: str) -> None:
         request_id, _, text = rest.partition(" ")
-        record = self._pending.get(request_id)
-        if not self._pending:
-            self._say("Nothing waits for a decision.", "dim")
+        record = self._waiting.get(request_id)
+        if not self._waiting:
+            self._sight.say("Nothing waits for a decision.", "dim")
         elif record is None:
-            waiting = ", ".join(map(one_line, self._pending))
-            self._say(f"Nothing was decided: say which request is meant. These wait: {waiting}")
+            waiting = ", ".join(map(one_line, self._waiting.ids[:_MOST_LISTED]))
+            more = f" and {len(self._waiting) - _MOST_LISTED} more" if len(self._waiting) > _MOST_LISTED else ""
+            self._sight.say(f"Nothing was decided: say which request is meant. These wait: {waiting}{more}")
         elif action == "show":
-            self._show_for_lines(request_id)
+            await self._show_for_lines(request_id)
         else:
             await self._decide(action, text, record)
 
@@ -268,53 +271,60 @@ class Watch:
         action = KEYS.get(typed.text.lower())
         if action == "quit":
             return True
-        record = self._pending.get(self._shown or "")
+        record = self._waiting.get(self._sight.request_id)
         if action == "help":
-            self._say(HELP, "dim")
+            self._sight.say(HELP, "dim")
+        elif action == "list":
+            self._list()
         elif action is None:
-            self._say("No such key; ? explains.")
+            self._sight.say("No such key; ? explains.")
         elif record is None:
             if action != "more":
-                self._say("Nothing waits for a decision.", "dim")
+                self._sight.say("Nothing waits for a decision.", "dim")
         elif action == "more":
-            if self._pages and self._screen.is_whole:
-                self._show_page()
-        elif typed.at < self._armed_at:
-            # A key that is held down comes here for as long as it is.
-            self._armed_at = typed.at + self._rest_seconds
-            if typed.at > self._early_told_at + 1:
-                self._early_told_at = typed.at
-                self._say("This has just come to the screen: look, then press again.")
+            if self._sight.has_more and self._sight.is_whole:
+                self._sight.turn()
+        elif self._sight.is_early(typed.at):
+            pass
         elif action in ("next", "previous"):
-            self._move(1 if action == "next" else -1)
+            await self._move(1 if action == "next" else -1)
         elif action in ("again", "exact"):
-            self._is_exact ^= action == "exact"
-            self._show(record["request_id"])
-        elif not self._screen.is_whole:
+            self._sight.is_exact ^= action == "exact"
+            await self._show(record["request_id"])
+        elif not self._sight.is_whole:
             self._screen.hold()  # or it would leave again before anybody can press a key
-            self._show(
-                record["request_id"],
-                "Nothing was decided: the request had left the screen. Here it is: look, then press again.",
-            )
+            await self._show(record["request_id"], _LEFT)
         else:
             await self._on_decision_key(action, record)
         return False
 
-    def _move(self, by: int) -> None:
-        waiting = list(self._pending)
-        at = waiting.index(self._shown or "") + by
-        if 0 <= at < len(waiting):
-            self._screen.release()
-            self._is_exact = False
-            self._show(waiting[at])
+    def _list(self) -> None:
+        """All that waits, in the order in which it is shown."""
+        lines = []
+        for number, request_id in enumerate(self._waiting.ids[:_MOST_LISTED], 1):
+            record = self._waiting.get(request_id) or {}
+            where = f" in session {record['session_id']}" if self._session_id is None else ""
+            left = time_left(record)
+            time = f"{left} left" if left else "no end"
+            tool = one_line(record["tool_name"])
+            lines.append(f"  {number:>2}  {tool}{where}, risk {one_line(record['risk_level'])}, {time}")
+        more = len(self._waiting) - len(lines)
+        self._sight.say("\n".join([*lines, *([f"  and {more} more"] if more else [])] or ["Nothing waits."]), "dim")
+
+    async def _move(self, by: int) -> None:
+        ids = self._waiting.ids
+        at = ids.index(self._sight.request_id or "") + by
+        if 0 <= at < len(ids):
+            self._sight.leave()
+            await self._show(ids[at])
         else:
-            self._say(f"This is the {'last' if by > 0 else 'first'} request that waits.")
+            self._sight.say(f"This is the {'last' if by > 0 else 'first'} request that waits.")
 
     async def _on_decision_key(self, action: str, record: dict[str, Any]) -> None:
         if action not in offered(record):
-            self._say("This request does not offer that.")
-        elif action not in (*REJECTING, "respond") and self._pages:
-            self._say("Nothing was decided: there is more of it. Space goes on.")
+            self._sight.say("This request does not offer that.")
+        elif action not in (*REJECTING, "respond") and self._sight.has_more:
+            self._sight.say("Nothing was decided: there is more of it. Space goes on.")
         elif action not in ("approve", *SCOPES) or await self._is_sure(action, record):
             await self._decide(action, "", record)
 
@@ -326,13 +336,13 @@ class Watch:
         before, self._sure = self._sure, None
         if before is None or before[:2] != (record["request_id"], action) or now > before[2]:
             self._sure = (record["request_id"], action, now + _CONFIRM_SECONDS)
-            self._say(_TWICE)
+            self._sight.say(_TWICE)
             return False
         if await self._keyboard.is_held_down():
-            self._armed_at = asyncio.get_running_loop().time() + self._rest_seconds
-            self._say("Nothing was decided: a key that is held down does not count.")
+            self._sight.rest()
+            self._sight.say("Nothing was decided: a key that is held down does not count.")
             return False
-        return self._shown == record["request_id"] and self._screen.is_whole
+        return self._sight.request_id == record["request_id"] and self._sight.is_whole
 
     async def _decide(self, action: str, text: str, record: dict[str, Any]) -> None:
         self._is_typing = True
@@ -342,22 +352,25 @@ class Watch:
             self._is_typing = False
         if decision is not None:
             await self._send(decision, record)
-        elif self._has_keys and record["request_id"] in self._pending:
-            self._show(record["request_id"])
-        self._show_next()
+        elif self._has_keys and record["request_id"] in self._waiting:
+            await self._show(record["request_id"])
+        await self._show_next()
 
     async def _send(self, decision: dict[str, Any], record: dict[str, Any]) -> None:
+        request_id = record["request_id"]
+        bound = {name: record[name] for name in _BOUND_TO if record.get(name) is not None}
+        self._ours.add(request_id)
+        sending = self._sending[request_id] = asyncio.Event()
         try:
-            await self._client.decide(
-                self._session_id,
-                decision | {name: record[name] for name in _BOUND_TO if record.get(name) is not None},
-            )
-        except ServiceRefused as error:
-            if error.code in ("request_not_found", "request_expired", "request_cancelled", "already_decided"):
-                self._pending.pop(record["request_id"], None)
-            self._say(f"Not decided: {one_line(error.message)}", "red")
+            await self._client.decide(record["session_id"], decision | bound)
         except NotifierError as error:
-            self._say(f"Not decided: {one_line(error.message)}", "red")
+            self._ours.discard(request_id)
+            if isinstance(error, ServiceRefused) and error.code in _GONE:
+                self._waiting.drop(request_id)
+            self._sight.say(f"Not decided: {one_line(error.message)}", "red")
+        finally:
+            del self._sending[request_id]
+            sending.set()
 
     async def _decision(self, action: str, text: str, record: dict[str, Any]) -> dict[str, Any] | None:
         if action in ("approve", *SCOPES):
@@ -382,9 +395,9 @@ class Watch:
                 text = await in_editor(before, self._keyboard, self._screen)
             edited = json_object(text)
         except ValueError as error:
-            self._say(f"Not decided: {error}", "red")
+            self._sight.say(f"Not decided: {error}", "red")
             return None
         if json.dumps(edited, sort_keys=True) == json.dumps(parameters, sort_keys=True):  # True is not 1 here
-            self._say("Nothing was changed, and nothing decided.", "yellow")
+            self._sight.say("Nothing was changed, and nothing decided.", "yellow")
             return None
         return edited

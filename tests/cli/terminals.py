@@ -50,7 +50,7 @@ class Terminal:
         self._more = asyncio.Event()
         self._ended: asyncio.Task[int] | None = None
         self._environment = pytest.MonkeyPatch()
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._decoder: codecs.IncrementalDecoder = codecs.getincrementaldecoder("utf-8")()
         # A thread reads: who prints waits as soon as a few kilobytes are not read, and may be of this thread.
         self._reader = threading.Thread(target=self._read, args=(asyncio.get_running_loop(),), daemon=True)
         self._reader.start()

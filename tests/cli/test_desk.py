@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import select
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -26,7 +27,10 @@ async def on_a_terminal(commands: Commands) -> AsyncIterator[Callable[..., Await
         async def run(*arguments: str) -> str:
             await commands.run_here(*arguments, env={"COLUMNS": "200"}, stdout=stdout)
             stdout.flush()
-            return os.read(screen, 100_000).decode().replace("\r\n", "\n")
+            shown = b""
+            while select.select([screen], [], [], 0.05)[0]:
+                shown += os.read(screen, 100_000)
+            return shown.decode().replace("\r\n", "\n")
 
         yield run
     os.close(screen)

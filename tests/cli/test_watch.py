@@ -30,6 +30,15 @@ HOSTILE = "\x1b[2J\x1b]0;owned\x07\r\x08\x9b31m\x7f\u202etxt.exe\u200b\u2028\U00
 HARMLESS = r"\u001b[2J\u001b]0;owned\u0007\r\b\u009b31m\u007f\u202etxt.exe\u200b\u2028\udb40\udc41"
 
 
+OUTCOMES = {
+    **dict.fromkeys(("approve", "a", "y"), "approved"),
+    **dict.fromkeys(("reject", "r"), "rejected"),
+    "edit": "approved with changes",
+    "respond": "answered in the tool's place",
+    "session": "approved for the session",
+}
+
+
 class Piped:
     """A watch that reads lines."""
 
@@ -159,7 +168,7 @@ async def test_line_answers_the_request_that_it_names(
 
     assert await decided(request) == answer
     assert request.record.scope == ("session" if line.startswith("session") else "once")
-    await piped.until(f"write_file {answer[0]} by local")
+    await piped.until(f"write_file {OUTCOMES[line.split()[0].lower()]} by you")
 
 
 @pytest.mark.parametrize(
@@ -286,7 +295,7 @@ async def test_line_for_a_request_decided_elsewhere_decides_no_other(piped: Pipe
     await piped.until("first_tool   risk medium")
     await piped.until("second_tool   risk medium")
     await client.decide("s", {"approved": False, "request_id": first.request_id, "reason": "elsewhere"})
-    await piped.until("first_tool reject by local: elsewhere")
+    await piped.until("first_tool rejected by local: elsewhere")
     await piped.type(f"a {first.request_id}\na {second.request_id}\n")
     await piped.until(f"Nothing was decided: say which request is meant. These wait: {second.request_id}")
 
@@ -298,7 +307,7 @@ async def test_request_that_is_withdrawn_is_told(piped: Piped, site: Site) -> No
     await piped.until("Answer with a line: ")
     request.cancel("the agent withdrew it")
 
-    await piped.until("write_file: the request cancelled (the agent withdrew it)")
+    await piped.until("write_file: the agent withdrew it")
 
 
 async def test_what_tools_do_is_shown(piped: Piped, client: Client) -> None:
@@ -476,7 +485,7 @@ async def test_watch_comes_back_to_a_service_that_was_killed(commands: Commands)
     await piped.until("Connection lost (")
     async with serve(settings=Settings(port=port)):
         await piped.until("Back on session s; 1 watching.")
-        await piped.until("Some events were missed (epoch); here is the present state.")
+        await piped.until("The service or the session began anew: what waited before is denied.")
         await piped.type("q\n")
         assert (await commands.ended(piped.process)).exit_code == 0
 
@@ -542,7 +551,7 @@ def editor(folder: Path, script: str) -> str:
 async def test_key_approves(terminal: Terminal, site: Site) -> None:
     request = ask(site)
     await terminal.until("A approve")
-    await terminal.press("a", until="write_file approve by local")
+    await terminal.press("a", until="write_file approved by you")
 
     assert await decided(request) == ("approve", None, {"path": "a.txt"}, None)
 
@@ -550,7 +559,7 @@ async def test_key_approves(terminal: Terminal, site: Site) -> None:
 async def test_key_right_after_a_new_card_decides_nothing(terminal: Terminal, site: Site) -> None:
     first, second = ask(site, "first_tool"), ask(site, "second_tool")
     await terminal.until("A approve")
-    await terminal.press("a", until="first_tool approve by local")
+    await terminal.press("a", until="first_tool approved by you")
     await terminal.until("second_tool   risk medium")
     terminal.type("a")
     await terminal.until(LOOK)
@@ -561,7 +570,7 @@ async def test_key_right_after_a_new_card_decides_nothing(terminal: Terminal, si
 async def test_keys_typed_ahead_answer_one_request_only(terminal: Terminal, site: Site) -> None:
     first, second = ask(site, "first_tool"), ask(site, "second_tool")
     await terminal.until("A approve")
-    await terminal.press("aaaa", until="first_tool approve by local")
+    await terminal.press("aaaa", until="first_tool approved by you")
     await terminal.until("second_tool   risk medium")
 
     assert (first.record.status, second.record.status) == ("approved", "pending")
@@ -579,7 +588,7 @@ async def test_key_rejects_with_the_reason_that_is_typed(
     terminal.type(typed)
 
     assert await decided(request) == ("reject", reason, {"path": "a.txt"}, None)
-    await terminal.until("write_file reject by local")
+    await terminal.until("write_file rejected by you")
 
 
 async def test_typed_reason_is_echoed_and_can_be_corrected(terminal: Terminal, site: Site) -> None:
@@ -626,7 +635,7 @@ async def test_key_responds_with_the_text_that_is_typed(terminal: Terminal, site
 async def test_key_approves_for_the_whole_session(terminal: Terminal, site: Site) -> None:
     request = ask(site)
     await terminal.until("A approve")
-    await terminal.press("s", until="write_file approve by local")
+    await terminal.press("s", until="write_file approved for the session by you")
 
     assert request.record.scope == "session"
     assert ask(site).record.decided_by == "policy"
@@ -651,7 +660,7 @@ async def edit_with(site: Site, tmp_path: Path) -> AsyncIterator[Any]:
 
 
 async def test_key_opens_the_editor_and_what_it_leaves_is_the_edit(edit_with: Any) -> None:
-    _, request = await edit_with('sed -i s/a.txt/b.txt/ "$1"', until="write_file edit by local")
+    _, request = await edit_with('sed -i s/a.txt/b.txt/ "$1"', until="write_file approved with changes by you")
 
     assert await decided(request) == ("edit", None, {"path": "b.txt", "text": "größe\x1b"}, None)
 
@@ -691,7 +700,7 @@ async def test_editor_that_leaves_no_edit_decides_nothing(
     script: str, command: str | None, told: str, edit_with: Any
 ) -> None:
     terminal, request = await edit_with(script, command=command, until=told)
-    await terminal.press("a", until="write_file approve by local")
+    await terminal.press("a", until="write_file approved by you")
 
     assert request.record.decision == "approve"
 

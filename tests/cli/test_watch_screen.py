@@ -146,7 +146,7 @@ async def test_every_character_was_on_the_screen_before_a_key_counts(
         assert request.pending, name
         assert not_in(read, request.record.parameters) == [], name
         if name in COMMANDS:
-            await terminal.press("a", until="bash approve by local")
+            await terminal.press("a", until="bash approved by you")
             assert request.record.parameters == parameters, name
         request.cancel()
 
@@ -162,7 +162,7 @@ async def test_key_before_the_end_approves_nothing(watch: Open, site: Site) -> N
     assert request.pending
     await terminal.press("r", until="Reason")  # what nobody wants to read to its end is rejected
     terminal.type("\n")
-    await terminal.until("bash reject by local")
+    await terminal.until("bash rejected by you")
 
 
 @pytest.mark.parametrize(("columns", "rows"), SIZES)
@@ -206,7 +206,7 @@ async def test_what_no_event_can_hold_is_fetched_and_shown_to_its_end(watch: Ope
     read = await read_to_the_end(terminal)
 
     assert text.replace(" ", "") in read
-    await terminal.press("a", until="bash approve by local")
+    await terminal.press("a", until="bash approved by you")
     assert request.record.parameters == {"command": text}
 
 
@@ -216,7 +216,7 @@ async def test_key_rejects_for_the_whole_session(watch: Open, site: Site) -> Non
     await terminal.until("T reject for the session")
     await terminal.press("t", until="Reason")
     terminal.type("never\n")
-    await terminal.until("bash reject by local")
+    await terminal.until("bash rejected for the session by you")
 
     assert (request.record.scope, request.record.reason) == ("session", "never")
 
@@ -245,7 +245,7 @@ async def test_card_that_scrolled_away_is_shown_again_before_a_key_counts(watch:
     assert HIDDEN_FAR_RIGHT.replace(" ", "") in content(terminal.rows)
     for number in range(80):
         site.broker.publish_nowait("s", "note", {"text": f"later {number}"})
-    await terminal.press("a", until="bash approve by local")
+    await terminal.press("a", until="bash approved by you")
     assert "later 79" in terminal.shown
 
 
@@ -260,7 +260,7 @@ async def test_no_key_decides_what_is_no_longer_to_be_seen(watch: Open, site: Si
         await terminal.press(key, until=LEFT)
 
         assert request.pending, key
-        await terminal.press("a", until="bash approve by local")
+        await terminal.press("a", until="bash approved by you")
 
 
 async def test_one_event_that_pushes_the_first_line_off_is_enough(watch: Open, site: Site) -> None:
@@ -290,7 +290,7 @@ async def test_card_is_shown_again_after_the_window_has_another_size(
 
     assert request.pending
     assert HIDDEN_FAR_RIGHT.replace(" ", "") in read
-    await terminal.press("a", until="bash approve by local")
+    await terminal.press("a", until="bash approved by you")
 
 
 async def test_window_that_was_small_for_a_moment_counts_as_changed(watch: Open, site: Site) -> None:
@@ -317,7 +317,7 @@ async def test_terminal_with_no_room_decides_nothing(columns: int, rows: int, wa
     terminal.resize(80, 24)
     await terminal.press("d", until="A approve")
     await terminal.press("a", until=TWICE)
-    await terminal.press("a", until="bash approve by local")
+    await terminal.press("a", until="bash approved by you")
 
 
 @pytest.mark.parametrize(("columns", "rows"), [(20, 5), (10, 6), (30, 4), (80, 3)])
@@ -330,7 +330,7 @@ async def test_tiny_terminal_shows_everything_line_by_line(columns: int, rows: i
         terminal.type(" ")
     await terminal.press("a", until="press the same key again")
     assert request.pending
-    await terminal.press("a", until="bash approve by local")
+    await terminal.press("a", until="bash approved by you")
     text = re.sub(r"[│┊] |\r\n|Space: more", "", terminal.shown)
 
     assert "rm-rf/srv/production" in text.replace(" ", "")
@@ -344,7 +344,7 @@ async def test_words_that_there_is_more_have_room_where_the_keys_need_less(
     request = ask(site, "rm", allowed_decisions=("approve", "reject"))
     while await terminal.until("Space: more", "A R S T ?") == "Space: more":
         terminal.type(" ")
-    await terminal.press("a", until="bash approve by local")
+    await terminal.press("a", until="bash approved by you")
 
     assert request.record.status == "approved"
 
@@ -358,7 +358,7 @@ async def test_high_risk_takes_a_second_press(watch: Open, site: Site) -> None:
     await terminal.until("A approve")
     await terminal.press("a", until=TWICE)
     assert request.pending
-    await terminal.press("a", until="bash approve by local")
+    await terminal.press("a", until="bash approved by you")
 
 
 @pytest.mark.parametrize(("between", "until"), [("x", "A approve"), ("d", "A approve"), ("s", TWICE)])
@@ -392,7 +392,7 @@ async def test_key_that_is_held_down_does_not_go_on_to_the_next_request(watch: O
     terminal = await watch(80, 24, rest_seconds=0.4)
     first, second = ask(site, "one"), ask(site, "two")
     await terminal.until("A approve")
-    await terminal.press("a", until="bash approve by local")
+    await terminal.press("a", until="bash approved by you")
     for _ in range(40):
         terminal.type("a")
         await asyncio.sleep(0.03)  # as a keyboard repeats: three times as long as a key rests
@@ -449,7 +449,7 @@ async def test_keys_go_from_one_request_to_the_next_and_back(watch: Open, site: 
     await terminal.press("j", until="May this run? (2 of 2 waiting)")
     await terminal.until("second_tool   risk medium")
     await terminal.press("j", until="This is the last request that waits.")
-    await terminal.press("a", until="second_tool approve by local")
+    await terminal.press("a", until="second_tool approved by you")
     await terminal.until("first_tool   risk medium")
 
     assert (first.record.status, second.record.status) == ("pending", "approved")
@@ -475,7 +475,7 @@ async def test_page_that_is_asked_elsewhere_makes_room(watch: Open, site: Site, 
     await client.decide("s", {"approved": False, "request_id": first.request_id})
     await terminal.until("meanwhile")
     await terminal.until("second_tool   risk medium")
-    await terminal.press("a", until="second_tool approve by local")
+    await terminal.press("a", until="second_tool approved by you")
 
     assert second.record.status == "approved"
 
