@@ -26,6 +26,7 @@ def test_a_name_that_the_package_lacks_is_an_attribute_error() -> None:
         "notifier_service",
         *(f"notifier_service.{name}" for name in ("core.broker", "calls.notifier", "calls.tool_wrapper")),
         *(f"notifier_service.mcp.{name}" for name in ("gate", "stdio_relay")),
+        "notifier_service.acp.relay",
     ],
 )
 def test_the_core_and_what_stands_on_it_load_neither_aiohttp_nor_pydantic_settings(module: str) -> None:

@@ -48,6 +48,11 @@ class Report:
         self._runs = False
 
     @property
+    def is_running(self) -> bool:
+        """Whether it was told that it runs, and not how it ended."""
+        return self._runs and not self.is_over
+
+    @property
     def elapsed_ms(self) -> float:
         """How long it has run, or waited if it does not run."""
         return round((time.monotonic() - self._began) * 1000, 3)

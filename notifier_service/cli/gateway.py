@@ -1,4 +1,4 @@
-"""``gateway``: between an MCP client and an MCP server, so that a person is asked before a tool runs."""
+"""``gateway``: before the tools of an MCP server or before an agent, so that a person is asked before one runs."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
+from ..acp.relay import AcpRelay
 from ..calls.asker import Asker, BrokerAsker
 from ..calls.service_asker import ServiceAsker
 from ..client import Client
@@ -43,8 +44,9 @@ _LOG_FORM = "notifier-service gateway: %(message)s"
 def add_commands(commands: Any) -> None:
     gateway = commands.add_parser(
         "gateway",
-        help="ask before a tool of an MCP server runs",
-        description="Stand between an MCP client and an MCP server, and ask a person before a tool runs.",
+        help="ask before a tool of an MCP server runs, or before what an agent does in an editor",
+        description="Stand between an MCP client and an MCP server, or between an editor and an agent, and ask a "
+        "person before a tool runs.",
     )
     kinds = gateway.add_subparsers(title="kinds", metavar="KIND", required=True)
     stdio = kinds.add_parser(
@@ -58,6 +60,24 @@ def add_commands(commands: Any) -> None:
     add_options(stdio)
     stdio.add_argument("server", nargs="+", metavar="COMMAND", help="the server's command, behind --")
     stdio.set_defaults(command=_stdio, is_server=True)
+    acp = kinds.add_parser(
+        "acp",
+        help="between an editor and an agent that speak the Agent Client Protocol",
+        description="Start an agent and stand between it and the editor on standard input and output, as the editor's "
+        "agent. What the agent asks of its person is asked here, and so is what it would write or run through the "
+        "editor. Without --service the service and its console run in this process, on a free port of this machine; "
+        "where, standard error tells.",
+        usage="%(prog)s [OPTION ...] -- AGENT [ARGUMENT ...]",
+    )
+    add_options(acp)
+    acp.add_argument(
+        "--mode",
+        choices=("gate", "both"),
+        default="gate",
+        help="gate asks here only, both here and in the editor: the first answer wins (gate)",
+    )
+    acp.add_argument("server", nargs="+", metavar="AGENT", help="the agent's command, behind --")
+    acp.set_defaults(command=_acp, is_server=True)
     http = kinds.add_parser(
         "http",
         help="before a server that listens",
@@ -125,6 +145,23 @@ async def _run_stdio(arguments: argparse.Namespace) -> int:
         return _refuse(error)
 
 
+async def _acp(arguments: argparse.Namespace) -> int:
+    with logging_to(2, "warning", _LOG_FORM):
+        return await _run_acp(arguments)
+
+
+async def _run_acp(arguments: argparse.Namespace) -> int:
+    agent = arguments.name or name_of_server(arguments.server)
+    session_id = arguments.session or made_up_session(arguments.server, kind="acp")
+    try:
+        async with asker(arguments, session_id, agent=agent) as asked:
+            source, sink = _taken_standard_streams()
+            relay = AcpRelay(asked, agent=agent, mode=arguments.mode, approval_seconds=arguments.approval_timeout)
+            return await relay.run(arguments.server, source=source, sink=sink)
+    except (ValidationError, InvalidInput) as error:
+        return _refuse(error)
+
+
 async def _http(arguments: argparse.Namespace) -> int:
     with logging_to(2, "warning", _LOG_FORM):
         return await _run_http(arguments)
@@ -181,7 +218,7 @@ def _refuse(error: ValidationError | InvalidInput) -> int:
 
 
 @asynccontextmanager
-async def asker(arguments: argparse.Namespace, session_id: str) -> AsyncIterator[Asker]:
+async def asker(arguments: argparse.Namespace, session_id: str, *, agent: str | None = None) -> AsyncIterator[Asker]:
     """Who is asked: the service at ``--service``, or one that runs here as long as this lasts."""
     if arguments.service is not None:
         if arguments.policy_file is not None:
@@ -200,12 +237,12 @@ async def asker(arguments: argparse.Namespace, session_id: str) -> AsyncIterator
         settings = Settings(host="127.0.0.1", port=0, unix=None, auth="none", log_level="warning", **given)
         async with serve(settings=settings) as site:
             _say(site.url + settings.prefix, session_id)
-            yield BrokerAsker(site.broker, session_id)
+            yield BrokerAsker(site.broker, session_id, agent=agent)
 
 
-def made_up_session(command: Sequence[str]) -> str:
+def made_up_session(command: Sequence[str], *, kind: str = "mcp") -> str:
     """A session id that people recognise, and that no other run has."""
-    return f"mcp-{name_of_server(command)}-{secrets.token_hex(2)}"
+    return f"{kind}-{name_of_server(command)}-{secrets.token_hex(2)}"
 
 
 def name_of_server(command: Sequence[str]) -> str:

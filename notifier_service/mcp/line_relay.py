@@ -421,8 +421,8 @@ class _Lines:
             self._pieces.append(piece)
             return
         if self._long is None:
-            whole = b"".join(self._pieces)
-            self._long, self._pieces = TooLong(whole[:_LOOKED_AT_BYTES], whole[-_LOOKED_AT_BYTES:]), []
+            head = b"".join([*self._pieces, piece])[:_LOOKED_AT_BYTES]
+            self._long, self._pieces = TooLong(head, b"".join(self._pieces)[-_LOOKED_AT_BYTES:]), []
         self._long = self._long._replace(tail=(self._long.tail + piece)[-_LOOKED_AT_BYTES:])
 
 

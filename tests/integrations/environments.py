@@ -32,6 +32,7 @@ PYTHON = {
     "claude-agent-sdk": ("claude-agent-sdk==0.2.186",),
     "langchain": ("langchain==1.4.7", "langchain-mcp-adapters==0.3.2"),
     "openai-agents": ("openai-agents==0.24.0",),
+    "acp": ("agent-client-protocol==0.12.1",),
     "sync": ("flask==3.1.3", "django==5.2.19", "fastapi==0.165.0", "httpx==0.28.1", "ipython==9.18.1"),
     "sigstore": ("sigstore==4.5.1",),
     "schemathesis": ("schemathesis==4.32.5",),

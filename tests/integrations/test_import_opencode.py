@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -16,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from aiohttp import web
 
 from tests.cli.processes import free_port
 from tests.integrations.compared import AskedCall, Comparison, furnish, imported_policy, judged
 from tests.integrations.environments import NPM
+from tests.integrations.opencode import config_for, environment_in, model
 from tests.mcp.http_wiring import on_a_port
 
 SERVERS = 5
@@ -125,54 +124,11 @@ class Opencode:
             return said
 
 
-def model(calls: Sequence[AskedCall]) -> web.Application:
-    """Makes the calls, and then says that it is done."""
-
-    async def complete(request: web.Request) -> web.StreamResponse:
-        body = await request.json()
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
-        done = sum(message["role"] == "tool" for message in body["messages"])
-        batch = list(enumerate(calls))[done : done + CALLS_AT_ONCE] if body.get("tools") else []
-        deltas: list[tuple[Any, str | None]] = [({"role": "assistant", "content": "done"}, None), ({}, "stop")]
-        if batch:
-            made = [
-                {
-                    "index": index, "id": f"call_{number}", "type": "function",
-                    "function": {"name": call.tool, "arguments": json.dumps(call.parameters)},
-                }
-                for index, (number, call) in enumerate(batch)
-            ]  # fmt: skip
-            deltas = [({"role": "assistant", "tool_calls": made}, None), ({}, "tool_calls")]
-        for delta, reason in deltas:
-            choice = {"index": 0, "delta": delta, "finish_reason": reason}
-            chunk = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
-            await response.write(f"data: {json.dumps(chunk)}\n\n".encode())
-        await response.write(b"data: [DONE]\n\n")
-        return response
-
-    app = web.Application(client_max_size=64 * 1024 * 1024)
-    app.router.add_post("/v1/chat/completions", complete)
-    return app
-
-
 @asynccontextmanager
 async def running(program: Path, folder: Path, config: Any) -> AsyncIterator[Opencode]:
     await asyncio.to_thread(_furnish, folder, config)
-    port, home = free_port(), folder / "home"
-    environment = {
-        "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
-        "HOME": str(home),
-        **{f"XDG_{name}_HOME": str(home / name) for name in ("CONFIG", "DATA", "CACHE", "STATE")},
-        "OPENCODE_DISABLE_MODELS_FETCH": "1",
-        "OPENCODE_DISABLE_AUTOUPDATE": "1",
-        "OPENCODE_DISABLE_DEFAULT_PLUGINS": "1",
-        "OPENCODE_DISABLE_LSP_DOWNLOAD": "1",
-        # Nothing of it leaves this machine.
-        "HTTPS_PROXY": "http://127.0.0.1:9",
-        "HTTP_PROXY": "http://127.0.0.1:9",
-        "NO_PROXY": "127.0.0.1,localhost",
-    }
+    port = free_port()
+    environment = environment_in(folder)
     process = await asyncio.create_subprocess_exec(
         program, "serve", "--port", str(port), "--hostname", "127.0.0.1", cwd=folder / "work", env=environment,
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
@@ -213,13 +169,8 @@ async def test_imported_permissions_are_never_wider_than_opencode(
         folder = tmp_path / str(number)
         calls = [call(random_, folder / "work") for _ in range(CALLS_A_SERVER)]
         given = permission(random_)
-        async with on_a_port(model(calls)) as port:
-            options = {"baseURL": f"http://127.0.0.1:{port}/v1", "apiKey": "none"}
-            provider = {"npm": "@ai-sdk/openai-compatible", "name": "stand-in", "options": options, "models": {"m": {}}}
-            config = {
-                "provider": {"stand-in": provider}, "model": "stand-in/m", "small_model": "stand-in/m",
-                "autoupdate": False, "share": "disabled", "snapshot": False, "permission": given,
-            }  # fmt: skip
+        async with on_a_port(model(calls, at_once=CALLS_AT_ONCE)) as port:
+            config = config_for(port, given)
             async with running(program, folder, config) as opencode:
                 there = await opencode.effects(calls)
         file = folder / "work/opencode.json"

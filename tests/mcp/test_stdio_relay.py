@@ -644,7 +644,7 @@ async def test_line_that_is_too_long_is_refused_and_the_next_one_is_taken(wiring
 
     answer = await wiring.client.ask(call(7, "read", {"x": "y" * 300_000}) | {"jsonrpc": "2.0"})
 
-    assert (answer["id"], answer["error"]["code"]) == (None, -32600)
+    assert (answer["id"], answer["error"]["code"]) == (7, -32600)
     assert said(await wiring.client.ask(call(8, "read"))) == "read ran with {}"
     assert len(wiring.ran()) == 1
 
