@@ -72,6 +72,12 @@ export class Card {
     this.#reading.stop();
   }
 
+  // The same request, told again: after a restart it has more time. What was read whole is not told in an event.
+  renew(record) {
+    const { parameters, parameters_truncated: isCut } = this.record;
+    this.record = isCut ? record : { ...record, parameters, parameters_truncated: isCut };
+  }
+
   // Give it the focus; `isShown` brings it into sight too.
   select({ isShown = true } = {}) {
     if (this.state === "open" && this.#isHigh && !this.hasForm) this.#parts.reject?.focus({ preventScroll: true });

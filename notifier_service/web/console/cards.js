@@ -93,7 +93,7 @@ export class Cards {
     for (const record of pending) {
       const shown = this.#cards.get(record.request_id);
       if (shown !== undefined) {
-        shown.record = record; // after a restart it has more time
+        shown.renew(record);
         continue;
       }
       const card = new Card(record, this.#host);
