@@ -64,8 +64,8 @@ _PATHS = (
 _CONTENTS = ("content", "contents", "file_text", "text", "new_source", "source", "code", "data", "body")
 #: What agents say beside what is to be done.
 _WORDS = ("description", "explanation", "reason", "reasoning", "justification", "purpose", "rationale", "thought")
-#: What a part of a command does that is marked.
-_RISKY = ("writes", "deletes", "sends", "spends")
+#: What a part of a command does that is marked; most of them write.
+_RISKY = ("deletes", "sends", "spends")
 
 _WORD = re.compile(r"[\w@%+=:,./-]+\Z", re.A)
 _HOST = re.compile(r"([a-z]+://(?:[^/?#\\@]*@)?)([^/?#\\@:]+)(?=(?::[0-9]+)?(?:[/?#]|\Z))", re.I)
@@ -358,7 +358,7 @@ def _part(values: _Values, name: str, called: str | None = None, role: _Role = "
 def _exactly(parameters: _Values, because: Because | None) -> Part:
     """All of them, with an escape for what poses as something else, too."""
     text = readable_json(parameters)
-    if because is not None and because.code == "mixed":
+    if because is not None and because.characters:
         text = "".join(in_ascii(one) if name_of(one) in because.characters else one for one in text)
     return JsonPart("", text)
 
@@ -421,7 +421,7 @@ def _hiding(parameters: _Values) -> Because | None:
         if isinstance(given, str) and not given.isascii():
             mixed.update(*map(mixed_in, given.split()))
     if unseen:
-        return Because("unseen", _in_order(unseen))
+        return Because("unseen", _in_order(unseen | mixed))
     return Because("mixed", _in_order(mixed)) if mixed else None
 
 

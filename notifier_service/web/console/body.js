@@ -14,6 +14,10 @@ const HEAD_LENGTH = 6000;
 const TAIL_LENGTH = 2500;
 // The middle of a longer line is folded by itself.
 const LONG_LINE = 2248;
+// Lists that are no longer stand among the values.
+const MOST_ITEMS = 8;
+const MOST_ITEM = 80;
+const MOST_STEPS = 12;
 // What is added to the page in one frame when all is shown.
 const FRAME_LENGTH = 16_384;
 
@@ -40,10 +44,11 @@ export class Drawing {
       values = [];
     };
     for (const part of body.parts) {
-      if (part.kind === "value" && !part.isAgents) values.push(part);
+      if ((part.kind === "value" && !part.isAgents) || isShortList(part)) values.push(part);
       else {
         settle();
-        this.element.append(this.#block(part));
+        const block = this.#block(part);
+        if (block !== null) this.element.append(block);
       }
     }
     settle();
@@ -51,9 +56,16 @@ export class Drawing {
 
   #values(values) {
     const list = element("dl", { class: "fields" });
-    const draw = ({ name, segments }) =>
-      element("div", {}, element("dt", {}, labelOf(name)), element("dd", { class: "exact" }, marked(segments)));
-    const length = ({ name, segments }) => name.length + lengthOf(segments);
+    const draw = ({ name, segments, items }) =>
+      element(
+        "div",
+        {},
+        element("dt", {}, labelOf(name)),
+        items === undefined
+          ? element("dd", { class: "exact" }, marked(segments))
+          : items.map((text) => element("dd", { class: "exact item" }, marked([{ text }]))),
+      );
+    const length = ({ name, segments, items }) => name.length + (items?.join("\n").length ?? lengthOf(segments));
     return this.#folding(values, "fields", draw, length, { box: list, place: list });
   }
 
@@ -193,12 +205,21 @@ export class Drawing {
   }
 }
 
-// What a command runs, a part on each line, the risky ones marked.
-function stepsOf({ steps, leftOut, notUnderstood }) {
+// A list that needs no place of its own.
+function isShortList({ kind, items }) {
+  return kind === "list" && items.length <= MOST_ITEMS && items.every((text) => text.length <= MOST_ITEM);
+}
+
+// What a command runs, a part on each line, the risky ones marked. Of many the risky ones: the command itself is above.
+function stepsOf({ steps: all, leftOut, notUnderstood }) {
+  const isLong = all.length > MOST_STEPS && all.every(({ depth }) => depth === 0);
+  const steps = isLong ? all.filter(({ isRisky }) => isRisky) : all;
+  if (steps.length === 0 && leftOut === 0 && notUnderstood === null) return null;
   return element(
     "div",
     { class: "part steps", data: { role: "command" } },
-    steps.length > 0 && element("h5", { class: "ours" }, t("card.runs")),
+    steps.length > 0 &&
+      element("h5", { class: "ours" }, isLong ? t("card.runsMany", count(all.length + leftOut)) : t("card.runs")),
     element(
       "ul",
       {},

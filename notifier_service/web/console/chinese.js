@@ -73,6 +73,7 @@ export const chinese = {
   "card.server": "MCP 服务器",
   "card.does": "此调用",
   "card.runs": "运行",
+  "card.runsMany": "运行 {0} 条命令，其中",
   "command.more": "另有 {0} 条命令，见参数",
   "command.unknown": "无法预知运行什么：{0}",
   "deeds.comma": "、",

@@ -75,6 +75,7 @@ export const english = {
   "card.server": "of MCP server",
   "card.does": "What it does",
   "card.runs": "It runs",
+  "card.runsMany": "It runs {0} commands, among them",
   "command.more": "and {0} more commands, which the parameters tell",
   "command.unknown": "Nobody but a shell can tell what it runs: {0}",
   "deeds.comma": ", ",

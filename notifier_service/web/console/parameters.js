@@ -8,6 +8,8 @@ import { count } from "./format.js";
 import { t } from "./language.js";
 import { flagsOf } from "./readable.js";
 
+const ALIKE = /[\p{Script=Cyrillic}\p{Script=Greek}\p{Script=Armenian}\p{Script=Cherokee}\p{Script=Coptic}]/u;
+
 export class Parameters {
   // `onDrawn` hears when they are drawn anew, `onChange` when more of them is shown.
   constructor({ onDrawn = () => {}, onChange = () => {} } = {}) {
@@ -116,12 +118,16 @@ export class Parameters {
       { class: "quiet" },
     );
     const { because } = this.#body;
+    const posing = (because?.characters ?? [])
+      .map((name) => [letterOf(name), name])
+      .filter(([letter]) => ALIKE.test(letter))
+      .map(([letter, name]) => `${letter} (${name})`);
     return [
       isInexact && element("p", { class: "warning" }, t("card.inexact")),
       found.length > 0 &&
         element("p", { class: "warning", data: { role: "flags" } }, t("card.flags", found.join(", "))),
-      because?.code === "mixed" &&
-        element("p", { class: "warning", data: { role: "flags" } }, t("card.mixed", because.characters.join(", "))),
+      posing.length > 0 &&
+        element("p", { class: "warning", data: { role: "posing" } }, t("card.mixed", posing.join(", "))),
       because?.code === "cut" && element("p", { class: "warning" }, t("card.cut")),
       element(
         "div",
@@ -136,4 +142,9 @@ export class Parameters {
       ),
     ];
   }
+}
+
+// `U+0430` as the letter that it names.
+function letterOf(name) {
+  return String.fromCodePoint(parseInt(name.slice(2), 16));
 }

@@ -15,8 +15,8 @@ export interface Body {
 }
 
 /**
- * `unseen`: they hold characters that nobody sees or that turn the direction of reading; `mixed`: a word has letters of
- * several scripts that look alike; `cut`: only the beginning is here.
+ * `unseen`: they hold characters that nobody sees or that turn the direction of reading, and maybe those of `mixed`: a
+ * word has letters of several scripts that look alike; `cut`: only the beginning is here.
  */
 export interface Because {
   readonly code: "unseen" | "mixed" | "cut";

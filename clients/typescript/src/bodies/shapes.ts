@@ -45,8 +45,8 @@ const PATHS = ["file_path", "path", "filepath", "filePath", "file", "filename", 
 const CONTENTS = ["content", "contents", "file_text", "text", "new_source", "source", "code", "data", "body"];
 /** What agents say beside what is to be done. */
 const WORDS = ["description", "explanation", "reason", "reasoning", "justification", "purpose", "rationale", "thought"];
-/** What a part of a command does that is marked. */
-const RISKY = ["writes", "deletes", "sends", "spends"];
+/** What a part of a command does that is marked; most of them write. */
+const RISKY = ["deletes", "sends", "spends"];
 
 /** What may stand behind a command. */
 const BEHIND = /[ \t]*(?:$|[;|&\n<>]|[12]>)/y;
@@ -346,8 +346,8 @@ function json(name: string, given: unknown): Part {
 /** All of them, with an escape for what poses as something else, too. */
 function exactly(parameters: Values, because: Because | null): Part {
   const text = readableJson(parameters);
-  if (because?.code !== "mixed") return { kind: "json", name: "", text };
-  const posing = new Set(because.characters);
+  const posing = new Set(because?.characters);
+  if (posing.size === 0) return { kind: "json", name: "", text };
   return { kind: "json", name: "", text: text.replace(/[^\n\x20-\x7e]/gu, (one) => (posing.has(nameOf(one)) ? inAscii(one) : one)) };
 }
 
@@ -422,7 +422,7 @@ function hiding(parameters: Values): Because | null {
     const given = parameters[name];
     if (typeof given === "string") for (const word of given.split(/\s+/)) mixed.push(...mixedIn(word));
   }
-  if (unseen.length > 0) return { code: "unseen", characters: inOrder(unseen) };
+  if (unseen.length > 0) return { code: "unseen", characters: inOrder([...unseen, ...mixed]) };
   return mixed.length > 0 ? { code: "mixed", characters: inOrder(mixed) } : null;
 }
 

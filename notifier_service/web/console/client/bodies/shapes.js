@@ -34,8 +34,8 @@ const PATHS = ["file_path", "path", "filepath", "filePath", "file", "filename", 
 const CONTENTS = ["content", "contents", "file_text", "text", "new_source", "source", "code", "data", "body"];
 /** What agents say beside what is to be done. */
 const WORDS = ["description", "explanation", "reason", "reasoning", "justification", "purpose", "rationale", "thought"];
-/** What a part of a command does that is marked. */
-const RISKY = ["writes", "deletes", "sends", "spends"];
+/** What a part of a command does that is marked; most of them write. */
+const RISKY = ["deletes", "sends", "spends"];
 /** What may stand behind a command. */
 const BEHIND = /[ \t]*(?:$|[;|&\n<>]|[12]>)/y;
 const MOST_COLUMNS = 12;
@@ -320,9 +320,9 @@ function json(name, given) {
 /** All of them, with an escape for what poses as something else, too. */
 function exactly(parameters, because) {
     const text = readableJson(parameters);
-    if (because?.code !== "mixed")
+    const posing = new Set(because?.characters);
+    if (posing.size === 0)
         return { kind: "json", name: "", text };
-    const posing = new Set(because.characters);
     return { kind: "json", name: "", text: text.replace(/[^\n\x20-\x7e]/gu, (one) => (posing.has(nameOf(one)) ? inAscii(one) : one)) };
 }
 /** A short value as text: every digit of a number, and a text in quotes where it could be taken for something else. */
@@ -399,7 +399,7 @@ function hiding(parameters) {
                 mixed.push(...mixedIn(word));
     }
     if (unseen.length > 0)
-        return { code: "unseen", characters: inOrder(unseen) };
+        return { code: "unseen", characters: inOrder([...unseen, ...mixed]) };
     return mixed.length > 0 ? { code: "mixed", characters: inOrder(mixed) } : null;
 }
 function inOrder(characters) {
