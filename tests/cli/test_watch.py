@@ -9,8 +9,7 @@ import stat
 import subprocess
 import sys
 import termios
-from asyncio.subprocess import Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,8 @@ HOSTILE = "\x1b[2J\x1b]0;owned\x07\r\x08\x9b31m\x7f\u202etxt.exe\u200b\u2028\U00
 HARMLESS = r"\u001b[2J\u001b]0;owned\u0007\r\b\u009b31m\u007f\u202etxt.exe\u200b\u2028\udb40\udc41"
 
 
+Open = Callable[..., "Piped"]
+
 OUTCOMES = {
     **dict.fromkeys(("approve", "a", "y"), "approved"),
     **dict.fromkeys(("reject", "r"), "rejected"),
@@ -40,68 +41,73 @@ OUTCOMES = {
 
 
 class Piped:
-    """A watch that reads lines."""
+    """A watch of session ``s`` in this process that reads lines, on real pipes."""
 
-    def __init__(self, process: Process) -> None:
-        self.process = process
-
-    async def until(self, text: str) -> str:
-        """The next line with this text."""
-        return await line_of(self.process.stdout, text)
-
-    async def type(self, text: str) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(text.encode())
-        await self.process.stdin.drain()
-
-
-class PipedHere(Piped):
-    """The same in this process, on real pipes, which takes a tenth of the time."""
-
-    def __init__(self, url: str) -> None:
-        self._stdin, self._keyboard = os.pipe()
+    def __init__(self, url: str, *, stdin: int | None = None, encoding: str = "utf-8") -> None:
+        self._keyboard: int | None = None
+        if stdin is None:
+            stdin, self._keyboard = os.pipe()
+        self._stdin = stdin
         self._screen, self._stdout = os.pipe()
+        self._encoding = encoding
         self._output = asyncio.StreamReader()
         self._watching = asyncio.create_task(self._watch(url))
 
     async def until(self, text: str) -> str:
+        """The next line with this text."""
         return await line_of(self._output, text)
 
     async def type(self, text: str) -> None:
+        assert self._keyboard is not None
         os.write(self._keyboard, text.encode())
 
-    async def ended(self) -> int:
-        """End the input and wait until the watch has ended; its exit code."""
+    def end_input(self) -> None:
+        if self._keyboard is not None:
+            os.close(self._keyboard)
+        self._keyboard = None
+
+    async def ended(self) -> tuple[int, str]:
+        """Wait until the watch has ended; its exit code, and what it printed last."""
         async with asyncio.timeout(20):
-            return await self._watching
+            return await self._watching, (await self._output.read()).decode()
 
     async def close(self) -> None:
         self._watching.cancel()
         await asyncio.gather(self._watching, return_exceptions=True)
-        os.close(self._keyboard)
+        self.end_input()
 
     async def _watch(self, url: str) -> int:
         screen = open(self._screen, "rb", buffering=0)
-        with open(self._stdin) as stdin, open(self._stdout, "w", encoding="utf-8") as stdout:
-            reading, _ = await asyncio.get_running_loop().connect_read_pipe(
+        with open(self._stdin) as stdin, open(self._stdout, "w", encoding=self._encoding) as stdout:
+            await asyncio.get_running_loop().connect_read_pipe(
                 lambda: asyncio.StreamReaderProtocol(self._output), screen
             )
-            try:
-                async with Client(url) as client:
-                    return await Watch(client, "s", stdin=stdin, stdout=stdout).run()
-            finally:
-                reading.close()
+            async with Client(url) as client:
+                return await Watch(client, "s", stdin=stdin, stdout=stdout).run()
 
 
 @pytest.fixture
-async def piped(site: Site, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PipedHere]:
-    """A watch of session ``s`` that has begun."""
+async def open_piped(site: Site, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Open]:
+    """Begin a watch of this service, or of the one at ``url``."""
     for name, value in SCREEN.items():
         monkeypatch.setenv(name, value)
-    piped = PipedHere(f"{site.url}{site.settings.prefix}")
+    opened: list[Piped] = []
+
+    def open_one(url: str = f"{site.url}{site.settings.prefix}", **how: Any) -> Piped:
+        opened.append(Piped(url, **how))
+        return opened[-1]
+
+    yield open_one
+    for piped in opened:
+        await piped.close()
+
+
+@pytest.fixture
+async def piped(open_piped: Open) -> Piped:
+    """A watch that has begun."""
+    piped = open_piped()
     await piped.until("Watching session s; 1 watching.")
-    yield piped
-    await piped.close()
+    return piped
 
 
 @pytest.fixture
@@ -236,45 +242,39 @@ async def test_line_with_nothing_pending_is_told_so(piped: Piped) -> None:
 
 
 async def test_q_ends_the_watch(commands: Commands, site: Site) -> None:
-    piped = Piped(await commands.start("watch", "s", env=SCREEN))
-    await piped.until("Watching session s")
-    await piped.type("q\n")
+    ended = await commands.run("watch", "s", env=SCREEN, typed="q\n")
 
-    assert (await commands.ended(piped.process))[::2] == (0, "")
+    assert (ended.exit_code, ended.err) == (0, "")
 
 
-async def test_watch_without_more_input_goes_on_until_the_session_ends(commands: Commands, site: Site) -> None:
-    piped = Piped(await commands.start("watch", "s", env=SCREEN))
-    await piped.until("Watching session s")
-    assert piped.process.stdin is not None
-    piped.process.stdin.close()
+async def test_watch_without_more_input_goes_on_until_the_session_ends(piped: Piped, site: Site) -> None:
+    piped.end_input()
     site.broker.publish_nowait("s", "note", {"text": "still here"})
     await piped.until("still here")
     site.broker.end_session("s")
 
     await piped.until("The service says goodbye (session_closed).")
-    await piped.until("The session has ended.")
-    assert (await commands.ended(piped.process))[::2] == (0, "")
+    assert await piped.ended() == (0, "The session has ended.\n")
 
 
 @pytest.mark.parametrize("name", ["/dev/null", "answers"])
-async def test_input_that_cannot_be_waited_for_only_watches(name: str, commands: Commands, site: Site) -> None:
-    descriptor = os.open(name, os.O_RDONLY | os.O_CREAT)
-    piped = Piped(await commands.start("watch", "s", env=SCREEN, stdin=descriptor))
-    os.close(descriptor)
+async def test_input_that_cannot_be_waited_for_only_watches(
+    name: str, open_piped: Open, site: Site, tmp_path: Path
+) -> None:
+    piped = open_piped(stdin=os.open(tmp_path / name, os.O_RDONLY | os.O_CREAT))
     await piped.until("Watching session s")
     site.broker.publish_nowait("s", "note", {"text": "still here"})
 
     assert (await piped.until("still here")).endswith("· note still here")
 
 
-async def test_request_that_waited_before_is_shown_once(commands: Commands, site: Site) -> None:
+async def test_request_that_waited_before_is_shown_once(open_piped: Open, site: Site) -> None:
     ask(site)
-    piped = Piped(await commands.start("watch", "s", env=SCREEN))
+    piped = open_piped()
     await piped.until("May this run?")
     await piped.type("q\n")
 
-    assert "May this run?" not in (await commands.ended(piped.process)).out
+    assert "May this run?" not in (await piped.ended())[1]
 
 
 async def test_request_is_shown_with_all_that_a_person_needs(piped: Piped, site: Site) -> None:
@@ -336,10 +336,10 @@ async def test_what_tools_do_is_shown(piped: Piped, client: Client) -> None:
         assert (await piped.until(line))[9:] == line
 
 
-async def test_what_nobody_needs_to_read_is_not_shown(commands: Commands) -> None:
+async def test_what_nobody_needs_to_read_is_not_shown(open_piped: Open) -> None:
     async with serve(settings=Settings(port=0, heartbeat_seconds=0.05)) as site:
         url = f"{site.url}{site.settings.prefix}"
-        piped = Piped(await commands.start("watch", "s", "--url", url, env=SCREEN))
+        piped = open_piped(url)
         await piped.until("Watching session s")
         async with Client(url) as client, aclosing(client.events("s")) as events:
             await client.publish("s", {"type": "tool_result", "data": {"tool_name": "t", "success": True}})
@@ -353,20 +353,19 @@ async def test_what_nobody_needs_to_read_is_not_shown(commands: Commands) -> Non
         site.broker.publish_nowait("s", "note", {"text": "after it"})
 
         assert (await piped.until("")).endswith("· note after it")
-        await commands.stop_all()
+        await piped.close()
 
 
-async def test_refusal_to_let_another_reader_in_is_told(commands: Commands) -> None:
+async def test_refusal_to_let_another_reader_in_is_told(open_piped: Open) -> None:
     async with serve(settings=Settings(port=0, max_connections_per_session=1)) as site:
         url = f"{site.url}{site.settings.prefix}"
-        first, second = [Piped(await commands.start("watch", "s", "--url", url, env=SCREEN)) for _ in range(2)]
-        lines = [asyncio.create_task(line_of(piped.process.stdout)) for piped in (first, second)]
-        shown = {(await line)[:27] for line in lines}
-        refused = first if lines[0].result().startswith("Error") else second
-
-        assert shown == {"Watching session s; 1 watch", "Error: This session has 1 r"}
+        first = open_piped(url)
+        await first.until("Watching session s; 1 watching.")
+        refused = open_piped(url)
+        await refused.until("Error: This session has 1 r")
         await refused.until("The service says goodbye (limit), coming back in ")
-        await commands.stop_all()
+        for piped in (first, refused):
+            await piped.close()
 
 
 async def test_long_result_is_cut(piped: Piped, client: Client) -> None:
@@ -376,9 +375,9 @@ async def test_long_result_is_cut(piped: Piped, client: Client) -> None:
     await piped.until("(82 more lines)")
 
 
-async def test_calls_that_run_already_are_shown_first(commands: Commands, client: Client) -> None:
+async def test_calls_that_run_already_are_shown_first(open_piped: Open, client: Client) -> None:
     await client.publish("s", {"type": "tool_status", "data": {"status": "executing", "tool_name": "t"}})
-    piped = Piped(await commands.start("watch", "s", env=SCREEN))
+    piped = open_piped()
 
     await piped.until("▶ t runs")
 
@@ -470,12 +469,12 @@ async def test_no_field_of_a_request_can_pose_as_another_line(field: str, piped:
     assert not [line for line in shown if line.strip("│ ").startswith("read_file")]
 
 
-async def test_watch_comes_back_to_a_service_that_was_killed(commands: Commands) -> None:
+async def test_watch_comes_back_to_a_service_that_was_killed(commands: Commands, open_piped: Open) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}/agent_backend"
     service = await commands.start("serve", "--port", str(port))
     await line_of(service.stdout)
-    piped = Piped(await commands.start("watch", "s", "--url", url, env=SCREEN))
+    piped = open_piped(url)
     await piped.until("Watching session s")
     async with Client(url) as client:
         await client.publish("s", {"type": "note"})
@@ -487,13 +486,13 @@ async def test_watch_comes_back_to_a_service_that_was_killed(commands: Commands)
         await piped.until("Back on session s; 1 watching.")
         await piped.until("The service or the session began anew: what waited before is denied.")
         await piped.type("q\n")
-        assert (await commands.ended(piped.process)).exit_code == 0
+        assert (await piped.ended())[0] == 0
 
 
-async def test_decision_while_the_service_is_away_is_told(commands: Commands) -> None:
+async def test_decision_while_the_service_is_away_is_told(commands: Commands, open_piped: Open) -> None:
     service = await commands.start("serve", "--port", "0")
     url = (await line_of(service.stdout)).rpartition(" ")[2]
-    piped = Piped(await commands.start("watch", "s", "--url", url, env=SCREEN))
+    piped = open_piped(url)
     async with Client(url) as client:
         record = await client.ask("s", "t", {})
     await piped.until("Answer with a line: ")
@@ -529,8 +528,8 @@ def test_watch_without_rich_says_what_to_install(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (2, "", message)
 
 
-async def test_terminal_that_knows_only_ascii_is_served_too(commands: Commands, site: Site) -> None:
-    piped = Piped(await commands.start("watch", "s", env=SCREEN | {"PYTHONIOENCODING": "ascii"}))
+async def test_terminal_that_knows_only_ascii_is_served_too(open_piped: Open, site: Site) -> None:
+    piped = open_piped(encoding="ascii")
     await piped.until("Watching session s")
     site.broker.publish_nowait("s", "note", {"text": "größe"})
 
