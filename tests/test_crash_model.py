@@ -222,7 +222,7 @@ class Wire(Client):
         body: Any = None,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        field: str = "data",
+        **_: Any,  # what says how an answer is read
     ) -> Any:
         world = self._world
         await self._look(None)
@@ -355,16 +355,6 @@ async def decide(world: World, client: Client, request_id: str, *, approved: boo
         world.reach("told")
 
 
-async def claim(client: Wire, request_id: str) -> None:
-    """Take it for a run of this process, again and again until that is answered."""
-    path, run_id = f"/api/permissions/s/{request_id}/claim", secrets.token_hex()
-    while True:
-        with suppress(ServiceUnavailable):
-            await client._call("POST", path, body={"run_id": run_id}, is_safe=True)
-            return
-        await asyncio.sleep(1)
-
-
 async def report(client: Client) -> None:
     while True:
         with suppress(ServiceUnavailable):
@@ -388,7 +378,7 @@ async def script(world: World, *, claims: bool = True, keeps_key: bool = True) -
                         if not record["approved"]:
                             return
                         if claims:
-                            await claim(client, record["request_id"])
+                            await client.claim("s", record["request_id"], secrets.token_hex())
                         break
                     except ServiceRefused:
                         key = next(keys)  # already claimed: nobody knows whether it ran, and a person is asked anew
@@ -412,10 +402,7 @@ async def gateway(world: World) -> None:
                 while True:
                     try:
                         await asker.ask(question)
-                        await claim(client, world.seen[-1])
                         break
-                    except ServiceRefused:
-                        continue
                     except ToolDenied as denial:
                         if denial.outcome != "unavailable":
                             return
