@@ -794,8 +794,7 @@ class PermissionDesk:
         if self._runs.get(_run_key(request)) is request:
             del self._runs[_run_key(request)]
         self._keeper.forget(request)
-        if not request.pending:
-            self._forget_whole(request)
+        self._forget_whole(request)
 
     def _cancel_left_alone(self, now: float) -> None:
         """Withdraw what was asked before a restart by who comes back at once, and has not."""
@@ -1194,6 +1193,8 @@ class PermissionDesk:
 
         Who may come back after a restart has the time for which the decision is kept, unless ``all_of_them`` go.
         """
+        if not self._lingering:
+            return
         now, staying = self._clock(), deque[tuple[float, PermissionRequest]]()
         for since, request in self._lingering:
             if now - since >= seconds and (all_of_them or not (self._keeper.keeps(request) and request.is_awaited)):

@@ -117,8 +117,9 @@ class RequestKeeper:
         return self.journal.commit(self._change(session_id, request, request.record))
 
     def followed(self, session_id: str, request: PermissionRequest) -> None:
-        """It is known how its run ended, or that nobody knows it."""
-        if self.keeps(request) or (self.journal is not NO_JOURNAL and request.is_lost):
+        """It is known how its run ended, or that nobody knows it. To what a policy let run nobody comes back then."""
+        is_needed = request.is_lost or (request.question.outlives and request.record.decided_by != "policy")
+        if self.journal is not NO_JOURNAL and is_needed:
             self.journal.note(self._change(session_id, request, request.record))
         else:
             self.forget(request)

@@ -392,6 +392,29 @@ async def test_call_that_cannot_be_taken_does_not_run() -> None:
             await asker.ask(question(announce_status=False))
 
 
+async def test_service_that_is_shutting_down_is_not_asked_on_and_on() -> None:
+    async with Stopping() as client, ServiceAsker(client, "s") as asker:
+        asking = asyncio.create_task(asker.ask(question(announce_status=False)))
+        await asyncio.sleep(0.1)
+        asked_in_a_moment = client.asked
+        client.has_stopped = True
+        with pytest.raises(ToolDenied):
+            await asking
+
+    assert asked_in_a_moment == 1
+
+
+class Stopping(Client):
+    """A service that keeps what waits, and says so at once while it shuts down."""
+
+    has_stopped = False
+    asked = 0
+
+    async def _record(self, method: str, path: str, **more: Any) -> dict[str, Any]:
+        self.asked += method == "GET"
+        return {"status": "rejected" if self.has_stopped else "pending", "request_id": "r"}
+
+
 class Older(Client):
     """A service that approves, and answers a claim so."""
 

@@ -175,6 +175,16 @@ async def test_call_without_an_id_ends_by_its_request(
     assert ends(start(journal.again())) == []
 
 
+async def test_run_that_the_policy_let_begin_is_forgotten_with_its_end(start: Start, journal: MemoryJournal) -> None:
+    broker = start(journal)
+    request = await begin(broker, HARMLESS)
+    kept = ("request", request.request_id) in journal.named
+    broker.publish_nowait("s", "tool_status", told())
+
+    assert kept
+    assert ("request", request.request_id) not in journal.named
+
+
 async def test_who_tells_no_end_is_not_missed(start: Start, journal: MemoryJournal) -> None:
     request = await begin(start(journal), reports=False)
 

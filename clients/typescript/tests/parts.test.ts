@@ -165,6 +165,18 @@ describe("what was heard", () => {
     expect(feed.cursor).toBe("e-2");
   });
 
+  it("takes the later end of a request that has more time after a restart, in whatever order it hears of it", () => {
+    const [early, late] = [60, 90].map((seconds) => new Date(seconds * 1000).toISOString());
+    for (const ends of [[early, late], [late, early], [late, null]]) {
+      const { feed } = heard();
+      for (const expires_at of ends) {
+        feed.take({ type: "permission_request", data: { ...request("r1"), expires_at } as PermissionRecord });
+      }
+
+      expect(feed.state.pending.map((one) => one.expires_at)).toEqual([late]);
+    }
+  });
+
   it("is corrected by the state of a poll, and what is gone unexplained is asked for", () => {
     const { feed, told, unexplained } = heard();
     feed.take({ type: "permission_request", id: "e-1", data: request("r1") });

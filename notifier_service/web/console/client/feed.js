@@ -97,7 +97,8 @@ export class Feed {
                 const { request_id } = event.data;
                 if (this.#settled.has(request_id))
                     return;
-                if (this.state.pending.some((request) => request.request_id === request_id))
+                const isKnown = this.state.pending.some((request) => request.request_id === request_id);
+                if (isKnown && advance(this.state, event) === this.state)
                     return;
             }
             if (event.type === "permission_cleared" || event.type === "permission_response_result") {
