@@ -47,7 +47,7 @@ HELP = """\
   S  approve for the whole session          E  edit the parameters
   W  approve always                         T  reject for the whole session
                                             P  reply in the tool's place
-  J  next request    K  previous request    X  exactly: everything but ASCII as escapes
+  J  next request    K  previous request    X  exactly, as JSON; everything but ASCII as escapes
   Space  the next page                      D  show it again from its beginning
   L  list all that waits                    Q  quit
 No key counts before all of a request is on the screen, nor once it has left it."""

@@ -29,7 +29,7 @@ from .bodies import (
 )
 from .terminal import can_show, cells, seen
 
-__all__ = ["Row", "drawn"]
+__all__ = ["Row", "drawn", "main_text"]
 
 #: A name that nobody takes for more than one.
 _NAME = re.compile(r"[\w.\[\]$-]+(?:(?:, | → )[\w.\[\]$-]+)*\Z")
@@ -38,6 +38,7 @@ _STYLES = {"same": "", "gone": "red", "new": "green", "note": "cyan"}
 _MARKS = {"gone": "reverse", "new": "reverse", "risky": "bold red underline", "host": "bold underline"}
 _SHAPES = {"http": "HTTP request", "fields": "parameters", "exact": "parameters, exactly"}
 _TAB = 4
+_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}\Z")
 _BLANKS_AT_THE_END = re.compile(r" +\Z")
 
 
@@ -68,6 +69,20 @@ def drawn(
         rows = list(_json(readable_json(record["parameters"])))
     said = [Text(seen(why, encoding), "yellow")] if why else [] if rows else [Text("none", "dim")]
     return _SHAPES.get(body.shape, body.shape), [*said, *(_visible(row, encoding) for row in rows)]
+
+
+def main_text(record: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Under which name stands the text that the call is about, a command, a file or a message, and what to call a file
+    in which it is edited as it is; None where it is edited as JSON."""
+    body = body_of(record)
+    for part in body.parts:
+        if isinstance(part, FilePart):
+            paths = (each.segments[0].text for each in body.parts if isinstance(each, ValuePart) and each.segments)
+            suffix = next((found[0] for path in paths if (found := _SUFFIX.search(path))), ".txt")
+            return part.name, f"file{suffix}"
+        if isinstance(part, TextPart) and part.role != "text" and isinstance(record["parameters"].get(part.name), str):
+            return part.name, "command.sh" if part.role == "command" else "message.txt"
+    return None
 
 
 def _visible(row: Row, encoding: str) -> Row:

@@ -14,6 +14,7 @@ from ..client import Client
 from ..core.errors import NotifierError, ServiceRefused
 from .answers import HELP, KEYS, KEYS_OFFERED, REJECTING, SCOPES, WORDS, WORDS_HELP, WORDS_OFFERED, offered
 from .card import card
+from .drawing import main_text
 from .keyboard import Keyboard, Typed
 from .narrator import Narrator
 from .screen import Screen
@@ -382,18 +383,16 @@ class Watch:
         if action == "respond":
             response = text or await self._asked("Reply in the tool's place: ")
             return {"approved": False, "response": response} if response else None
-        edited = await self._edited(text, record["parameters"])
+        edited = await self._edited(text, record)
         return None if edited is None else {"approved": True, "parameters": edited}
 
     async def _asked(self, prompt: str) -> str:
         return await line_of(prompt, self._keyboard, self._screen) if self._has_keys else ""
 
-    async def _edited(self, text: str, parameters: dict[str, Any]) -> dict[str, Any] | None:
+    async def _edited(self, text: str, record: dict[str, Any]) -> dict[str, Any] | None:
+        parameters: dict[str, Any] = record["parameters"]
         try:
-            if not text and self._has_keys:
-                before = json.dumps(parameters, indent=2, ensure_ascii=True) + "\n"
-                text = await in_editor(before, self._keyboard, self._screen)
-            edited = json_object(text)
+            edited = json_object(text) if text or not self._has_keys else await self._in_editor(record)
         except ValueError as error:
             self._sight.say(f"Not decided: {error}", "red")
             return None
@@ -401,3 +400,16 @@ class Watch:
             self._sight.say("Nothing was changed, and nothing decided.", "yellow")
             return None
         return edited
+
+    async def _in_editor(self, record: dict[str, Any]) -> dict[str, Any]:
+        """The parameters as the person leaves them: a command, file or message is edited as such, all else as JSON."""
+        parameters = record["parameters"]
+        main = None if self._sight.is_exact else main_text(record)
+        if main is None:
+            before = json.dumps(parameters, indent=2, ensure_ascii=True) + "\n"
+            return json_object(await in_editor(before, self._keyboard, self._screen))
+        name, file_name = main
+        before = parameters[name]
+        after = await in_editor(before, self._keyboard, self._screen, name=file_name)
+        # Editors end each file with a line feed.
+        return {**parameters, name: after if before.endswith("\n") else after.removesuffix("\n")}

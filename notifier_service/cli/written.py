@@ -29,12 +29,12 @@ async def line_of(prompt: str, keyboard: Keyboard, screen: Screen) -> str:
     return typed.text.strip() if typed is not None else ""
 
 
-async def in_editor(text: str, keyboard: Keyboard, screen: Screen) -> str:
-    """Let the person edit ``text``, or raise ``ValueError`` that says why it did not come about."""
+async def in_editor(text: str, keyboard: Keyboard, screen: Screen, *, name: str = "parameters.json") -> str:
+    """Let the person edit ``text`` in a file of this name, or raise ``ValueError`` that says why not."""
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
     with tempfile.TemporaryDirectory(prefix="notifier-edit-") as folder:
-        path = Path(folder) / "parameters.json"
-        path.write_text(text, encoding="utf-8")
+        path = Path(folder) / name
+        path.write_bytes(text.encode())
         screen.hold()
         try:
             with keyboard.lent():
@@ -43,7 +43,7 @@ async def in_editor(text: str, keyboard: Keyboard, screen: Screen) -> str:
                     subprocess.call, command, stdin=keyboard.fileno(), stdout=screen.fileno()
                 )
             if exit_code == 0:
-                return path.read_text(encoding="utf-8")
+                return path.read_bytes().decode()
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or str(error)
             raise ValueError(f"{one_line(f'{editor}: {why}')}; set EDITOR.") from None

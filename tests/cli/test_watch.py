@@ -640,15 +640,22 @@ async def test_key_approves_for_the_whole_session(terminal: Terminal, site: Site
     assert ask(site).record.decided_by == "policy"
 
 
+HIDING = {"path": "a.txt", "text": "größe\x1b"}
+
+
 @pytest.fixture
 async def edit_with(site: Site, tmp_path: Path) -> AsyncIterator[Any]:
     """Watch with an editor of this script, or of this command, and press e at a request."""
     terminal = Terminal()
 
-    async def edit(script: str, *, command: str | None = None, until: str) -> tuple[Terminal, PermissionRequest]:
+    async def edit(
+        script: str, *, command: str | None = None, parameters: Any = HIDING, first: str = "", until: str
+    ) -> tuple[Terminal, PermissionRequest]:
         await terminal.open(f"{site.url}{site.settings.prefix}", EDITOR=command or editor(tmp_path, script))
-        request = ask(site, parameters={"path": "a.txt", "text": "größe\x1b"})
+        request = ask(site, parameters=parameters)
         await terminal.until("A approve")
+        if first:
+            await terminal.press(first, until="A approve")
         await terminal.press("e", until=until)
         return terminal, request
 
@@ -662,6 +669,40 @@ async def test_key_opens_the_editor_and_what_it_leaves_is_the_edit(edit_with: An
     _, request = await edit_with('sed -i s/a.txt/b.txt/ "$1"', until="write_file approved with changes by you")
 
     assert await decided(request) == ("edit", None, {"path": "b.txt", "text": "größe\x1b"}, None)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "script", "name", "edited"),
+    [
+        ({"command": 'echo "größe"', "timeout": 5}, 'echo "ls" > "$1"', "command.sh", {"command": "ls", "timeout": 5}),
+        ({"path": "a.py", "content": "a\n"}, 'echo b >> "$1"', "file.py", {"path": "a.py", "content": "a\nb\n"}),
+        ({"path": "a.py", "content": "a"}, 'echo b > "$1"', "file.py", {"path": "a.py", "content": "b"}),
+        ({"path": "a. /x", "content": ""}, 'printf b > "$1"', "file.txt", {"path": "a. /x", "content": "b"}),
+        ({"to": "a@b.c", "body": "x"}, 'printf y > "$1"', "message.txt", {"to": "a@b.c", "body": "y"}),
+        ({"old": "a", "new": "b"}, 'sed -i s/b/c/ "$1"', "parameters.json", {"old": "a", "new": "c"}),
+        ({"argv": ["a", "b"]}, 'sed -i s/b/c/ "$1"', "parameters.json", {"argv": ["a", "c"]}),
+    ],
+)
+async def test_command_file_or_message_is_edited_as_it_is(
+    parameters: Any, script: str, name: str, edited: Any, edit_with: Any, tmp_path: Path
+) -> None:
+    script = f'basename "$1" > {tmp_path}/name; {script}'
+
+    _, request = await edit_with(script, parameters=parameters, until="write_file approved with changes by you")
+
+    assert (await decided(request))[2] == edited
+    assert (tmp_path / "name").read_text(encoding="utf-8") == f"{name}\n"
+
+
+async def test_what_is_shown_exactly_is_edited_exactly(edit_with: Any) -> None:
+    _, request = await edit_with(
+        'sed -i s/60/5/ "$1"',
+        parameters={"command": "ls", "timeout": 60},
+        first="x",
+        until="write_file approved with changes by you",
+    )
+
+    assert (await decided(request))[2] == {"command": "ls", "timeout": 5}
 
 
 async def test_editor_sees_what_hides_as_escapes_and_has_the_terminal(edit_with: Any, tmp_path: Path) -> None:
