@@ -14,6 +14,7 @@ from tests.browser import scene
 from tests.browser.conftest import SitDown
 from tests.browser.console import Console
 from tests.browser.person import Person
+from tests.browser.requests import ask_all
 
 PHONE = {"width": 390, "height": 844}
 
@@ -57,6 +58,23 @@ async def test_forms_of_a_card_have_no_serious_finding_of_axe(person: Person, si
     await expect(console.card(request).locator("textarea").first).to_be_visible()
 
     await no_serious_finding(console)
+
+
+async def test_no_shape_of_parameters_has_a_serious_finding_of_axe(person: Person, site: Site) -> None:
+    asked = ask_all(site.broker, risk_level="high")
+    console = await Console.at(person, site.url, "command")
+    await console.page.emulate_media(reduced_motion="reduce")
+    await console.page.evaluate(AXE_SCRIPT)
+
+    for name in ("long-command", "edit", "table", "http", "hostile"):
+        await console.run(f"location.hash = '#/s/{name}'")
+        card = console.card(asked[name][0])
+        await console.listens(card)
+        for more in await card.locator("[data-action=show-all]").all():
+            await more.click()
+        for scheme in ("light", "dark"):
+            await console.page.emulate_media(color_scheme=scheme)
+            assert await findings(console, "article") == [], name
 
 
 async def test_help_has_no_serious_finding_of_axe(person: Person, site: Site) -> None:
@@ -107,9 +125,9 @@ async def no_serious_finding(console: Console) -> None:
     assert await findings(console) == []
 
 
-async def findings(console: Console) -> list[str]:
+async def findings(console: Console, within: str = "html") -> list[str]:
     """What axe finds serious or critical, with the elements."""
-    results = await console.page.evaluate("axe.run({resultTypes: ['violations']})")
+    results = await console.page.evaluate("(within) => axe.run(within, {resultTypes: ['violations']})", within)
     return [
         f"{finding['id']}: {node['html'][:200]} {node['failureSummary']}"
         for finding in results["violations"]

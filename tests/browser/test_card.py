@@ -195,6 +195,26 @@ async def test_command_is_edited_as_a_command_and_a_number_stays_what_it_is(pers
     )
 
 
+async def test_edit_of_a_word_lets_nothing_run_that_was_not_on_the_screen(person: Person, site: Site) -> None:
+    steps = "\n".join(f"step {n}" for n in range(200))
+    request = site.broker.ask("s1", tool_name="run", parameters={"command": steps}, risk_level="high")
+    console = await Console.at(person, site.url)
+    card = console.card(request)
+    await console.press(card, "edit")
+    await card.locator("[data-name=command]").fill(steps + "\nlast")
+    await expect(card.locator("[data-role=changes] ins")).to_contain_text("last")
+
+    await console.press(card, "send-edit")
+    await expect(card.locator("[data-role=outcome]")).to_contain_text("on the screen")
+    assert request.pending
+    while await card.get_attribute("data-armed") is None:
+        await console.press(card, "send-edit")
+        assert request.pending
+    await console.press(card, "send-edit")
+
+    assert (await request.decision()).parameters == {"command": steps + "\nlast"}
+
+
 async def test_field_that_holds_no_json_is_named_and_nothing_is_sent(person: Person, site: Site) -> None:
     request = site.broker.ask("s1", tool_name="run", parameters={"command": "ls -l", "id": 3}, risk_level="medium")
     console = await Console.at(person, site.url)

@@ -403,7 +403,11 @@ export class Card {
       isRisky: this.#isHigh && answer.action === "send-edit",
       guarded: (act) => this.#guarded(act),
       isSettled: () => this.state === "settled",
-      onSend: (decide) => this.#send(() => decide(this.#host.client)),
+      onSend: (decide) => {
+        // Whoever changes a word lets the rest run, too.
+        if (answer.action === "send-edit" && this.#showsMore()) fill(this.#parts.outcome, t("card.editUnread"));
+        else this.#send(() => decide(this.#host.client));
+      },
       onClose: () => this.#close(),
     });
     fill(this.#parts.form, this.#form.content);

@@ -111,6 +111,7 @@ export const chinese = {
   "card.mixed": "外形相似、容易混淆的字母以转义形式显示：{0}",
   "card.cut": "只显示了参数的开头部分。",
   "card.unread": "请先看完：尚有内容未在屏幕上显示过。",
+  "card.editUnread": "所请求的内容尚未全部显示过，请看完后再次发送您的改动。",
   "card.twice": "内容已全部显示过。批准需按两次。",
   "card.hold": "内容已全部显示过。长按以批准。",
   "card.agent": "智能体的说明（未经核实）",

@@ -114,6 +114,7 @@ export const english = {
   "card.mixed": "Letters that only look like others are shown as escapes: {0}",
   "card.cut": "Only the beginning of the parameters is shown.",
   "card.unread": "Read it to the end first: not all of it was on the screen yet.",
+  "card.editUnread": "Not all of what was asked was on the screen yet. Look at it, then send your changes again.",
   "card.twice": "All of it was on the screen. Approving takes two presses.",
   "card.hold": "All of it was on the screen. Press and hold to approve.",
   "card.foreignName": "This tool's name has letters that may only look familiar: {0}",

@@ -32,7 +32,7 @@ export class Form {
         send(); // it is in the field, whatever moves
       }
     });
-    this.#hint = element("p", { class: "reading" }, t("form.keys"));
+    this.#hint = element("p", { class: "reading hint" }, t("form.keys"));
     this.content = box;
     this.buttons = [element("div", { class: "buttons" }, this.#close, submit), this.#hint];
     this.check = () => answer.check?.((isSendable) => (submit.disabled = !isSendable || isSettled()));
