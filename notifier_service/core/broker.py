@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Unpack
 from zlib import crc32
 
 from .audit import NO_AUDIT, AuditLog
-from .errors import BrokerClosed, NoBroker, NotDurable, SessionNotFound
+from .errors import BrokerClosed, LimitReached, NoBroker, NotDurable, SessionNotFound
 from .event_log import Event, base36, new_epoch
 from .events import EventData, PermissionRecord, SessionRow
 from .fan_out import Delivery
@@ -21,6 +21,7 @@ from .journal import NO_JOURNAL, Change, Head, Journal
 from .label import LABEL_KIND, NO_LABEL, Label, labels_of
 from .large_parameters import LargeParameters
 from .limits import Limits
+from .log_space import Holder, LogSpace
 from .metrics import Counters
 from .permission_request import PermissionRequest
 from .permissions import AMBIGUOUS_SECONDS, PendingPlaces, new_instance
@@ -124,6 +125,12 @@ class Broker:
         )
         self._pending_places = PendingPlaces(self.limits)
         self._seats = Seats(self.limits, self.counters)
+        self._space = LogSpace(
+            self.limits.max_total_log_bytes,
+            least_bytes=self.limits.log_bytes // 16,
+            give_way=self._give_way,
+            reached=self.counters.limits_reached,
+        )
         self._epoch = new_epoch()
         #: Those with readers or questions, at which the sweeper looks each time it comes by.
         self._attended: set[Session] = set()
@@ -205,6 +212,7 @@ class Broker:
         self._places.take(opened_by)
         self._requests_left_at.pop(session_id, None)
         self._rest(session)
+        self._space.add(session)
         self._sessions[session_id] = self._silent[session_id] = session
         self.counters.sessions_opened += 1
         self.inbox.tell_opened(session_id, session.label)
@@ -314,6 +322,9 @@ class Broker:
         session.go_on(kept, before, self._requests_of_before.pop(session_id, ()))
         self._sessions[session_id] = session
         self._attend(session)
+        self._space.add(session)
+        if self._space.is_over:
+            self._space.make_room(session)
         self._arm()
         return session
 
@@ -361,6 +372,7 @@ class Broker:
             count_others=self.inbox.count_viewers,
             is_seen=self.is_looked_at,
             attend=self._attend,
+            space=self._space,
         )
 
     def _attend(self, session: Session) -> None:
@@ -408,9 +420,25 @@ class Broker:
         if session.kept is not None:
             session.kept.drop()
         session.close("session_closed")
+        self._space.remove(session, session.beside_bytes)
         self.inbox.tell_closed(session.session_id, session.label)
         if session.label != NO_LABEL:
             self._forget_label(session.session_id)
+
+    def _give_way(self, holder: Holder) -> None:
+        session = self._sessions[holder.session_id]
+        self._drop(session)
+        _log.info("a session that nobody uses gave way: all together hold max_total_log_bytes")
+
+    def require_room(self, session: Session) -> None:
+        """Raise ``LimitReached`` where nothing more can be kept, whoever gives way."""
+        if self._space.is_over:
+            self._space.make_room(session)
+            if self._space.is_over:
+                raise LimitReached(
+                    "max_total_log_bytes",
+                    f"All sessions together hold {self._space.most_bytes} bytes, and all of them are in use.",
+                )
 
     def get(self, session_id: str) -> Session:
         """Return an open session, or raise ``SessionNotFound`` or ``InvalidSessionId``."""
@@ -425,7 +453,11 @@ class Broker:
         self, session_id: str, event_type: str, data: EventData | Mapping[str, Any] | None = None
     ) -> Event:
         """Append an event to a session. Never waits; raises what ``Session.publish`` does."""
-        return self.publish_to(self.open(session_id), event_type, data)
+        session = self.open(session_id)
+        space = self._space
+        if space.log_bytes + space.beside_bytes > space.most_bytes:
+            self.require_room(session)
+        return self.publish_to(session, event_type, data)
 
     def publish_to(
         self,
@@ -457,6 +489,7 @@ class Broker:
         session = self.open(session_id)
         if self.is_durable:
             self.require_durable()
+        self.require_room(session)
         event = self.publish_to(session, event_type, data)
         if self.must_breathe(session):
             await self.breathe(session)
@@ -744,6 +777,7 @@ class Broker:
             self.closed = True
             for session in self.sessions:
                 session.close("shutdown")
+                self._space.remove(session, session.beside_bytes)
             self._sessions.clear()
             self.inbox.close()
             self._attended.clear()
@@ -764,7 +798,7 @@ class Broker:
             sessions=len(self._sessions) + len(self._dormant),
             connections=self.connections,
             pending_permissions=self._pending_places.all.used,
-            log_bytes=sum(session.log.size_bytes for session in self.sessions),
+            log_bytes=self._space.log_bytes,
             counters=self.counters,
             closed=self.closed,
         )

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from .errors import CursorLost, GapReason, SessionClosed, TooLarge
 from .events import EventData, dump, enveloped
+from .log_space import Held
 
 __all__ = ["Event", "EventLog", "LogStatistics"]
 
@@ -66,7 +67,10 @@ class EventLog:
         capacity_bytes: int = 1024 * 1024,
         max_event_bytes: int = 256 * 1024,
         epoch: str | None = None,
+        held: Held | None = None,
     ) -> None:
+        #: Where its bytes are counted, beside those of others.
+        self.held = Held() if held is None else held
         self.capacity = capacity
         self.capacity_bytes = capacity_bytes
         self.max_event_bytes = max_event_bytes
@@ -96,6 +100,11 @@ class EventLog:
         return self._bytes
 
     @property
+    def held_bytes(self) -> int:
+        """Bytes of all that is kept, the trail too."""
+        return self._bytes + self._trail.size_bytes
+
+    @property
     def first_seq(self) -> int:
         """The oldest event that is still here; ``last_seq + 1`` when there is none."""
         return self.evicted + 1
@@ -122,6 +131,7 @@ class EventLog:
         while len(self._events) > self.capacity or (self._bytes > self.capacity_bytes and len(self._events) > 1):
             self._bytes -= len(self._events.popleft().json)
         self.evicted = last_seq - len(self._events)
+        self.held.log_bytes += self._bytes
 
     def _number(self, seq: int) -> int:
         """The number in the id of the event at this place."""
@@ -188,16 +198,32 @@ class EventLog:
         events.append(event)
         self._read = None
         self._bytes += size
+        self.held.log_bytes += size
         self.appended_bytes += size
         while len(events) > self.capacity or (self._bytes > self.capacity_bytes and len(events) > 1):
-            dropped = events.popleft()
-            self._bytes -= len(dropped.json)
-            self.evicted += 1
-            if dropped.type in _TRAIL:
-                self._trail.keep(dropped, self._owners.pop(dropped.seq, ""))
+            self._dropped(events.popleft())
         if self._listeners:
             self._wake()
         return event
+
+    def shrink(self, to_bytes: int) -> None:
+        """Drop the oldest events until what is kept takes no more than this; the newest one goes only for 0 bytes."""
+        self._read = None
+        while self._events and self.held_bytes > to_bytes and (len(self._events) > 1 or to_bytes == 0):
+            self._dropped(self._events.popleft())
+        before = self._trail.size_bytes
+        self._trail.shrink(max(0, to_bytes - self._bytes))
+        self.held.log_bytes -= before - self._trail.size_bytes
+
+    def _dropped(self, dropped: Event) -> None:
+        size = len(dropped.json)
+        self._bytes -= size
+        self.held.log_bytes -= size
+        self.evicted += 1
+        if dropped.type in _TRAIL:
+            before = self._trail.size_bytes
+            self._trail.keep(dropped, self._owners.pop(dropped.seq, ""))
+            self.held.log_bytes += self._trail.size_bytes - before
 
     def locate(self, cursor: str) -> int:
         """Turn an event id into a place, or raise ``CursorLost``; ``earliest`` is before the oldest event."""
@@ -327,6 +353,7 @@ class _Trail:
     """The newest events within these bounds; whose take the most room give way first, the oldest of them."""
 
     def __init__(self, capacity: int, capacity_bytes: int) -> None:
+        self.size_bytes = 0
         self._capacity = capacity
         self._capacity_bytes = capacity_bytes
         self._events: dict[int, Event] = {}
@@ -341,15 +368,20 @@ class _Trail:
         self._events[event.seq] = event
         self._of.setdefault(owner, deque()).append(event)
         self._bytes[owner] += len(event.json)
+        self.size_bytes += len(event.json)
         while len(self._events) > self._capacity:
             self._drop_of(max(self._of, key=lambda owner: len(self._of[owner])))
-        while self._bytes.total() > self._capacity_bytes:
+        self.shrink(self._capacity_bytes)
+
+    def shrink(self, to_bytes: int) -> None:
+        while self.size_bytes > to_bytes:
             self._drop_of(max(self._of, key=lambda owner: self._bytes[owner]))
 
     def _drop_of(self, owner: str) -> None:
         event = self._of[owner].popleft()
         del self._events[event.seq]
         self._bytes[owner] -= len(event.json)
+        self.size_bytes -= len(event.json)
         if not self._of[owner]:
             del self._of[owner], self._bytes[owner]
 

@@ -29,6 +29,11 @@ class Limits(BaseModel):
     log_bytes: int = Field(
         default=1024 * 1024, ge=16 * 1024, le=1024**3, description="Bytes of events that the log of one session keeps."
     )
+    max_total_log_bytes: int = Field(
+        default=256 * 1024 * 1024,
+        ge=16 * 1024,
+        description="Bytes of all logs together: those of sessions unused for longest shrink, then these give way.",
+    )
     session_idle_seconds: float = Field(
         default=600,
         gt=0,
@@ -110,6 +115,8 @@ class Limits(BaseModel):
     def _an_event_fits_its_log(self) -> Self:
         if self.max_event_bytes > self.log_bytes:
             raise ValueError("max_event_bytes must not be larger than log_bytes")
+        if self.log_bytes > self.max_total_log_bytes:
+            raise ValueError("log_bytes must not be larger than max_total_log_bytes")
         if self.max_parameters_bytes > self.max_kept_parameters_bytes // 2:
             raise ValueError("max_parameters_bytes must not be larger than half of max_kept_parameters_bytes")
         return self

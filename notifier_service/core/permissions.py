@@ -207,7 +207,8 @@ class PermissionDesk:
         #: Those of which nothing may be seen yet, because that they were asked is not on record.
         self._unrecorded: dict[str, PermissionRequest] = {}
         self._settled: OrderedDict[str, PermissionRequest] = OrderedDict()
-        self._settled_bytes = 0
+        #: Bytes of those, as they are shown.
+        self.settled_bytes = 0
         self._history = History(limits.history_events, limits.history_bytes) if history is None else history
         self._large = large_parameters or LargeParameters(limits.max_kept_parameters_bytes)
         # Approved, in the order settled: until when their large parameters are kept whole.
@@ -637,7 +638,7 @@ class PermissionDesk:
                 self._large.count(request.kept_bytes, id(self), request.asked_by)
             if not request.pending:
                 self._settled[request.request_id] = request
-                self._settled_bytes += request.size
+                self.settled_bytes += request.size
                 self._decisions[request.request_id] = self._clock()
                 self._linger(request)
                 if request.claimed_by is not None and not request.is_reported:
@@ -1116,11 +1117,11 @@ class PermissionDesk:
         self._history.add(self.session_id, request.record, asked_by=request.asked_by, json=json)
         request.size = len(json)
         self._settled[request.request_id] = request
-        self._settled_bytes += request.size
+        self.settled_bytes += request.size
         self._counters.permissions[request.record.status] += 1
-        while len(self._settled) > self.limits.log_events or self._settled_bytes > self.limits.log_bytes:
+        while len(self._settled) > self.limits.log_events or self.settled_bytes > self.limits.log_bytes:
             _, dropped = self._settled.popitem(last=False)
-            self._settled_bytes -= dropped.size
+            self.settled_bytes -= dropped.size
             self._forget_decision(dropped)
 
     def _tell_the_log(self, record: PermissionRecord, via: str) -> None:

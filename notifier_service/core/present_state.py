@@ -25,16 +25,24 @@ class SessionState:
         self._max_bytes = max_bytes
         self._running: OrderedDict[str, tuple[RunningCall, int]] = OrderedDict()
         self._running_bytes = 0
+        self._status_bytes = 0
+        self._result_bytes = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """About how many bytes it takes as it travels."""
+        return self._running_bytes + self._status_bytes + self._result_bytes
 
     @property
     def has_running(self) -> bool:
         """Whether a call has begun, or waits, and has not ended."""
         return bool(self._running)
 
-    def follow(self, data: object) -> None:
-        """Bring the state up to date with the data of an event; what leaves none is passed over."""
+    def follow(self, data: object, size: int = 0) -> None:
+        """Bring the state up to date with the data of an event of this size; what leaves none is passed over."""
         if isinstance(data, ToolStatus):
             self.tool_status = data
+            self._status_bytes = size
             self._follow_call(data)
         elif isinstance(data, ToolProgress):
             before = self._forgotten(data.tool_call_id)
@@ -42,6 +50,12 @@ class SessionState:
                 self._keep(data.tool_call_id, before.model_copy(update={"progress": data}))
         elif isinstance(data, ToolResult):
             self.tool_result = data
+            self._result_bytes = size
+
+    def clear_result(self) -> None:
+        """Forget the last result."""
+        self.tool_result = None
+        self._result_bytes = 0
 
     def snapshot(self, last_event_id: str, pending: Sequence[PermissionRecord]) -> Snapshot:
         """The state as it travels, with the requests that wait for a person, oldest first."""

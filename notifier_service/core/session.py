@@ -41,6 +41,7 @@ from .journal import KeptLog, KeptSession
 from .label import NO_LABEL, Label, last_part
 from .large_parameters import LargeParameters
 from .limits import Limits
+from .log_space import Holder, LogSpace
 from .metrics import Counters
 from .permission_request import PermissionRequest
 from .permissions import PendingPlaces, PermissionDesk
@@ -54,6 +55,7 @@ from .reader import Opening, Peer, Reader
 from .readers import Readers, Seats
 from .recorder import Recorder
 from .request_keeper import KeptRequest, RequestKeeper
+from .wheel import Wheel
 
 __all__ = ["SESSION_ID", "Session", "check_session_id"]
 
@@ -111,6 +113,7 @@ class Session:
         count_others: Callable[[str], int] = lambda session_id: 0,
         is_seen: Callable[[str], bool] = lambda session_id: False,
         attend: Callable[[Session], object] = lambda session: None,
+        space: LogSpace | None = None,
     ) -> None:
         self.session_id = check_session_id(session_id)
         self.limits = limits = Limits() if limits is None else limits
@@ -124,6 +127,11 @@ class Session:
         #: Hears that it has a reader or a question; else it rests in this slot until somebody looks whether it expires.
         self._attend = attend
         self.rests_until: int | None = None
+        #: What all sessions hold together, and where this one waits to give way.
+        self.space = LogSpace() if space is None else space
+        self.held_in: tuple[Wheel[Holder], int] | None = None
+        #: How much of it stands beside the log.
+        self.beside_bytes = 0
         #: Set by who keeps something for this session beside its log.
         self.has_more = False
         #: What it is called.
@@ -141,6 +149,7 @@ class Session:
             capacity_bytes=limits.log_bytes,
             max_event_bytes=limits.max_event_bytes,
             epoch=epoch,
+            held=self.space,
         )
         self.desk = PermissionDesk(
             session_id,
@@ -193,12 +202,16 @@ class Session:
         """
         event = self._append(event_type, data, data_json=data_json, traceparent=traceparent)
         if type(data) is not dict:  # such data leaves no state, and to ask a model's class whose it is takes long
-            self.state.follow(data)
+            self.state.follow(data, len(event.json))
+            self._count_beside()
             if type(data) is ToolStatus:
                 self.recorder.told(self.session_id, data)
                 self.desk.told(data)
             elif type(data) is ToolResult:
                 self.desk.told(data)
+        space = self.space
+        if space.log_bytes + space.beside_bytes > space.most_bytes:
+            space.make_room(self)
         return event
 
     def clear_result(self) -> None:
@@ -206,8 +219,9 @@ class Session:
         self.touch()
         if self.state.tool_result is not None:
             cleared = ResultCleared(tool_name=self.state.tool_result.tool_name)
-            self.state.tool_result = None
+            self.state.clear_result()
             self._append("result_cleared", cleared)
+            self._count_beside()
 
     def be_called(self, label: Label) -> None:
         """Be called so from now on."""
@@ -581,11 +595,14 @@ class Session:
         with suppress(RequestNotFound):
             request = self.desk.find(request_id)
             owner, was_shown = request.asked_by or "", request.announced
+        self._count_beside()
         if getattr(data, "decided_by", None) == "policy":
             owner += " by policy"
         event = self._append(event_type, data, owner=owner)
         if was_shown:  # what the policy answers by itself waits for nobody
             self._tell_asked(self.session_id, event, owner)
+        if self.space.is_over:
+            self.space.make_room(self)
         return event
 
     def _append(
@@ -607,6 +624,24 @@ class Session:
             self.kept.put(event)
             self.forget_evicted()
         return event
+
+    @property
+    def log_bytes(self) -> int:
+        """Bytes of all events that are kept."""
+        return self.log.held_bytes
+
+    def shrink_log(self, to_bytes: int) -> None:
+        """Drop the oldest events, as ``EventLog.shrink`` does; readers who miss them are told."""
+        evicted = self.log.evicted
+        self.log.shrink(to_bytes)
+        self.counters.events_evicted += self.log.evicted - evicted
+        self.forget_evicted()
+
+    def _count_beside(self) -> None:
+        """Count what is kept beside the log: the present state, and the requests that were settled."""
+        beside = self.state.size_bytes + self.desk.settled_bytes
+        self.space.beside_bytes += beside - self.beside_bytes
+        self.beside_bytes = beside
 
     # What was before
 
@@ -682,7 +717,7 @@ class Session:
         elif event.type == "permission_cleared":
             asked.pop(data["request_id"], None)
         elif event.type == "result_cleared":
-            self.state.tool_result = None
+            self.state.clear_result()
         else:
             with suppress(ValidationError):  # of an earlier version, which took what is not taken any more
                 followed = PRODUCED[event.type].model_validate(data)

@@ -141,6 +141,7 @@ async def _append_all(call: Call[Query, None], body: Any) -> list[str]:
             raise TooLarge(f"An event is over the limit of {limit} bytes.", limit="max_event_bytes")
         session_id, event_type, data, data_json = _ready(call, _checked(_ONE, body), traced=trace is not None)
         session = broker.open(session_id, opened_by=call.caller.name)
+        broker.require_room(session)
         ids = [broker.publish_to(session, event_type, data, data_json=data_json, traceparent=trace).id]
         if broker.must_breathe(session):
             await _breathe(broker, session)
@@ -154,6 +155,7 @@ async def _append_all(call: Call[Query, None], body: Any) -> list[str]:
     ready = [_ready(call, event, number, traced=trace is not None) for number, event in enumerate(events)]
     named = dict.fromkeys([event[0] for event in ready])
     sessions = {name: broker.open(name, opened_by=call.caller.name, beside=named) for name in named}
+    broker.require_room(next(iter(sessions.values())))
     ids = []
     for session_id, event_type, data, data_json in ready:
         session = sessions[session_id]
@@ -188,6 +190,7 @@ async def _publish_stream(call: Call[Query, None]) -> web.Response:
                 event = _checked(_ONE, parse_json(line, takes_halves=True))
                 session_id, event_type, data, data_json = _ready(call, event, traced=trace is not None)
                 session = broker.open(session_id, opened_by=call.caller.name)
+                broker.require_room(session)
                 last_event_ids[session_id] = broker.publish_to(
                     session, event_type, data, data_json=data_json, traceparent=trace
                 ).id

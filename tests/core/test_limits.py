@@ -15,6 +15,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "heartbeat_seconds": 15,
         "log_events": 1000,
         "log_bytes": 1024 * 1024,
+        "max_total_log_bytes": 256 * 1024 * 1024,
         "session_idle_seconds": 600,
         "permission_timeout_seconds": 300,
         "max_event_bytes": 256 * 1024,
