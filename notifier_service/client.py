@@ -27,6 +27,7 @@ from .core.errors import (
     ServiceUnavailable,
     ServiceUnproven,
 )
+from .core.trace import traceparent_now
 from .version import __version__
 
 __all__ = ["DEFAULT_URL", "Client"]
@@ -576,6 +577,8 @@ class Client:
         What ``is_safe`` to do twice is sent once more when its connection is lost, or swallows it.
         """
         how: dict[str, Any] = {"params": query or {}, "headers": dict(headers or {})}
+        if (traceparent := traceparent_now()) is not None:
+            how["headers"]["traceparent"] = traceparent
         text = b"" if body is None else json.dumps(body).encode()
         if text:
             how["headers"]["Content-Type"] = "application/json"

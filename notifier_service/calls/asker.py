@@ -13,9 +13,10 @@ from ..core.broker import Broker
 from ..core.errors import BrokerClosed, InvalidInput, LimitReached, NotifierError, NotRecorded, TooLarge, ToolDenied
 from ..core.events import EventData
 from ..core.question import Question
+from ..core.trace import traceparent_now
 from .denials import denial_by_error, denial_by_record
 
-__all__ = ["ASKED_BY", "Asker", "BrokerAsker", "Permission", "permission_by_record"]
+__all__ = ["ASKED_BY", "Asker", "BrokerAsker", "Permission", "permission_by_record", "publish_in_trace"]
 
 _log = logging.getLogger("notifier_service.mcp")
 
@@ -97,9 +98,14 @@ class BrokerAsker:
 
     def tell(self, event_type: str, event: EventData) -> None:
         try:
-            self._broker.publish_nowait(self._session_id, event_type, event)
+            publish_in_trace(self._broker, self._session_id, event_type, event)
         except NotifierError as error:
             _log.warning("%s was not published: %s", event_type, error)
+
+
+def publish_in_trace(broker: Broker, session_id: str, event_type: str, event: EventData) -> None:
+    """Publish what happens to a call in the trace of who makes it. Raises what ``Session.publish`` does."""
+    broker.publish_to(broker.open(session_id), event_type, event, traceparent=traceparent_now())
 
 
 def permission_by_record(record: Mapping[str, Any]) -> Permission:

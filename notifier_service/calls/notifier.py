@@ -13,6 +13,7 @@ from ..core.events import DecisionKind
 from ..core.limits import RiskLevel
 from ..core.permission_request import PermissionRequest
 from ..core.question import Question
+from ..core.trace import traceparent_now
 from .report import Report
 
 __all__ = ["SimpleNotifier"]
@@ -74,7 +75,7 @@ async def _telling(session_id: str, info: _Info) -> AsyncIterator[Report]:
     """A report of this call; afterwards readers get a turn if much was told."""
     broker = process_broker()
     session = broker.open(session_id)
-    tell = partial(broker.publish_to, session)
+    tell = partial(broker.publish_to, session, traceparent=traceparent_now())
     max_bytes = broker.limits.max_event_bytes
     yield Report(tell, info.tool_name, info.risk_level, info.tool_call_id, max_event_bytes=max_bytes)
     if broker.must_breathe(session):

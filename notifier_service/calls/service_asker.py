@@ -18,6 +18,7 @@ from ..core.errors import NotifierError, ServiceRefused, ServiceRestarted, Servi
 from ..core.events import CallDetails, DecisionKind, EventData, ToolStatus, dump
 from ..core.limits import Limits
 from ..core.question import Question
+from ..core.trace import in_trace
 from .asker import Permission, permission_by_record
 from .denials import denial_by_error
 from .results import shown_parameters
@@ -168,17 +169,18 @@ class ServiceAsker:
         }
 
         async def post() -> dict[str, Any]:
-            record = await self._client.ask(
-                self._session_id,
-                question.tool_name,
-                question.parameters,
-                idempotency_key=key,
-                risk_level=question.risk_level,
-                risk_reasons=list(question.risk_reasons),
-                tool_call_id=question.tool_call_id,
-                allowed_decisions=sorted(_offered(question)),
-                **{name: value for name, value in more.items() if value is not None},
-            )
+            with in_trace(question.traceparent):
+                record = await self._client.ask(
+                    self._session_id,
+                    question.tool_name,
+                    question.parameters,
+                    idempotency_key=key,
+                    risk_level=question.risk_level,
+                    risk_reasons=list(question.risk_reasons),
+                    tool_call_id=question.tool_call_id,
+                    allowed_decisions=sorted(_offered(question)),
+                    **{name: value for name, value in more.items() if value is not None},
+                )
             if anew and record.get("code") == "shutdown":  # it goes, and still knows the key
                 raise ServiceUnavailable(f"The service at {self._client.url} was restarted while a person thought.")
             return record

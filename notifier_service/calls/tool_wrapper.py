@@ -21,7 +21,7 @@ from ..core.limits import RiskLevel
 from ..core.parameters import canonical_json, jsonable
 from ..core.policy.reasons import Reason
 from ..core.question import Question
-from .asker import Asker, BrokerAsker, Permission
+from .asker import Asker, BrokerAsker, Permission, publish_in_trace
 from .denials import denial_by_error
 from .edits import edit_note
 from .loopless import ToldWithoutALoop
@@ -219,7 +219,7 @@ class ToolWrapper:
             broker = self._broker or process_broker()
             asker = BrokerAsker(broker, self._session_id)
             yield self._call_at(
-                asker, functools.partial(broker.publish_nowait, self._session_id), tool_name, risk_level
+                asker, functools.partial(publish_in_trace, broker, self._session_id), tool_name, risk_level
             )
             return
         from .service_asker import ServiceAsker  # who has a Client has loaded what it needs

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
+from ..core.trace import fields_of, handled
+
 __all__ = ["Lines", "logging_to"]
 
 _CAPACITY_BYTES = 1024 * 1024
@@ -99,16 +101,16 @@ class Lines:
 
 
 class _Json(logging.Formatter):
-    """One JSON object a line; of requests with what else is known of them."""
+    """One JSON object a line, with the request that is being handled; of requests with what else is known of them."""
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = getattr(record, "fields", dict)
+        fields: Callable[[], dict[str, object]] | None = getattr(record, "fields", None)
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
-            **fields(),
+            **(fields_of(*handled()) if fields is None else fields()),
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)

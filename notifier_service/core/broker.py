@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import Context
 from typing import Any, NamedTuple, Unpack
 from zlib import crc32
 
@@ -850,7 +851,8 @@ class Broker:
             self._timer.cancel()
         self._loop = loop
         self._timer_at = loop.time() + delay
-        self._timer = loop.call_at(self._timer_at, self._swept)
+        # Not in the context of whose request this is: it looks after everybody.
+        self._timer = loop.call_at(self._timer_at, self._swept, context=Context())
 
     def _swept(self) -> None:
         loop, self._timer = self._loop, None

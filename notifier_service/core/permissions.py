@@ -80,6 +80,7 @@ from .redaction import without_credentials
 from .request_keeper import KeptRequest, RequestKeeper
 from .shares import Shares
 from .suggestions import Proposal, Suggestion, proposals
+from .trace import traceparent_now
 
 __all__ = [
     "AMBIGUOUS_SECONDS",
@@ -311,7 +312,7 @@ class PermissionDesk:
             description=question.description,
             viewers=self._count_viewers(),
             tool_call_id=question.tool_call_id,
-            traceparent=question.traceparent,
+            traceparent=question.traceparent or traceparent_now(),
             server=question.server,
             definition_sha256=question.definition_sha256,
             rule=None if verdict is None else verdict.rule,

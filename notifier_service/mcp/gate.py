@@ -17,6 +17,7 @@ from ..core.errors import InvalidInput, ToolDenied
 from ..core.limits import RiskLevel
 from ..core.parameters import jsonable
 from ..core.question import Question
+from ..core.trace import checked_traceparent
 from .message import ToolCall, denial_answer, heartbeat, replacement_answer, written
 
 __all__ = ["Answer", "Gate", "Run"]
@@ -203,6 +204,7 @@ class Gate:
             announce_status=True,
             is_whole=call.has_one_reading,
             input_schema=tool.input_schema,
+            traceparent=checked_traceparent(call.meta.get("traceparent")),
         )
 
     def _seconds_for(self, call: ToolCall) -> float | None:

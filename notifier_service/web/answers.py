@@ -15,9 +15,10 @@ from aiohttp.typedefs import Middleware
 from ..core import errors
 from ..core.events import dump
 from ..core.metrics import Counters
+from ..core.trace import fields_of, handling
 from .departure import has_left
 from .request import BROKEN_PACK, BROKER, packed_otherwise
-from .trace import request_id_of
+from .trace import belongs_to
 
 __all__ = [
     "ANSWER_HEADERS",
@@ -79,11 +80,12 @@ def answer_errors(guard: Callable[[web.Request], web.Response | None]) -> Middle
     async def answer(
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        try:
-            answer = guard(request)
-            return await handler(request) if answer is None else answer
-        except Exception as error:
-            return _answer_to(request, error)
+        with handling(partial(belongs_to, request)):
+            try:
+                answer = guard(request)
+                return await handler(request) if answer is None else answer
+            except Exception as error:
+                return _answer_to(request, error)
 
     return answer
 
@@ -104,8 +106,7 @@ def _answer_to(request: web.Request, error: Exception) -> web.Response:
     # The path may hold what a person typed, the query a token: the route's own form says enough.
     resource = request.match_info.route.resource
     where = resource.canonical if resource is not None else "?"
-    # With an id, which the answer is about to say, the line is found by who got the answer.
-    _log.exception("%s %s failed", request.method, where, extra={"fields": partial(_known_id, request)})
+    _log.exception("%s %s failed", request.method, where, extra={"fields": lambda: fields_of(*belongs_to(request))})
     return _json(_internal(), 500)
 
 
@@ -121,11 +122,6 @@ def count_refusal(counters: Counters, error: errors.NotifierError) -> None:
         counters.auth_failures[str(error.details.get("cause", "forbidden"))] += 1
     elif isinstance(error, errors.LimitReached) and error.limit in _COUNTED_HERE:
         counters.limits_reached[error.limit] += 1
-
-
-def _known_id(request: web.Request) -> Mapping[str, str]:
-    known = request_id_of(request)
-    return {} if known is None else {"request_id": known}
 
 
 def _internal() -> dict[str, Any]:

@@ -16,8 +16,9 @@ from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http_exceptions import HttpProcessingError
 
 from ..core.redaction import CREDENTIAL
+from ..core.trace import fields_of
 from .client_address import client_address
-from .trace import request_id_of, traceparent_of
+from .trace import belongs_to
 
 __all__ = ["IS_TOKEN", "AccessLog", "Seldom", "StreamLine", "server_log"]
 
@@ -68,7 +69,7 @@ class AccessLog(AbstractAccessLogger):
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         told = (client_address(request), request.method, _path(request), response.status, time * 1000)
-        self.logger.info(_LINE, *told, extra={"fields": lambda: _fields(_belongs_to(request), *told)})
+        self.logger.info(_LINE, *told, extra={"fields": lambda: _fields(belongs_to(request), *told)})
 
     @property
     def enabled(self) -> bool:
@@ -93,7 +94,7 @@ class StreamLine:
         if access_log is None or not access_log.enabled:
             return None
         told = (client_address(request), request.method, _path(request))
-        return cls(access_log.logger, *told, time.monotonic(), _belongs_to(request))
+        return cls(access_log.logger, *told, time.monotonic(), belongs_to(request))
 
     def write(self) -> None:
         milliseconds = (time.monotonic() - self.began) * 1000
@@ -121,23 +122,13 @@ class Seldom:
         self._logger.warning("%s%s", text, f" ({untold} more since the last such line)" if untold else "")
 
 
-def _belongs_to(request: web.BaseRequest) -> tuple[str | None, str | None]:
-    """The id of a request, and its trace."""
-    return request_id_of(request), traceparent_of(request)
-
-
 def _fields(
-    belongs_to: tuple[str | None, str | None], remote: str, method: str, path: str, status: int, duration: float
+    belongs: tuple[str | None, str | None], remote: str, method: str, path: str, status: int, duration: float
 ) -> Mapping[str, object]:
     """What stands in a line of JSON beside the text."""
-    request_id, traceparent = belongs_to
     fields: dict[str, object] = {"remote": remote, "method": method, "path": path, "status": status}
     fields["duration_ms"] = round(duration)
-    if request_id is not None:
-        fields["request_id"] = request_id
-    if traceparent is not None:
-        _, fields["trace_id"], fields["span_id"], _ = traceparent.split("-")
-    return fields
+    return fields | fields_of(*belongs)
 
 
 def _is_token_of(request: web.BaseRequest) -> Callable[[str], bool] | None:

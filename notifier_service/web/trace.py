@@ -9,13 +9,10 @@ from collections.abc import Callable
 from aiohttp import web
 
 from ..core.redaction import CREDENTIAL
+from ..core.trace import checked_traceparent
 
-__all__ = ["REQUEST_IDS", "TRACE_BYTES", "request_id_of", "say_request_id", "traceparent_of"]
+__all__ = ["REQUEST_IDS", "TRACE_BYTES", "belongs_to", "request_id_of", "say_request_id", "traceparent_of"]
 
-#: W3C Trace Context: version, trace, parent, flags; a later version may have more behind them.
-_TRACEPARENT = re.compile(
-    r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII
-)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~:/+=-]{8,128}")
 _CREDENTIAL = re.compile(CREDENTIAL)
 
@@ -31,10 +28,12 @@ _ID = web.RequestKey("request_id", str)
 def traceparent_of(request: web.BaseRequest) -> str | None:
     """The ``traceparent`` that came along, in the form of version 00; None for none, two, or one that is not valid."""
     came = request.headers.getall("traceparent", ())
-    found = _TRACEPARENT.fullmatch(came[0]) if len(came) == 1 and len(came[0]) <= 512 else None
-    if found is None or (found[1] == "00" and found[5] is not None):
-        return None
-    return f"00-{found[2]}-{found[3]}-{found[4]}"
+    return checked_traceparent(came[0]) if len(came) == 1 else None
+
+
+def belongs_to(request: web.BaseRequest) -> tuple[str | None, str | None]:
+    """The id of a request, and its trace."""
+    return request_id_of(request), traceparent_of(request)
 
 
 def request_id_of(request: web.BaseRequest) -> str | None:

@@ -22,6 +22,7 @@ from notifier_service.core.broker import set_process_broker
 from notifier_service.core.errors import InvalidInput, NoBroker
 from notifier_service.core.permission_request import PermissionRequest
 from notifier_service.core.policy.verdict import Verdict
+from notifier_service.core.trace import in_trace
 from tests.policies import a_policy_file
 
 Wrap = Callable[..., ToolWrapper]
@@ -1315,3 +1316,16 @@ async def test_rule_of_a_policy_file_lets_run_unasked_what_is_risky(wrap: Wrap, 
     await wrap(add, risk_level="high")(1)
 
     assert "permission_request" not in types(broker)
+
+
+async def test_call_is_asked_and_told_in_the_trace_of_its_caller(broker: Broker) -> None:
+    traceparent = f"00-{'a' * 32}-{'b' * 16}-01"
+    with in_trace(traceparent):
+        await answered(broker, ToolWrapper(add, session_id="s", broker=broker)(1), approved=True)
+
+    events = [json.loads(event.json) for event in broker.open("s").log.read_after(0)]
+    told = {
+        event["type"] for event in events if traceparent in (event.get("traceparent"), event["data"].get("traceparent"))
+    }
+    assert {"tool_status", "permission_request", "tool_result"} <= told
+    assert {event["type"] for event in events} - told == {"permission_cleared"}  # which is about a request alone

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,15 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
+import notifier_service
 from notifier_service import Broker
+from notifier_service.calls.service_asker import ServiceAsker
+from notifier_service.core.question import Question
+from notifier_service.core.trace import in_trace
 from tests.service_process import service_process
 from tests.signer import Signer
 
-from .conftest import API, Client, MakeClient, WriteTokens, reading
+from .conftest import API, Client, MakeClient, WriteTokens, reading, until
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = f"00-{TRACE}-{SPAN}-01"
@@ -75,6 +80,50 @@ async def test_trace_of_a_question_is_in_its_record_until_its_end_and_in_the_log
     assert events["permission_request"]["data"]["traceparent"] == TRACEPARENT
     assert events["permission_response_result"]["data"]["traceparent"] == TRACEPARENT
     assert f"trace {TRACEPARENT})" in caplog.text
+
+
+@pytest.mark.parametrize("where", ["header", "meta"])
+async def test_trace_of_an_agent_is_in_what_it_asks(client: Client, broker: Broker, where: str) -> None:
+    """By a hook, and by the prompt tool of MCP, which has a place for it in each message."""
+    headers = {"traceparent": TRACEPARENT} if where == "header" else {}
+    meta = {"traceparent": TRACEPARENT} if where == "meta" else {}
+    hook = {
+        "session_id": "run",
+        "hook_event_name": "PreToolUse",
+        "tool_name": "Bash",
+        "tool_input": {"command": "rm a"},
+    }
+    arguments = {"tool_name": "Bash", "input": {"command": "rm b"}, "tool_use_id": "t1"}
+    params = {"name": "approval_prompt", "arguments": arguments, "_meta": meta}
+    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+    asking = [
+        asyncio.ensure_future(client.post("/hooks/claude-code?session_id=s1", json=hook, headers=headers)),
+        asyncio.ensure_future(client.post("/mcp/s1", json=message, headers={**headers, "Accept": "application/json"})),
+    ]
+    desk = broker.open("s1").desk
+    await until(lambda: len(desk.pending) == 2)
+    traces = {request.record.parameters["command"]: request.record.traceparent for request in desk.pending}
+    broker.end_session("s1")
+    await asyncio.gather(*asking)
+
+    assert traces == {"rm a": TRACEPARENT if where == "header" else None, "rm b": TRACEPARENT}
+
+
+async def test_client_tells_the_trace_that_it_is_in(client: Client, broker: Broker) -> None:
+    url = str(client.make_url("/agent_backend"))
+    async with notifier_service.Client(url) as talks:
+        with in_trace(TRACEPARENT):
+            await talks.publish("s1", {"type": "note"})
+            record = await talks.ask("s1", "rm", {})
+        async with ServiceAsker(talks, "s1") as asker:
+            asking = asyncio.create_task(asker.ask(Question("mv", {}, traceparent=TRACEPARENT)))
+            await until(lambda: len(broker.open("s1").desk.pending) == 2)
+            asked = broker.open("s1").desk.pending[1]
+            asking.cancel()
+            await asyncio.wait([asking])
+
+    [note] = [event for event in await events_of(client) if event["type"] == "note"]
+    assert [note["traceparent"], record["traceparent"], asked.record.traceparent] == [TRACEPARENT] * 3
 
 
 async def test_trace_of_a_question_is_on_record(make_client: MakeClient, tmp_path: Path) -> None:
@@ -178,6 +227,44 @@ async def test_log_is_json_with_ids_and_traces_and_without_any_token(tmp_path: P
     }  # fmt: skip
     for secret in (ticket, *token.split(".")[1:]):
         assert secret not in printed
+
+
+async def test_every_line_of_a_request_says_its_id_and_no_other_line_does(tmp_path: Path) -> None:
+    async with (
+        service_process("--log-format", "json", "--log-level", "debug") as (process, port),
+        ClientSession() as http,
+    ):
+        url = f"http://127.0.0.1:{port}{API}"
+
+        async def post(path: str, body: Any, request_id: str) -> Any:
+            headers = {"X-Request-Id": request_id, "traceparent": TRACEPARENT}
+            async with http.post(f"{url}/{path}", json=body, headers=headers) as response:
+                return (await response.json())["data"]
+
+        async with http.ws_connect(
+            f"http://127.0.0.1:{port}/agent_backend/ws/s1", headers={"X-Request-Id": "a-socket"}
+        ) as ws:
+            asked = await post("permissions/s1", ASKED, "who-asks")
+            await post(
+                "sse/permission-response/s1", {"approved": True, "request_id": asked["request_id"]}, "who-decides"
+            )
+            asked = await post("permissions/s1", ASKED, "who-asks-again")
+            await ws.send_json({"type": "permission_response", "approved": True, "request_id": asked["request_id"]})
+            asked = await post("permissions/s1", {**ASKED, "timeout_seconds": 0.05}, "nobody-answers")
+            while (await ws.receive_json())["type"] != "permission_cleared":
+                pass
+            async with http.get(f"{url}/permissions/s1/{asked['request_id']}?wait=10") as response:
+                assert (await response.json())["data"]["status"] == "expired"
+        process.terminate()
+        assert process.stderr is not None
+        printed = (await process.stderr.read()).decode()
+
+    lines = [json.loads(line) for line in printed.splitlines()]
+    ends = [line for line in lines if "(request pr_" in line["message"]]
+    assert [line["message"].split()[1] for line in ends] == ["approved", "approved", "expired"]
+    # What nobody did is of no request, though each was there when the timer of all sessions was set.
+    assert [line.get("request_id") for line in ends] == ["who-decides", "a-socket", None]
+    assert [line.get("trace_id") for line in ends] == [TRACE, None, None]
 
 
 async def test_failure_is_found_in_the_log_by_the_id_that_its_answer_says(

@@ -17,6 +17,7 @@ from ...core.errors import InvalidInput, NotifierError, TooLarge, UnsupportedMed
 from ...core.events import PermissionRecord, ToolCallId, ToolName, dump
 from ...core.policy.reasons import Reason
 from ...core.policy.tool_names import server_of
+from ...core.trace import checked_traceparent, in_trace
 from ...mcp.conversation import HeldCalls
 from ...mcp.message import (
     ERA,
@@ -169,7 +170,8 @@ async def prompt_tool(call: Call[PromptQuery, None]) -> web.StreamResponse:
         message = _checked(call, body)
         if message is None:
             return web.Response(status=202)
-        return await _answered(call, message)
+        with in_trace(checked_traceparent(message.meta.get("traceparent"))):
+            return await _answered(call, message)
     except _Refused as refused:
         return json_answer(refused.answer(message_id), refused.status)
 
