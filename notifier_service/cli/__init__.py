@@ -80,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     from .. import __version__
     from . import (
         audit,
+        bridge,
         desk,
         doctor,
         gateway,
@@ -111,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     token.add_commands(commands)
     schema.add_commands(commands)
     gateway.add_commands(commands)
+    bridge.add_commands(commands)
     policy.add_commands(commands)
     audit.add_commands(commands)
     journal.add_commands(commands)

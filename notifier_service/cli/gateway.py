@@ -142,7 +142,7 @@ async def _run_stdio(arguments: argparse.Namespace) -> int:
             )
             return await relay.run(arguments.server, source=source, sink=sink)
     except (ValidationError, InvalidInput) as error:
-        return _refuse(error)
+        return refuse(error)
 
 
 async def _acp(arguments: argparse.Namespace) -> int:
@@ -159,7 +159,7 @@ async def _run_acp(arguments: argparse.Namespace) -> int:
             relay = AcpRelay(asked, agent=agent, mode=arguments.mode, approval_seconds=arguments.approval_timeout)
             return await relay.run(arguments.server, source=source, sink=sink)
     except (ValidationError, InvalidInput) as error:
-        return _refuse(error)
+        return refuse(error)
 
 
 async def _http(arguments: argparse.Namespace) -> int:
@@ -179,7 +179,7 @@ async def _run_http(arguments: argparse.Namespace) -> int:
             mcp_upstreams={"upstream": arguments.upstream},
         )
     except ValidationError as error:
-        return _refuse(error)
+        return refuse(error)
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
@@ -187,7 +187,7 @@ async def _run_http(arguments: argparse.Namespace) -> int:
         try:
             asked = await stack.enter_async_context(asker(arguments, session_id))
         except InvalidInput as error:
-            return _refuse(error)
+            return refuse(error)
         relay = HttpRelay(
             arguments.upstream,
             lambda _: asked,
@@ -207,7 +207,7 @@ async def _run_http(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _refuse(error: ValidationError | InvalidInput) -> int:
+def refuse(error: ValidationError | InvalidInput) -> int:
     if isinstance(error, InvalidInput):
         print(f"notifier-service: {error.message}", file=sys.stderr)
         return 2
@@ -218,7 +218,9 @@ def _refuse(error: ValidationError | InvalidInput) -> int:
 
 
 @asynccontextmanager
-async def asker(arguments: argparse.Namespace, session_id: str, *, agent: str | None = None) -> AsyncIterator[Asker]:
+async def asker(
+    arguments: argparse.Namespace, session_id: str, *, agent: str | None = None, kind: str = "gateway"
+) -> AsyncIterator[Asker]:
     """Who is asked: the service at ``--service``, or one that runs here as long as this lasts."""
     if arguments.service is not None:
         if arguments.policy_file is not None:
@@ -229,14 +231,14 @@ async def asker(arguments: argparse.Namespace, session_id: str, *, agent: str | 
             Client(arguments.service, token=arguments.token) as client,
             ServiceAsker(client, session_id) as asked,
         ):
-            _say(client.url, session_id)
+            _say(kind, client.url, session_id)
             yield asked
     else:
         files = {"policy_file": arguments.policy_file, "audit_file": arguments.audit_file}
         given = {name: path for name, path in files.items() if path is not None}
         settings = Settings(host="127.0.0.1", port=0, unix=None, auth="none", log_level="warning", **given)
         async with serve(settings=settings) as site:
-            _say(site.url + settings.prefix, session_id)
+            _say(kind, site.url + settings.prefix, session_id)
             yield BrokerAsker(site.broker, session_id, agent=agent)
 
 
@@ -270,9 +272,9 @@ def _taken_standard_streams() -> tuple[int, int]:
     return source, sink
 
 
-def _say(url: str, session_id: str) -> None:
+def _say(kind: str, url: str, session_id: str) -> None:
     print(
-        f"notifier-service gateway: session {session_id}, answer at {url}/#/s/{session_id}", file=sys.stderr, flush=True
+        f"notifier-service {kind}: session {session_id}, answer at {url}/#/s/{session_id}", file=sys.stderr, flush=True
     )
 
 
