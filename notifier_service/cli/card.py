@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -136,7 +136,7 @@ def _before(
     if deeds.get("does"):
         reasons = [said for said in reasons if said != f"it {in_words(deeds)}"]
     command = record.get("command") or {}
-    if [*map(" ".join, command.get("parts") or ())] != [record["parameters"].get("command")]:  # it stands there anyway
+    if not _stands_there_anyway(command.get("parts") or (), record["parameters"]):
         yield from _runs(command, shown, arrow="→" if can_show(encoding, "→") and not is_exact else "->")
     why = command.get("not_understood")
     if why is not None:
@@ -166,6 +166,14 @@ def _behind(record: Mapping[str, Any], encoding: str, *, is_exact: bool) -> Iter
         yield Text(f"The agent says (unverified): {shown(record['description'])}", "italic dim")
     if record.get("expires_at"):
         yield Text(f"Denied by itself at {clock_time(record['expires_at'])}, in {time_left(record)}.", "dim")
+
+
+def _stands_there_anyway(parts: Sequence[Sequence[str]], parameters: Mapping[str, Any]) -> bool:
+    """Whether what runs is one command, and written so in the parameters."""
+    if len(parts) != 1 or any("\n" in word for word in parts[0]):
+        return False
+    [words] = parts
+    return any(given in (words, " ".join(words), shlex.join(words)) for given in parameters.values())
 
 
 def _runs(command: Mapping[str, Any], shown: Callable[[str], str], *, arrow: str) -> Iterator[Row]:
