@@ -125,7 +125,7 @@ export const chinese = {
   "card.wholeFailed": "参数共 {0} 字节，读取失败：{1} 未读取全部参数前无法在此批准。",
   "card.wholeAgain": "重新读取",
   "card.approve": "批准",
-  "card.approveAgain": "再按一次确认批准",
+  "card.approveAgain": "再按一次",
   "card.nowAll": "已全部显示，请查看后再决定。",
   "card.approveSession": "在本会话中批准：{0}",
   "card.rejectSession": "在本会话中拒绝：{0}",
@@ -134,7 +134,7 @@ export const chinese = {
   "card.everyCall": "对 {0} 的所有调用",
   "card.edit": "修改",
   "card.reject": "拒绝",
-  "card.respond": "直接答复",
+  "card.respond": "答复",
   "card.noDecision": "此请求在这里没有可选的决定。",
 
   "edit.label": "参数（JSON）",

@@ -127,7 +127,7 @@ export const english = {
   "card.wholeFailed": "These parameters have {0} bytes, and could not be read: {1} Without them nobody can approve here.",
   "card.wholeAgain": "Read them again",
   "card.approve": "Approve",
-  "card.approveAgain": "Press again to approve",
+  "card.approveAgain": "Press again",
   "card.nowAll": "Now all of it is shown. Look at it, then decide.",
   "card.approveSession": "Approve for this session: {0}",
   "card.rejectSession": "Reject for this session: {0}",
@@ -136,7 +136,7 @@ export const english = {
   "card.everyCall": "every call of {0}",
   "card.edit": "Edit",
   "card.reject": "Reject",
-  "card.respond": "Reply instead",
+  "card.respond": "Reply",
   "card.noDecision": "This request offers no decision here.",
 
   "edit.label": "The parameters, as JSON",
