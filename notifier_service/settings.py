@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import ipaddress
+import json
 import os
 import re
 from collections.abc import Mapping
+from datetime import time
 from functools import lru_cache
 from math import ceil, isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -21,10 +25,11 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from .core.limits import Limits
+from .core.limits import MAX_TIMEOUT_SECONDS, Limits
+from .core.notices import Escalation, QuietHours
 from .service_address import KEY_VARIABLE
 
-__all__ = ["ENV_PREFIX", "JwtAlgorithm", "Rate", "Settings", "is_loopback"]
+__all__ = ["ENV_PREFIX", "JwtAlgorithm", "Rate", "Settings", "Webhook", "is_loopback"]
 
 ENV_PREFIX = "NOTIFIER_"
 
@@ -60,6 +65,51 @@ class Rate(NamedTuple):
         if not (isfinite(a_second) and a_second > 0 and at_once > 0):
             raise ValueError("a rate is so many a second, and so many at once: 100/500; without the setting, no bound")
         return cls(a_second, at_once)
+
+
+_URL = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[^/?#@:\s\[\]]+)(:\d{1,5})?([/?][^#\s]*)?")
+
+
+class Webhook(BaseModel):
+    """Another program that is told of what waits: where, in which form, signed with which secret, of which sessions.
+
+    With ``to`` it hears of escalations to that one, and of nothing else.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+    url: str = Field(max_length=2048, repr=False)
+    secret: str | None = Field(default=None, repr=False)
+    format: Literal["json", "slack", "ntfy"] = "json"
+    sessions: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = ("*",)
+    to: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _is_url(cls, url: str) -> str:
+        if not _URL.fullmatch(url):
+            raise ValueError("an http or https URL without user or fragment")
+        return url
+
+    @model_validator(mode="after")
+    def _is_signed(self) -> Self:
+        if self.secret is None:
+            if self.format == "json":
+                raise ValueError("format json needs a secret to sign with: whsec_ and 24 to 64 bytes in base64")
+        elif self.key is None:
+            raise ValueError("secret: whsec_ and 24 to 64 bytes in base64")
+        return self
+
+    @property
+    def key(self) -> bytes | None:
+        """What the secret stands for."""
+        if self.secret is None:
+            return None
+        try:
+            key = base64.b64decode(self.secret.removeprefix("whsec_"), validate=True)
+        except binascii.Error:
+            return None
+        return key if self.secret.startswith("whsec_") and 24 <= len(key) <= 64 else None
 
 
 class Settings(Limits, BaseSettings):
@@ -187,6 +237,27 @@ class Settings(Limits, BaseSettings):
         default="full",
         description="What is acknowledged outlives a loss of power (full), or only the end of the process (normal).",
     )
+    public_url: str | None = Field(
+        default=None,
+        description="Where people reach the service from elsewhere, without the prefix: https://desk.example.",
+    )
+    webhooks: Annotated[tuple[Webhook, ...], NoDecode] = Field(
+        default=(),
+        description="Programs that are told of what waits, as a JSON array of {url, secret, format?, sessions?, to?}, "
+        "or the path of a file with one.",
+    )
+    webhook_networks: Annotated[tuple[Any, ...], NoDecode] = Field(
+        default=(),
+        description="Networks that webhooks may go to beside public addresses, with commas: 10.0.0.0/8, 127.0.0.0/8.",
+    )
+    quiet_hours: Annotated[QuietHours | None, NoDecode] = Field(
+        default=None, description="From when until when nobody is called but by escalation: 22:00-07:00."
+    )
+    escalate: Annotated[tuple[Escalation, ...], NoDecode] = Field(
+        default=(),
+        description="Whom to call beside the others about a request that nobody has answered for so many seconds, with "
+        "commas: 60=oncall, or a JSON array of {after, to}.",
+    )
     policy_file: Path | None = Field(
         default=None, description="Rules in TOML, read again when it changes: which calls are allowed, asked or denied."
     )
@@ -219,6 +290,68 @@ class Settings(Limits, BaseSettings):
     @classmethod
     def _commas_separate(cls, value: Any) -> Any:
         return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("webhooks", mode="before")
+    @classmethod
+    def _webhooks_are_a_list(cls, value: Any) -> Any:
+        if isinstance(value, str | Path) and not str(value).lstrip().startswith("["):
+            try:
+                value = Path(value).read_text(encoding="utf-8") if str(value).strip() else "[]"
+            except (OSError, ValueError) as error:
+                why = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
+                raise ValueError(f"a JSON array, or a file with one, which cannot be read: {why}") from None
+        try:
+            return tuple(json.loads(value)) if isinstance(value, str) else value
+        except (ValueError, TypeError):
+            raise ValueError("a JSON array of {url, secret, format?, sessions?, to?}") from None
+
+    @field_validator("webhook_networks", mode="before")
+    @classmethod
+    def _networks_are_networks(cls, value: Any) -> Any:
+        parts = filter(None, map(str.strip, value.split(","))) if isinstance(value, str) else value
+        try:
+            return tuple(ipaddress.ip_network(part, strict=False) for part in parts)
+        except ValueError:
+            raise ValueError("networks such as 10.0.0.0/8, with commas") from None
+
+    @field_validator("quiet_hours", mode="before")
+    @classmethod
+    def _quiet_hours_are_two(cls, value: Any) -> Any:
+        if value is None or isinstance(value, QuietHours):
+            return value
+        found = re.fullmatch(r"\s*([0-9]{2}:[0-9]{2})\s*-\s*([0-9]{2}:[0-9]{2})\s*", str(value))
+        try:
+            if found is not None:
+                return QuietHours(time.fromisoformat(found[1]), time.fromisoformat(found[2]))
+        except ValueError:
+            pass
+        raise ValueError("two times of the day, such as 22:00-07:00")
+
+    @field_validator("escalate", mode="before")
+    @classmethod
+    def _escalations_are_pairs(cls, value: Any) -> Any:
+        shape = "so many seconds and a subject: 60=oncall, or [{after, to}]"
+        try:
+            if isinstance(value, str) and value.lstrip().startswith("["):
+                value = json.loads(value)
+            if isinstance(value, str):
+                pairs = [part.partition("=")[::2] for part in value.split(",") if part.strip()]
+            else:
+                pairs = [(one["after"], one["to"]) if isinstance(one, Mapping) else tuple(one) for one in value]
+            found = tuple(Escalation(float(after), str(to).strip()) for after, to in pairs)
+        except (ValueError, TypeError, KeyError):
+            raise ValueError(shape) from None
+        for escalation in found:
+            if not (0 <= escalation.after_seconds <= MAX_TIMEOUT_SECONDS and 1 <= len(escalation.to) <= 256):
+                raise ValueError(shape)
+        return found
+
+    @field_validator("public_url")
+    @classmethod
+    def _public_url_is_one(cls, url: str | None) -> str | None:
+        if url is not None and not re.fullmatch(r"https?://[^/?#@\s]+/?", url):
+            raise ValueError("an http or https URL without a path, such as https://desk.example")
+        return None if url is None else url.rstrip("/")
 
     @field_validator("publish_rate", "decide_rate", "connect_rate", mode="before")
     @classmethod

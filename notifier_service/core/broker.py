@@ -24,6 +24,7 @@ from .large_parameters import LargeParameters
 from .limits import Limits
 from .log_space import Holder, LogSpace
 from .metrics import Counters
+from .notices import Notices
 from .permission_request import PermissionRequest
 from .permissions import AMBIGUOUS_SECONDS, PendingPlaces, new_instance
 from .policy.grants import Entry
@@ -164,6 +165,15 @@ class Broker:
         self._dormant_until = 0.0
         #: Which pages are visible, and who is away.
         self.presence = Presence(clock)
+        #: Calls people who do not look.
+        self.notices = Notices(
+            clock=clock,
+            lookers=self.lookers,
+            label=self._label_of,
+            recorder=lambda: self.recorder,
+            journal=lambda: self.journal if self.is_durable else None,
+        )
+        self.notices.after_seconds = self.limits.notify_after_seconds
         #: What people are asked in all sessions.
         self.inbox = Inbox(
             lambda: self.sessions,
@@ -266,6 +276,13 @@ class Broker:
                 self._attend(session)
                 self._arm()
         self._requests_of_before.clear()
+        steps = self.notices.steps_of_before()
+        for session in self.sessions:
+            pending = session.desk.pending
+            self.notices.go_on(session.session_id, pending, steps)
+            for one in pending:
+                steps.pop(one.request_id, None)
+        self.notices.forget(steps)
 
     @property
     def dormant(self) -> Sequence[Head]:
@@ -300,10 +317,22 @@ class Broker:
         session.be_called(label)
         return session
 
+    def _tell_asked(self, session_id: str, event: Event, owner: str, request: PermissionRequest | None) -> None:
+        self.inbox.tell_asked(session_id, event, owner)
+        if request is not None and self.notices.is_on:
+            if event.type == "permission_request":
+                self.notices.asked(session_id, request)
+            elif event.type == "permission_cleared":
+                self.notices.settled(request)
+
     def _tell_label(self, session_id: str, label: Label) -> None:
         self.inbox.tell_opened(session_id, label)
         if self.is_durable:
             self.journal.note(Change(LABEL_KIND, session_id, label.to_json()))
+
+    def _label_of(self, session_id: str) -> Label:
+        session = self._sessions.get(session_id)
+        return NO_LABEL if session is None else session.label
 
     def _forget_label(self, session_id: str) -> None:
         self._labels_of_before.pop(session_id, None)
@@ -368,7 +397,7 @@ class Broker:
             tell_learned=self._settle_twins,
             recorder=self.recorder,
             keeper=self._keeper,
-            tell_asked=self.inbox.tell_asked,
+            tell_asked=self._tell_asked,
             tell_label=self._tell_label,
             count_others=self.inbox.count_viewers,
             is_seen=self.is_looked_at,
@@ -423,6 +452,7 @@ class Broker:
         session.close("session_closed")
         self._space.remove(session, session.beside_bytes)
         self.inbox.tell_closed(session.session_id, session.label)
+        self.notices.session_ended(session.session_id, session.label)
         if session.label != NO_LABEL:
             self._forget_label(session.session_id)
 
@@ -687,6 +717,7 @@ class Broker:
                 yield
         if self._dormant and self._dormant_until <= now:
             self._expire_dormant()
+        self.notices.look(now)
 
     def _look_at(self, reader: Reader, now: float, beat: bytes) -> None:
         was_ending = reader.ending

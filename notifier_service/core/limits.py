@@ -101,6 +101,12 @@ class Limits(BaseModel):
         le=MAX_TIMEOUT_SECONDS,
         description="With a journal, a decision that nobody has collected is kept for so long.",
     )
+    notify_after_seconds: float = Field(
+        default=30,
+        ge=0,
+        le=MAX_TIMEOUT_SECONDS,
+        description="People who do not look are called about a request that nobody has answered for so long.",
+    )
     one_request_at_a_time: bool = Field(
         default=False,
         description="Later requests of a session wait unannounced until the first is settled, for clients that "

@@ -72,6 +72,8 @@ class Counters:
     decision_wait_seconds: Histogram = field(default_factory=_decision_seconds)
     #: Requests that were shown when nobody was there to see them.
     unseen_requests: int = 0
+    #: What people who do not look were told, by channel and how that ended.
+    notifications: Counter[tuple[str, str]] = field(default_factory=Counter)
     #: What the policy said of calls: allow, ask, deny.
     policy_decisions: Counter[str] = field(default_factory=Counter)
     #: How often a changed policy file was read, by what came of it: loaded, refused.

@@ -144,6 +144,16 @@ class Recorder:
             )
         )
 
+    def notified(
+        self, session_id: str, request: PermissionRequest, *, step: str, to: str | None, told: Mapping[str, int]
+    ) -> None:
+        """People who do not look are called about a request: so many over each channel."""
+        if self.is_on:
+            channels = dict(told)
+            self.audit.note(
+                _line("notified", session_id, _of_record(request, request.record), step=step, to=to, channels=channels)
+            )
+
     def rule(self, kind: str, session_id: str | None, rule: Mapping[str, Any], **more: Any) -> None:
         """A rule was learned, or revoked."""
         if self.is_on:

@@ -66,6 +66,9 @@ _OF_STATE = frozenset({"permission_request", "permission_cleared", "result_clear
 SESSION_ID = r"^[A-Za-z0-9._:~-]{1,128}$"
 _SESSION_ID = re.compile(SESSION_ID)
 
+#: Hears of an event about what people are asked: in which session, whose it is, and the request if that is known.
+TellAsked = Callable[[str, Event, str, PermissionRequest | None], object]
+
 _log = logging.getLogger("notifier_service.session")
 
 
@@ -108,7 +111,7 @@ class Session:
         tell_learned: Callable[[AskedTool], object] = lambda tool: None,
         recorder: Recorder | None = None,
         keeper: RequestKeeper | None = None,
-        tell_asked: Callable[[str, Event, str], object] = lambda session_id, event, owner: None,
+        tell_asked: TellAsked = lambda session_id, event, owner, request: None,
         tell_label: Callable[[str, Label], object] = lambda session_id, label: None,
         count_others: Callable[[str], int] = lambda session_id: 0,
         is_seen: Callable[[str], bool] = lambda session_id: False,
@@ -591,7 +594,7 @@ class Session:
         if self.log.closed:
             return None
         request_id = getattr(data, "request_id", "")
-        owner, was_shown = "", True
+        owner, was_shown, request = "", True, None
         with suppress(RequestNotFound):
             request = self.desk.find(request_id)
             owner, was_shown = request.asked_by or "", request.announced
@@ -600,7 +603,7 @@ class Session:
             owner += " by policy"
         event = self._append(event_type, data, owner=owner)
         if was_shown:  # what the policy answers by itself waits for nobody
-            self._tell_asked(self.session_id, event, owner)
+            self._tell_asked(self.session_id, event, owner, request)
         if self.space.is_over:
             self.space.make_room(self)
         return event

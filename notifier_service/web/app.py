@@ -47,6 +47,7 @@ from .ops import DRAINING
 from .origin import cors_headers, origin_guard
 from .pages import add_pages
 from .rates import RATES, Rates
+from .reach.webhooks import Webhooks
 from .request import BROKER, SETTINGS
 from .revocation import ending_revoked
 from .routes import add_routes
@@ -128,6 +129,7 @@ def create_app(
         app.on_response_prepare.append(say_request_id)
     if settings.audit_file is not None and not broker.recorder.is_on:
         _audit(app, settings.audit_file)
+    _reach(app)
     if settings.journal is not None and not broker.is_durable:
         app.on_cleanup.append(partial(_close_journal, _kept(broker, settings.journal, settings)))
     set_process_broker(broker)
@@ -209,6 +211,29 @@ def _audit(app: web.Application, path: Path) -> None:
     app.on_cleanup.append(end)
     if broker.policy is not None:
         broker.recorder.policy_loaded(str(broker.policy.path), len(broker.policy.policy.rules), None)
+
+
+def _reach(app: web.Application) -> None:
+    """Have people called who do not look, over what the settings name."""
+    broker, settings = app[BROKER], app[SETTINGS]
+    notices = broker.notices
+    notices.escalate, notices.quiet = settings.escalate, settings.quiet_hours
+
+    def count(channel: str, result: str) -> None:
+        broker.counters.notifications[channel, result] += 1
+
+    if settings.webhooks:
+        hooks = Webhooks(settings, count)
+        notices.channels.append(hooks)
+
+        async def begin(app: web.Application) -> None:
+            hooks.begin()
+
+        async def end(app: web.Application) -> None:
+            await hooks.close(settings.shutdown_seconds / 8)
+
+        app.on_startup.append(begin)
+        app.on_cleanup.append(end)
 
 
 def _kept(broker: Broker, path: Path, settings: Settings) -> JournalFile:

@@ -25,6 +25,8 @@ __all__ = ["REGISTRY", "metrics", "registry_of"]
 _TRANSPORTS = ("sse", "websocket", "long-poll")
 _ENDS = ("left", "session_closed", "shutdown", "slow", "token_expired")
 _REPLAYS = ("full", "partial")
+_CHANNELS = ("webhook", "push")
+_NOTICE_RESULTS = ("sent", "failed", "dropped", "expired", "gone")
 _GAPS = ("evicted", "epoch", "unknown", "slow")
 _OUTCOMES = ("approved", "rejected", "expired", "cancelled")
 _EFFECTS = ("allow", "ask", "deny")
@@ -108,6 +110,7 @@ def _read(broker: Broker) -> Iterator[Metric]:
         "decision_wait_seconds", "How long people were shown what they decided.", counters.decision_wait_seconds
     )
     yield _count("unseen_requests", "Requests that nobody was there to see, when asked.", counters.unseen_requests)
+    yield _notifications(counters.notifications)
     yield _counts("policy_decisions", "What the policy said of calls.", "effect", counters.policy_decisions, _EFFECTS)
     yield _counts(
         "policy_reads", "Files of rules that were read because they changed.", "result", counters.policies_read, _READS
@@ -151,6 +154,17 @@ def _counts(
     family = CounterMetricFamily(f"notifier_{name}", text, labels=[label])
     for value, number in _known(counted, labels, all_of=all_of).items():
         family.add_metric([value], number)
+    return family
+
+
+def _notifications(counted: Mapping[tuple[str, str], int]) -> Metric:
+    from prometheus_client.metrics_core import CounterMetricFamily
+
+    text = "What people who do not look were told, by channel and by how that ended."
+    family = CounterMetricFamily("notifier_notifications", text, labels=["channel", "result"])
+    for channel in _CHANNELS:
+        for result in _NOTICE_RESULTS:
+            family.add_metric([channel, result], counted.get((channel, result), 0))
     return family
 
 

@@ -23,6 +23,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "max_kept_parameters_bytes": 128 * 1024 * 1024,
         "stalled_seconds": 10,
         "decision_keep_seconds": 3600,
+        "notify_after_seconds": 30,
         "shutdown_seconds": 2,
         "max_connections": 10_000,
         "max_connections_per_session": 100,

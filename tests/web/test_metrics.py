@@ -42,6 +42,7 @@ NAMES = {
     "notifier_decisions": "counter",
     "notifier_decision_wait_seconds": "histogram",
     "notifier_unseen_requests": "counter",
+    "notifier_notifications": "counter",
     "notifier_auth_failures": "counter",
     "notifier_limits_reached": "counter",
     "notifier_sessions": "gauge",
@@ -52,7 +53,7 @@ NAMES = {
     "notifier_policy_decisions": "counter",
     "notifier_client_reconnects": "counter",
 }
-LABELS = {"le", "transport", "reason", "result", "outcome", "limit", "effect"}
+LABELS = {"le", "transport", "reason", "result", "outcome", "limit", "effect", "channel"}
 
 Samples = dict[str, float]
 

@@ -1,0 +1,1 @@
+"""Reaching people who are not looking: webhooks, links, and pushes to their browsers (contract section 14)."""
