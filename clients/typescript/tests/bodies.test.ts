@@ -42,21 +42,36 @@ describe("the vectors that the terminal is held to, too", () => {
   test.each(VECTORS.filter(({ shape }) => shape !== "exact"))("every name and character: $about", (vector) => {
     const text = drawn(bodyOf(vector));
 
-    for (const leaf of leaves(vector.parameters)) for (const line of leaf.split("\n")) expect(text).toContain(escaped(line, text));
+    for (const leaf of leaves(vector.parameters))
+      for (const line of leaf.split("\n")) expect(text).toContain(escaped(line, text));
   });
 });
 
 test("an edit of which the two texts are far too long to compare is shown as both of them", () => {
-  const [before, after] = ["a", "b"].map((mark) => Array.from({ length: 5000 }, (_, index) => `${mark}${index}`).join("\n"));
+  const [before, after] = ["a", "b"].map((mark) =>
+    Array.from({ length: 5000 }, (_, index) => `${mark}${index}`).join("\n"),
+  );
   const body = bodyOf({ parameters: { old_string: before, new_string: after } });
 
   const [part] = diffs(body);
-  expect(part?.lines.filter(({ kind }) => kind !== "new").map(textOf).join("\n")).toBe(before);
-  expect(part?.lines.filter(({ kind }) => kind !== "gone").map(textOf).join("\n")).toBe(after);
+  expect(
+    part?.lines
+      .filter(({ kind }) => kind !== "new")
+      .map(textOf)
+      .join("\n"),
+  ).toBe(before);
+  expect(
+    part?.lines
+      .filter(({ kind }) => kind !== "gone")
+      .map(textOf)
+      .join("\n"),
+  ).toBe(after);
 });
 
 test.runIf(keepsEveryNumber)("numbers are shown as they were spelled", () => {
-  const parameters = parseExact('{"id": 9007199254740993, "ratio": 1.0, "rows": [{"a": 1e5}, {"a": 10000000000000000000000}]}');
+  const parameters = parseExact(
+    '{"id": 9007199254740993, "ratio": 1.0, "rows": [{"a": 1e5}, {"a": 10000000000000000000000}]}',
+  );
 
   const text = drawn(bodyOf({ parameters: parameters as Record<string, unknown> }));
 

@@ -76,9 +76,22 @@ export class Drawing {
       case "text":
         return part.isAgents ? this.#said(part) : this.#titled(name, this.#lines(linesOf(part.segments), part.role));
       case "list":
-        return this.#titled(name, this.#lines(part.items.map((text) => [{ text }]), "list"));
+        return this.#titled(
+          name,
+          this.#lines(
+            part.items.map((text) => [{ text }]),
+            "list",
+          ),
+        );
       case "file":
-        return this.#titled(name, this.#lines(part.lines.map((text) => [{ text }]), "file", numbered(part.lines.length)));
+        return this.#titled(
+          name,
+          this.#lines(
+            part.lines.map((text) => [{ text }]),
+            "file",
+            numbered(part.lines.length),
+          ),
+        );
       case "diff":
         return this.#titled(name, this.#diff(part.lines));
       case "table":
@@ -112,8 +125,12 @@ export class Drawing {
   }
 
   #lines(lines, role, gutter = () => null) {
-    return this.#folding(lines.map((segments, index) => ({ segments, index })), role, ({ segments, index }) =>
-      element("span", { class: "row" }, gutter(index), this.#line(segments)), ({ segments }) => lengthOf(segments));
+    return this.#folding(
+      lines.map((segments, index) => ({ segments, index })),
+      role,
+      ({ segments, index }) => element("span", { class: "row" }, gutter(index), this.#line(segments)),
+      ({ segments }) => lengthOf(segments),
+    );
   }
 
   #diff(lines) {
@@ -150,7 +167,15 @@ export class Drawing {
     const table = element(
       "table",
       {},
-      element("thead", {}, element("tr", {}, columns.map((name) => element("th", { scope: "col" }, labelOf(name))))),
+      element(
+        "thead",
+        {},
+        element(
+          "tr",
+          {},
+          columns.map((name) => element("th", { scope: "col" }, labelOf(name))),
+        ),
+      ),
       body,
     );
     return this.#folding(rows, "table", draw, (row) => row.join("").length, { box: table, place: body });
@@ -167,8 +192,19 @@ export class Drawing {
     if (middle.length > 0) {
       const fold = { hidden: middle.reduce((sum, row) => sum + length(row) + 1, 0) };
       this.#folds.push(fold);
-      const more = button("show-all", t("exact.hidden", count(fold.hidden)), () => this.#open(fold, more, middle, draw, length, block), { class: "more" });
-      inner.append(place?.tagName === "TBODY" ? element("tr", {}, element("td", { colspan: "99" }, more)) : place ? element("div", {}, more) : more);
+      const more = button(
+        "show-all",
+        t("exact.hidden", count(fold.hidden)),
+        () => this.#open(fold, more, middle, draw, length, block),
+        { class: "more" },
+      );
+      inner.append(
+        place?.tagName === "TBODY"
+          ? element("tr", {}, element("td", { colspan: "99" }, more))
+          : place
+            ? element("div", {}, more)
+            : more,
+      );
     }
     for (const row of rows.slice(tail)) inner.append(draw(row));
     return this.#ending(block, block);
@@ -274,7 +310,12 @@ function numbered(lines) {
 
 // It is no text of the tool's: it is not copied, and not read out.
 function number(value, width) {
-  return element("i", { class: "number", "data-number": value ?? "", "aria-hidden": "true", data: { width: Math.min(7, width) } });
+  return element("i", {
+    class: "number",
+    "data-number": value ?? "",
+    "aria-hidden": "true",
+    data: { width: Math.min(7, width) },
+  });
 }
 
 function edges(rows, length) {

@@ -1,5 +1,5 @@
-// The parameters of a request, for a person to change: a command as a command, a text as a text, the rest as JSON; or all
-// of them as JSON. And what the change is.
+// The parameters of a request, for a person to change: a command as a command, a text as a text, the rest as JSON, or
+// all of them as JSON. And what the change is.
 
 import { Drawing } from "./body.js";
 import { lineChanges, readableJson } from "./client/bodies/index.js";
@@ -37,12 +37,7 @@ export class Editor {
       data: { role: "changes" },
     });
     this.#place = element("div", { class: "edited" });
-    this.elements = [
-      this.#place,
-      this.#problem,
-      element("h4", {}, t("edit.changes")),
-      this.#difference,
-    ];
+    this.elements = [this.#place, this.#problem, element("h4", {}, t("edit.changes")), this.#difference];
     if (shape === "exact" || Object.keys(parameters).length === 0) this.#showJson(this.#before);
     else this.#showFields();
   }
@@ -103,7 +98,9 @@ export class Editor {
 
   // The longest text is what somebody wants to change.
   get #first() {
-    const lengths = this.#fields.map(({ isText, area }) => (isText ? area.value.split("\n").length * 1000 + area.value.length : 0));
+    const lengths = this.#fields.map(({ isText, area }) =>
+      isText ? area.value.split("\n").length * 1000 + area.value.length : 0,
+    );
     return Math.max(0, lengths.indexOf(Math.max(...lengths)));
   }
 
@@ -111,20 +108,34 @@ export class Editor {
     this.#fields = Object.keys(this.#parameters).map((name, index) => {
       const value = this.#parameters[name];
       const isText = typeof value === "string";
-      const text = isText ? value : value !== null && typeof value === "object" && !JSON.isRawJSON?.(value) ? readableJson(value) : exactMember(this.#parameters, name);
+      const text = isText
+        ? value
+        : value !== null && typeof value === "object" && !JSON.isRawJSON?.(value)
+          ? readableJson(value)
+          : exactMember(this.#parameters, name);
       return { name, isText, before: text, area: this.#area(text, `field-${index}-${this.#id}`, { name }) };
     });
     fill(
       this.#place,
       this.#fields.map(({ name, isText, area }) =>
-        element("div", { class: "edit-field" }, element("label", { for: area.id }, plainText(name), !isText && element("span", {}, " JSON")), area),
+        element(
+          "div",
+          { class: "edit-field" },
+          element("label", { for: area.id }, plainText(name), !isText && element("span", {}, " JSON")),
+          area,
+        ),
       ),
-      button("edit-json", t("edit.asJson"), () => {
-        const { value } = this.#composed();
-        this.#showJson(value === undefined ? this.#before : readableJson(value));
-        this.field.focus();
-        this.read();
-      }, { class: "quiet" }),
+      button(
+        "edit-json",
+        t("edit.asJson"),
+        () => {
+          const { value } = this.#composed();
+          this.#showJson(value === undefined ? this.#before : readableJson(value));
+          this.field.focus();
+          this.read();
+        },
+        { class: "quiet" },
+      ),
     );
   }
 
@@ -173,10 +184,16 @@ export class Editor {
   #showChanges(after) {
     const changed = this.#isJson
       ? [{ name: "", before: this.#before, after }]
-      : this.#fields.map(({ name, before, area }) => ({ name, before, after: area.value })).filter((one) => one.before !== one.after);
+      : this.#fields
+          .map(({ name, before, area }) => ({ name, before, after: area.value }))
+          .filter((one) => one.before !== one.after);
     const drawing = new Drawing({ onChange: () => {} });
     drawing.draw({
-      parts: changed.map(({ name, before: old, after: fresh }) => ({ kind: "diff", name, lines: nearChanges(lineChanges(old, fresh)) })),
+      parts: changed.map(({ name, before: old, after: fresh }) => ({
+        kind: "diff",
+        name,
+        lines: nearChanges(lineChanges(old, fresh)),
+      })),
     });
     fill(this.#difference, drawing.element);
   }

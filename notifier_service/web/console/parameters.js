@@ -106,7 +106,11 @@ export class Parameters {
       this.isUnshowable = true;
       return element("p", { class: "warning", data: { role: "parameters" } }, t("card.unshowable"));
     }
-    this.#turn = button("exact", t("card.exact"), () => this.turnExact(), { class: "quiet", "aria-pressed": "false", "aria-keyshortcuts": "X" });
+    this.#turn = button("exact", t("card.exact"), () => this.turnExact(), {
+      class: "quiet",
+      "aria-pressed": "false",
+      "aria-keyshortcuts": "X",
+    });
     this.#turn.append(element("kbd", { "aria-hidden": "true" }, "X"));
     const copy = button(
       "copy",

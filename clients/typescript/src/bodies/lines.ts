@@ -38,7 +38,7 @@ export function lineChanges(before: string, after: string): DiffLine[] {
 /** The same lines; where one stands for another, what differs in them is marked. */
 export function withWords(lines: readonly DiffLine[]): DiffLine[] {
   const marked = [...lines];
-  for (let begin = 0; begin < lines.length; ) {
+  for (let begin = 0; begin < lines.length;) {
     const middle = endOf(lines, begin, "gone");
     const end = endOf(lines, middle, "new");
     for (let at = begin; at < middle && middle + at - begin < end; at += 1) {
@@ -74,7 +74,10 @@ function wordChanges(before: string, after: string): [Segment[], Segment[]] | nu
   const fresh = after.match(WORDS) ?? [];
   if (old.length * fresh.length > MOST_WORD_CELLS) return null;
   const pairs = compared(old, fresh, MOST_WORD_CELLS);
-  const same = pairs.reduce((sum, [left, right]) => sum + (left !== null && right !== null ? left.trim().length : 0), 0);
+  const same = pairs.reduce(
+    (sum, [left, right]) => sum + (left !== null && right !== null ? left.trim().length : 0),
+    0,
+  );
   if (same < ALIKE * Math.min(before.trim().length, after.trim().length)) return null;
   return [segments(pairs, 0, "gone"), segments(pairs, 1, "new")];
 }

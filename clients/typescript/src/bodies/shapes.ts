@@ -1,4 +1,4 @@
-/** Which shape parameters have. The names of parameters and the kinds of their values tell it, never the tool's name. */
+/** Which shape parameters have: their names and the kinds of their values tell it, never the tool's name. */
 
 import { exactMember } from "../exact.js";
 import type { ReadCommand } from "../wire.js";
@@ -41,7 +41,17 @@ const HEADER = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 const RECIPIENTS = ["to", "recipient", "recipients", "to_email", "channel", "channel_id", "chat_id", "phone_number"];
 const ADDRESSES = [...RECIPIENTS, "cc", "bcc", "reply_to", "from", "subject", "title"];
 const MESSAGES = ["body", "text", "message", "content", "html", "html_body", "text_body", "markdown"];
-const PATHS = ["file_path", "path", "filepath", "filePath", "file", "filename", "file_name", "target_file", "notebook_path"];
+const PATHS = [
+  "file_path",
+  "path",
+  "filepath",
+  "filePath",
+  "file",
+  "filename",
+  "file_name",
+  "target_file",
+  "notebook_path",
+];
 const CONTENTS = ["content", "contents", "file_text", "text", "new_source", "source", "code", "data", "body"];
 /** What agents say beside what is to be done. */
 const WORDS = ["description", "explanation", "reason", "reasoning", "justification", "purpose", "rationale", "thought"];
@@ -162,9 +172,11 @@ function withHost(url: string): Segment[] {
   const found = /^([a-z]+:\/\/(?:[^/?#\\@]*@)?)([^/?#\\@:]+)(:\d+)?(?=[/?#]|$)/i.exec(url);
   if (found === null) return plain(url);
   const [, before = "", host = ""] = found;
-  return [{ text: before }, { text: host, mark: "host" as const }, { text: url.slice(before.length + host.length) }].filter(
-    ({ text }) => text !== "",
-  );
+  return [
+    { text: before },
+    { text: host, mark: "host" as const },
+    { text: url.slice(before.length + host.length) },
+  ].filter(({ text }) => text !== "");
 }
 
 function message(values: Values, told: readonly Part[]): Found {
@@ -272,7 +284,9 @@ interface Rows {
 function rowsOf(list: unknown): Rows | null {
   if (!Array.isArray(list) || list.length < 2 || !list.every(isObject)) return null;
   const columns = Object.keys(list[0] ?? {});
-  const areAlike = list.every((row) => Object.keys(row).length === columns.length && columns.every((name) => name in row && isCell(row[name])));
+  const areAlike = list.every(
+    (row) => Object.keys(row).length === columns.length && columns.every((name) => name in row && isCell(row[name])),
+  );
   if (!areAlike || columns.length === 0 || columns.length > MOST_COLUMNS) return null;
   return { columns, rows: list.map((row) => columns.map((name) => shown(row, name))), used: [] };
 }
@@ -281,7 +295,8 @@ function rowsOf(list: unknown): Rows | null {
 function rowsUnder(values: Values, name: string): Rows | null {
   const { columns } = values;
   const list = values[name];
-  if (!Array.isArray(columns) || !columns.every((one) => typeof one === "string") || columns.length > MOST_COLUMNS) return null;
+  if (!Array.isArray(columns) || !columns.every((one) => typeof one === "string") || columns.length > MOST_COLUMNS)
+    return null;
   if (name === "columns" || !Array.isArray(list) || list.length === 0) return null;
   const areRows = list.every((row) => Array.isArray(row) && row.length === columns.length && row.every(isCell));
   if (!areRows || columns.length === 0) return null;
@@ -296,7 +311,13 @@ function fields(values: Values, told: readonly Part[]): Found {
 }
 
 /** What stands beside the main thing before it, paths first; what the agent says of it behind. */
-function around(values: Values, main: readonly string[], told: readonly Part[], parts: readonly Part[], first = pathOf(values)): Part[] {
+function around(
+  values: Values,
+  main: readonly string[],
+  told: readonly Part[],
+  parts: readonly Part[],
+  first = pathOf(values),
+): Part[] {
   const others = rest(values, [...main, ...first], "text", true);
   const isSaid = (one: Part): boolean => "isAgents" in one && one.isAgents;
   return [
@@ -348,14 +369,20 @@ function exactly(parameters: Values, because: Because | null): Part {
   const text = readableJson(parameters);
   const posing = new Set(because?.characters);
   if (posing.size === 0) return { kind: "json", name: "", text };
-  return { kind: "json", name: "", text: text.replace(/[^\n\x20-\x7e]/gu, (one) => (posing.has(nameOf(one)) ? inAscii(one) : one)) };
+  return {
+    kind: "json",
+    name: "",
+    text: text.replace(/[^\n\x20-\x7e]/gu, (one) => (posing.has(nameOf(one)) ? inAscii(one) : one)),
+  };
 }
 
 /** A short value as text: every digit of a number, and a text in quotes where it could be taken for something else. */
 function shown(holder: object, name: string | number): string {
   const given = (holder as Values)[name];
   if (typeof given !== "string") return exactMember(holder, name);
-  return /^$|^\s|\s$|^["[{]|^(?:true|false|null|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)$/.test(given) ? JSON.stringify(given) : given;
+  return /^$|^\s|\s$|^["[{]|^(?:true|false|null|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)$/.test(given)
+    ? JSON.stringify(given)
+    : given;
 }
 
 function isScalar(given: unknown): boolean {
@@ -427,5 +454,7 @@ function hiding(parameters: Values): Because | null {
 }
 
 function inOrder(characters: readonly string[]): string[] {
-  return [...new Set(characters)].sort((one, other) => Number.parseInt(one.slice(2), 16) - Number.parseInt(other.slice(2), 16));
+  return [...new Set(characters)].sort(
+    (one, other) => Number.parseInt(one.slice(2), 16) - Number.parseInt(other.slice(2), 16),
+  );
 }

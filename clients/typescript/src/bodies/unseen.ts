@@ -5,7 +5,10 @@ import { pieces } from "../text.js";
 const PLAIN = /^[\n\t\x20-\x7e]*$/;
 /** Letters that look like Latin ones, beside these in one word. */
 const ALIKE = String.raw`\p{Script=Cyrillic}\p{Script=Greek}\p{Script=Armenian}\p{Script=Cherokee}\p{Script=Coptic}`;
-const MIXED = new RegExp(String.raw`[\p{L}\p{N}]*(?:\p{Script=Latin}[\p{N}]*[${ALIKE}]|[${ALIKE}][\p{N}]*\p{Script=Latin})[\p{L}\p{N}]*`, "gu");
+const MIXED = new RegExp(
+  String.raw`[\p{L}\p{N}]*(?:\p{Script=Latin}[\p{N}]*[${ALIKE}]|[${ALIKE}][\p{N}]*\p{Script=Latin})[\p{L}\p{N}]*`,
+  "gu",
+);
 const OF_THEM = new RegExp(`[${ALIKE}]`, "gu");
 
 /** Characters that nobody sees, or that turn the direction of reading. Line feeds and tabs are seen. */

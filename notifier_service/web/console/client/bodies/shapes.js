@@ -1,4 +1,4 @@
-/** Which shape parameters have. The names of parameters and the kinds of their values tell it, never the tool's name. */
+/** Which shape parameters have: their names and the kinds of their values tell it, never the tool's name. */
 import { exactMember } from "../exact.js";
 import { inAscii, readableJson } from "./json.js";
 import { lineChanges, plain } from "./lines.js";
@@ -30,7 +30,17 @@ const HEADER = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 const RECIPIENTS = ["to", "recipient", "recipients", "to_email", "channel", "channel_id", "chat_id", "phone_number"];
 const ADDRESSES = [...RECIPIENTS, "cc", "bcc", "reply_to", "from", "subject", "title"];
 const MESSAGES = ["body", "text", "message", "content", "html", "html_body", "text_body", "markdown"];
-const PATHS = ["file_path", "path", "filepath", "filePath", "file", "filename", "file_name", "target_file", "notebook_path"];
+const PATHS = [
+    "file_path",
+    "path",
+    "filepath",
+    "filePath",
+    "file",
+    "filename",
+    "file_name",
+    "target_file",
+    "notebook_path",
+];
 const CONTENTS = ["content", "contents", "file_text", "text", "new_source", "source", "code", "data", "body"];
 /** What agents say beside what is to be done. */
 const WORDS = ["description", "explanation", "reason", "reasoning", "justification", "purpose", "rationale", "thought"];
@@ -148,7 +158,11 @@ function withHost(url) {
     if (found === null)
         return plain(url);
     const [, before = "", host = ""] = found;
-    return [{ text: before }, { text: host, mark: "host" }, { text: url.slice(before.length + host.length) }].filter(({ text }) => text !== "");
+    return [
+        { text: before },
+        { text: host, mark: "host" },
+        { text: url.slice(before.length + host.length) },
+    ].filter(({ text }) => text !== "");
 }
 function message(values, told) {
     const body = MESSAGES.find((name) => typeof values[name] === "string");
@@ -323,14 +337,20 @@ function exactly(parameters, because) {
     const posing = new Set(because?.characters);
     if (posing.size === 0)
         return { kind: "json", name: "", text };
-    return { kind: "json", name: "", text: text.replace(/[^\n\x20-\x7e]/gu, (one) => (posing.has(nameOf(one)) ? inAscii(one) : one)) };
+    return {
+        kind: "json",
+        name: "",
+        text: text.replace(/[^\n\x20-\x7e]/gu, (one) => (posing.has(nameOf(one)) ? inAscii(one) : one)),
+    };
 }
 /** A short value as text: every digit of a number, and a text in quotes where it could be taken for something else. */
 function shown(holder, name) {
     const given = holder[name];
     if (typeof given !== "string")
         return exactMember(holder, name);
-    return /^$|^\s|\s$|^["[{]|^(?:true|false|null|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)$/.test(given) ? JSON.stringify(given) : given;
+    return /^$|^\s|\s$|^["[{]|^(?:true|false|null|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)$/.test(given)
+        ? JSON.stringify(given)
+        : given;
 }
 function isScalar(given) {
     return given === null || typeof given !== "object" || isNumber(given);
