@@ -31,8 +31,9 @@ from .terminal import can_show, cells, seen
 
 __all__ = ["Row", "drawn", "main_text"]
 
-#: A name that nobody takes for more than one.
-_NAME = re.compile(r"[\w.\[\]$-]+(?:(?:, | → )[\w.\[\]$-]+)*\Z")
+#: A name that nobody takes for more than one, and several that were put together here.
+_NAME = re.compile(r"[\w.\[\]$-]+\Z")
+_NAMES = re.compile(r"[\w.\[\]$-]+(?:(?:, | → )[\w.\[\]$-]+)*\Z")
 _SIGNS = {"same": "  ", "gone": "- ", "new": "+ ", "note": ""}
 _STYLES = {"same": "", "gone": "red", "new": "green", "note": "cyan"}
 _MARKS = {"gone": "reverse", "new": "reverse", "risky": "bold red underline", "host": "bold underline"}
@@ -97,9 +98,9 @@ class _Hand:
         self.width = width
         self.has_signs = can_show(encoding, "→·│")
 
-    def name(self, name: str) -> str:
+    def name(self, name: str, pattern: re.Pattern[str] = _NAME) -> str:
         """A name as it is where it cannot be taken for more, else in quotes."""
-        if _NAME.match(name):
+        if pattern.match(name):
             return name if self.has_signs else name.replace("→", "->")
         return json.dumps(name, ensure_ascii=False)
 
@@ -139,7 +140,8 @@ def _why(because: Because | None) -> str:
 def _rows_of(part: Part, hand: _Hand) -> Iterator[Row]:
     if isinstance(part, StepsPart):
         return  # the card tells it above the parameters
-    name = (hand.name(part.name), "bold") if part.name else ""
+    pattern = _NAMES if isinstance(part, DiffPart | TablePart) else _NAME
+    name = (hand.name(part.name, pattern), "bold") if part.name else ""
     if isinstance(part, JsonPart):
         if part.name:
             yield Row(Text.assemble(name, ":"))

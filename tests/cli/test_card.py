@@ -6,8 +6,11 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from notifier_service.cli.card import card
+from notifier_service.cli.terminal import cells, seen
 from notifier_service.core.events import dump
 from notifier_service.core.question import Question
 from notifier_service.core.session import Session
@@ -57,8 +60,8 @@ def test_parts_that_are_left_out_are_counted() -> None:
 
 def test_what_the_parameters_show_anyway_is_not_said_again() -> None:
     assert "It runs ls -l" in lines({"command": "l's' -l"})
-    for given in ({"command": "ls -l"}, {"argv": ["ls", "-l"]}, {"cmd": "ls '-l x'"}):
-        assert not [line for line in lines(given) if line.startswith("It runs ls")]
+    for written in ({"command": "ls -l"}, {"argv": ["ls", "-l"]}, {"cmd": "ls '-l x'"}):
+        assert not [line for line in lines(written) if line.startswith("It runs ls")]
 
 
 def test_word_ends_no_line_and_moves_no_terminal() -> None:
@@ -83,6 +86,7 @@ def body(parameters: dict[str, Any], **options: Any) -> list[str]:
         ({}, ["parameters", "none"]),
         ({"path": "a", "n": 2**64, "s": "3"}, ["parameters", "path: a", "n: 18446744073709551616", 's: "3"']),
         ({"a: b": "c"}, ["parameters", '"a: b": c']),
+        ({"old → new": "c"}, ["parameters", '"old → new": c']),
         ({"text": "a  \n\tb\n"}, ["parameters", "text:", "1 a··", "2 →   b"]),
         ({"path": "a", "content": "x"}, ["file", "path: a", "content:", "1 x", "(without a line feed at its end)"]),
         ({"path": "a", "content": ""}, ["file", "path: a", "content: (empty)"]),
@@ -134,3 +138,25 @@ def test_row_that_does_not_fit_goes_on_behind_its_number() -> None:
 
     assert f"│ 2 {'b' * 55}" in rows
     assert f"┊   {'b' * 25}" in rows
+
+
+_TEXTS = st.text(st.characters(codec="utf-8")) | st.text(st.sampled_from("ab 危é\t\n│→·'")) | st.just("x" * 200)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["command", "path", "content", "old", "new", "to", "body", "url", "method"]) | _TEXTS,
+        _TEXTS | st.lists(_TEXTS, max_size=3) | st.lists(st.fixed_dictionaries({"a": _TEXTS, "b": _TEXTS}), max_size=3),
+        max_size=4,
+    ),
+    st.integers(2, 100),
+    st.sampled_from(["utf-8", "ascii", "latin-1"]),
+)
+def test_no_line_is_wider_than_the_terminal_and_none_moves_it(
+    parameters: dict[str, Any], width: int, encoding: str
+) -> None:
+    record = {"tool_name": "t", "risk_level": "high", "parameters": parameters}
+
+    for line in card(record, width=width, encoding=encoding):
+        assert cells(line.plain) <= width
+        assert seen(line.plain, encoding) == line.plain
