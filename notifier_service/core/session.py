@@ -606,6 +606,8 @@ class Session:
             self._tell_asked(self.session_id, event, owner, request)
         if self.space.is_over:
             self.space.make_room(self)
+        if isinstance(data, PermissionCleared) and request is not None and request.record.code == "restarted":
+            self._end_left_waiting({request_id})
         return event
 
     def _append(
@@ -662,10 +664,11 @@ class Session:
         self._went_on_at = self.log.last_seq
         asked: dict[str, Event] = {}
         told: dict[str, ToolStatus | ToolResult] = {}
+        cancelled: set[str] = set()
         for event in before.events:
             if event.type in PRODUCED or event.type in _OF_STATE:
                 with suppress(LookupError, ValueError, TypeError, AttributeError):  # changed by hand
-                    self._follow_again(event, asked, told)
+                    self._follow_again(event, asked, told, cancelled)
         self.desk.distrust_askers()
         self.kept = kept
         # People were asked, too, where the log has dropped the event since: nobody is asked twice.
@@ -685,6 +688,23 @@ class Session:
             self.desk.told(last)
         for request in self.desk.runs:
             self._tell_end_unknown(request)
+        self._end_left_waiting(cancelled)
+
+    def _end_left_waiting(self, cancelled: set[str]) -> None:
+        """Tell of each call that waits for a person, and whose request is ``cancelled``, that it does not run."""
+        for call in self.state.waiting:
+            request_id = str(call.detail("request_id"))
+            with suppress(RequestNotFound):
+                if self.desk.find(request_id).record.status == "cancelled":
+                    cancelled.add(request_id)
+            if request_id not in cancelled:
+                continue
+            reason = f"{call.tool_name} did not run: the request was cancelled because the service was restarted."
+            details = CallDetails(outcome="cancelled", reason=reason, request_id=request_id)
+            ended = ToolStatus(
+                status="cancelled", tool_name=call.tool_name, tool_call_id=call.tool_call_id, details=details
+            )
+            self.publish("tool_status", ended)
 
     def _tell_end_unknown(self, request: PermissionRequest) -> None:
         """Tell, once, that a call was started, and that nobody knows how it ended."""
@@ -711,7 +731,13 @@ class Session:
         )
         self._append_asked("permission_cleared", cleared)
 
-    def _follow_again(self, event: Event, asked: dict[str, Event], told: dict[str, ToolStatus | ToolResult]) -> None:
+    def _follow_again(
+        self,
+        event: Event,
+        asked: dict[str, Event],
+        told: dict[str, ToolStatus | ToolResult],
+        cancelled: set[str],
+    ) -> None:
         """Follow an event of before; of each call remember the last that was told since it was asked about."""
         data = from_json(event.json).get("data") or {}
         if event.type == "permission_request":
@@ -719,6 +745,8 @@ class Session:
             told.pop(data.get("tool_call_id", ""), None)
         elif event.type == "permission_cleared":
             asked.pop(data["request_id"], None)
+            if data["status"] == "cancelled":
+                cancelled.add(data["request_id"])
         elif event.type == "result_cleared":
             self.state.clear_result()
         else:

@@ -271,6 +271,26 @@ async def test_session_that_is_ended_forgets_its_runs(start: Start, journal: Mem
     assert start(journal.again()).look("s").desk.runs == ()
 
 
+@pytest.mark.parametrize("is_killed", [True, False])
+async def test_call_that_waited_in_the_process_that_ended_waits_no_more(
+    start: Start, journal: MemoryJournal, is_killed: bool
+) -> None:
+    first = start(journal)
+    request = await ask(first, HERE._replace(announce_status=True))
+    other = await ask(first, CALL._replace(announce_status=True, tool_call_id="c2"))
+    first.publish_nowait("s", "tool_status", told(status="waiting_permission", tool_call_id="c3"))
+    if not is_killed:
+        first.close()
+
+    snapshot = start(journal.again()).look("s").snapshot()
+
+    assert snapshot.tool_status is not None
+    assert (snapshot.tool_status.status, snapshot.tool_status.tool_call_id) == ("cancelled", "c1")
+    assert snapshot.tool_status.detail("request_id") == request.request_id
+    assert [call.tool_call_id for call in snapshot.running] == ["c2", "c3"]
+    assert [record.request_id for record in snapshot.permission_requests] == [other.request_id]
+
+
 # Whose agent waits itself
 
 
@@ -278,7 +298,7 @@ async def test_question_of_an_agent_that_does_not_come_back_is_withdrawn(
     start: Start, journal: MemoryJournal, clock: Clock
 ) -> None:
     first = start(journal)
-    of_agent = await ask(first, CALL._replace(agent="claude-code"))
+    of_agent = await ask(first, CALL._replace(agent="claude-code", announce_status=True))
     of_producer = await ask(first, CALL._replace(tool_call_id="c2"))
 
     broker = start(journal.again())
@@ -293,6 +313,7 @@ async def test_question_of_an_agent_that_does_not_come_back_is_withdrawn(
     assert [each.request_id for each in desk.pending] == [of_producer.request_id]
     record = desk.find(of_agent.request_id).record
     assert (record.status, record.code) == ("cancelled", "restarted")
+    assert broker.look("s").snapshot().running == ()
 
 
 @pytest.mark.parametrize("key", [None, ("k", "digest")])
