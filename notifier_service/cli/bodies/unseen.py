@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 __all__ = ["mixed_in", "name_of", "unseen_in"]
 
@@ -23,23 +23,37 @@ _PICTURE = (
 _COLOURED = f"{_PICTURE}(?:\ufe0f|[\U0001f3fb-\U0001f3ff])?"
 #: Pictures that are joined or coloured are no danger, and everybody sends them.
 _EMOJI = re.compile(f"{_COLOURED}(?:\u200d{_COLOURED})*")
+#: More marks on one letter than any language has cover what stands around it.
+_PILE = 5
 _WORD = re.compile(r"[^\W_]+")
 #: Letters that look like Latin ones, beside these in one word.
 _ALIKE = ("CYRILLIC ", "GREEK ", "ARMENIAN ", "CHEROKEE ", "COPTIC ")
 
 
 def unseen_in(text: str) -> list[str]:
-    """Characters that nobody sees, or that turn the direction of reading, such as ``U+202E``. Line feeds and tabs are
-    seen."""
+    """Characters that nobody sees, that cover others, or turn the direction of reading, such as ``U+202E``. Line feeds
+    and tabs are seen."""
     if text.isascii() and text.isprintable():
         return []
     text = text.replace("\n", "").replace("\t", "")
     if not text.isascii():
         text = _EMOJI.sub("", text)
-    if text.isprintable() and not _IGNORABLE.search(text):
+    piled = _piled(text)
+    if text.isprintable() and not piled and not _IGNORABLE.search(text):
         return []
     found = {one for one in set(text) if unicodedata.category(one) in _UNSEEN or _IGNORABLE.match(one)}
-    return [name_of(one) for one in found - {" "}]
+    return [name_of(one) for one in found - {" "} | piled]
+
+
+def _piled(text: str) -> set[str]:
+    if text.isascii():
+        return set()
+    piles = (list(group) for is_mark, group in groupby(text, _is_mark) if is_mark)
+    return {mark for pile in piles if len(pile) >= _PILE for mark in pile}
+
+
+def _is_mark(character: str) -> bool:
+    return not character.isascii() and unicodedata.category(character)[0] == "M"
 
 
 def mixed_in(text: str) -> list[str]:

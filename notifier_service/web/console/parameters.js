@@ -98,7 +98,10 @@ export class Parameters {
     try {
       this.#body = bodyOf(record);
       this.#draw();
-      found = flagsOf(parameters);
+      found = [
+        ...flagsOf(parameters),
+        ...(this.#body.because?.characters ?? []).filter((name) => /(?!\p{DI})\p{M}/u.test(letterOf(name))),
+      ];
       isInexact = !keepsEveryNumber && /\d{16}/.test(readableJson(parameters));
     } catch {
       // Deeper, or longer, than this browser can write.

@@ -11,10 +11,15 @@ const MIXED = new RegExp(
 );
 const OF_THEM = new RegExp(`[${ALIKE}]`, "gu");
 
-/** Characters that nobody sees, or that turn the direction of reading. Line feeds and tabs are seen. */
+/** More of them on one letter than any language has cover what stands around it. */
+const PILE = /\p{M}{5,}/gu;
+
+/** Characters that nobody sees, that cover others, or turn the direction of reading. Line feeds and tabs are seen. */
 export function unseenIn(text: string): string[] {
   if (PLAIN.test(text)) return [];
-  return pieces(text).flatMap(({ kind, text: escape }) => (kind === "escape" ? [named(codeOf(escape))] : []));
+  const found = pieces(text).flatMap(({ kind, text: escape }) => (kind === "escape" ? [named(codeOf(escape))] : []));
+  for (const [pile] of text.matchAll(PILE)) for (const mark of pile) found.push(nameOf(mark));
+  return found;
 }
 
 /** Letters that pose as Latin ones in what is a single word: a path, an address, a name. */

@@ -5,11 +5,17 @@ const PLAIN = /^[\n\t\x20-\x7e]*$/;
 const ALIKE = String.raw `\p{Script=Cyrillic}\p{Script=Greek}\p{Script=Armenian}\p{Script=Cherokee}\p{Script=Coptic}`;
 const MIXED = new RegExp(String.raw `[\p{L}\p{N}]*(?:\p{Script=Latin}[\p{N}]*[${ALIKE}]|[${ALIKE}][\p{N}]*\p{Script=Latin})[\p{L}\p{N}]*`, "gu");
 const OF_THEM = new RegExp(`[${ALIKE}]`, "gu");
-/** Characters that nobody sees, or that turn the direction of reading. Line feeds and tabs are seen. */
+/** More of them on one letter than any language has cover what stands around it. */
+const PILE = /\p{M}{5,}/gu;
+/** Characters that nobody sees, that cover others, or turn the direction of reading. Line feeds and tabs are seen. */
 export function unseenIn(text) {
     if (PLAIN.test(text))
         return [];
-    return pieces(text).flatMap(({ kind, text: escape }) => (kind === "escape" ? [named(codeOf(escape))] : []));
+    const found = pieces(text).flatMap(({ kind, text: escape }) => (kind === "escape" ? [named(codeOf(escape))] : []));
+    for (const [pile] of text.matchAll(PILE))
+        for (const mark of pile)
+            found.push(nameOf(mark));
+    return found;
 }
 /** Letters that pose as Latin ones in what is a single word: a path, an address, a name. */
 export function mixedIn(text) {
