@@ -81,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     from . import (
         audit,
         bridge,
+        connect,
         desk,
         doctor,
         gateway,
@@ -112,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     token.add_commands(commands)
     schema.add_commands(commands)
     gateway.add_commands(commands)
+    connect.add_commands(commands)
     bridge.add_commands(commands)
     policy.add_commands(commands)
     audit.add_commands(commands)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping, Sequence
 
-__all__ = ["add_commands", "main"]
+__all__ = ["add_commands", "commands_of", "main"]
 
 _DEFAULT_URL = "http://127.0.0.1:8000/agent_backend"
 
@@ -73,9 +73,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     agent = DIALECTS[arguments.format]()
     if arguments.print_config:
-        url = None if _is_private(arguments.url) else _hook_url(arguments)
-        commands = Commands(_guarded(arguments, agent), _command(arguments), url)
-        print(json.dumps(agent.config(commands), indent=2))
+        print(json.dumps(agent.config(_commands(arguments, agent)), indent=2))
         print(f"notifier-service: {agent.where}", file=sys.stderr)
         if IS_WINDOWS:
             print("notifier-service: on Windows a command that cannot be started lets the call run", file=sys.stderr)
@@ -258,6 +256,18 @@ def _hook_url(arguments: argparse.Namespace, *, wait: float | None = None) -> st
     }
     given = urlencode({name: value for name, value in query.items() if value is not None})
     return f"{arguments.url.partition('#')[0].rstrip('/')}{_PATH}" + (f"?{given}" if given else "")
+
+
+def commands_of(dialect: str, url: str) -> Commands:
+    """What the settings of an agent name, so that its hooks ask the service at this URL."""
+    from argparse import Namespace
+
+    return _commands(Namespace(format=dialect, url=url, session=None, timeout=None), DIALECTS[dialect]())
+
+
+def _commands(arguments: argparse.Namespace, agent: Dialect) -> Commands:
+    url = None if _is_private(arguments.url) else _hook_url(arguments)
+    return Commands(_guarded(arguments, agent), _command(arguments), url)
 
 
 #: What the command ends with when it has answered. Without it whatever came is none of its answers.

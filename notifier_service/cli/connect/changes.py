@@ -1,0 +1,94 @@
+"""Files that are changed, and given back to the byte."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Kept", "Original", "write"]
+
+
+class Original:
+    """A file as it was before the first change, and as the last change left it."""
+
+    def __init__(self, content: bytes | None, left_sha256: str) -> None:
+        #: None where there was no file.
+        self.content = content
+        self.left_sha256 = left_sha256
+
+    def is_as_left(self, now: bytes | None) -> bool:
+        """Whether nobody has changed the file since."""
+        return now is not None and _sha256(now) == self.left_sha256
+
+
+class Kept:
+    """The originals of all files that were changed, in a file that only this user reads. Raises ``OSError``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __iter__(self) -> Iterator[tuple[Path, Original]]:
+        for name, kept in self._read().items():
+            content = kept["content"]
+            yield Path(name), Original(None if content is None else base64.b64decode(content), kept["left_sha256"])
+
+    def keep(self, path: Path, before: bytes | None, after: bytes) -> None:
+        """Remember what a file was, before it is written; of one that was changed before, what it was first."""
+        kept = self._read()
+        first = kept.get(str(path))
+        if first is None or (before is None or _sha256(before) != first["left_sha256"]):
+            content = None if before is None else base64.b64encode(before).decode()
+        else:
+            content = first["content"]
+        kept[str(path)] = {"content": content, "left_sha256": _sha256(after)}
+        self._write(kept)
+
+    def forget(self, path: Path) -> None:
+        kept = self._read()
+        kept.pop(str(path), None)
+        if kept:
+            self._write(kept)
+        else:
+            self.path.unlink(missing_ok=True)
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            kept: dict[str, Any] = json.loads(self.path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except (ValueError, RecursionError):
+            raise OSError(f"{self.path} cannot be read: it holds the originals of what was changed") from None
+        return kept
+
+    def _write(self, kept: Mapping[str, Any]) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write(self.path, json.dumps(kept, indent=1).encode(), mode=0o600)
+
+
+def write(path: Path, content: bytes, *, mode: int | None = None) -> None:
+    """Put a whole file in the place of another or of none; behind a link, of what it leads to. Raises ``OSError``."""
+    target = Path(os.path.realpath(path))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if mode is None:
+        mode = target.stat().st_mode & 0o7777 if target.exists() else 0o600
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, mode)
+        os.replace(name, target)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

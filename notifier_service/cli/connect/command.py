@@ -1,0 +1,187 @@
+"""``connect`` shows what it would change in which file, changes it on yes, and takes it back."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ...client import DEFAULT_URL
+from ..hook import commands_of
+from .agents import AGENTS, Agent, Place
+from .changes import Kept, write
+from .jsonc import Jsonc, NotJson
+
+__all__ = ["add_commands"]
+
+_MAX_BYTES = 16 * 1024 * 1024
+
+
+def add_commands(commands: Any) -> None:
+    connect = commands.add_parser(
+        "connect",
+        help="have the agents of this machine ask here",
+        description="Find the agents, editors and MCP clients of this machine, show what would have to change in which "
+        "file so that they ask here, and change it after a yes. Nothing is touched unasked; --undo gives back every "
+        "byte.",
+        epilog="Known: " + ", ".join(agent.name for agent in AGENTS) + ".",
+    )
+    connect.add_argument("agents", nargs="*", metavar="AGENT", help="only these (all that are found)")
+    url = os.environ.get("NOTIFIER_URL", DEFAULT_URL)
+    connect.add_argument("--url", default=url, help=f"the service that they are to ask (NOTIFIER_URL; {url})")
+    how = connect.add_mutually_exclusive_group()
+    how.add_argument("--dry-run", action="store_true", help="show the changes, and make none")
+    how.add_argument("--yes", action="store_true", help="make the changes without asking")
+    connect.add_argument("--undo", action="store_true", help="give the files back as they were")
+    connect.set_defaults(command=_connect)
+
+
+class _Change(NamedTuple):
+    title: str
+    path: Path
+    before: bytes | None
+    #: None takes the file away.
+    after: bytes | None
+    note: str = ""
+
+
+async def _connect(arguments: argparse.Namespace) -> int:
+    known = {agent.name: agent for agent in AGENTS}
+    unknown = [name for name in arguments.agents if name not in known]
+    if unknown:
+        print(f"notifier-service: {unknown[0]} is not known; known are {', '.join(known)}", file=sys.stderr)
+        return 2
+    kept = Kept(_state_folder() / "connect.json")
+    chosen = [known[name] for name in arguments.agents] or AGENTS
+    place = Place(
+        Path.home(), os.environ, arguments.url, _program(), lambda dialect: commands_of(dialect, arguments.url)
+    )
+    try:
+        if arguments.undo:
+            changes, problems = _undone(kept, {agent.path(place) for agent in chosen} if arguments.agents else None)
+        else:
+            changes, problems = _changes(chosen, place, is_named=bool(arguments.agents))
+        for problem in problems:
+            print(f"notifier-service: {problem}", file=sys.stderr)
+        if not changes:
+            if not problems:
+                print("Nothing is to be changed.")
+            return 1 if problems else 0
+        for change in changes:
+            _show(change)
+        if arguments.dry_run:
+            return 1 if problems else 0
+        if not arguments.yes and not _agreed(len(changes)):
+            print("Nothing was changed.")
+            return 0 if sys.stdin.isatty() else 2
+        for change in changes:
+            _make(change, kept, is_undone=arguments.undo)
+    except OSError as error:
+        print(f"notifier-service: {error.strerror or error}: {error.filename or ''}".rstrip(": "), file=sys.stderr)
+        return 1
+    return 1 if problems else 0
+
+
+def _changes(agents: Sequence[Agent], place: Place, *, is_named: bool) -> tuple[list[_Change], list[str]]:
+    changes: list[_Change] = []
+    problems: list[str] = []
+    for agent in agents:
+        path = agent.path(place)
+        if not (is_named or (agent.is_here(place) and agent.name != "copilot")):
+            continue  # the hooks of Copilot CLI go into a repository, which others share: only where it is named
+        before = _content(path)
+        try:
+            if before is not None and len(before) > _MAX_BYTES:
+                raise NotJson(f"it is larger than {_MAX_BYTES} bytes")
+            settings = Jsonc("{}\n" if before is None or not before.strip() else before.decode())
+            agent.change(settings, place)
+        except (NotJson, UnicodeDecodeError) as error:
+            problems.append(f"{path}: {error}; {agent.title} is left as it is")
+            continue
+        after = settings.text.encode()
+        if after != before and settings.value != {}:
+            changes.append(_Change(agent.title, path, before, after, agent.note))
+    return changes, problems
+
+
+def _undone(kept: Kept, only: set[Path] | None) -> tuple[list[_Change], list[str]]:
+    changes: list[_Change] = []
+    problems: list[str] = []
+    for path, original in kept:
+        if only is not None and path not in only:
+            continue
+        now = _content(path)
+        if original.is_as_left(now):
+            changes.append(_Change("given back", path, now, original.content))
+        else:
+            problems.append(f"{path} was changed since, and is left as it is; what it was is kept in {kept.path}")
+    return changes, problems
+
+
+def _show(change: _Change) -> None:
+    old, new = (change.before or b"").decode(errors="replace"), (change.after or b"").decode(errors="replace")
+    print(f"{change.title}: {change.path}" + (" (taken away)" if change.after is None else ""))
+    lines = difflib.unified_diff(
+        old.splitlines(keepends=True),
+        new.splitlines(keepends=True),
+        "/dev/null" if change.before is None else str(change.path),
+        "/dev/null" if change.after is None else str(change.path),
+    )
+    for line in lines:
+        print(_visible(line.rstrip("\r\n")))
+    if change.note:
+        print(f"  {change.note}")
+    print()
+
+
+def _visible(line: str) -> str:
+    return "".join(letter if letter.isprintable() or letter == "\t" else f"\\u{ord(letter):04x}" for letter in line)
+
+
+def _agreed(count: int) -> bool:
+    files = "this file" if count == 1 else f"these {count} files"
+    if not sys.stdin.isatty():
+        print(f"notifier-service: to change {files} without a terminal, give --yes", file=sys.stderr)
+        return False
+    try:
+        return input(f"Change {files}? [y/N] ").strip().lower() in ("y", "yes")
+    except (EOFError, KeyboardInterrupt):
+        print()
+        return False
+
+
+def _make(change: _Change, kept: Kept, *, is_undone: bool) -> None:
+    if _content(change.path) != change.before:
+        raise OSError(0, "it was changed meanwhile; nothing was written to", str(change.path))
+    if is_undone:
+        if change.after is None:
+            change.path.unlink()
+        else:
+            write(change.path, change.after)
+        kept.forget(change.path)
+    else:
+        assert change.after is not None  # only what is given back is taken away
+        kept.keep(change.path, change.before, change.after)
+        write(change.path, change.after)
+    print(f"{'Gave back' if is_undone else 'Changed'} {change.path}")
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _state_folder() -> Path:
+    named = os.environ.get("XDG_STATE_HOME")
+    return (Path(named) if named else Path.home() / ".local" / "state") / "notifier-service"
+
+
+def _program() -> list[str]:
+    """How to start this program again, from wherever an agent is started."""
+    return [sys.executable, "-P", "-m", "notifier_service"]
