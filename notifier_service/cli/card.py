@@ -18,7 +18,7 @@ __all__ = ["card", "clock_time", "divided"]
 
 _RISK = {"low": "green", "medium": "yellow", "high": "bold red"}
 #: What a part of a command does that is named beside it.
-_DEEDS = {"writes": "yellow", "deletes": "bold red", "sends": "yellow", "spends": "bold red"}
+_DEEDS = {"deletes": "bold red", "sends": "yellow", "spends": "bold red"}
 #: Corners, corner of a part, side, side of a line that goes on, and bar.
 _FRAME = ("╭", "╰", "├", "│ ", "┊ ", "─")
 _ASCII_FRAME = ("+", "+", "+", "| ", ": ", "-")

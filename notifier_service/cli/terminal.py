@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Any
 
 __all__ = ["can_show", "cells", "escaped", "in_a_row", "one_line", "pretty", "seen", "turns_direction", "wrapped"]
@@ -21,6 +22,8 @@ _HIDDEN = re.compile(
 _OVERFLOWING = re.compile("[\ua9c5\ufdfa-\ufdfd\U00012000-\U0001254f]")
 #: Marks that a letter carries in any living script; more of them cover what stands around it.
 _MOST_MARKS = 3
+#: Of so many it is remembered what they are: more than a text uses.
+_MOST_LETTERS = 8192
 _LETTERS_FROM_THE_RIGHT = frozenset({"R", "AL", "AN"})
 
 
@@ -56,6 +59,8 @@ def seen(line: str, encoding: str = "utf-8", *, ascii_only: bool = False) -> str
     """
     if line.isascii() and line.isprintable():
         return line
+    if not ascii_only and all(map(_stands_alone, line)) and can_show(encoding, line):
+        return line
     shown = []
     is_letter, marks = False, 0
     for character in line:
@@ -77,7 +82,7 @@ def seen(line: str, encoding: str = "utf-8", *, ascii_only: bool = False) -> str
 
 def cells(text: str) -> int:
     """How many cells of a terminal ``text`` takes at most: terminals differ, and none may take more."""
-    return sum(1 if character.isascii() else _most_cells(character) for character in text)
+    return len(text) if text.isascii() else sum(map(_most_cells, text))
 
 
 def wrapped(line: str, width: int) -> list[int]:
@@ -88,10 +93,10 @@ def wrapped(line: str, width: int) -> list[int]:
     places = []
     begin, taken, at = 0, 0, 0
     while at < len(line):
-        end = at + 1
-        while end < len(line) and unicodedata.category(line[end])[0] == "M" and cells(line[at : end + 1]) <= width:
+        end, wide = at + 1, _most_cells(line[at])
+        while end < len(line) and _is_mark(line[end]) and wide + _most_cells(line[end]) <= width:
+            wide += _most_cells(line[end])
             end += 1
-        wide = cells(line[at:end])
         if taken + wide > width and at > begin:
             places.append(at)
             begin, taken = at, 0
@@ -114,10 +119,23 @@ def turns_direction(text: str) -> bool:
     return not text.isascii() and any(unicodedata.bidirectional(one) in _LETTERS_FROM_THE_RIGHT for one in text)
 
 
+@lru_cache(_MOST_LETTERS)
 def _most_cells(character: str) -> int:
     if unicodedata.east_asian_width(character) in "WFA" or unicodedata.category(character) == "So":
         return 2
     return 1
+
+
+@lru_cache(_MOST_LETTERS)
+def _is_mark(character: str) -> bool:
+    return unicodedata.category(character)[0] == "M"
+
+
+@lru_cache(_MOST_LETTERS)
+def _stands_alone(character: str) -> bool:
+    """Whether it has a place of its own whatever stands beside it."""
+    is_special = _is_mark(character) or _HIDDEN.match(character) or _OVERFLOWING.match(character)
+    return character.isprintable() and not is_special
 
 
 def _escape(character: str) -> str:

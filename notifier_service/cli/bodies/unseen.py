@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from itertools import groupby, pairwise
 
 __all__ = ["mixed_in", "name_of", "unseen_in"]
@@ -52,8 +53,9 @@ def _piled(text: str) -> set[str]:
     return {mark for pile in piles if len(pile) >= _PILE for mark in pile}
 
 
+@lru_cache(8192)
 def _is_mark(character: str) -> bool:
-    return not character.isascii() and unicodedata.category(character)[0] == "M"
+    return unicodedata.category(character)[0] == "M"
 
 
 def mixed_in(text: str) -> list[str]:
@@ -70,10 +72,13 @@ def name_of(character: str) -> str:
 def _is_mixed(word: str) -> bool:
     if word.isascii():
         return False
-    scripts = [_script(one) for one in word if unicodedata.category(one)[0] != "N"]
-    return any({one, other} == {"latin", "alike"} for one, other in pairwise(scripts))
+    scripts = [script for script in map(_script, word) if script != "number"]
+    return any(one != other and one and other for one, other in pairwise(scripts))
 
 
+@lru_cache(8192)
 def _script(letter: str) -> str:
+    if unicodedata.category(letter)[0] == "N":
+        return "number"
     name = unicodedata.name(letter, "")
     return "latin" if name.startswith("LATIN ") else "alike" if name.startswith(_ALIKE) else ""
