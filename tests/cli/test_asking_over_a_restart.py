@@ -174,21 +174,6 @@ async def test_person_who_approved_while_the_asker_was_away_has_approved(
         assert await told(client) == ONCE
 
 
-async def test_hook_that_was_killed_and_comes_again_is_the_same_question(commands: Commands, service: Service) -> None:
-    async with service.running() as client:
-        killed = await _hook(commands, service)
-        request = await waiting(client)
-        killed.kill()
-        await killed.wait()
-        again = await _hook(commands, service)
-        await asyncio.sleep(5)  # longer than a hook has to come back to its own request
-
-        assert (await waiting(client))["request_id"] == request["request_id"]
-        await approve(client, request)
-        assert await _hook_ran(commands, again)
-        assert await told(client) == ONCE
-
-
 async def test_hook_that_was_killed_over_a_restart_comes_again_to_the_same_question(
     commands: Commands, service: Service
 ) -> None:
