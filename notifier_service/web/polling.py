@@ -130,6 +130,8 @@ class _Body(NamedTuple):
     events: int
 
 
+#: Answers that are kept for others who wait at the same place: they ask within a moment, and each is as long as a page.
+_MOST_BODIES = 16
 _bodies: WeakKeyDictionary[EventLog, _Body] = WeakKeyDictionary()
 
 
@@ -151,4 +153,6 @@ def _long_poll_body(
     body = b'{"success":true,"data":{"events":[%s],%s}' % (b",".join([event.json for event in events]), state[1:])
     if gap is None and not trail and session.viewer_count:  # for the others who wait; one alone leaves no copy behind
         _bodies[log] = _Body(seq, log.last_seq, body, len(events))
+        if len(_bodies) > _MOST_BODIES:
+            del _bodies[next(iter(_bodies))]
     return body, len(events)

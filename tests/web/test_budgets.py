@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
+import tracemalloc
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -223,6 +225,33 @@ async def test_every_held_answer_counts_as_a_connection(make_client: MakeClient,
         assert (response.status, response.headers.get("Retry-After")) in [(429, "1"), (200, None)]
     assert broker.counters.limits_reached == {"max_connections": 1}
     assert [session.session_id for session in broker.sessions] == ["other"]
+
+
+async def test_answers_that_many_wait_for_in_many_sessions_are_not_kept() -> None:
+    async with serving() as service:
+        broker = service.site.broker
+
+        async def read(session_id: str) -> int:
+            async with service.http.get(f"{API}/long-poll/{session_id}?timeout=10") as response:
+                return len(await response.read())
+
+        async def poll_twice(session_id: str) -> None:
+            polls = [asyncio.ensure_future(read(session_id)) for _ in range(2)]
+            await until(lambda: broker.look(session_id).viewer_count == 2)
+            broker.publish_nowait(session_id, "note", {"text": "x" * 60_000})
+            assert min(await asyncio.gather(*polls)) > 60_000
+
+        await poll_twice("first")
+        tracemalloc.start()
+        try:
+            for number in range(80):
+                await poll_twice(f"s{number}")
+            gc.collect()
+            held = tracemalloc.get_traced_memory()[0] - broker.statistics().log_bytes
+        finally:
+            tracemalloc.stop()
+
+    assert held < 40 * 60_000
 
 
 async def test_answer_that_was_held_and_is_not_read_is_cut_and_gives_its_place_back() -> None:
