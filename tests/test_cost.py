@@ -326,3 +326,27 @@ def test_sessions_that_nobody_uses_cost_a_sweep_nothing() -> None:
 
     assert found[1] == found[0]
     broker.close()
+
+
+@pytest.mark.parametrize(("events", "most"), [(0, 1900), (1, 2250), (5, 3500)])
+def test_session_that_nobody_uses_holds_little_memory(events: int, most: int) -> None:
+    broker = Broker()
+
+    def make(many: int) -> None:
+        for number in range(len(broker.sessions), len(broker.sessions) + many):
+            session = broker.open(f"session-{number:06}")
+            for _ in range(events):
+                broker.publish_to(session, "note", {"n": number})
+
+    make(100)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        make(400)
+        gc.collect()
+        used = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+
+    assert used / 400 < most
+    broker.close()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import Context
+from functools import partial
 from typing import Any, NamedTuple, Unpack
 from zlib import crc32
 
@@ -184,6 +185,29 @@ class Broker:
             seats=self._seats,
             clock=clock,
         )
+        # What is the same for all: a bound method for each of very many would take as much as all else in them.
+        self._session = partial(
+            Session,
+            limits=self.limits,
+            counters=self.counters,
+            clock=clock,
+            delivery=self._delivery,
+            large_parameters=self._large_parameters,
+            history=self.history,
+            seats=self._seats,
+            pending_places=self._pending_places,
+            instance=self._instance,
+            rules=self.rules,
+            tell_learned=self._settle_twins,
+            recorder=self.recorder,
+            keeper=self._keeper,
+            tell_asked=self._tell_asked,
+            tell_label=self._tell_label,
+            count_others=self.inbox.count_viewers,
+            is_seen=self.is_looked_at,
+            attend=self._attend,
+            space=self._space,
+        )
         if journal is not NO_JOURNAL:
             self.keep_in(journal)
 
@@ -348,7 +372,8 @@ class Broker:
         session = self._new(session_id, before.epoch)
         session.opened_by = self._dormant.pop(session_id).opened_by
         session.label = self._labels_of_before.pop(session_id, NO_LABEL)
-        session.desk.grants.go_on(self._rules_of_before.pop(session_id, ()))
+        if rules := self._rules_of_before.pop(session_id, ()):
+            session.desk.grants.go_on(rules)
         session.go_on(kept, before, self._requests_of_before.pop(session_id, ()))
         self._sessions[session_id] = session
         self._attend(session)
@@ -380,30 +405,8 @@ class Broker:
         # log with events in it has ended.
         if epoch is None:
             epoch = base36(int(self._epoch, 36) ^ (crc32(session_id.encode()) & 0xFFFFF))
-        return Session(
-            session_id,
-            limits=self.limits,
-            counters=self.counters,
-            clock=self._clock,
-            delivery=self._delivery,
-            large_parameters=self._large_parameters,
-            history=self.history,
-            seats=self._seats,
-            pending_places=self._pending_places,
-            epoch=epoch,
-            request_left_at=self._requests_left_at.get(session_id),
-            instance=self._instance,
-            rules=self.rules,
-            tell_learned=self._settle_twins,
-            recorder=self.recorder,
-            keeper=self._keeper,
-            tell_asked=self._tell_asked,
-            tell_label=self._tell_label,
-            count_others=self.inbox.count_viewers,
-            is_seen=self.is_looked_at,
-            attend=self._attend,
-            space=self._space,
-        )
+        left_at = self._requests_left_at.get(session_id)
+        return self._session(session_id, epoch=epoch, request_left_at=left_at)
 
     def _attend(self, session: Session) -> None:
         """Look at a session each time from now on: it has a reader, or a question."""
@@ -693,7 +696,7 @@ class Broker:
         while self._ahead:
             session = self._ahead.pop()
             self._attended.add(session)
-            if session.desk.needs_care:
+            if session.needs_care:
                 session.desk.expire_due()
             readers = session.readers
             for reader in readers:
@@ -703,7 +706,7 @@ class Broker:
                 if looks % _LOOKS_A_TURN == 0:
                     yield
             self._leave_alone(session)
-            if session.desk.needs_care:
+            if session.needs_care:
                 self._heed(session.desk.next_deadline)
             looks += 1
             if looks % _LOOKS_A_TURN == 0:
@@ -781,7 +784,8 @@ class Broker:
     def _settle_twins(self, tool: AskedTool) -> None:
         """Give what was just decided for always about a tool to the calls of it that wait, in all sessions."""
         for session in self._attended | self._ahead:
-            session.desk.settle_twins(tool)
+            if session.pending_count:
+                session.desk.settle_twins(tool)
 
     def watch(self) -> None:
         """Look after sessions and the policy file from now on, even if no session is open yet."""
@@ -859,8 +863,9 @@ class Broker:
             for session_id, left_at in self._requests_left_at.items()
             if now - left_at < AMBIGUOUS_SECONDS
         }
-        if ended.desk.left_recently and ended.desk.left_at is not None:
-            self._requests_left_at[ended.session_id] = ended.desk.left_at
+        left_at = ended.left_at
+        if left_at is not None and now - left_at < AMBIGUOUS_SECONDS:
+            self._requests_left_at[ended.session_id] = left_at
 
     def _arm(self, deadline: float | None = None) -> None:
         """Have the sweeper run soon, at ``deadline`` (on the broker's clock) at the latest."""

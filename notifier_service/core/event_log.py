@@ -21,6 +21,9 @@ __all__ = ["Event", "EventLog", "LogStatistics"]
 #: What people were asked, and how it ended.
 _TRAIL = frozenset({"permission_request", "permission_response_result", "permission_cleared"})
 
+#: As long as there are no more events than this, they are kept in what is small for few.
+_FEW = 8
+
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _CURSOR = re.compile(r"([0-9a-z]{1,24})-([0-9a-z]{1,24})")
 
@@ -60,6 +63,30 @@ class EventLog:
     turns into a place again.
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_bytes",
+        "_events",
+        "_id_head",
+        "_id_high",
+        "_leaps",
+        "_listeners",
+        "_made",
+        "_most_events",
+        "_owners",
+        "_read",
+        "_trail",
+        "appended_bytes",
+        "capacity",
+        "capacity_bytes",
+        "closed",
+        "epoch",
+        "evicted",
+        "held",
+        "last_seq",
+        "max_event_bytes",
+    )
+
     def __init__(
         self,
         *,
@@ -81,18 +108,20 @@ class EventLog:
         self.evicted = 0
         #: Bytes of all events that were ever appended.
         self.appended_bytes = 0
-        self._events: deque[Event] = deque()
+        # A deque has room for many from the start: as long as there are few, a list holds them.
+        self._events: deque[Event] | list[Event] = []
+        self._most_events = min(_FEW, capacity)
         self._bytes = 0
         self._id_high, self._id_head = 0, f"{self.epoch}-"
         #: Behind which places the numbers in the ids are how much higher, the newest last.
         self._leaps: Sequence[tuple[int, int]] = ()
-        self._listeners: set[Callable[[], None]] = set()
+        self._listeners: set[Callable[[], None]] | None = None
         #: Who asked what the log's own permission events are about.
-        self._owners: dict[int, str] = {}
-        self._trail = _Trail(capacity // 2, capacity_bytes // 2)
+        self._owners: dict[int, str] | None = None
+        self._trail: _Trail | None = None
         #: What was read last, by place and bytes; good until the next append.
         self._read: tuple[int, int | None, Sequence[Event]] | None = None
-        self._made: dict[Hashable, tuple[Sequence[Event], bytes]] = {}
+        self._made: dict[Hashable, tuple[Sequence[Event], bytes]] | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -102,7 +131,7 @@ class EventLog:
     @property
     def held_bytes(self) -> int:
         """Bytes of all that is kept, the trail too."""
-        return self._bytes + self._trail.size_bytes
+        return self._bytes + (0 if self._trail is None else self._trail.size_bytes)
 
     @property
     def first_seq(self) -> int:
@@ -112,7 +141,7 @@ class EventLog:
     @property
     def trail(self) -> Sequence[Event]:
         """The permission events that were dropped from the log and are kept, oldest first; all before ``first_seq``."""
-        return self._trail.events
+        return () if self._trail is None else self._trail.events
 
     @property
     def last_event_id(self) -> str:
@@ -125,11 +154,12 @@ class EventLog:
         much higher, because readers may have been told others in between that were lost.
         """
         self.last_seq, self._leaps = last_seq, tuple(leaps)
+        held = self._as_deque()
         for event in events:
-            self._events.append(event)
+            held.append(event)
             self._bytes += len(event.json)
-        while len(self._events) > self.capacity or (self._bytes > self.capacity_bytes and len(self._events) > 1):
-            self._bytes -= len(self._events.popleft().json)
+        while len(held) > self.capacity or (self._bytes > self.capacity_bytes and len(held) > 1):
+            self._bytes -= len(held.popleft().json)
         self.evicted = last_seq - len(self._events)
         self.held.log_bytes += self._bytes
 
@@ -192,6 +222,8 @@ class EventLog:
             )
         self.last_seq = seq
         if owner:
+            if self._owners is None:
+                self._owners = {}
             self._owners[seq] = owner
         event = _new_event((seq, event_id, event_type, encoded))
         events = self._events
@@ -200,8 +232,11 @@ class EventLog:
         self._bytes += size
         self.held.log_bytes += size
         self.appended_bytes += size
-        while len(events) > self.capacity or (self._bytes > self.capacity_bytes and len(events) > 1):
-            self._dropped(events.popleft())
+        while len(events) > self._most_events or (self._bytes > self.capacity_bytes and len(events) > 1):
+            if isinstance(events, list):
+                events = self._as_deque()
+            else:
+                self._dropped(events.popleft())
         if self._listeners:
             self._wake()
         return event
@@ -209,11 +244,20 @@ class EventLog:
     def shrink(self, to_bytes: int) -> None:
         """Drop the oldest events until what is kept takes no more than this; the newest one goes only for 0 bytes."""
         self._read = None
-        while self._events and self.held_bytes > to_bytes and (len(self._events) > 1 or to_bytes == 0):
-            self._dropped(self._events.popleft())
-        before = self._trail.size_bytes
-        self._trail.shrink(max(0, to_bytes - self._bytes))
-        self.held.log_bytes -= before - self._trail.size_bytes
+        events = self._as_deque()
+        while events and self.held_bytes > to_bytes and (len(events) > 1 or to_bytes == 0):
+            self._dropped(events.popleft())
+        if not events:
+            self._events, self._most_events = [], min(_FEW, self.capacity)
+        if self._trail is not None:
+            before = self._trail.size_bytes
+            self._trail.shrink(max(0, to_bytes - self._bytes))
+            self.held.log_bytes -= before - self._trail.size_bytes
+
+    def _as_deque(self) -> deque[Event]:
+        if isinstance(self._events, list):
+            self._events, self._most_events = deque(self._events), self.capacity
+        return self._events
 
     def _dropped(self, dropped: Event) -> None:
         size = len(dropped.json)
@@ -221,8 +265,11 @@ class EventLog:
         self.held.log_bytes -= size
         self.evicted += 1
         if dropped.type in _TRAIL:
+            if self._trail is None:
+                self._trail = _Trail(self.capacity // 2, self.capacity_bytes // 2)
+            owner = "" if self._owners is None else self._owners.pop(dropped.seq, "")
             before = self._trail.size_bytes
-            self._trail.keep(dropped, self._owners.pop(dropped.seq, ""))
+            self._trail.keep(dropped, owner)
             self.held.log_bytes += self._trail.size_bytes - before
 
     def locate(self, cursor: str) -> int:
@@ -272,6 +319,8 @@ class EventLog:
 
     def shared(self, form: Hashable, events: Sequence[Event], make: Callable[[Sequence[Event]], bytes]) -> bytes:
         """``make(events)`` in this form: made once for all who read the same events at about the same time."""
+        if self._made is None:
+            self._made = {}
         made = self._made.get(form)
         if made is not None and (made[0] is events or (made[0][0] is events[0] and made[0][-1] is events[-1])):
             return made[1]
@@ -282,7 +331,8 @@ class EventLog:
     def forget_shared(self) -> None:
         """Let go of what was kept for ``shared`` and for readers at one place."""
         self._read = None
-        self._made.clear()
+        if self._made:
+            self._made.clear()
 
     async def wait_after(
         self, seq: int, *, timeout_seconds: float | None = None, max_bytes: int | None = None
@@ -314,10 +364,13 @@ class EventLog:
 
     def listen(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` at every append and at close; it must neither wait nor raise."""
+        if self._listeners is None:
+            self._listeners = set()
         self._listeners.add(callback)
 
     def unlisten(self, callback: Callable[[], None]) -> None:
-        self._listeners.discard(callback)
+        if self._listeners is not None:
+            self._listeners.discard(callback)
 
     def close(self) -> None:
         """End the log: what it holds can still be read, nothing more is appended."""
@@ -337,7 +390,7 @@ class EventLog:
         )
 
     def _wake(self) -> None:
-        for callback in list(self._listeners):
+        for callback in list(self._listeners or ()):
             callback()
 
     def _lost(self, reason: GapReason, requested: str) -> CursorLost:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from .event_log import EventLog
@@ -81,12 +81,27 @@ class Delivery:
 class Audience(Generic[ReaderT]):
     """The readers of one log, served in rounds. Iterating is safe while they come and go."""
 
+    __slots__ = (
+        "_again",
+        "_begun",
+        "_begun_before",
+        "_delivery",
+        "_held_back",
+        "_log",
+        "_next",
+        "_published_at",
+        "_readers",
+        "_round",
+        "_touched_at",
+        "is_due",
+    )
+
     def __init__(self, log: EventLog, delivery: Delivery) -> None:
         self.is_due = False
         self._log = log
         self._delivery = delivery
         self._readers: dict[ReaderT, None] = {}
-        self._round: list[ReaderT] = []
+        self._round: Sequence[ReaderT] = ()
         self._next = 0
         self._again = False
         #: When what the next round tells was published, and what this one does, if that is timed.
@@ -148,7 +163,7 @@ class Audience(Generic[ReaderT]):
             self._time(self._published_at, len(served))
         if self._next >= len(self._round) and not self._again:
             self.is_due = False
-            self._round = []
+            self._round = ()
             self._next = 0
             self._log.forget_shared()
         return max(1, len(served))

@@ -139,8 +139,8 @@ class Inbox:
         found = [
             (request.shown, request.size, session.session_id)
             for session in self._sessions()
-            if session.desk.pending and sees(session.session_id)
-            for request in session.desk.pending
+            if session.pending and sees(session.session_id)
+            for request in session.pending
         ]
         found.sort(key=lambda one: one[0].timestamp)
         records, told = [], 0
@@ -250,4 +250,4 @@ def _shortened(record: PermissionRecord) -> PermissionRecord:
 
 
 def _by_need(session: Session) -> tuple[bool, float]:
-    return not session.desk.pending_count, -session.active_at
+    return not session.pending_count, -session.active_at

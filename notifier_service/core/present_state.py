@@ -18,12 +18,23 @@ class SessionState:
     With them counts what was started and has an unknown end.
     """
 
+    __slots__ = (
+        "_max_bytes",
+        "_max_calls",
+        "_result_bytes",
+        "_running",
+        "_running_bytes",
+        "_status_bytes",
+        "tool_result",
+        "tool_status",
+    )
+
     def __init__(self, max_calls: int, max_bytes: int) -> None:
         self.tool_status: ToolStatus | None = None
         self.tool_result: ToolResult | None = None
         self._max_calls = max_calls
         self._max_bytes = max_bytes
-        self._running: OrderedDict[str, tuple[RunningCall, int]] = OrderedDict()
+        self._running: OrderedDict[str, tuple[RunningCall, int]] | None = None
         self._running_bytes = 0
         self._status_bytes = 0
         self._result_bytes = 0
@@ -70,9 +81,13 @@ class SessionState:
             permission_request=pending[0] if pending else None,
             permission_requests=tuple(pending),
             tool_result=self.tool_result,
-            running=tuple(call for call, _ in self._running.values() if not call.is_end_unknown),
-            end_unknown=tuple(call for call, _ in self._running.values() if call.is_end_unknown) or None,
+            running=tuple(call for call in self._calls if not call.is_end_unknown),
+            end_unknown=tuple(call for call in self._calls if call.is_end_unknown) or None,
         )
+
+    @property
+    def _calls(self) -> Sequence[RunningCall]:
+        return () if self._running is None else [call for call, _ in self._running.values()]
 
     def _follow_call(self, status: ToolStatus) -> None:
         key = status.tool_call_id or f"\0{status.tool_name}"
@@ -82,12 +97,14 @@ class SessionState:
             self._keep(key, RunningCall.model_construct(**{**status.__dict__, "progress": progress}))
 
     def _forgotten(self, key: str) -> RunningCall | None:
-        call, size = self._running.pop(key, (None, 0))
+        call, size = (None, 0) if self._running is None else self._running.pop(key, (None, 0))
         self._running_bytes -= size
         return call
 
     def _keep(self, key: str, call: RunningCall) -> None:
         size = len(dump(call))
+        if self._running is None:
+            self._running = OrderedDict()
         self._running[key] = (call, size)
         self._running_bytes += size
         while len(self._running) > self._max_calls or self._running_bytes > self._max_bytes:

@@ -65,6 +65,8 @@ class Readers(Audience[Reader]):
     ``at_most`` of them there may be, as the limits say without it.
     """
 
+    __slots__ = ("_all_seats", "_at_most", "_counters", "_disconnects", "_limits", "_seats", "_waiting")
+
     def __init__(
         self,
         log: EventLog,
@@ -76,36 +78,59 @@ class Readers(Audience[Reader]):
         at_most: int | None = None,
     ) -> None:
         super().__init__(log, delivery)
-        #: How many wait for one answer, by transport: they see what is asked, and no limit of the session binds them.
-        self.waiting: Counter[str] = Counter()
-        #: Streams that ended, by reason.
-        self.disconnects: Counter[str] = Counter()
+        self._waiting: Counter[str] | None = None
+        self._disconnects: Counter[str] | None = None
         self._limits = limits
         self._counters = counters
         self._all_seats = seats
-        self._seats = Shares(
-            "max_connections_per_session",
-            limits.max_connections_per_session if at_most is None else at_most,
-            "This session has {} readers; no more are taken.",
-            refused=counters.limits_reached,
-        )
+        self._at_most = limits.max_connections_per_session if at_most is None else at_most
+        self._seats: Shares | None = None
+
+    @property
+    def waiting(self) -> Counter[str]:
+        """How many wait for one answer, by transport: they see what is asked; no limit of the session binds them."""
+        if self._waiting is None:
+            self._waiting = Counter()
+        return self._waiting
+
+    @property
+    def waiting_count(self) -> int:
+        return 0 if self._waiting is None else self._waiting.total()
+
+    @property
+    def disconnects(self) -> Counter[str]:
+        """Streams that ended, by reason."""
+        if self._disconnects is None:
+            self._disconnects = Counter()
+        return self._disconnects
+
+    @property
+    def _own_seats(self) -> Shares:
+        if self._seats is None:
+            self._seats = Shares(
+                "max_connections_per_session",
+                self._at_most,
+                "This session has {} readers; no more are taken.",
+                refused=self._counters.limits_reached,
+            )
+        return self._seats
 
     def require_place(self, account: str | None, *, address: str = "", may_approve: bool = True) -> None:
         """Raise ``LimitReached`` when there is no place for another one of this account, from this address."""
         self._all_seats.check(account, address=address, may_approve=may_approve)
-        self._seats.check(account, may_approve=may_approve)
+        self._own_seats.check(account, may_approve=may_approve)
 
     def add(self, reader: Reader) -> None:
         super().add(reader)
         self._all_seats.take(reader.account, reader.address)
-        self._seats.take(reader.account)
+        self._own_seats.take(reader.account)
         self._counters.connections_opened += 1
         self._counters.connections[reader.transport] += 1
 
     def discard(self, reader: Reader) -> None:
         if reader in self:
             super().discard(reader)
-            self._seats.leave(reader.account)
+            self._own_seats.leave(reader.account)
             self._all_seats.leave(reader.account, reader.address)
             self._counters.connections[reader.transport] -= 1
             self._count(reader)

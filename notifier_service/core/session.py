@@ -92,6 +92,48 @@ class Session:
     never waits, so that what one call does is seen whole or not at all.
     """
 
+    # There may be very many in which little happens: what they do not need yet is not made.
+    __slots__ = (
+        "__weakref__",
+        "_attend",
+        "_count_others",
+        "_desk",
+        "_forget_many",
+        "_forgotten",
+        "_history",
+        "_instance",
+        "_is_seen",
+        "_keeper",
+        "_large_parameters",
+        "_pending_places",
+        "_ratings",
+        "_request_left_at",
+        "_tell_asked",
+        "_tell_label",
+        "_tell_learned",
+        "_went_on_at",
+        "_working",
+        "active_at",
+        "beside_bytes",
+        "clock",
+        "counters",
+        "created_at",
+        "has_more",
+        "held_in",
+        "kept",
+        "label",
+        "limits",
+        "log",
+        "opened_by",
+        "readers",
+        "recorder",
+        "rests_until",
+        "rules",
+        "session_id",
+        "space",
+        "state",
+    )
+
     def __init__(
         self,
         session_id: str,
@@ -154,27 +196,17 @@ class Session:
             epoch=epoch,
             held=self.space,
         )
-        self.desk = PermissionDesk(
-            session_id,
-            limits=limits,
-            publish=self._append_asked,
-            judge=self.judge,
-            note_use=self._note_use,
-            count_viewers=lambda: self._count_who_may_see() + count_others(session_id),
-            is_seen=lambda: is_seen(session_id),
-            counters=self.counters,
-            places=pending_places,
-            large_parameters=large_parameters,
-            history=history,
-            clock=clock,
-            left_at=request_left_at,
-            instance=instance,
-            learned=lambda: self.rules.learned,
-            tell_learned=tell_learned,
-            recorder=self.recorder,
-            keeper=keeper,
-        )
-        self._ratings = Ratings()
+        self._pending_places = pending_places
+        self._large_parameters = large_parameters
+        self._history = history
+        self._request_left_at = request_left_at
+        self._instance = instance
+        self._tell_learned = tell_learned
+        self._keeper = keeper
+        self._count_others = count_others
+        self._is_seen = is_seen
+        self._desk: PermissionDesk | None = None
+        self._ratings: Ratings | None = None
         self.readers = Readers(
             self.log,
             Delivery() if delivery is None else delivery,
@@ -186,6 +218,54 @@ class Session:
         self.state = SessionState(limits.log_events, limits.log_bytes)
         #: When somebody has used it last, on its clock.
         self.active_at: float = clock()
+
+    @property
+    def desk(self) -> PermissionDesk:
+        """Its permission requests."""
+        desk = self._desk
+        if desk is None:
+            desk = self._desk = PermissionDesk(
+                self.session_id,
+                limits=self.limits,
+                publish=self._append_asked,
+                judge=self.judge,
+                note_use=self._note_use,
+                count_viewers=lambda: self._count_who_may_see() + self._count_others(self.session_id),
+                is_seen=lambda: self._is_seen(self.session_id),
+                counters=self.counters,
+                places=self._pending_places,
+                large_parameters=self._large_parameters,
+                history=self._history,
+                clock=self.clock,
+                left_at=self._request_left_at,
+                instance=self._instance,
+                learned=lambda: self.rules.learned,
+                tell_learned=self._tell_learned,
+                recorder=self.recorder,
+                keeper=self._keeper,
+            )
+            desk.closed = self.log.closed
+        return desk
+
+    @property
+    def pending(self) -> Sequence[PermissionRequest]:
+        """What people are asked right now, oldest first."""
+        return () if self._desk is None else self._desk.pending
+
+    @property
+    def pending_count(self) -> int:
+        """All that wait, the unannounced included."""
+        return 0 if self._desk is None else self._desk.pending_count
+
+    @property
+    def needs_care(self) -> bool:
+        """Whether something ends here with time, beside the session."""
+        return self._desk is not None and self._desk.needs_care
+
+    @property
+    def left_at(self) -> float | None:
+        """When the last request left the screens of people, on its clock."""
+        return self._request_left_at if self._desk is None else self._desk.left_at
 
     # What happens
 
@@ -209,9 +289,8 @@ class Session:
             self._count_beside()
             if type(data) is ToolStatus:
                 self.recorder.told(self.session_id, data)
-                self.desk.told(data)
-            elif type(data) is ToolResult:
-                self.desk.told(data)
+            if self._desk is not None and isinstance(data, ToolStatus | ToolResult):
+                self._desk.told(data)
         space = self.space
         if space.log_bytes + space.beside_bytes > space.most_bytes:
             space.make_room(self)
@@ -285,7 +364,7 @@ class Session:
     def _by_risk(self, question: Question) -> Verdict:
         verdict = judge(question.risk_level, ask_from_risk=self.limits.ask_from_risk)
         if verdict.effect == "allow" and question.rated_by == "producer":
-            before = self._ratings.highest(question.tool)
+            before = "low" if self._ratings is None else self._ratings.highest(question.tool)
             if not is_riskier(self.limits.ask_from_risk, before):
                 reason = Reason("rated_lower_than_before", risk=question.risk_level, before=before)
                 return Verdict("ask", (reason,))
@@ -370,6 +449,8 @@ class Session:
             self.counters.limits_reached[error.limit] += 1
             raise
         if not is_of_the_call(question.risk_reasons):
+            if self._ratings is None:
+                self._ratings = Ratings()
             self._ratings.note(question.tool, question.risk_level)
         self.touch()
         self._attend(self)
@@ -443,7 +524,7 @@ class Session:
 
     def open_at(self, cursor: str | None) -> Opening:
         """Say where a reader with this cursor begins; None is a first connect. Never fails (contract section 3)."""
-        pending = [request.shown for request in self.desk.pending]
+        pending = [request.shown for request in self.pending]
         if cursor is None:
             return Opening("none", self.log.last_seq, None, pending)
         try:
@@ -462,18 +543,18 @@ class Session:
         """The requests that have more time than the log says, because the service was away meanwhile."""
         return [
             request.shown
-            for request in self.desk.pending
+            for request in self.pending
             if 0 < request.seq <= self._went_on_at and request.deadline is not None
         ]
 
     def trail(self) -> Sequence[Event]:
         """The permission events of before the log, without the requests that wait: those are part of the state."""
-        waiting = {request.seq for request in self.desk.pending}
+        waiting = {request.seq for request in self.pending}
         return tuple(event for event in self.log.trail if event.seq not in waiting)
 
     def reopen(self, lost: CursorLost) -> Opening:
         """Say where a live reader goes on that fell behind the log."""
-        return Opening("partial", self.log.last_seq, self._gap(lost), [request.shown for request in self.desk.pending])
+        return Opening("partial", self.log.last_seq, self._gap(lost), [request.shown for request in self.pending])
 
     def hello(self, opening: Opening) -> Hello:
         return Hello(
@@ -491,7 +572,7 @@ class Session:
         Events between the two, told after it, lead to the same state again.
         """
         last_event_id = self.log.last_event_id if behind is None else self.log.id_of(behind)
-        return self.state.snapshot(last_event_id, [request.shown for request in self.desk.pending])
+        return self.state.snapshot(last_event_id, [request.shown for request in self.pending])
 
     @contextmanager
     def holding(self, transport: str) -> Iterator[None]:
@@ -518,16 +599,16 @@ class Session:
     @property
     def viewer_count(self) -> int:
         """How many readers there are, and how many wait for one answer."""
-        return len(self.readers) + self.readers.waiting.total()
+        return len(self.readers) + self.readers.waiting_count
 
     def _count_who_may_see(self) -> int:
         """The same without the pages that say that nobody looks."""
-        return sum(reader.may_be_seen for reader in self.readers) + self.readers.waiting.total()
+        return sum(reader.may_be_seen for reader in self.readers) + self.readers.waiting_count
 
     @property
     def row(self) -> SessionRow:
         """The session in a list of many."""
-        pending = self.desk.pending_count
+        pending = self.pending_count
         return SessionRow(
             session_id=self.session_id,
             title=self.label.title,
@@ -564,18 +645,21 @@ class Session:
     @property
     def is_at_rest(self) -> bool:
         """Whether nothing in it needs to be looked after, but that it expires."""
-        return not (self.readers or self.desk.needs_care)
+        return not (self.readers or self.needs_care)
 
     @property
     def is_in_use(self) -> bool:
         """Whether somebody reads, waits or works here, or is yet to come for an answer."""
-        return bool(self.viewer_count or self.desk.pending_count or self._working or self.desk.holds_decisions)
+        if self.viewer_count or self._working:
+            return True
+        return self._desk is not None and bool(self._desk.pending_count or self._desk.holds_decisions)
 
     def close(self, code: Literal["shutdown", "session_closed"]) -> None:
         """End the session: what is pending is cancelled, readers get the rest and ``bye``."""
         if not self.log.closed:
             reason = "the service is shutting down" if code == "shutdown" else "the session has ended"
-            self.desk.close(reason, cancelled_by="service", code=code)
+            if self._desk is not None:
+                self._desk.close(reason, cancelled_by="service", code=code)
             self.log.close()
             self.readers.touch()
             for reader in self.readers:
@@ -644,7 +728,7 @@ class Session:
 
     def _count_beside(self) -> None:
         """Count what is kept beside the log: the present state, and the requests that were settled."""
-        beside = self.state.size_bytes + self.desk.settled_bytes
+        beside = self.state.size_bytes + (0 if self._desk is None else self._desk.settled_bytes)
         self.space.beside_bytes += beside - self.beside_bytes
         self.beside_bytes = beside
 

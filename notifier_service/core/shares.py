@@ -30,19 +30,20 @@ class Shares:
     def __init__(
         self, limit: str, places: int, full: str, *, refused: Counter[str] | None = None, each: int | None = None
     ) -> None:
-        self._refused = Counter[str]() if refused is None else refused
+        self._refused = refused
         self._limit = limit
         self._places = places
         self._full = full
         self._each = each
-        self._held: Counter[str] = Counter()
+        self._held: dict[str, int] = {}
         self.used = 0
 
     def check(self, holder: str | None, *, may_approve: bool = True) -> None:
         """Raise ``LimitReached`` unless there is a place for this holder."""
         why_not = self.why_not(holder, may_approve=may_approve)
         if why_not is not None:
-            self._refused[self._limit] += 1
+            if self._refused is not None:
+                self._refused[self._limit] += 1
             raise LimitReached(self._limit, why_not)
 
     def why_not(self, holder: str | None, *, may_approve: bool = True) -> str | None:
@@ -54,7 +55,7 @@ class Shares:
             return f"{self._full.format(self.used)} The rest is kept for who may approve."
         if holder is None or holder == EVERYBODY:
             return None
-        held, part = self._held[holder], places // _PART
+        held, part = self._held.get(holder, 0), places // _PART
         # A part of fewer than one place is none to keep.
         if (0 < part <= held and free <= part) or (self._each is not None and held >= self._each):
             return f"{self._full.format(self.used)} {held} of them are yours; the rest is kept for others."
@@ -64,7 +65,7 @@ class Shares:
         """Have a place, which ``check`` found free."""
         self.used += 1
         if holder is not None:
-            self._held[holder] += 1
+            self._held[holder] = self._held.get(holder, 0) + 1
 
     def leave(self, holder: str | None) -> None:
         """Give a place back."""

@@ -149,7 +149,7 @@ class _Place(NamedTuple):
 
     @classmethod
     def of(cls, session: Session) -> _Place:
-        return cls(int(not session.desk.pending_count), -int(session.active_at * 1e6), session.session_id)
+        return cls(int(not session.pending_count), -int(session.active_at * 1e6), session.session_id)
 
     @classmethod
     def named(cls, cursor: str) -> _Place:

@@ -130,7 +130,7 @@ async def _ask_and_wait(call: Call[WaitQuery, AskBody]) -> web.Response:
 
 async def list_pending(call: Call[Query, None]) -> web.Response:
     """All pending requests, oldest first; a mere producer sees those it asked itself."""
-    pending = call.broker.look(call.session_id).desk.pending
+    pending = call.broker.look(call.session_id).pending
     return reply([request.shown for request in pending if _is_for(call, request)])
 
 

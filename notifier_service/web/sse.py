@@ -125,7 +125,7 @@ async def health(call: Call[Query, None]) -> web.Response:
             connections_by_transport=session.readers.by_transport,
             queue_size=log.events,
             queue_capacity=log.capacity,
-            pending_permissions=session.desk.pending_count,
+            pending_permissions=session.pending_count,
             last_event_id=log.last_event_id,
             created_at=session.created_at,
             idle_seconds=round(session.idle_seconds, 3),
