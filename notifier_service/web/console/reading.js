@@ -1,5 +1,9 @@
 // What of a card has been on the screen. What has not been there cannot be approved where the risk is high.
 
+// Of a page that is turned, so much stays for the eye to find its place; of a very long text more is passed at once.
+const PAGE = 0.85;
+const MOST_PAGES = 24;
+
 export class Reading {
   // `onChange` hears when something more was seen.
   constructor(onChange) {
@@ -30,7 +34,8 @@ export class Reading {
       const scroller = end.closest(".whole");
       if (scroller === null) continue;
       const before = scroller.scrollTop;
-      scroller.scrollBy({ top: scroller.clientHeight * 0.85, behavior: "instant" });
+      const step = Math.max(scroller.clientHeight * PAGE, scroller.scrollHeight / MOST_PAGES);
+      scroller.scrollBy({ top: step, behavior: "instant" });
       scroller.scrollIntoView({ block: "nearest" });
       if (scroller.scrollTop > before) return true;
     }
