@@ -95,10 +95,14 @@ TWELVE: dict[str, tuple[str, dict[str, Any], str | None]] = {
 }  # fmt: skip
 
 
-def ask_all(broker: Broker, *, risk_level: RiskLevel = "medium") -> dict[str, list[PermissionRequest]]:
-    """Ask each in a session of its name; ``ten`` asks ten that are alike."""
+def ask_all(
+    broker: Broker, *, risk_level: RiskLevel = "medium", only: str | None = None
+) -> dict[str, list[PermissionRequest]]:
+    """Ask each, or only one, in a session of its name; ``ten`` asks ten that are alike."""
     asked: dict[str, list[PermissionRequest]] = {}
     for name, (tool, parameters, description) in TWELVE.items():
+        if only not in (None, name):
+            continue
         asked[name] = [
             broker.ask(
                 name,

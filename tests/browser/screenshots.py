@@ -12,9 +12,11 @@ from typing import Any, NamedTuple
 from playwright.async_api import async_playwright, expect
 
 from notifier_service import Broker, Settings, serve
+from notifier_service.core.events import RiskLevel
 from tests.browser import scene
 from tests.browser.console import Console
 from tests.browser.person import Person
+from tests.browser.requests import ask_all
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -38,6 +40,24 @@ PICTURES = (
 )
 
 
+class Card(NamedTuple):
+    """One of the twelve requests, on its card."""
+
+    name: str
+    risk_level: RiskLevel
+    options: dict[str, Any]
+
+
+CARDS = (
+    Card("command", "high", DESK),
+    Card("edit", "medium", DESK),
+    Card("table", "medium", {**DESK, "color_scheme": "dark"}),
+    Card("http", "high", {**DESK, "color_scheme": "dark"}),
+    Card("hostile", "high", DESK),
+    Card("mail", "high", PHONE),
+)
+
+
 async def main() -> None:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
@@ -57,6 +77,14 @@ async def main() -> None:
                 here = console.page.locator(f"[data-session-id='{scene.SESSION}']")
                 await expect(here).to_contain_text(re.compile(r"[:：] ?1"))
                 await console.page.screenshot(path=DOCS / f"console-{picture.name}.png")
+                await person.leave()
+        for card in CARDS:
+            async with serve(settings=Settings(port=0)) as site:
+                [request] = ask_all(site.broker, risk_level=card.risk_level, only=card.name)[card.name]
+                person = await Person.at(browser, reduced_motion="reduce", **card.options)
+                console = await Console.at(person, site.url, card.name)
+                await console.listens(console.card(request))
+                await console.page.screenshot(path=DOCS / f"console-card-{card.name}.png")
                 await person.leave()
         await browser.close()
 
