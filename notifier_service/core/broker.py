@@ -302,7 +302,7 @@ class Broker:
         self._requests_of_before.clear()
         steps = self.notices.steps_of_before()
         for session in self.sessions:
-            pending = session.desk.pending
+            pending = session.pending
             self.notices.go_on(session.session_id, pending, steps)
             for one in pending:
                 steps.pop(one.request_id, None)

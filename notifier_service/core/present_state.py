@@ -71,7 +71,7 @@ class SessionState:
     @property
     def waiting(self) -> Sequence[RunningCall]:
         """The calls about which a person is asked."""
-        return [call for call, _ in self._running.values() if call.status == "waiting_permission"]
+        return [call for call in self._calls if call.status == "waiting_permission"]
 
     def snapshot(self, last_event_id: str, pending: Sequence[PermissionRecord]) -> Snapshot:
         """The state as it travels, with the requests that wait for a person, oldest first."""
