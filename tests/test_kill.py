@@ -29,7 +29,16 @@ LEFT = 3
 TIMEOUT_SECONDS = 600
 #: By the clock on the wall: how exactly a service that was killed is known to have been there.
 SECONDS = 3.0
-FLAGS = ("--log-events", "1000000", "--log-bytes", str(1 << 30), "--max-sessions", "10")
+FLAGS = (
+    "--log-events",
+    "1000000",
+    "--log-bytes",
+    str(1 << 30),
+    "--max-total-log-bytes",
+    str(2 << 30),
+    "--max-sessions",
+    "10",
+)
 
 
 @dataclass
@@ -164,7 +173,9 @@ class Load:
             after = data["last_event_id"]
             if not data["events"]:
                 return steps, after
-            steps.update((event["data"]["request_id"], event["type"]) for event in data["events"])
+            for event in data["events"]:  # of a run that nobody told the end of, the request is in the details
+                told = event["data"] if event["type"].startswith("permission_") else event["data"]["details"]
+                steps[told["request_id"], event["type"]] += 1
 
     async def read(self, session_id: str, after: str) -> Sequence[tuple[str, str]]:
         """All events behind a cursor: their ids, and which they are."""

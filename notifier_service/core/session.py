@@ -64,6 +64,10 @@ _OF_STATE = frozenset({"permission_request", "permission_cleared", "result_clear
 
 #: What the id of a session looks like.
 SESSION_ID = r"^[A-Za-z0-9._:~-]{1,128}$"
+#: Of so many calls people are told after a restart that their end is unknown, the newest: who claims and never tells an
+#: end must not drive all else out of the log.
+_MOST_END_UNKNOWN = 100
+
 _SESSION_ID = re.compile(SESSION_ID)
 
 #: Hears of an event about what people are asked: in which session, whose it is, and the request if that is known.
@@ -770,7 +774,7 @@ class Session:
                 self.desk.cancel_left(record)
         for last in told.values():
             self.desk.told(last)
-        for request in self.desk.runs:
+        for request in self.desk.runs[-_MOST_END_UNKNOWN:]:
             self._tell_end_unknown(request)
         self._end_left_waiting(cancelled)
 

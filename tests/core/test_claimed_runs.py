@@ -133,6 +133,19 @@ async def test_run_of_which_the_end_was_told_is_over(
     assert ends(start(journal.again())) == []
 
 
+async def test_unknown_ends_of_many_runs_leave_room_for_what_else_was_told(
+    start: Start, journal: MemoryJournal
+) -> None:
+    first = start(journal, max_pending_per_session=1000)
+    for number in range(103):
+        request = await begin(first, CALL._replace(tool_call_id=f"c{number}"))
+
+    told_of = ends(start(journal.again()))
+
+    assert len(told_of) == 100
+    assert told_of[-1]["details"]["request_id"] == request.request_id
+
+
 async def test_end_that_is_in_the_log_and_not_yet_noted_is_known(start: Start, journal: MemoryJournal) -> None:
     first = start(journal)
     await begin(first)
