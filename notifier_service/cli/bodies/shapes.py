@@ -61,7 +61,10 @@ _MESSAGES = ("body", "text", "message", "content", "html", "html_body", "text_bo
 _PATHS = (
     "file_path", "path", "filepath", "filePath", "file", "filename", "file_name", "target_file", "notebook_path",
 )  # fmt: skip
-_CONTENTS = ("content", "contents", "file_text", "text", "new_source", "source", "code", "data", "body")
+_CONTENTS = (
+    "content", "contents", "file_text", "insert_text", "new_str", "text", "new_source", "source", "code", "data",
+    "body",
+)  # fmt: skip
 #: What agents say beside what is to be done.
 _WORDS = ("description", "explanation", "reason", "reasoning", "justification", "purpose", "rationale", "thought")
 #: What a part of a command does that is marked; most of them write.
@@ -209,7 +212,8 @@ def _is_command(value: Any) -> bool:
 
 def _command(values: _Values, told: Sequence[Part]) -> _Found:
     name = next((one for one in _COMMANDS if _is_text(values.get(one)) or _is_argv(values.get(one))), None)
-    if name is None:
+    # ``view`` beside a path is what an editor does.
+    if name is None or (not _is_command(values[name]) and _path_of(values)):
         return None
     given = values[name]
     text = given if isinstance(given, str) else " ".join(map(_quoted, given))
@@ -349,7 +353,8 @@ def _part(values: _Values, name: str, called: str | None = None, role: _Role = "
     if isinstance(given, str) and (_has_break(given) or len(given) > _MOST_VALUE):
         return TextPart(called, role, plain(given))
     if _is_scalar(given):
-        return ValuePart(called, plain(_shown(given)))
+        text = _shown(given)
+        return ValuePart(called, _with_host(text) if text == given and _URL.match(text) else plain(text))
     if isinstance(given, list) and given and all(map(_is_cell, given)):
         return ListPart(called, [_shown(item) for item in given])
     return JsonPart(called, readable_json(given))

@@ -52,7 +52,19 @@ const PATHS = [
   "target_file",
   "notebook_path",
 ];
-const CONTENTS = ["content", "contents", "file_text", "text", "new_source", "source", "code", "data", "body"];
+const CONTENTS = [
+  "content",
+  "contents",
+  "file_text",
+  "insert_text",
+  "new_str",
+  "text",
+  "new_source",
+  "source",
+  "code",
+  "data",
+  "body",
+];
 /** What agents say beside what is to be done. */
 const WORDS = ["description", "explanation", "reason", "reasoning", "justification", "purpose", "rationale", "thought"];
 /** What a part of a command does that is marked; most of them write. */
@@ -215,7 +227,8 @@ function isCommand(value: unknown): boolean {
 
 function command(values: Values, told: readonly Part[]): Found {
   const name = COMMANDS.find((one) => (typeof values[one] === "string" ? values[one] !== "" : isArgv(values[one])));
-  if (name === undefined) return null;
+  // `view` beside a path is what an editor does.
+  if (name === undefined || (!isCommand(values[name]) && pathOf(values).length > 0)) return null;
   const given = values[name];
   const text = Array.isArray(given) ? given.map(quoted).join(" ") : String(given);
   const steps = told.flatMap((one) => (one.kind === "steps" ? one.steps : []));
@@ -348,7 +361,8 @@ function part(values: Values, name: string, called = name, role: "body" | "text"
   if (typeof given === "string") {
     if (hasBreak(given) || given.length > MOST_VALUE)
       return { kind: "text", name: called, role, segments: plain(given), isAgents: false };
-    return value(called, plain(shown(values, name)));
+    const text = shown(values, name);
+    return value(called, text === given && URL.test(text) ? withHost(text) : plain(text));
   }
   if (Array.isArray(given) && given.length > 0 && given.every(isCell))
     return { kind: "list", name: called, items: given.map((_, index) => shown(given, index)) };
