@@ -75,11 +75,12 @@ class ForkedService:
 @asynccontextmanager
 async def forked_service() -> AsyncIterator[ForkedService]:
     starter = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", _STARTER, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-    )
+        sys.executable, "-c", _STARTER,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
     try:
         yield ForkedService(starter)
     finally:
-        if starter.returncode is None:
-            starter.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(starter.pid, signal.SIGKILL)  # with a service that nobody has come to kill
         await starter.wait()

@@ -60,7 +60,7 @@ from .wheel import Wheel
 __all__ = ["SESSION_ID", "Session", "check_session_id"]
 
 #: Events of the service itself that change what is there.
-_OF_STATE = frozenset({"permission_request", "permission_cleared", "result_cleared"})
+_OF_STATE = frozenset({"permission_request", "permission_response_result", "permission_cleared", "result_cleared"})
 
 #: What the id of a session looks like.
 SESSION_ID = r"^[A-Za-z0-9._:~-]{1,128}$"
@@ -751,12 +751,13 @@ class Session:
         self._forgotten = self.log.evicted
         self._went_on_at = self.log.last_seq
         asked: dict[str, Event] = {}
+        answered: set[str] = set()
         told: dict[str, ToolStatus | ToolResult] = {}
         cancelled: set[str] = set()
         for event in before.events:
             if event.type in PRODUCED or event.type in _OF_STATE:
                 with suppress(LookupError, ValueError, TypeError, AttributeError):  # changed by hand
-                    self._follow_again(event, asked, told, cancelled)
+                    self._follow_again(event, asked, answered, told, cancelled)
         self.desk.distrust_askers()
         self.kept = kept
         # People were asked, too, where the log has dropped the event since: nobody is asked twice.
@@ -767,7 +768,7 @@ class Session:
         for request in self.desk.go_on(requests, places):
             was_announced = asked.pop(request.request_id, None) is not None
             if was_announced and not request.pending:
-                self._tell_end(request.shown)
+                self._tell_end(request.shown, is_answer_told=request.request_id in answered)
         for event in asked.values():
             with suppress(ValidationError):
                 record = PermissionRecord.model_validate_json(dump(from_json(event.json)["data"]))
@@ -809,9 +810,9 @@ class Session:
             )
             self.publish("tool_status", status)
 
-    def _tell_end(self, record: PermissionRecord) -> None:
-        """Tell how a request ended, which was kept and of which nobody heard any more."""
-        if record.status in ("approved", "rejected"):
+    def _tell_end(self, record: PermissionRecord, *, is_answer_told: bool) -> None:
+        """Tell how a request ended, which was kept and of which nobody heard any more, or of one half only."""
+        if not is_answer_told and record.status in ("approved", "rejected"):
             answered = record.model_copy(update={"timestamp": record.decided_at or record.timestamp})
             self._append_asked("permission_response_result", answered)
         cleared = PermissionCleared(
@@ -823,6 +824,7 @@ class Session:
         self,
         event: Event,
         asked: dict[str, Event],
+        answered: set[str],
         told: dict[str, ToolStatus | ToolResult],
         cancelled: set[str],
     ) -> None:
@@ -831,6 +833,8 @@ class Session:
         if event.type == "permission_request":
             asked[data["request_id"]] = event
             told.pop(data.get("tool_call_id", ""), None)
+        elif event.type == "permission_response_result":
+            answered.add(data["request_id"])
         elif event.type == "permission_cleared":
             asked.pop(data["request_id"], None)
             if data["status"] == "cancelled":

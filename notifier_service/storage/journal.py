@@ -56,7 +56,8 @@ _MOST_TOGETHER_BYTES = 2 * 1024 * 1024
 _MOST_BYTES_A_ROW = 2048
 #: How long until the disk is tried again when nobody asks for it.
 _AGAIN_SECONDS = 1.0
-#: Rows that one transaction removes, and pages that it gives back: each takes a millisecond or two.
+#: Rows that one transaction removes at least, and pages that it gives back: each takes a millisecond or two. It removes
+#: twice as many rows as it writes, or those that nobody needs would become ever more.
 _ROWS_A_CHUNK = 32
 _PAGES_A_CHUNK = 256
 
@@ -531,15 +532,15 @@ class JournalFile:
         is_full = self._sync == "full" or is_last or any(_is_waited_for(item) for item in items)
         self._synchronize("FULL" if is_full else "NORMAL")
         commits = self._commits + 1
-        removed: tuple[int, int] | None = None
+        gone, left = 0, None
         connection.execute("BEGIN IMMEDIATE")
         try:
             # First, because a session of the same id may have begun since.
             dropped = [self._dropped(item.kept) for item in items if isinstance(item, _Drop)]
-            self._write_events(items, begun)
+            rows = self._write_events(items, begun)
             dropped += [self._written(item) for item in items if not isinstance(item, _Put)]
             if self._to_remove:
-                removed = self._remove_some()
+                gone, left = self._remove_some(max(_ROWS_A_CHUNK, 2 * rows))
             connection.execute("UPDATE run SET commits = ?, is_clean = ? WHERE one = 1", (commits, is_last))
             connection.execute("COMMIT")
         except BaseException:
@@ -548,13 +549,14 @@ class JournalFile:
                     connection.execute("ROLLBACK")
             raise
         self._commits = commits
-        if removed is not None:
+        for _ in range(gone):
             self._to_remove.popleft()
-            if removed != (0, 0):
-                self._to_remove.appendleft(removed)
+        if left is not None:
+            self._to_remove[0] = left
         self._to_remove.extend(each for each in dropped if each is not None)
 
-    def _write_events(self, items: Sequence[_Item], begun: list[_Kept]) -> None:
+    def _write_events(self, items: Sequence[_Item], begun: list[_Kept]) -> int:
+        """Write all events, and return how many rows that has made."""
         of: dict[_Kept, list[Event]] = {}
         for item in items:
             if isinstance(item, _Put) and not item.kept.is_dropped:
@@ -586,6 +588,7 @@ class JournalFile:
         self._connection.executemany(
             "UPDATE batches SET last = ?, events = CAST(events || ? AS BLOB) WHERE key = ?", more
         )
+        return len(rows)
 
     def _dropped(self, kept: _Kept) -> tuple[int, int] | None:
         kept.is_dropped = True
@@ -619,24 +622,30 @@ class JournalFile:
             "DELETE FROM kept WHERE kind = ? AND name = ?", [change[:2] for change in changes if change.body is None]
         )
 
-    def _remove_some(self) -> tuple[int, int]:
-        """Remove the first rows of the oldest range; what is left of it, or zeros."""
-        low, high = self._to_remove[0]
+    def _remove_some(self, most: int) -> tuple[int, tuple[int, int] | None]:
+        """Remove so many rows: how many ranges are done with, and what is left of the one behind them."""
         connection = self._connection
-        keys = connection.execute(
-            "SELECT key FROM batches WHERE key >= ? AND key < ? ORDER BY key LIMIT ?", (low, high, _ROWS_A_CHUNK)
-        ).fetchall()
-        connection.executemany("DELETE FROM batches WHERE key = ?", keys)
+        gone, left = 0, None
+        for low, high in self._to_remove:
+            keys = connection.execute(
+                "SELECT key FROM batches WHERE key >= ? AND key < ? ORDER BY key LIMIT ?", (low, high, most)
+            ).fetchall()
+            connection.executemany("DELETE FROM batches WHERE key = ?", keys)
+            if len(keys) == most:
+                left = keys[-1][0] + 1, high
+                break
+            most -= len(keys)
+            gone += 1
+            session, seq = number_of(high)
+            if not seq:  # all of a session that was dropped
+                connection.execute("DELETE FROM sessions WHERE number = ?", (session - 1,))
+            if gone == _ROWS_A_CHUNK:
+                break
         [free] = connection.execute("PRAGMA freelist_count").fetchone()
         [pages] = connection.execute("PRAGMA page_count").fetchone()
         if free > max(_MOST_FREE_PAGES, pages // 4):
             connection.execute(f"PRAGMA incremental_vacuum({_PAGES_A_CHUNK})").fetchall()
-        if len(keys) == _ROWS_A_CHUNK:
-            return keys[-1][0] + 1, high
-        session, seq = number_of(high)
-        if not seq:  # all of a session that was dropped
-            connection.execute("DELETE FROM sessions WHERE number = ?", (session - 1,))
-        return 0, 0
+        return gone, left
 
     def _look_at_the_file(self) -> None:
         """See that the file is still there, and open it again where it failed."""

@@ -293,6 +293,20 @@ async def test_forgotten_events_are_removed_in_time(journal: Open) -> None:
     assert ids(events) == ids(log.read_after(log.last_seq - len(events)))
 
 
+async def test_file_stays_bounded_however_many_sessions_publish_at_once(journal: Open, path: Path) -> None:
+    first = journal(sync="normal")
+    each = [(EventLog(epoch="e"), first.begin(f"s{number}", "e", opened_by=None)) for number in range(60)]
+    most = 0
+    for _ in range(30):
+        for log, session in each:
+            session.put(log.append("note", {"text": "x" * 2048}))  # a row each
+            session.forget_before(log.last_seq)
+        first.commit().result()
+        most = max(most, rows(path, "SELECT count(*) FROM batches"))
+
+    assert most <= 5 * len(each)
+
+
 def rows(path: Path, sql: str) -> int:
     connection = sqlite3.connect(path)
     try:

@@ -18,6 +18,7 @@ from notifier_service.calls.service_asker import ServiceAsker
 from notifier_service.client import Client
 from notifier_service.core.question import Question
 from notifier_service.storage.journal import JournalFile
+from notifier_service.storage.journal_tables import number_of
 from notifier_service.web import serve
 from tests.service_process import service_process
 
@@ -274,12 +275,20 @@ async def service_of_before(path: Path, journal: JournalFile) -> AsyncIterator[P
     journal.close()
 
 
-async def test_decision_of_which_nobody_heard_is_told_after_a_restart(path: Path, http: ClientSession) -> None:
+@pytest.mark.parametrize("told", [1, 2])
+async def test_decision_of_which_nobody_heard_all_is_told_after_a_restart_once(
+    told: int, path: Path, http: ClientSession
+) -> None:
     async with running(path, http) as service:
         _, asked = await service.ask()
         await service.decide(asked["request_id"])
-    connection = sqlite3.connect(path)  # as if it had been killed behind the commit
-    connection.execute("DELETE FROM batches WHERE key > (SELECT min(key) FROM batches)")
+    connection = sqlite3.connect(path)  # as if it had been killed behind the commit, or among the events
+    kept = connection.execute("SELECT key, events FROM batches ORDER BY key").fetchall()
+    events = b"\n".join(text for _, text in kept).split(b"\n")
+    connection.execute("DELETE FROM batches WHERE key > ?", (kept[0][0],))
+    connection.execute(
+        "UPDATE batches SET events = ?, last = ?", (b"\n".join(events[:told]), number_of(kept[0][0])[1] + told - 1)
+    )
     connection.commit()
     connection.close()
 
