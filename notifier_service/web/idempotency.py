@@ -20,6 +20,8 @@ _REMEMBERED_SECONDS = 300.0
 _REMEMBERED_KEYS = 10_000
 #: How often it is looked which are too old.
 _LOOK_SECONDS = 5.0
+#: So many of these go at once; the next caller sees to the others.
+_MOST_AT_ONCE = 500
 
 
 #: What a remembered key costs besides its answer.
@@ -142,15 +144,17 @@ class IdempotencyKeys:
     def _expire(self, now: float) -> None:
         if now < self._look_at:
             return
-        self._look_at = now + _LOOK_SECONDS
-        over = [
-            scope
-            for shelf in self._shelves.values()
-            for scope, entry in shelf.entries.items()
-            if entry.until <= now and not entry.still_needed
-        ]
+        over: list[Scope] = []
+        for shelf in self._shelves.values():
+            for scope, entry in shelf.entries.items():
+                if entry.until > now or len(over) == _MOST_AT_ONCE:
+                    break  # the oldest stand first
+                if not entry.still_needed:
+                    over.append(scope)
         for scope in over:
             self.forget(scope)
+        if len(over) < _MOST_AT_ONCE:
+            self._look_at = now + _LOOK_SECONDS
 
 
 IDEMPOTENCY = web.AppKey("idempotency", IdempotencyKeys)

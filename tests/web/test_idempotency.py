@@ -313,3 +313,19 @@ async def test_repeated_ask_joins_the_one_that_waits_however_many_keys_others_se
     again = await (await client.post(path, json=ask, headers={**ann, "Idempotency-Key": "mine"})).json()
 
     assert again["data"]["request_id"] == first["data"]["request_id"]
+
+
+async def test_very_many_keys_that_are_too_old_go_a_part_at_a_time(clock: Clock) -> None:
+    gone: list[Any] = []
+    keys = IdempotencyKeys(clock=clock, forgotten=gone.append)
+    for number in range(1200):
+        keys.claim(("publish", "a", "s1", str(number)), b"")
+        keys.answered(("publish", "a", "s1", str(number)), b"answer", 6)
+    clock.advance(300)
+
+    found = []
+    for number in range(4):
+        keys.claim(("publish", "a", "s1", f"new {number}"), b"")
+        found.append(len(gone))
+
+    assert found == [500, 1000, 1200, 1200]
