@@ -173,6 +173,7 @@ def _text(part: ValuePart | TextPart, name: Any, hand: _Hand) -> Iterator[Row]:
     lines = _split(part.segments)
     if len(lines) == 1:
         yield Row(Text.assemble(name, f"{said}: ", hand.line(lines[0], style)), hang=2)
+        yield from (Row(Text(f"  goes to {each.text}", "bold")) for each in lines[0] if each.mark == "host")
         return
     yield Row(Text.assemble(name, f"{said}:"))
     has_end = lines[-1] == []  # the last line feed begins no line that could hold anything

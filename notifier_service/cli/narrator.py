@@ -91,8 +91,9 @@ class Narrator:
         """Nothing that a person needs to see."""
 
     def _on_bye(self, data: dict[str, Any]) -> None:
+        why = ": the token has expired, or is for other sessions now" if data["code"] == "token_expired" else ""
         again = f", coming back in {data['retry_ms'] / 1000:.1f} s" if data["reconnect"] else ""
-        self._screen.print(Text(f"The service says goodbye ({data['code']}){again}.", "yellow"))
+        self._screen.print(Text(f"The service says goodbye ({data['code']}{why}){again}.", "yellow"))
         self._lost = True
 
     def _on_error(self, data: dict[str, Any]) -> None:

@@ -73,6 +73,7 @@ class Watch:
         self._ours: set[str] = set()
         self._sending: dict[str, asyncio.Event] = {}
         self._is_typing = False
+        self._is_reading = False
         self._is_lost = False
         self._is_counted = False
         self._answered: dict[str, Any] = {}
@@ -190,8 +191,8 @@ class Watch:
                 await self._show_for_lines(request_id)
             self._told.intersection_update(self._waiting.ids)
             return
-        if self._is_typing:
-            return  # the answer comes to its end first
+        if self._is_typing or self._is_reading:
+            return  # that comes to its end first
         if self._sight.request_id is not None and self._sight.request_id not in self._waiting:
             self._sight.leave()
         if self._sight.request_id is None and self._waiting:
@@ -210,8 +211,13 @@ class Watch:
 
     async def _show(self, request_id: str, note: str = "") -> None:
         """Show a request from its beginning, as soon as all of it is here."""
-        record = await self._read_whole(request_id)
-        if record is None:
+        self._is_reading = True
+        try:
+            record = await self._read_whole(request_id)
+        finally:
+            self._is_reading = False
+        if record is None:  # it went meanwhile
+            await self._show_next()
             return
         self._sure = None
         if note:
@@ -281,7 +287,7 @@ class Watch:
             self._sight.say("No such key; ? explains.")
         elif record is None:
             if action != "more":
-                self._sight.say("Nothing waits for a decision.", "dim")
+                self._sight.say("It is being read." if self._waiting else "Nothing waits for a decision.", "dim")
         elif action == "more":
             if self._sight.has_more and self._sight.is_whole:
                 self._sight.turn()

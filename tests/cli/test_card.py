@@ -96,6 +96,10 @@ def body(parameters: dict[str, Any], **options: Any) -> list[str]:
             ["table", "rows: 2 rows", "id │ name", "1  │ Ana", '2  │ ""'],
         ),
         ({"to": ["a@b.c"], "body": "x"}, ["message", "to:", "  - a@b.c", "body: x"]),
+        (
+            {"method": "GET", "url": "https://good.example@evil.example/x"},
+            ["HTTP request", "method: GET", "url: https://good.example@evil.example/x", "  goes to evil.example"],
+        ),
         ({"deep": {"a": 1}, "b": 1}, ["parameters", "deep:", "  {", '    "a": 1', "  }", "b: 1"]),
         (
             {"path": "a\u202eb"},
