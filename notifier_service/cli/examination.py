@@ -33,6 +33,8 @@ _CLOCK_SECONDS = 30.0
 #: More than nginx, and the service, take by default; the form of the answer tells whose it is.
 _LARGE_BYTES = 1024 * 1024 + 64 * 1024
 _LONG_POLL_SECONDS = 25
+#: What the service says where no token has come.
+_NOTHING_CAME = "This needs a token."
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +282,8 @@ class Examination:
         status, body = await self._call("GET", "/api/sse/health/" + self._session)
         if status in (200, 404):
             return Finding("token", "ok", "the token is taken" if self._token else "no token is needed")
+        if status == 401 and self._token and _message(body) == _NOTHING_CAME:
+            return self._found("token", "fail", "the proxy drops the header Authorization", "authorization")
         if status == 401:
             given = "this token is not taken" if self._token else "a token is needed: --token, or NOTIFIER_TOKEN"
             return Finding("token", "fail", given)
@@ -350,9 +354,10 @@ class Examination:
         if status == 403 and body and body["error"].get("cause") in ("origin", "host"):
             return self._found("answers", "fail", f"each answer of a person is refused: {_message(body)}", "host")
         if status == 403 and body is None:
-            return Finding("answers", "fail", "the proxy itself refuses a POST with an Origin (403)")
+            return self._found("answers", "fail", "the proxy itself refuses a POST with an Origin (403)", "posts")
         if body is None or status in (405, 413, 415):
-            return Finding("answers", "fail", f"a person's answer ends in a {status} that is not the service's")
+            told = f"a person's answer ends in a {status} that is not the service's"
+            return self._found("answers", "fail", told, "posts")
         return Finding("answers", "ok", "a person's answer comes through with its Origin")
 
     async def _cors(self) -> Finding:
@@ -433,6 +438,8 @@ class Examination:
         status, body = await self._call(
             "POST", f"/api/events/{self._session}", {"type": 1, "padding": "x" * _LARGE_BYTES}
         )
+        if body is None and status == 403:
+            return Finding("body", "warn", "not tried: the proxy refuses a POST")
         if body is None:
             return self._found("body", "fail", f"a body of 1 MiB ends in a {status} that is not the service's", "body")
         return Finding("body", "ok", "large bodies reach the service, which says what is too large")

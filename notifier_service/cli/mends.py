@@ -33,6 +33,22 @@ MENDS: Mapping[str, Mapping[str, str]] = {
         "traefik": "passHostHeader: true",
         "vite": "changeOrigin: false",
     },
+    "authorization": {
+        "nginx": 'no proxy_set_header Authorization "", and no auth_basic of its own',
+        "haproxy": "no http-request del-header Authorization, and no http-request auth",
+        "caddy": "no header_up -Authorization, and no basic_auth",
+        "apache": "no RequestHeader unset Authorization, and no AuthType of its own",
+        "traefik": "no headers middleware on Authorization, and no basicAuth",
+        "vite": "no headers: { authorization }",
+    },
+    "posts": {
+        "nginx": "no limit_except, and no if ($request_method) that leaves POST out",
+        "haproxy": "no http-request deny of METH_POST",
+        "caddy": "no @matcher on method that leaves POST out",
+        "apache": "no <Limit> or <LimitExcept>, and no rule that leaves POST out",
+        "traefik": "no rule of Method(`GET`) alone",
+        "vite": "no bypass of POST",
+    },
     "version": {
         "nginx": "proxy_http_version 1.1;",
         "haproxy": "no force-close and no HTTP/1.0 between",
