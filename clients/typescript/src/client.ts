@@ -1,16 +1,12 @@
-import { IDLE, Link, type Connection } from "./connection.js";
+import type { Connection } from "./connection.js";
 import { NotifierError } from "./errors.js";
 import { Feed, isWireEvent, type OwnEvent, type SessionEvent } from "./feed.js";
-import { Follower } from "./follower.js";
 import { Http } from "./http.js";
 import { eventsOf } from "./iterator.js";
-import { readerOptions, timingOf, type ClientOptions } from "./options.js";
-import { isLate, watchPage } from "./page.js";
-import { Reader } from "./reader.js";
+import { Live } from "./live.js";
+import type { ClientOptions } from "./options.js";
 import type { Rule, Suggestion } from "./rules.js";
 import type { SessionState } from "./state.js";
-import { canShare, Tabs } from "./tabs.js";
-import type { Reading } from "./transports.js";
 import type {
   Decision,
   Hello,
@@ -58,12 +54,8 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
   readonly #feed: Feed;
   readonly #listeners = new Map<string, Set<(event: SessionEvent) => void>>();
   readonly #watchers = new Set<() => void>();
-  readonly #link = new Link(() => this.#changed());
+  readonly #live: Live;
   #hello: Hello | null = null;
-  #reader: Reader | null = null;
-  #tabs: Tabs | null = null;
-  #follower: Follower | null = null;
-  #work: AbortController | null = null;
 
   /** `tokenOrOptions` is the token alone, as the reference's client takes it, or everything that can be chosen. */
   constructor(sessionId: string, tokenOrOptions: string | ClientOptions = {}) {
@@ -74,10 +66,24 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
       (event) => this.#emit(event),
       (request) => void this.#explain(request),
     );
+    this.#live = new Live(this.#http, this.#options, {
+      name: sessionId,
+      paths: { stream: this.#path("/api/sse/events"), ticket: this.#path("/api/sse/ticket") },
+      feed: this.#feed,
+      begin: this.#options.from === "earliest" ? "earliest" : null,
+      isHeld: true,
+      ask: (signal, holdSeconds) => this.#missed(signal, holdSeconds),
+      changed: () => this.#changed(),
+      opened: () => this.#call(() => this.onConnectionOpen?.(this.#hello)),
+      ended: (reason) => {
+        if (reason.code === "gave_up") this.#call(() => this.onMaxReconnectAttemptsReached?.());
+        this.#complain(reason);
+      },
+    });
   }
 
   get connection(): Connection {
-    return this.#link.now;
+    return this.#live.link.now;
   }
 
   get state(): SessionState {
@@ -86,28 +92,17 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
 
   /** Begin to read; what is heard already stays known. Without effect while it reads. */
   connect(): void {
-    if (this.#work !== null) return;
-    const work = new AbortController();
-    this.#work = work;
-    this.#link.report({ ...IDLE, phase: "connecting" });
-    this.#watchPage(work.signal);
-    this.#run(work.signal).then(
-      () => undefined,
-      (error: unknown) => this.#end(new NotifierError("unexpected", String(error))),
-    );
+    this.#live.connect();
   }
 
   /** Stop reading. `connect` goes on where this ended. */
   disconnect(): void {
-    this.#stop();
-    this.#link.report(IDLE);
+    this.#live.disconnect();
   }
 
   /** Try now, and do not wait for the next attempt; also after it ended. */
   reconnect(): void {
-    if (this.#work === null) this.connect();
-    else if (this.#reader !== null) this.#reader.restart();
-    else this.#tabs?.ask("restart");
+    this.#live.reconnect();
   }
 
   /** Call `watcher` after `connection` or `state` has changed. Returns what ends it. */
@@ -230,71 +225,6 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
 
   // Reading
 
-  async #run(signal: AbortSignal): Promise<void> {
-    if (!(this.#options.shareTabs ?? true) || !canShare()) return this.#read(signal);
-    const follower = new Follower(this.#reading(), this.#link, {
-      steal: () => this.#tabs?.steal(),
-      end: (reason) => this.#end(reason),
-    });
-    const tabs = new Tabs(`notifier ${this.#http.identity} ${this.sessionId}`, {
-      lead: (until) => this.#read(until),
-      follow: (until) => void follower.follow(until),
-      told: (message) => follower.told(message, signal),
-      asked: (kind) => {
-        if (kind === "restart") this.#reader?.restart();
-        this.#tellConnection();
-      },
-    });
-    this.#tabs = tabs;
-    this.#follower = follower;
-    try {
-      await tabs.run(signal);
-    } finally {
-      if (this.#tabs === tabs) this.#tabs = this.#follower = null;
-    }
-  }
-
-  /** Read in this tab, and tell the others. */
-  async #read(signal: AbortSignal): Promise<void> {
-    const reading = this.#reading();
-    const options = readerOptions(this.#options, reading.EventSource !== undefined);
-    const reader = new Reader(reading, options, (change) => {
-      this.#link.report(change);
-      this.#tellConnection();
-    });
-    this.#reader = reader;
-    try {
-      const reason = await reader.run(signal);
-      if (reason === null) return;
-      if (reason.code === "session_closed") this.#tabs?.tell({ kind: "ended", code: reason.code, message: reason.message });
-      this.#end(reason);
-    } finally {
-      if (this.#reader === reader) this.#reader = null;
-    }
-  }
-
-  #tellConnection(): void {
-    this.#tabs?.tell({ kind: "connection", connection: this.#link.now, heartbeatSeconds: this.#link.heartbeatSeconds });
-  }
-
-  #reading(): Reading {
-    const options = this.#options;
-    return {
-      http: this.#http,
-      paths: { stream: this.#path("/api/sse/events"), ticket: this.#path("/api/sse/ticket") },
-      feed: this.#feed,
-      begin: options.from === "earliest" ? "earliest" : null,
-      ask: (signal, holdSeconds) => this.#missed(signal, holdSeconds),
-      EventSource: options.EventSource ?? globalThis.EventSource,
-      timing: timingOf(options),
-      heard: (said) => {
-        this.#link.heard();
-        this.#tabs?.tell(said === null ? { kind: "alive" } : { kind: "said", text: said() });
-      },
-      opened: () => this.#call(() => this.onConnectionOpen?.(this.#hello)),
-    };
-  }
-
   async #missed(signal: AbortSignal, holdSeconds: number): Promise<readonly SessionEvent[]> {
     const after = this.#feed.cursor ?? (this.#options.from === "earliest" ? "earliest" : null);
     const answer = await this.#http.call<StateAndEvents>("GET", this.#path("/api/long-poll"), {
@@ -304,34 +234,6 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
     });
     this.#feed.takeAnswer(answer);
     return answer.events as SessionEvent[];
-  }
-
-  #watchPage(signal: AbortSignal): void {
-    watchPage(signal, {
-      isLate: () => isLate(this.#link),
-      reconnect: () => this.reconnect(),
-      seen: () => {
-        if (this.#reader === null) void this.#follower?.catchUp(signal);
-      },
-      offline: () => {
-        // It may be only half the truth: what is open goes on being heard where the service is on this machine.
-        if (this.#reader !== null) this.#missed(signal, 0).catch(() => this.#reader?.restart());
-      },
-      leave: () => this.#stop(),
-      comeBack: () => this.connect(),
-    });
-  }
-
-  #end(reason: NotifierError): void {
-    this.#stop();
-    this.#link.report({ ...IDLE, phase: "ended", error: reason });
-    if (reason.code === "gave_up") this.#call(() => this.onMaxReconnectAttemptsReached?.());
-    this.#complain(reason);
-  }
-
-  #stop(): void {
-    this.#work?.abort();
-    this.#work = null;
   }
 
   // Telling
@@ -352,7 +254,7 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
     switch (event.type) {
       case "hello":
         this.#hello = event.data;
-        this.#link.heartbeatSeconds = event.data.heartbeat_seconds;
+        this.#live.link.heartbeatSeconds = event.data.heartbeat_seconds;
         break;
       case "snapshot": {
         const { tool_status, tool_result } = event.data;

@@ -1,11 +1,11 @@
-import { IDLE, Link, type Connection } from "./connection.js";
+import { SessionClient } from "./client.js";
+import type { Connection } from "./connection.js";
 import { placeOf } from "./cursor.js";
 import { NotifierError } from "./errors.js";
 import { idOf, type SessionEvent } from "./feed.js";
 import { Http } from "./http.js";
-import { readerOptions, timingOf, type ClientOptions } from "./options.js";
-import { isLate, watchPage } from "./page.js";
-import { Reader } from "./reader.js";
+import { Live } from "./live.js";
+import type { ClientOptions } from "./options.js";
 import type { Heard } from "./transports.js";
 import type { Decision, InboxEvent, InboxRecord, InboxSnapshot, PermissionRecord, SessionLabel, SessionRow } from "./wire.js";
 
@@ -26,7 +26,7 @@ export interface Decided {
   readonly error?: { readonly code: string; readonly message: string };
 }
 
-export type InboxOptions = Omit<ClientOptions, "from" | "shareTabs">;
+export type InboxOptions = Omit<ClientOptions, "from">;
 
 type InboxListener = (event: InboxEvent) => void;
 
@@ -41,20 +41,29 @@ const WHOLE_TIMEOUT_MS = 120_000;
 export class InboxClient {
   readonly #options: InboxOptions;
   readonly #http: Http;
-  readonly #link = new Link(() => this.#changed());
+  readonly #live: Live;
   readonly #watchers = new Set<() => void>();
   readonly #listeners = new Set<InboxListener>();
   readonly #feed = new InboxFeed((event) => this.#emit(event));
-  #reader: Reader | null = null;
-  #work: AbortController | null = null;
 
   constructor(options: InboxOptions = {}) {
     this.#options = options;
     this.#http = new Http(options);
+    this.#live = new Live(this.#http, options, {
+      name: "all sessions",
+      paths: { stream: "/api/sse/inbox", ticket: "/api/sse/ticket" },
+      feed: this.#feed,
+      begin: null,
+      isHeld: false,
+      ask: (signal) => this.#ask(signal),
+      changed: () => this.#changed(),
+      opened: () => undefined,
+      ended: () => undefined,
+    });
   }
 
   get connection(): Connection {
-    return this.#link.now;
+    return this.#live.link.now;
   }
 
   get state(): InboxState {
@@ -63,36 +72,17 @@ export class InboxClient {
 
   /** Begin to read; what is heard already stays known. Without effect while it reads. */
   connect(): void {
-    if (this.#work !== null) return;
-    const work = new AbortController();
-    this.#work = work;
-    this.#link.report({ ...IDLE, phase: "connecting" });
-    watchPage(work.signal, {
-      isLate: () => isLate(this.#link),
-      reconnect: () => this.reconnect(),
-      seen: () => undefined,
-      offline: () => {
-        this.#ask(work.signal).catch(() => this.#reader?.restart());
-      },
-      leave: () => this.#stop(),
-      comeBack: () => this.connect(),
-    });
-    this.#read(work.signal).then(
-      (reason) => reason !== null && this.#end(reason),
-      (error: unknown) => this.#end(new NotifierError("unexpected", String(error))),
-    );
+    this.#live.connect();
   }
 
   /** Stop reading. `connect` goes on where this ended. */
   disconnect(): void {
-    this.#stop();
-    this.#link.report(IDLE);
+    this.#live.disconnect();
   }
 
   /** Try now, and do not wait for the next attempt; also after it ended. */
   reconnect(): void {
-    if (this.#work === null) this.connect();
-    else this.#reader?.restart();
+    this.#live.reconnect();
   }
 
   /** Call `watcher` after `connection` or `state` has changed. Returns what ends it. */
@@ -111,7 +101,12 @@ export class InboxClient {
 
   /** Ask for the whole anew: how busy sessions are is told by no event. */
   async refresh(): Promise<void> {
-    await this.#ask(this.#work?.signal ?? new AbortController().signal);
+    await this.#live.refresh();
+  }
+
+  /** The client of one session, with the same options; it reads only when it is connected. */
+  of(sessionId: string): SessionClient {
+    return new SessionClient(sessionId, this.#options);
   }
 
   /** The request with all of its parameters, where `parameters_truncated` says that they are their beginning only. */
@@ -147,51 +142,13 @@ export class InboxClient {
     return told;
   }
 
-  async #read(signal: AbortSignal): Promise<NotifierError | null> {
-    const options = this.#options;
-    const source = options.EventSource ?? globalThis.EventSource;
-    const { transports, ...reading } = readerOptions(options, source !== undefined);
-    const reader = new Reader(
-      {
-        http: this.#http,
-        paths: { stream: "/api/sse/inbox", ticket: "/api/sse/ticket" },
-        feed: this.#feed,
-        ask: (until) => this.#ask(until),
-        begin: null,
-        EventSource: source,
-        timing: timingOf(options),
-        heard: () => this.#link.heard(),
-        opened: () => undefined,
-      },
-      // The service holds no request for it.
-      { ...reading, transports: transports.filter((transport) => transport !== "long-poll") },
-      (change) => this.#link.report(change),
-    );
-    this.#reader = reader;
-    try {
-      return await reader.run(signal);
-    } finally {
-      if (this.#reader === reader) this.#reader = null;
-    }
-  }
-
   async #ask(signal: AbortSignal): Promise<readonly SessionEvent[]> {
     this.#feed.takeSnapshot(await this.#http.call<InboxSnapshot>("GET", "/api/inbox", { signal }));
     return [];
   }
 
-  #end(reason: NotifierError): void {
-    this.#stop();
-    this.#link.report({ ...IDLE, phase: "ended", error: reason });
-  }
-
-  #stop(): void {
-    this.#work?.abort();
-    this.#work = null;
-  }
-
   #emit(event: InboxEvent): void {
-    if (event.type === "hello") this.#link.heartbeatSeconds = event.data.heartbeat_seconds;
+    if (event.type === "hello") this.#live.link.heartbeatSeconds = event.data.heartbeat_seconds;
     for (const listener of [...this.#listeners]) call(() => listener(event));
     if (event.type !== "heartbeat") this.#changed();
   }
@@ -224,13 +181,15 @@ class InboxFeed implements Heard {
     this.#emit = emit;
   }
 
-  take(told: SessionEvent, { streamId }: { streamId?: string } = {}): boolean {
+  /** With `inSequence` what another tab heard: nothing to begin with, and of no other log. Others' events are no hole. */
+  take(told: SessionEvent, { streamId, inSequence = false }: { streamId?: string; inSequence?: boolean } = {}): boolean {
     const event = told as InboxEvent;
     const id = idOf(told);
     const place = placeOf(id);
     if (place !== null) {
       const here = placeOf(this.cursor);
       if (here?.epoch === place.epoch && place.seq <= here.seq) return true;
+      if (inSequence && here?.epoch !== place.epoch) return false;
       this.cursor = id ?? null;
     }
     if (event.type === "hello" && this.cursor === null && event.data.resumed !== "none") this.cursor = streamId || null;

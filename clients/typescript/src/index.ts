@@ -9,7 +9,15 @@ export { isWireEvent, type OwnEvent, type SessionEvent } from "./feed.js";
 export type { Token } from "./http.js";
 export type { ClientOptions } from "./options.js";
 export type { Rule, Suggestion } from "./rules.js";
-export { listSessions } from "./sessions.js";
+export {
+  listRules,
+  listSessions,
+  readEvents,
+  readHistory,
+  readRequest,
+  revokeRule,
+  type HistoryQuery,
+} from "./sessions.js";
 export type { SessionState } from "./state.js";
 export { flags, jsonPieces, pieces, type Piece } from "./text.js";
 export type { Transport } from "./transports.js";

@@ -1,13 +1,8 @@
-import { IDLE, Link } from "./connection.js";
 import { NotifierError } from "./errors.js";
 import { Feed, isWireEvent } from "./feed.js";
-import { Follower } from "./follower.js";
 import { Http } from "./http.js";
 import { eventsOf } from "./iterator.js";
-import { readerOptions, timingOf } from "./options.js";
-import { isLate, watchPage } from "./page.js";
-import { Reader } from "./reader.js";
-import { canShare, Tabs } from "./tabs.js";
+import { Live } from "./live.js";
 /** Some megabytes over a slow line. */
 const WHOLE_TIMEOUT_MS = 120_000;
 /**
@@ -35,48 +30,47 @@ export class SessionClient {
     #feed;
     #listeners = new Map();
     #watchers = new Set();
-    #link = new Link(() => this.#changed());
+    #live;
     #hello = null;
-    #reader = null;
-    #tabs = null;
-    #follower = null;
-    #work = null;
     /** `tokenOrOptions` is the token alone, as the reference's client takes it, or everything that can be chosen. */
     constructor(sessionId, tokenOrOptions = {}) {
         this.sessionId = sessionId;
         this.#options = typeof tokenOrOptions === "string" ? { token: tokenOrOptions } : tokenOrOptions;
         this.#http = new Http(this.#options);
         this.#feed = new Feed((event) => this.#emit(event), (request) => void this.#explain(request));
+        this.#live = new Live(this.#http, this.#options, {
+            name: sessionId,
+            paths: { stream: this.#path("/api/sse/events"), ticket: this.#path("/api/sse/ticket") },
+            feed: this.#feed,
+            begin: this.#options.from === "earliest" ? "earliest" : null,
+            isHeld: true,
+            ask: (signal, holdSeconds) => this.#missed(signal, holdSeconds),
+            changed: () => this.#changed(),
+            opened: () => this.#call(() => this.onConnectionOpen?.(this.#hello)),
+            ended: (reason) => {
+                if (reason.code === "gave_up")
+                    this.#call(() => this.onMaxReconnectAttemptsReached?.());
+                this.#complain(reason);
+            },
+        });
     }
     get connection() {
-        return this.#link.now;
+        return this.#live.link.now;
     }
     get state() {
         return this.#feed.state;
     }
     /** Begin to read; what is heard already stays known. Without effect while it reads. */
     connect() {
-        if (this.#work !== null)
-            return;
-        const work = new AbortController();
-        this.#work = work;
-        this.#link.report({ ...IDLE, phase: "connecting" });
-        this.#watchPage(work.signal);
-        this.#run(work.signal).then(() => undefined, (error) => this.#end(new NotifierError("unexpected", String(error))));
+        this.#live.connect();
     }
     /** Stop reading. `connect` goes on where this ended. */
     disconnect() {
-        this.#stop();
-        this.#link.report(IDLE);
+        this.#live.disconnect();
     }
     /** Try now, and do not wait for the next attempt; also after it ended. */
     reconnect() {
-        if (this.#work === null)
-            this.connect();
-        else if (this.#reader !== null)
-            this.#reader.restart();
-        else
-            this.#tabs?.ask("restart");
+        this.#live.reconnect();
     }
     /** Call `watcher` after `connection` or `state` has changed. Returns what ends it. */
     subscribe(watcher) {
@@ -178,75 +172,6 @@ export class SessionClient {
         }
     }
     // Reading
-    async #run(signal) {
-        if (!(this.#options.shareTabs ?? true) || !canShare())
-            return this.#read(signal);
-        const follower = new Follower(this.#reading(), this.#link, {
-            steal: () => this.#tabs?.steal(),
-            end: (reason) => this.#end(reason),
-        });
-        const tabs = new Tabs(`notifier ${this.#http.identity} ${this.sessionId}`, {
-            lead: (until) => this.#read(until),
-            follow: (until) => void follower.follow(until),
-            told: (message) => follower.told(message, signal),
-            asked: (kind) => {
-                if (kind === "restart")
-                    this.#reader?.restart();
-                this.#tellConnection();
-            },
-        });
-        this.#tabs = tabs;
-        this.#follower = follower;
-        try {
-            await tabs.run(signal);
-        }
-        finally {
-            if (this.#tabs === tabs)
-                this.#tabs = this.#follower = null;
-        }
-    }
-    /** Read in this tab, and tell the others. */
-    async #read(signal) {
-        const reading = this.#reading();
-        const options = readerOptions(this.#options, reading.EventSource !== undefined);
-        const reader = new Reader(reading, options, (change) => {
-            this.#link.report(change);
-            this.#tellConnection();
-        });
-        this.#reader = reader;
-        try {
-            const reason = await reader.run(signal);
-            if (reason === null)
-                return;
-            if (reason.code === "session_closed")
-                this.#tabs?.tell({ kind: "ended", code: reason.code, message: reason.message });
-            this.#end(reason);
-        }
-        finally {
-            if (this.#reader === reader)
-                this.#reader = null;
-        }
-    }
-    #tellConnection() {
-        this.#tabs?.tell({ kind: "connection", connection: this.#link.now, heartbeatSeconds: this.#link.heartbeatSeconds });
-    }
-    #reading() {
-        const options = this.#options;
-        return {
-            http: this.#http,
-            paths: { stream: this.#path("/api/sse/events"), ticket: this.#path("/api/sse/ticket") },
-            feed: this.#feed,
-            begin: options.from === "earliest" ? "earliest" : null,
-            ask: (signal, holdSeconds) => this.#missed(signal, holdSeconds),
-            EventSource: options.EventSource ?? globalThis.EventSource,
-            timing: timingOf(options),
-            heard: (said) => {
-                this.#link.heard();
-                this.#tabs?.tell(said === null ? { kind: "alive" } : { kind: "said", text: said() });
-            },
-            opened: () => this.#call(() => this.onConnectionOpen?.(this.#hello)),
-        };
-    }
     async #missed(signal, holdSeconds) {
         const after = this.#feed.cursor ?? (this.#options.from === "earliest" ? "earliest" : null);
         const answer = await this.#http.call("GET", this.#path("/api/long-poll"), {
@@ -256,34 +181,6 @@ export class SessionClient {
         });
         this.#feed.takeAnswer(answer);
         return answer.events;
-    }
-    #watchPage(signal) {
-        watchPage(signal, {
-            isLate: () => isLate(this.#link),
-            reconnect: () => this.reconnect(),
-            seen: () => {
-                if (this.#reader === null)
-                    void this.#follower?.catchUp(signal);
-            },
-            offline: () => {
-                // It may be only half the truth: what is open goes on being heard where the service is on this machine.
-                if (this.#reader !== null)
-                    this.#missed(signal, 0).catch(() => this.#reader?.restart());
-            },
-            leave: () => this.#stop(),
-            comeBack: () => this.connect(),
-        });
-    }
-    #end(reason) {
-        this.#stop();
-        this.#link.report({ ...IDLE, phase: "ended", error: reason });
-        if (reason.code === "gave_up")
-            this.#call(() => this.onMaxReconnectAttemptsReached?.());
-        this.#complain(reason);
-    }
-    #stop() {
-        this.#work?.abort();
-        this.#work = null;
     }
     // Telling
     #changed() {
@@ -304,7 +201,7 @@ export class SessionClient {
         switch (event.type) {
             case "hello":
                 this.#hello = event.data;
-                this.#link.heartbeatSeconds = event.data.heartbeat_seconds;
+                this.#live.link.heartbeatSeconds = event.data.heartbeat_seconds;
                 break;
             case "snapshot": {
                 const { tool_status, tool_result } = event.data;

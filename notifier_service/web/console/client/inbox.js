@@ -1,11 +1,9 @@
-import { IDLE, Link } from "./connection.js";
+import { SessionClient } from "./client.js";
 import { placeOf } from "./cursor.js";
 import { NotifierError } from "./errors.js";
 import { idOf } from "./feed.js";
 import { Http } from "./http.js";
-import { readerOptions, timingOf } from "./options.js";
-import { isLate, watchPage } from "./page.js";
-import { Reader } from "./reader.js";
+import { Live } from "./live.js";
 const NOTHING = Object.freeze({ pending: [], sessions: [] });
 /** Requests that were settled stay known, so that one told again late is not taken for a new one. */
 const MOST_SETTLED = 1000;
@@ -16,52 +14,42 @@ const WHOLE_TIMEOUT_MS = 120_000;
 export class InboxClient {
     #options;
     #http;
-    #link = new Link(() => this.#changed());
+    #live;
     #watchers = new Set();
     #listeners = new Set();
     #feed = new InboxFeed((event) => this.#emit(event));
-    #reader = null;
-    #work = null;
     constructor(options = {}) {
         this.#options = options;
         this.#http = new Http(options);
+        this.#live = new Live(this.#http, options, {
+            name: "all sessions",
+            paths: { stream: "/api/sse/inbox", ticket: "/api/sse/ticket" },
+            feed: this.#feed,
+            begin: null,
+            isHeld: false,
+            ask: (signal) => this.#ask(signal),
+            changed: () => this.#changed(),
+            opened: () => undefined,
+            ended: () => undefined,
+        });
     }
     get connection() {
-        return this.#link.now;
+        return this.#live.link.now;
     }
     get state() {
         return this.#feed.state;
     }
     /** Begin to read; what is heard already stays known. Without effect while it reads. */
     connect() {
-        if (this.#work !== null)
-            return;
-        const work = new AbortController();
-        this.#work = work;
-        this.#link.report({ ...IDLE, phase: "connecting" });
-        watchPage(work.signal, {
-            isLate: () => isLate(this.#link),
-            reconnect: () => this.reconnect(),
-            seen: () => undefined,
-            offline: () => {
-                this.#ask(work.signal).catch(() => this.#reader?.restart());
-            },
-            leave: () => this.#stop(),
-            comeBack: () => this.connect(),
-        });
-        this.#read(work.signal).then((reason) => reason !== null && this.#end(reason), (error) => this.#end(new NotifierError("unexpected", String(error))));
+        this.#live.connect();
     }
     /** Stop reading. `connect` goes on where this ended. */
     disconnect() {
-        this.#stop();
-        this.#link.report(IDLE);
+        this.#live.disconnect();
     }
     /** Try now, and do not wait for the next attempt; also after it ended. */
     reconnect() {
-        if (this.#work === null)
-            this.connect();
-        else
-            this.#reader?.restart();
+        this.#live.reconnect();
     }
     /** Call `watcher` after `connection` or `state` has changed. Returns what ends it. */
     subscribe(watcher) {
@@ -77,7 +65,11 @@ export class InboxClient {
     }
     /** Ask for the whole anew: how busy sessions are is told by no event. */
     async refresh() {
-        await this.#ask(this.#work?.signal ?? new AbortController().signal);
+        await this.#live.refresh();
+    }
+    /** The client of one session, with the same options; it reads only when it is connected. */
+    of(sessionId) {
+        return new SessionClient(sessionId, this.#options);
     }
     /** The request with all of its parameters, where `parameters_truncated` says that they are their beginning only. */
     async whole(request) {
@@ -110,47 +102,13 @@ export class InboxClient {
         }
         return told;
     }
-    async #read(signal) {
-        const options = this.#options;
-        const source = options.EventSource ?? globalThis.EventSource;
-        const { transports, ...reading } = readerOptions(options, source !== undefined);
-        const reader = new Reader({
-            http: this.#http,
-            paths: { stream: "/api/sse/inbox", ticket: "/api/sse/ticket" },
-            feed: this.#feed,
-            ask: (until) => this.#ask(until),
-            begin: null,
-            EventSource: source,
-            timing: timingOf(options),
-            heard: () => this.#link.heard(),
-            opened: () => undefined,
-        }, 
-        // The service holds no request for it.
-        { ...reading, transports: transports.filter((transport) => transport !== "long-poll") }, (change) => this.#link.report(change));
-        this.#reader = reader;
-        try {
-            return await reader.run(signal);
-        }
-        finally {
-            if (this.#reader === reader)
-                this.#reader = null;
-        }
-    }
     async #ask(signal) {
         this.#feed.takeSnapshot(await this.#http.call("GET", "/api/inbox", { signal }));
         return [];
     }
-    #end(reason) {
-        this.#stop();
-        this.#link.report({ ...IDLE, phase: "ended", error: reason });
-    }
-    #stop() {
-        this.#work?.abort();
-        this.#work = null;
-    }
     #emit(event) {
         if (event.type === "hello")
-            this.#link.heartbeatSeconds = event.data.heartbeat_seconds;
+            this.#live.link.heartbeatSeconds = event.data.heartbeat_seconds;
         for (const listener of [...this.#listeners])
             call(() => listener(event));
         if (event.type !== "heartbeat")
@@ -181,7 +139,8 @@ class InboxFeed {
     constructor(emit) {
         this.#emit = emit;
     }
-    take(told, { streamId } = {}) {
+    /** With `inSequence` what another tab heard: nothing to begin with, and of no other log. Others' events are no hole. */
+    take(told, { streamId, inSequence = false } = {}) {
         const event = told;
         const id = idOf(told);
         const place = placeOf(id);
@@ -189,6 +148,8 @@ class InboxFeed {
             const here = placeOf(this.cursor);
             if (here?.epoch === place.epoch && place.seq <= here.seq)
                 return true;
+            if (inSequence && here?.epoch !== place.epoch)
+                return false;
             this.cursor = id ?? null;
         }
         if (event.type === "hello" && this.cursor === null && event.data.resumed !== "none")
