@@ -19,14 +19,23 @@ class Console:
         self.page = page
         #: Says whether, and how, the page hears from the service.
         self.connection = page.locator("#connection")
-        #: The cards that wait for an answer.
+        #: The card that waits for an answer: one at a time is shown.
         self.cards = page.locator("#cards article[data-state=open]")
+        #: All that waits, a row for each; requests that are alike share one.
+        self.queue = page.locator("#queue li[data-state=open]")
         self.timeline = page.locator("#timeline")
+
+    @classmethod
+    async def at_inbox(cls, person: Person, url: str) -> Self:
+        """Open the inbox in a new tab, and wait until it is live."""
+        console = cls(person, await person.open(f"{url}/agent_backend/"))
+        await console.is_live()
+        return console
 
     @classmethod
     async def at(cls, person: Person, url: str, session_id: str = "s1") -> Self:
         """Open a session in a new tab, and wait until it is live."""
-        console = cls(person, await person.open(f"{url}/agent_backend/#/s/{quote(session_id, safe='')}"))
+        console = cls(person, await person.open(f"{url}/agent_backend/#/session/{quote(session_id, safe='')}"))
         await console.is_live()
         return console
 
@@ -47,9 +56,23 @@ class Console:
 
     async def shows(self, *requests: PermissionRequest) -> None:
         """Wait until exactly these requests wait for an answer."""
-        await expect(self.cards).to_have_count(len(requests))
+        await self.waits(len(requests))
         for request in requests:
-            await expect(self.card(request)).to_have_attribute("data-state", "open")
+            await expect(self.row(request)).to_have_count(1)
+
+    async def waits(self, number: int) -> None:
+        """Wait until so many requests wait for an answer."""
+        await expect(self.page.locator("#queue h2 .badge")).to_have_text(str(number))
+
+    def row(self, request: PermissionRequest) -> Locator:
+        """Where a request waits in the queue."""
+        return self.page.locator(f"#queue li[data-request-ids~='{request.request_id}']")
+
+    async def turn_to(self, request: PermissionRequest) -> Locator:
+        """Choose a request in the queue, and give its card."""
+        await self.row(request).locator("button").click()
+        await expect(self.card(request)).to_be_visible()
+        return self.card(request)
 
     async def listens(self, card: Locator) -> None:
         """Wait until a card takes clicks and keys: one that has just appeared, or moved, takes none."""

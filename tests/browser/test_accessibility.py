@@ -26,7 +26,7 @@ async def test_session_has_no_serious_finding_of_axe(
     what(site.broker)
     console = await Console.at(person, site.url, scene.SESSION)
     await expect(console.calls("run_tests")).to_be_visible()
-    await expect(console.cards).to_have_count(len(site.broker.get(scene.SESSION).desk.pending))
+    await console.waits(len(site.broker.get(scene.SESSION).desk.pending))
 
     await no_serious_finding(console)
 
@@ -43,7 +43,7 @@ async def test_chinese_has_no_serious_finding_of_axe(sit_down: SitDown, site: Si
     scene.waiting(site.broker)
     person = await sit_down(locale="zh-CN")
     console = await Console.at(person, site.url, scene.SESSION)
-    await expect(console.cards).to_have_count(3)
+    await console.waits(3)
     await expect(console.cards.first).to_contain_text("批准")
 
     await no_serious_finding(console)

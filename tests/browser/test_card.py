@@ -73,7 +73,7 @@ async def test_buttons_that_answer_are_in_every_window_whatever_is_asked(
 
     for name, requests in asked.items():
         await console.run(f"location.hash = '#/s/{name}'")
-        await expect(console.page.locator(f"article[data-request-id='{requests[0].request_id}']")).to_be_visible()
+        await expect(console.page.locator(f"#cards [data-request-id='{requests[0].request_id}']")).to_be_visible()
         for size in SIZES:
             await console.page.set_viewport_size(size)
             for scheme in ("light", "dark"):

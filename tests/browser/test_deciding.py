@@ -144,7 +144,7 @@ async def test_click_meant_for_a_card_that_went_away_does_not_hit_the_one_in_its
     second = site.broker.ask("s1", tool_name="second", parameters={}, risk_level="medium")
     console = await Console.at(person, site.url)
     await console.shows(first, second)
-    await console.listens(console.card(second))
+    await console.listens(console.card(first))
     place = await console.card(first).locator("[data-action=approve]").bounding_box()
     assert place is not None
 
@@ -196,13 +196,12 @@ async def _after(request: PermissionRequest, hers: Console, route: Route) -> Non
 
 
 async def test_request_that_expires_while_one_looks_says_so_and_takes_no_answer(person: Person, site: Site) -> None:
+    request = site.broker.ask("s1", tool_name="deploy", parameters={}, timeout_seconds=4)
     other = site.broker.ask("s1", tool_name="publish", parameters={}, risk_level="medium")
     console = await Console.at(person, site.url)
-    # Nothing on the page moves while the pointer is on a button: what is settled stays to be read.
-    await console.card(other).locator("[data-action=approve]").hover()
-
-    request = site.broker.ask("s1", tool_name="deploy", parameters={}, timeout_seconds=3)
     card = console.card(request)
+    # Nothing on the page moves while the pointer is on a button: what is settled stays to be read.
+    await card.locator("[data-action=reject]").hover()
     await expect(card.locator("[data-role=countdown]")).to_contain_text("0:0")
 
     await expect(card.locator("[data-role=outcome]")).to_contain_text("Expired")
@@ -234,29 +233,25 @@ async def test_keys_choose_a_card_and_answer_it(person: Person, site: Site) -> N
     console = await Console.at(person, site.url)
     await console.shows(first, second, third)
     keyboard = console.page.keyboard
-    await expect(console.card(first)).to_have_attribute("data-selected", "")
+    await expect(console.card(first)).to_be_visible()
 
     await keyboard.press("j")
-    await expect(console.card(second)).to_have_attribute("data-selected", "")
+    await expect(console.card(second)).to_be_visible()
     await keyboard.press("j")
+    await expect(console.card(third)).to_be_visible()
     await keyboard.press("k")
-    await expect(console.card(second)).to_have_attribute("data-selected", "")
     await console.listens(console.card(second))
     await keyboard.press("a")
 
     assert (await second.decision()).approved is True
     await console.shows(first, third)
-    await expect(console.card(second)).to_have_count(0)  # what moves when a card goes away takes no key for a moment
-    selected = console.page.locator("article[data-selected][data-state=open]")
-    await console.listens(selected)
+    await console.listens(console.card(third))  # what comes into its place takes no key for a moment
     await keyboard.press("r")
     await keyboard.type("no")
-    await console.listens(selected)
+    await console.listens(console.card(third))
     await keyboard.press("Control+Enter")
-    await expect(console.cards).to_have_count(1)
-    assert first.pending + third.pending == 1
-    rejected = third if first.pending else first
-    assert (await rejected.decision()).reason == "no"
+    await console.shows(first)
+    assert (await third.decision()).reason == "no"
 
 
 async def test_one_key_does_not_approve_what_is_of_high_risk(person: Person, site: Site) -> None:
@@ -307,33 +302,25 @@ async def test_press_that_was_not_followed_by_another_is_forgotten(person: Perso
     assert request.pending
 
 
-@pytest.mark.parametrize("viewport", [{"width": 1280, "height": 800}, {"width": 390, "height": 700}])
-@pytest.mark.parametrize("key", ["a", "Shift+A", "Enter"])
+@pytest.mark.parametrize("covered_by", ["timeline", "drawer"])
 async def test_key_shows_a_card_that_is_out_of_sight_and_does_not_answer_it(
-    sit_down: SitDown, site: Site, viewport: dict[str, int], key: str
+    sit_down: SitDown, site: Site, covered_by: str
 ) -> None:
-    person = await sit_down(viewport=viewport)
-    requests = [
-        site.broker.ask("s1", tool_name=f"tool{number}", parameters={"n": number}, risk_level="medium")
-        for number in range(12)
-    ]
+    person = await sit_down(viewport={"width": 390, "height": 700})
+    request = site.broker.ask("s1", tool_name="deploy", parameters={}, risk_level="medium")
     console = await Console.at(person, site.url)
-    await console.shows(*requests)
-    first = console.card(requests[0])
-    await console.listens(first)
-    if key == "Enter":
-        await first.locator("[data-action=approve]").focus()
-    await console.card(requests[-1]).scroll_into_view_if_needed()
-    await expect(first).not_to_be_in_viewport()
+    card = console.card(request)
+    await console.listens(card)
+    cover = "show-timeline" if covered_by == "timeline" else "sessions"
+    await console.page.locator(f"[data-action={cover}]").click()
 
-    await console.page.keyboard.press(key)
-    await expect(first).to_be_in_viewport(ratio=0.9)
-    assert [request.pending for request in requests] == [True] * 12
-    await console.listens(first)
-    await console.page.keyboard.press(key)
+    await console.page.keyboard.press("a")
+    await expect(card).to_be_in_viewport(ratio=0.9)
+    assert request.pending
+    await console.listens(card)
+    await console.page.keyboard.press("a")
 
-    assert (await requests[0].decision()).approved is True
-    assert [request.pending for request in requests[1:]] == [True] * 11
+    assert (await request.decision()).approved is True
 
 
 async def test_key_turns_the_pages_of_a_card_that_is_higher_than_the_screen(person: Person, site: Site) -> None:
@@ -364,14 +351,13 @@ async def test_approving_what_is_not_shown_in_full_shows_it_first(person: Person
 
     await console.press(console.card(requests[0]), "approve")
     await expect(console.card(requests[0]).locator("[data-role=hidden]")).to_be_hidden()
-    await console.press(console.card(requests[1]), "approve-session")
+    await console.press(await console.turn_to(requests[1]), "approve-session")
     await expect(console.card(requests[1]).locator("[data-role=hidden]")).to_be_hidden()
-    await console.listens(console.card(requests[0]))
     await console.page.keyboard.press("j")
     await console.page.keyboard.press("x")
-    await expect(console.page.locator("article[data-selected] [data-role=hidden]")).to_be_hidden()
+    await expect(console.card(requests[2]).locator("[data-role=hidden]")).to_be_hidden()
     assert [request.pending for request in requests] == [True] * 3
-    await console.press(console.card(requests[0]), "approve")
+    await console.press(await console.turn_to(requests[0]), "approve")
 
     assert (await requests[0].decision()).approved is True
 
@@ -385,10 +371,11 @@ async def test_what_somebody_writes_outlives_whatever_happens_meanwhile(person: 
     field = card.locator("[data-field=parameters]")
     await field.fill('{"text": "what I thought of for long"}')
 
-    for number in range(3):
-        site.broker.ask("s1", tool_name=f"other{number}", parameters={}, risk_level="medium")
-        site.broker.publish_nowait("s1", "agent_message", {"text": f"still here {number}"})
-    await expect(console.cards).to_have_count(4)
+    others = [
+        site.broker.ask("s1", tool_name=f"other{number}", parameters={}, risk_level="medium") for number in range(3)
+    ]
+    site.broker.publish_nowait("s1", "agent_message", {"text": "still here"})
+    await console.shows(request, *others)
     await expect(field).to_be_focused()
     await expect(field).to_have_value('{"text": "what I thought of for long"}')
     site.broker.decide("s1", Decision(approved=False, request_id=request.request_id), decided_by="somebody")
@@ -402,10 +389,9 @@ async def test_what_somebody_writes_outlives_whatever_happens_meanwhile(person: 
 
 
 async def test_card_that_moves_takes_no_click_for_a_moment(person: Person, site: Site) -> None:
-    first, second = (site.broker.ask("s1", tool_name=name, parameters={}, risk_level="medium") for name in ("a", "b"))
+    request = site.broker.ask("s1", tool_name="a", parameters={}, risk_level="medium")
     console = await Console.at(person, site.url)
-    await console.shows(first, second)
-    await console.listens(console.card(second))
+    await console.listens(console.card(request))
 
     # What is above it grows, as when the service was restarted, and a click is on its way.
     await console.run(
@@ -419,9 +405,8 @@ async def test_card_that_moves_takes_no_click_for_a_moment(person: Person, site:
     )
 
     assert person.sent("permission-response") == 0
-    await console.press(console.card(second), "approve")
-    assert (await second.decision()).approved is True
-    assert first.pending
+    await console.press(console.card(request), "approve")
+    assert (await request.decision()).approved is True
 
 
 async def test_letters_that_are_typed_into_a_field_are_no_commands(person: Person, site: Site) -> None:
@@ -526,7 +511,7 @@ async def test_decision_for_always_says_what_it_grants_and_is_listed_with_its_so
     )
 
     await console.press(console.card(allowed), "approve-always")
-    await expect(console.card(allowed).locator("[data-role=outcome]")).to_contain_text("Approved from now on")
+    await expect(console.page.locator("#cards .told")).to_have_text("✓ Approved from now on search")
     rejecting = console.card(denied).locator("[data-action=reject-always] > span")
     await expect(rejecting).to_have_text('Reject always: every call of "send" of server "mail", asked by this program')
     await console.press(console.card(denied), "reject-always")

@@ -69,11 +69,11 @@ async def test_markup_in_a_request_is_text_and_runs_as_it_was_shown(person: Pers
     await console.shows(*requests)
 
     for request, payload in zip(requests, MARKUP, strict=True):
-        card = console.card(request)
+        card = await console.turn_to(request)
         await expect(card.locator("[data-role=description]")).to_contain_text(payload)
         assert (await card.text_content() or "").count(payload) >= 3
         assert json.loads(await console.parameters(card)) == parameters
-    await console.press(console.card(requests[0]), "approve")
+    await console.press(await console.turn_to(requests[0]), "approve")
 
     assert (await requests[0].decision()).parameters == parameters
     await nothing_ran(console, site)
@@ -126,12 +126,12 @@ async def test_character_that_nobody_sees_is_shown_as_an_escape_and_flagged(pers
     await console.shows(*requests.values())
 
     for request in requests.values():
-        card = console.card(request)
+        card = await console.turn_to(request)
         shown = await console.parameters(card)
         assert json.loads(shown) == request.record.parameters
         assert unseen_in(await card.text_content() or "") == []
         await expect(card.locator("[data-role=flags]")).to_be_visible()
-    await console.press(console.card(requests["\u202e"]), "approve")
+    await console.press(await console.turn_to(requests["\u202e"]), "approve")
     record = await requests["\u202e"].decision()
     assert record.parameters == {"path": "invoice\u202efdp.exe", "key\u202e": 1, "nested": [{"deep": "\u202e"}]}
     for request in requests.values():

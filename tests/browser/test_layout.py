@@ -53,11 +53,14 @@ async def test_text_that_does_not_break_stays_in_its_card(sit_down: SitDown, sit
     console = await Console.at(person, site.url)
     await console.shows(*requests)
 
-    for request in requests:
+    for number, request in enumerate(requests):
         card = console.card(request)
+        await console.listens(card)
         await is_within(card)
         for action in ("approve", "reject"):
             await is_reachable(console.page, card.locator(f"[data-action={action}]"))
+        if number < len(requests) - 1:
+            await console.page.keyboard.press("j")
 
 
 @WIDTHS

@@ -45,7 +45,7 @@ async def test_console_goes_on_over_long_poll_when_a_proxy_holds_the_stream_back
     await console.shows(before)
     later = site.broker.ask("s1", tool_name="later", parameters={}, risk_level="medium")
     await console.shows(before, later)
-    await console.press(console.card(later), "approve")
+    await console.press(await console.turn_to(later), "approve")
     assert (await later.decision()).approved is True
     await console.shows(before)
 

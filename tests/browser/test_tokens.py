@@ -176,4 +176,4 @@ async def test_who_may_list_nothing_is_told_and_opens_a_session_by_its_id(person
     await page.locator("[data-field=session-id]").fill("team-1")
     await page.locator("[data-action=open]").click()
 
-    await expect(page).to_have_url(f"{guarded.url}/agent_backend/#/s/team-1")
+    await expect(page).to_have_url(f"{guarded.url}/agent_backend/#/session/team-1")

@@ -6,6 +6,7 @@ import { plainText } from "./readable.js";
 import { keep, kept } from "./store.js";
 
 const KEY = "notifier.notify";
+const MAX_TOLD = 5000;
 
 export class Attention {
   // `onOpen` hears which session a person chose by a click on a notification.
@@ -16,7 +17,6 @@ export class Attention {
   }
 
   #onOpen;
-  #waiting = new Map(); // by session: how many wait
   #told = new Set(); // the requests that this page has notified of, or that were there when it came
   #isFirst = true;
 
@@ -24,36 +24,24 @@ export class Attention {
     return "Notification" in globalThis && Notification.permission === "granted" && kept(KEY) === "on";
   }
 
-  // All that the page knows: the rows of the list, and the requests of the session it shows.
-  tell(rows, sessionId, pending) {
-    const waiting = new Map(rows.map((row) => [row.session_id, row.pending_permissions ?? 0]));
-    if (sessionId !== null) waiting.set(sessionId, pending.length);
-    for (const record of pending) {
-      if (this.#told.has(record.request_id)) continue;
-      this.#told.add(record.request_id);
+  // What waits in all sessions, and how many; `sessionId` is that of the page, and `isPresent` says that it is all.
+  tell(pending, total, sessionId, isPresent) {
+    for (const { request_id: id, session_id: session, tool_name: tool, risk_level: risk } of pending) {
+      if (this.#told.has(id)) continue;
+      this.#told.add(id);
       // Never with the parameters: a notification is seen by whoever passes by, and kept by the system.
       if (!this.#isFirst)
-        this.#notify(
-          record.request_id,
-          sessionId,
-          t("notify.title", plainText(record.tool_name)),
-          t("notify.body", known("risk", record.risk_level), sessionId),
-        );
+        this.#notify(id, session, t("notify.title", plainText(tool)), t("notify.body", known("risk", risk), session));
     }
-    for (const [id, number] of waiting) {
-      if (id !== sessionId && !this.#isFirst && number > (this.#waiting.get(id) ?? 0)) {
-        this.#notify(`session ${id}`, id, t("notify.other", number, id), "");
-      }
-    }
-    this.#isFirst = false;
-    this.#waiting = waiting;
-    if (this.#told.size > 1000) this.#told = new Set(pending.map((record) => record.request_id));
-    const total = [...waiting.values()].reduce((sum, number) => sum + number, 0);
+    if (isPresent) this.#isFirst = false;
+    if (this.#told.size > MAX_TOLD) this.#told = new Set(pending.map((record) => record.request_id));
     const name = sessionId === null ? t("title") : `${sessionId} · ${t("title")}`;
-    document.title = total > 0 ? `(${total}) ${name}` : name;
-    const icon = `console/icon${total > 0 ? "-waiting" : ""}.svg`;
+    const title = total > 0 ? `(${total}) ${name}` : name;
+    if (document.title !== title) document.title = title;
     const link = document.getElementById("icon");
-    if (link.getAttribute("href") !== icon) link.setAttribute("href", icon);
+    link.dataset.calm ??= link.getAttribute("href");
+    const href = total > 0 ? link.dataset.waiting : link.dataset.calm;
+    if (link.getAttribute("href") !== href) link.setAttribute("href", href);
   }
 
   #notify(tag, sessionId, title, body) {

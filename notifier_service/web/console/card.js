@@ -96,7 +96,7 @@ export class Card {
   // Where it stands in the list has changed, or where its buttons are: what is on its way was meant for something else.
   lookAgain() {
     const place = `${this.element.offsetTop} ${this.#parts.end.offsetTop}`;
-    if (this.#place !== null && this.#place !== place) this.#startAfresh();
+    if (this.#place !== null && this.#place !== place) this.startAfresh();
     this.#place = place;
   }
 
@@ -148,7 +148,20 @@ export class Card {
     );
     if (!isMine) this.#host.announce(`${plainText(this.record.tool_name)}: ${text}`);
     if (hadFocus && !isKept) this.element.focus({ preventScroll: true });
-    this.#host.onSettled(this);
+    this.#host.onSettled(this, { isMine, text });
+  }
+
+  get name() {
+    return plainText(this.record.tool_name);
+  }
+
+  isOf(ids) {
+    return ids.length === 1 && ids[0] === this.id;
+  }
+
+  // It waits no more: by what this page has sent, which the service answers itself, or by somebody else.
+  settleGone(waiting, outcomes) {
+    if (this.state === "open" && !waiting.has(this.id)) this.settle(outcomes.get(this.id) ?? null);
   }
 
   #isFresh() {
@@ -159,7 +172,7 @@ export class Card {
     return this.state !== "open" || this.#isFresh() || this.#host.isDeafToClicks();
   }
 
-  #startAfresh() {
+  startAfresh() {
     this.#shownAt = performance.now();
     this.showReady();
   }
@@ -168,14 +181,14 @@ export class Card {
   #bringIntoSight() {
     if (!this.#host.bringIntoSight(this.element, this.#parts.end)) return false;
     this.#second.forget();
-    this.#startAfresh();
+    this.startAfresh();
     return true;
   }
 
   #showAll() {
     const hidden = [...this.element.querySelectorAll('[data-action="show-all"]')];
     for (const more of hidden) more.click();
-    if (hidden.length > 0) this.#startAfresh();
+    if (hidden.length > 0) this.startAfresh();
   }
 
   // What ends in it has to be seen anew.
@@ -208,7 +221,7 @@ export class Card {
     }
     if (!this.#isHigh || this.isRead) return false;
     if (!this.#reading.goOn()) this.#bringIntoSight();
-    this.#startAfresh();
+    this.startAfresh();
     this.#host.announce(t("card.unread"));
     return true;
   }
@@ -299,7 +312,7 @@ export class Card {
       this.#showButtons();
       if (this.state === "sending") this.#setSending(true);
       if (hadFocus) this.select({ isShown: false });
-      this.#startAfresh();
+      this.startAfresh();
       this.#host.announce(t("card.wholeHere", plainText(whole.tool_name)));
     } catch (error) {
       if (this.state === "settled") return;
@@ -396,7 +409,7 @@ export class Card {
   // Show a form in the place of the buttons.
   #open(answer) {
     // The second click of a double click was not meant for what has appeared under it.
-    this.#startAfresh();
+    this.startAfresh();
     this.#form = new Form(answer, {
       id: this.id,
       // What lets a call of high risk run is never what stands out.

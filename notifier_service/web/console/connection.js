@@ -64,10 +64,8 @@ export class ConnectionLine {
     const { phase, transport, retryAt, error } = this.#client.connection;
     this.#line.dataset.connection = phase;
     this.#line.dataset.transport = transport ?? "";
-    this.#viewers.textContent =
-      phase === "open" && this.#client.state.viewers !== null
-        ? t("connection.viewers", this.#client.state.viewers)
-        : "";
+    const viewers = this.#client.state.viewers ?? null;
+    this.#viewers.textContent = phase === "open" && viewers !== null ? t("connection.viewers", viewers) : "";
     const isEnded = phase === "ended";
     this.#now.hidden = phase !== "waiting" && !isEnded;
     this.#now.textContent = isEnded ? t("connection.again") : t("connection.now");

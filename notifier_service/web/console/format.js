@@ -9,6 +9,17 @@ const NUMBER = new Intl.NumberFormat(locale);
 const CLOCK_TIME = new Intl.DateTimeFormat(locale, { timeStyle: "medium", hourCycle: "h23" });
 const FULL_TIME = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" });
 
+const DAY = new Intl.DateTimeFormat(locale, { weekday: "long", day: "numeric", month: "long", year: "numeric" });
+const NEAR = new Intl.RelativeTimeFormat(locale, { numeric: "auto" });
+const DAY_MS = 86_400_000;
+
+// The day of a time: "today", "yesterday", "Thursday, 26 November 2026".
+export function dayOf(milliseconds) {
+  const start = (time) => new Date(time).setHours(0, 0, 0, 0);
+  const days = Math.round((start(milliseconds) - start(Date.now())) / DAY_MS);
+  return days === 0 || days === -1 ? NEAR.format(days, "day") : DAY.format(milliseconds);
+}
+
 export function count(number) {
   return NUMBER.format(number);
 }

@@ -19,6 +19,8 @@ export class History {
   #changed;
   #calls = new Map(); // what names a call on the wire, and the key of its row
   #number = 0;
+  #stamps = 0;
+  #eventId; // of what is heard now: it names the row that it begins
   #payload = 0;
   #lastAt = null;
   #caughtUpAt = null; // the number of the newest event when this reader came: what is up to there happened before
@@ -34,6 +36,7 @@ export class History {
     const data = event.data ?? {};
     if (event.type === "hello") this.#caughtUpAt ??= sequence(data.last_event_id);
     const at = this.#time(event, data);
+    this.#eventId = event.id;
     switch (event.type) {
       case "tool_status":
         return this.#status(data, at);
@@ -227,6 +230,7 @@ export class History {
       // It takes its place among what happened by when it ended.
       this.rows.delete(row.key);
       this.rows.set(row.key, row);
+      this.#stamp(row);
     }
     this.#touch(row);
   }
@@ -245,11 +249,19 @@ export class History {
   #add(row) {
     this.#number += 1;
     row.key = this.#number;
+    row.name = row.callId ?? this.#eventId;
     this.#payload += row.size ?? 0;
     this.rows.set(row.key, row);
+    this.#stamp(row);
     this.#touch(row);
     this.#trim();
     return row;
+  }
+
+  // Rows stand in the order of these numbers.
+  #stamp(row) {
+    this.#stamps += 1;
+    row.settled = this.#stamps;
   }
 
   #touch(row) {

@@ -45,7 +45,7 @@ export function helpDialog() {
   return dialog;
 }
 
-// `cards` gives those of the session that is shown, or null.
+// `cards` gives the desk that is shown, or null.
 export function listenToKeys(cards, dialog) {
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || event.repeat || isTyping()) return;
@@ -59,7 +59,7 @@ export function listenToKeys(cards, dialog) {
     if (shown === null || document.querySelector("dialog[open]") !== null) return;
     const key = event.key.toLowerCase();
     if (key === "j" || key === "k") shown.move(key === "j" ? 1 : -1);
-    else if (Object.hasOwn(ACTIONS, key)) shown.selected?.press(ACTIONS[key]);
+    else if (Object.hasOwn(ACTIONS, key)) shown.press(ACTIONS[key]);
     else return;
     event.preventDefault();
   });

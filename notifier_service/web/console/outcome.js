@@ -30,3 +30,10 @@ export function decisionText(decision) {
   const name = (isLasting && lasting) || decision.kind;
   return t(`decision.${name}`, deciderOf(decision));
 }
+
+// For a list of what was decided: how a request ended, and by whom.
+export function decidedText(record) {
+  const { decision: kind, decided_by: by, scope, status } = record;
+  if (status === "pending") return t("history.pending");
+  return decisionText({ kind: kind ?? null, decided_by: by, scope, status });
+}

@@ -1,15 +1,28 @@
-// The page: its header, its list of sessions, and the session that the address names.
+// The page: its header, what waits, the sessions, and the place that the address names.
 
 import { Attention } from "./attention.js";
+import { InboxClient } from "./client/index.js";
+import { heard } from "./clock.js";
 import { button, element, fill } from "./element.js";
+import { HistoryPage } from "./history_page.js";
+import { Inbox } from "./inbox.js";
 import { helpDialog, listenToKeys } from "./keys.js";
 import { otherLanguage, t } from "./language.js";
+import { plainText } from "./readable.js";
+import { RequestPage } from "./request_page.js";
+import { addressOf, addressOfHistory, INBOX, placeAt, RULES } from "./route.js";
+import { RulesPage } from "./rules_page.js";
 import { Session } from "./session.js";
-import { addressOf, isSessionId, Sessions } from "./sessions.js";
+import { Sessions } from "./sessions.js";
 import { nextTheme, theme } from "./theme.js";
-import { forgetToken, takeTokenFromAddress, token, useToken } from "./token.js";
+import { claimsOf, forgetToken, isRemembered, signOut, takeTokenFromAddress, token, useToken, watchToken } from "./token.js";
 import { tokenForm } from "./token_form.js";
 import { askWhichToken } from "./token_question.js";
+
+// A hidden page has no frames.
+const HIDDEN_MS = 200;
+// Sessions come and go in crowds: their list is read again no more often.
+const REFRESH_MS = 500;
 
 const connection = {
   // The page stands at the prefix, wherever that is mounted.
@@ -17,9 +30,13 @@ const connection = {
   token: () => token() ?? "",
 };
 
-let session = null;
-let pending = [];
+let client = null;
+let place = null; // what the address names
+let shown = null; // what is shown of it: an Inbox, a Session or another page
 let isAsking = false;
+let isDue = false;
+let isPresent = false; // whether all that waits is known
+let refreshing = 0;
 
 const linked = takeTokenFromAddress();
 if (linked !== null && token() === null) useToken(linked);
@@ -27,30 +44,20 @@ if (linked !== null && token() === null) useToken(linked);
 const announcer = element("div", { class: "unseen", role: "status", "aria-live": "polite" });
 const content = element("div", { class: "content" });
 const attention = new Attention((sessionId) => {
-  location.hash = addressOf(sessionId);
+  location.hash = sessionId === null ? INBOX : addressOf(sessionId);
 });
 const sessions = new Sessions({
   connection,
-  onRows: (rows) => {
-    // Where there is only one, nobody needs to choose.
-    if (session === null && !isAsking && location.hash === "" && rows.length === 1) {
-      history.replaceState(null, "", addressOf(rows[0].session_id));
-      showAddress();
-    }
+  onRows: () => {
+    shown?.tellRow?.();
     tell();
   },
   onUnauthenticated: askForToken,
   isWatched: () => attention.isWanted,
 });
-const forget = button(
-  "forget-token",
-  t("token.forget"),
-  () => {
-    forgetToken();
-    location.reload();
-  },
-  { class: "quiet" },
-);
+const queue = element("div", { class: "queue" });
+const side = element("div", { id: "side" }, queue, sessions.element);
+const forget = button("forget-token", "", leaveForGood, { class: "quiet" });
 const help = helpDialog();
 const themeName = element("span", {}, t(`theme.${theme()}`));
 const themeButton = button(
@@ -62,11 +69,22 @@ const themeButton = button(
   { class: "quiet" },
 );
 fill(themeButton, element("span", { class: "label" }, t("theme")), themeName);
-const drawer = button("sessions", t("sessions.show"), () => openDrawer(!document.body.classList.contains("drawer")), {
+const drawer = button("sessions", "", () => openDrawer(!document.body.classList.contains("drawer")), {
   class: "quiet",
-  "aria-controls": "sessions",
+  "aria-controls": "side",
   "aria-expanded": "false",
+  "aria-label": t("sessions.show"),
 });
+fill(drawer, element("span", { "aria-hidden": "true" }, "☰"));
+const number = element("span", { class: "badge", hidden: true });
+const link = (name, href, ...more) => element("a", { href, data: { place: name } }, t(name), ...more);
+const places = element(
+  "nav",
+  { class: "places", "aria-label": t("places") },
+  link("inbox", INBOX, number),
+  link("history", addressOfHistory()),
+  link("rules", RULES),
+);
 
 fill(
   document.body,
@@ -75,7 +93,8 @@ fill(
     "header",
     { class: "top" },
     drawer,
-    element("a", { class: "brand", href: "#/" }, t("title")),
+    element("a", { class: "brand", href: INBOX }, t("title")),
+    places,
     element(
       "div",
       { class: "tools" },
@@ -94,11 +113,11 @@ fill(
       button("help", "?", () => help.showModal(), { class: "quiet", "aria-label": t("help") }),
     ),
   ),
-  element("div", { class: "columns" }, sessions.element, content),
+  element("div", { class: "columns" }, side, content),
   help,
   announcer,
 );
-listenToKeys(() => session?.cards ?? null, help);
+listenToKeys(() => shown?.desk ?? null, help);
 addEventListener("hashchange", () => {
   const given = takeTokenFromAddress();
   if (given !== null && token() === null) {
@@ -116,6 +135,8 @@ addEventListener("focus", () => sessions.refresh());
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && document.body.classList.contains("drawer")) openDrawer(false);
 });
+// Signed out in another tab.
+watchToken(() => location.reload());
 startAgain();
 offer(linked);
 
@@ -131,61 +152,142 @@ function offer(given) {
 function startAgain() {
   isAsking = false;
   forget.hidden = token() === null;
+  forget.textContent = t(isRemembered() ? "token.signOut" : "token.forget");
   document.body.classList.remove("asking");
   leave();
+  client?.disconnect();
+  isPresent = false;
+  client = new InboxClient(connection);
+  client.listen((event) => hear(event));
+  client.subscribe(() => changed());
+  client.connect();
   sessions.close();
   sessions.open();
+  place = null;
   showAddress();
 }
 
-function addressedSession() {
-  const match = /^#\/s\/([^/]+)$/.exec(location.hash);
-  if (match === null) return null;
-  try {
-    const id = decodeURIComponent(match[1]);
-    return isSessionId(id) ? id : null;
-  } catch {
-    return null;
+function leaveForGood() {
+  signOut();
+  location.reload();
+}
+
+function hear(event) {
+  heard(event);
+  if (event.type === "session_opened" || event.type === "session_closed") refreshSoon();
+  if (shown instanceof Inbox) shown.hear(event);
+  if (event.type === "snapshot" && !isPresent) {
+    isPresent = true;
+    if (shown instanceof Inbox) shown.present();
   }
+}
+
+function refreshSoon() {
+  if (refreshing !== 0) return;
+  refreshing = setTimeout(() => {
+    refreshing = 0;
+    sessions.refresh();
+  }, REFRESH_MS);
+}
+
+// Many events are one change of the page.
+function changed() {
+  if (isDue) return;
+  isDue = true;
+  const update = () => {
+    isDue = false;
+    const { phase, error } = client.connection;
+    if (phase === "ended" && ["unauthenticated", "token_expired"].includes(error?.code)) askForToken();
+    if (shown instanceof Inbox) shown.update();
+    tell();
+  };
+  if (document.hidden) setTimeout(update, HIDDEN_MS);
+  else requestAnimationFrame(update);
+}
+
+function nameOf(sessionId) {
+  return plainText(sessions.rowOf(sessionId)?.title || sessionId);
 }
 
 function showAddress() {
   if (isAsking) return;
   openDrawer(false);
-  const sessionId = addressedSession();
-  if (session !== null && session.sessionId === sessionId) return;
+  const next = placeAt(location.hash);
+  const isSame = place !== null && place.place === next.place && place.sessionId === next.sessionId;
+  if (isSame && next.place === "session") {
+    shown.showRow(next.row);
+    return;
+  }
+  if (isSame && next.place === "inbox") {
+    if (next.requestId !== undefined) shown.turnTo(next.requestId);
+    return;
+  }
   leave();
-  // Who has chosen a session looks at it now: what waits there may have the focus.
-  if (sessions.element.contains(document.activeElement)) document.activeElement.blur();
-  sessions.choose(sessionId);
-  if (sessionId === null) {
-    fill(content, element("main", { class: "alone" }, element("p", { class: "none" }, t("sessions.choose"))));
-    document.body.classList.add("choosing");
-  } else {
-    document.body.classList.remove("choosing");
-    session = new Session(sessionId, {
-      connection,
-      announce,
-      onUnauthenticated: askForToken,
-      onPending: (id, records) => {
-        pending = records;
-        sessions.tell(id, records.length);
-        tell();
-      },
-    });
-    fill(content, session.element);
+  place = next;
+  // Who has chosen a place looks at it now: what waits there may have the focus.
+  if (side.contains(document.activeElement) || places.contains(document.activeElement)) document.activeElement.blur();
+  sessions.choose(next.place === "session" ? next.sessionId : null);
+  shown = made(next);
+  fill(content, shown.element);
+  fill(queue, shown.desk?.queue.element);
+  if (isPresent && shown instanceof Inbox) shown.present();
+  document.body.dataset.place = next.place;
+  for (const each of places.children) {
+    if (each.dataset.place === next.place) each.setAttribute("aria-current", "page");
+    else each.removeAttribute("aria-current");
   }
   tell();
 }
 
-function leave() {
-  session?.close();
-  session = null;
-  pending = [];
+function made(next) {
+  const host = {
+    connection,
+    client,
+    announce,
+    nameOf,
+    rowOf: (sessionId) => sessions.rowOf(sessionId),
+    decide: (requests, approved, reason) => client.decideAll(requests, approved, reason),
+    onUnauthenticated: askForToken,
+    onPending: () => tell(),
+    reveal: () => openDrawer(false),
+    mayOnlyLook: mayOnlyLook(),
+  };
+  switch (next.place) {
+    case "session":
+      return new Session(next.sessionId, host, next.row);
+    case "request":
+      return new RequestPage(next, host);
+    case "history":
+      return new HistoryPage(next.filter, host);
+    case "rules":
+      return new RulesPage(host);
+    default:
+      return new Inbox({ ...host, isLost: next.place === "nowhere" }, next.requestId);
+  }
 }
 
+// What a signed token says; of others only an answer that is refused tells.
+function mayOnlyLook() {
+  const { rights } = claimsOf(token() ?? "");
+  return Array.isArray(rights) && !rights.some((right) => right === "approve" || right === "admin");
+}
+
+function leave() {
+  shown?.close?.();
+  shown = null;
+}
+
+// The numbers in the header, in the list and in the title, and what calls a person who looks elsewhere.
 function tell() {
-  attention.tell(sessions.rows, session?.sessionId ?? null, pending);
+  if (client === null || isAsking) return;
+  const waiting = new Map();
+  for (const { session_id: id } of client.state.pending) waiting.set(id, (waiting.get(id) ?? 0) + 1);
+  if (shown instanceof Session && shown.desk.waiting.length > 0) waiting.set(shown.sessionId, shown.desk.waiting.length);
+  if (isPresent) sessions.tell(waiting);
+  const total = [...waiting.values()].reduce((sum, each) => sum + each, 0);
+  number.hidden = total === 0;
+  number.textContent = total;
+  attention.tell(client.state.pending, total, shown instanceof Session ? shown.sessionId : null, isPresent);
 }
 
 function askForToken() {
@@ -195,12 +297,14 @@ function askForToken() {
   forgetToken();
   forget.hidden = true;
   leave();
+  client?.disconnect();
   sessions.close();
+  fill(queue);
   document.body.classList.add("asking");
   const form = tokenForm({
     wasRefused,
-    onToken: (given) => {
-      useToken(given);
+    onToken: (given, isKept) => {
+      useToken(given, { isKept });
       startAgain();
     },
   });
@@ -217,7 +321,7 @@ function openDrawer(isOpen) {
   drawer.setAttribute("aria-expanded", String(isOpen));
 }
 
-// The address is the session's: jumping to a place in the page must not change it.
+// The address is a place's: jumping to a part of the page must not change it.
 function skip(event) {
   event.preventDefault();
   (document.getElementById("cards") ?? content).focus();

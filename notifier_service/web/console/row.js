@@ -1,7 +1,7 @@
 // One row of the list of what happened: a call as it goes on, another event, or a word about the list itself.
 
 import { now } from "./clock.js";
-import { element, fill } from "./element.js";
+import { button, element, fill } from "./element.js";
 import { brief, exactText, exactValue } from "./excerpt.js";
 import { clockTime, count, duration, fullTime } from "./format.js";
 import { known, t } from "./language.js";
@@ -21,14 +21,18 @@ const MARKS = {
 };
 
 export class Row {
-  constructor(row) {
+  // `linkTo(row)` gives the address of a row, or null.
+  constructor(row, linkTo = () => null) {
     this.row = row;
-    this.isFresh = false;
+    this.#linkTo = linkTo;
     this.element = element("li", { data: { kind: row.kind, key: row.key } });
     if (row.kind === "call") this.#buildCall();
     else this.#buildOther();
   }
 
+  #linkTo;
+  #foldState = "";
+  #more = null;
   #time;
   #mark;
   #line;
@@ -40,6 +44,19 @@ export class Row {
   update() {
     if (this.row.kind === "call") this.#updateCall();
     else if (this.#details?.open) this.#fillBody();
+  }
+
+  // The newest of a run of `number` calls that are alike; null for one that stands for itself.
+  fold(run) {
+    const state = run === null ? "" : `${run.number} ${run.isOpen} ${run.of}`;
+    if (state === this.#foldState) return;
+    this.#foldState = state;
+    this.#more?.remove();
+    this.#more = null;
+    if (state === "") return;
+    const text = t(run.isOpen ? "row.alikeOpen" : "row.alike", run.number - 1);
+    this.#more = button("fold", text, run.toggle, { class: "quiet alike", "aria-expanded": String(run.isOpen) });
+    this.element.append(this.#more);
   }
 
   tick() {
@@ -79,7 +96,8 @@ export class Row {
     fill(
       this.#line,
       element("strong", { class: "tool" }, brief(row.tool, 80)),
-      element("span", { class: "status" }, known("status", row.status)),
+      // Who approved says that it is.
+      !(row.status === "approved" && row.decision) && element("span", { class: "status" }, known("status", row.status)),
       row.decision && element("span", { class: "decided" }, decisionText(row.decision)),
       element("span", { class: "brief" }, this.#brief()),
     );
@@ -164,10 +182,24 @@ export class Row {
     );
   }
 
+  #link() {
+    const address = this.#linkTo(this.row);
+    return address && element("a", { href: address }, t("row.link"));
+  }
+
+  // Open, in sight, and marked for a moment.
+  reveal() {
+    if (this.#details !== undefined) this.#details.open = true;
+    this.element.scrollIntoView({ block: "center", behavior: "instant" });
+    this.element.dataset.revealed = "";
+    (this.#details?.firstChild ?? this.element).focus({ preventScroll: true });
+  }
+
   #fillBody() {
     const { row } = this;
     if (row.kind === "event") {
-      fill(this.#body, row.isEmptied ? t("row.emptied") : row.data === undefined ? null : valueOf(row.data));
+      const content = row.isEmptied ? t("row.emptied") : row.data === undefined ? null : valueOf(row.data);
+      fill(this.#body, content, element("p", { class: "facts" }, this.#link()));
       return;
     }
     fill(
@@ -201,6 +233,7 @@ export class Row {
         row.risk && element("span", {}, known("risk", row.risk)),
         row.callId && element("span", {}, t("row.call"), " ", brief(row.callId)),
         element("span", {}, t("row.began", fullTime(row.at))),
+        this.#link(),
       ),
     );
   }

@@ -3,11 +3,41 @@
 
 import { button, element, fill } from "./element.js";
 import { exactText } from "./excerpt.js";
-import { clockTime } from "./format.js";
+import { fullTime } from "./format.js";
 import { t } from "./language.js";
 import { plainText, wholeText } from "./readable.js";
 import { causeOf } from "./refusal.js";
 import { SecondPress } from "./second_press.js";
+
+// A rule in words, and what takes it back, or null.
+export function ruleItem(rule, revoking) {
+  return element(
+    "li",
+    { data: { ruleId: rule.rule_id, effect: rule.effect } },
+    element(
+      "span",
+      {},
+      element("strong", {}, t(`rules.${rule.effect}`)),
+      " ",
+      wholeText(rule.name),
+      rule.justification && element("span", { class: "why" }, wholeText(rule.justification)),
+      element(
+        "span",
+        { class: "facts" },
+        element("span", {}, t(`rules.source.${rule.source}`)),
+        rule.source === "learned" && rule.session
+          ? element("span", {}, t("rules.inSessions", plainText(rule.session.join(", "))))
+          : null,
+        rule.created_by === null
+          ? null
+          : element("span", {}, t("rules.by", plainText(rule.created_by), fullTime(Date.parse(rule.created_at)))),
+        element("span", {}, t("rules.used", rule.used)),
+        rule.last_used_at && element("span", {}, t("rules.lastUsed", fullTime(Date.parse(rule.last_used_at)))),
+      ),
+    ),
+    revoking,
+  );
+}
 
 export class Rules {
   constructor(client) {
@@ -16,7 +46,9 @@ export class Rules {
     this.#list = element("ul", {});
     this.#suggestions = element("ul", { class: "suggestions" });
     this.#failure = element("p", { class: "failure", role: "alert", data: { role: "rules-failure" } });
-    this.element = element("details", { id: "rules", hidden: true }, this.#title, this.#list, this.#suggestions, this.#failure);
+    const panel = element("div", { class: "panel" }, this.#none, this.#list, this.#suggestions, this.#failure);
+    this.element = element("details", { id: "rules" }, this.#title, panel);
+    this.#show([], []);
     this.element.addEventListener("toggle", () => this.element.open && this.refresh());
   }
 
@@ -25,6 +57,7 @@ export class Rules {
   #list;
   #suggestions;
   #failure;
+  #none = element("p", { class: "none" });
   #second = new SecondPress();
 
   // A decision may have made a rule; one that was made elsewhere is told by an event too.
@@ -41,43 +74,20 @@ export class Rules {
     try {
       this.#show(...(await Promise.all([this.#client.rules(), this.#client.suggestions()])));
     } catch (error) {
-      if (!this.element.hidden) this.#fail(error);
+      if (this.element.open) this.#fail(error);
     }
   }
 
   #show(rules, suggestions) {
     fill(this.#failure);
     this.#second.forget();
-    this.element.hidden = rules.length === 0 && suggestions.length === 0;
+    fill(this.#none, rules.length + suggestions.length === 0 && t("rules.none"));
     const saving = suggestions.length > 0 ? ` · ${t("rules.saving", suggestions.length)}` : "";
     this.#title.textContent = t("rules.title", rules.length) + saving;
     fill(
       this.#list,
       rules.map((rule) =>
-        element(
-          "li",
-          { data: { ruleId: rule.rule_id, effect: rule.effect } },
-          element(
-            "span",
-            {},
-            element("strong", {}, t(`rules.${rule.effect}`)),
-            " ",
-            wholeText(rule.name),
-            element(
-              "span",
-              { class: "facts" },
-              element("span", {}, t(`rules.source.${rule.source}`)),
-              rule.source === "learned" && rule.session
-                ? element("span", {}, t("rules.inSessions", plainText(rule.session.join(", "))))
-                : null,
-              rule.created_by === null
-                ? null
-                : element("span", {}, t("rules.by", plainText(rule.created_by), clockTime(Date.parse(rule.created_at)))),
-              element("span", {}, t("rules.used", rule.used)),
-            ),
-          ),
-          rule.source === "file" ? null : button("revoke", t("rules.revoke"), () => this.#revoke(rule)),
-        ),
+        ruleItem(rule, rule.source === "file" ? null : button("revoke", t("rules.revoke"), () => this.#revoke(rule))),
       ),
     );
     fill(

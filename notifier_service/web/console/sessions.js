@@ -1,10 +1,12 @@
-// The sessions that are open, those with something that waits first.
+// The sessions that are open: what they are called, who works there, and where something waits.
 
 import { listSessions } from "./client/index.js";
 import { element, fill } from "./element.js";
-import { duration } from "./format.js";
 import { t } from "./language.js";
+import { plainText } from "./readable.js";
+import { addressOf, isSessionId } from "./route.js";
 import { kept, keep } from "./store.js";
+import { Windowed } from "./windowed.js";
 
 const EVERY_MS = 3000;
 const HIDDEN_EVERY_MS = 15_000;
@@ -13,21 +15,16 @@ const BUSY_SECONDS = 10;
 const OPENED = "notifier.opened";
 const MAX_OPENED = 20;
 
-const SESSION_ID = /^(?!\.{1,2}$)[A-Za-z0-9._:~-]{1,128}$/;
-
-export function isSessionId(text) {
-  return SESSION_ID.test(text);
-}
-
-export function addressOf(sessionId) {
-  return `#/s/${encodeURIComponent(sessionId)}`;
-}
-
 export class Sessions {
   // `host`: {connection: {baseUrl, token}, onRows(rows), onUnauthenticated(), isWatched()}.
   constructor(host) {
     this.#host = host;
-    this.#list = element("ul", {});
+    this.#list = new Windowed({
+      label: "sessions-title",
+      make: (row) => element("li", {}, element("a", { href: addressOf(row.key) })),
+      show: (made, row) => this.#showRow(made.firstChild, row),
+    });
+    this.#number = element("span", { class: "number" });
     this.#note = element("p", { class: "none" });
     this.#problem = element("p", { class: "problem", role: "alert" });
     const field = element("input", {
@@ -36,12 +33,13 @@ export class Sessions {
       autocomplete: "off",
       autocapitalize: "off",
       spellcheck: "false",
+      placeholder: t("sessions.id"),
       data: { field: "session-id" },
     });
     const form = element(
       "form",
       { id: "open-form", on: { submit: (event) => this.#submit(event, field) } },
-      element("label", { for: "session-id" }, t("sessions.id")),
+      element("label", { for: "session-id", class: "unseen" }, t("sessions.id")),
       element(
         "div",
         { class: "row" },
@@ -53,20 +51,25 @@ export class Sessions {
     this.element = element(
       "nav",
       { id: "sessions", "aria-labelledby": "sessions-title" },
-      element("h2", { id: "sessions-title" }, t("sessions")),
-      this.#list,
+      element("h2", { id: "sessions-title" }, t("sessions"), this.#number),
       this.#note,
+      this.#list.element,
       form,
     );
   }
 
   rows = [];
+  // Whether the list has been read since the page came.
+  isKnown = false;
 
   #host;
   #list;
+  #number;
   #note;
   #problem;
   #current = null;
+  #order = new Map(); // a row keeps its place until a person goes somewhere else
+  #waiting = null;
   #timer = 0;
   #isReading = false;
   #isClosed = true;
@@ -75,6 +78,7 @@ export class Sessions {
   open() {
     this.#isClosed = false;
     this.#mayList = true;
+    this.#order.clear();
     this.#refresh();
   }
 
@@ -88,8 +92,13 @@ export class Sessions {
     if (!this.#isClosed && !this.#isReading && this.#mayList) this.#refresh();
   }
 
+  rowOf(sessionId) {
+    return this.rows.find((row) => row.session_id === sessionId);
+  }
+
   choose(sessionId) {
     this.#current = sessionId;
+    this.#order.clear();
     if (sessionId !== null) {
       const opened = [sessionId, ...this.#opened().filter((id) => id !== sessionId)];
       keep(OPENED, opened.slice(0, MAX_OPENED).join("\n"), { session: true });
@@ -97,13 +106,10 @@ export class Sessions {
     this.#show();
   }
 
-  // What the page itself knows of the session it shows, which is newer than the list.
-  tell(sessionId, waiting) {
-    const row = this.rows.find((each) => each.session_id === sessionId);
-    if (row !== undefined && row.pending_permissions !== waiting) {
-      row.pending_permissions = waiting;
-      this.#show();
-    }
+  // What the page itself knows to wait, which is newer than the list: numbers by session.
+  tell(waiting) {
+    this.#waiting = waiting;
+    this.#show();
   }
 
   #opened() {
@@ -115,6 +121,7 @@ export class Sessions {
     this.#isReading = true;
     try {
       this.rows = await listSessions(this.#host.connection);
+      this.isKnown = true;
       fill(this.#note, this.rows.length === 0 && t("sessions.none"));
     } catch (error) {
       if (this.#isClosed) return;
@@ -144,48 +151,41 @@ export class Sessions {
     }, pause);
   }
 
-  #show() {
-    const rows = [...this.rows];
-    if (this.#current !== null && !rows.some((row) => row.session_id === this.#current))
-      rows.push({ session_id: this.#current });
-    rows.sort(
-      (one, other) =>
-        (other.pending_permissions ?? 0) - (one.pending_permissions ?? 0) ||
-        one.session_id.localeCompare(other.session_id),
-    );
-    const old = new Map([...this.#list.children].map((item) => [item.firstChild.dataset.sessionId, item]));
-    const items = rows.map((row) => this.#item(row, old.get(row.session_id) ?? element("li", {}, element("a", {}))));
-    // Only what moves is moved: a list that is made anew takes away the focus.
-    items.forEach((item, index) => {
-      if (this.#list.children[index] !== item) this.#list.insertBefore(item, this.#list.children[index] ?? null);
-    });
-    while (this.#list.childElementCount > items.length) this.#list.lastElementChild.remove();
+  #numberOf(row) {
+    return this.#waiting?.get(row.session_id) ?? (this.#waiting === null ? (row.pending_permissions ?? 0) : 0);
   }
 
-  #item(row, item) {
-    const link = item.firstChild;
-    const waiting = row.pending_permissions ?? 0;
-    link.href = addressOf(row.session_id);
+  #show() {
+    const rows = [...this.rows];
+    const isListed = (id) => rows.some((row) => row.session_id === id);
+    if (this.#current !== null && !isListed(this.#current)) rows.push({ session_id: this.#current });
+    const known = rows.filter((row) => this.#order.has(row.session_id));
+    const come = rows.filter((row) => !this.#order.has(row.session_id));
+    known.sort((one, other) => this.#order.get(one.session_id) - this.#order.get(other.session_id));
+    come.sort((one, other) => this.#numberOf(other) - this.#numberOf(one) || compared(one, other));
+    const all = [...known, ...come];
+    this.#order = new Map(all.map((row, index) => [row.session_id, index]));
+    this.#number.textContent = all.length > 1 ? all.length : "";
+    this.#list.update(
+      all.map((row) => ({ key: row.session_id, row, waiting: this.#numberOf(row), isHere: row.session_id === this.#current })),
+    );
+  }
+
+  #showRow(link, { row, waiting, isHere }) {
     link.dataset.sessionId = row.session_id;
     link.dataset.waiting = waiting;
-    if (row.session_id === this.#current) link.setAttribute("aria-current", "page");
+    if (isHere) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
+    const state = waiting > 0 ? "waiting" : stateOf(row);
+    link.dataset.sessionState = state;
+    const facts = [row.title ? row.session_id : null, row.agent ? plainText(row.agent) : null].filter(Boolean);
     fill(
       link,
-      element("span", { class: "id" }, row.session_id),
+      element("span", { class: "dot", "aria-hidden": "true" }),
+      element("span", { class: "id" }, plainText(row.title || row.session_id)),
       waiting > 0 && element("span", { class: "badge", "aria-label": t("sessions.waiting", waiting) }, waiting),
-      row.connections !== undefined &&
-        element(
-          "span",
-          { class: "facts" },
-          t("sessions.readers", row.connections),
-          " · ",
-          row.idle_seconds < BUSY_SECONDS
-            ? t("sessions.busy")
-            : t("sessions.idle", duration(Math.floor(row.idle_seconds) * 1000)),
-        ),
+      element("span", { class: "facts" }, [state && t(`state.${state}`), ...facts].filter(Boolean).join(" · ")),
     );
-    return item;
   }
 
   #submit(event, field) {
@@ -196,4 +196,14 @@ export class Sessions {
     field.value = "";
     location.hash = addressOf(sessionId);
   }
+}
+
+function stateOf(row) {
+  if (row.state !== undefined) return row.state;
+  if (row.idle_seconds === undefined) return "";
+  return row.idle_seconds < BUSY_SECONDS ? "working" : "idle";
+}
+
+function compared(one, other) {
+  return (one.title || one.session_id).localeCompare(other.title || other.session_id);
 }

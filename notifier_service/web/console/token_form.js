@@ -3,7 +3,7 @@
 import { element } from "./element.js";
 import { t } from "./language.js";
 
-// `onToken` gets what a person typed; `wasRefused` says that there was one, and it did not do.
+// `onToken` gets what a person typed, and whether it is kept on this device; `wasRefused` says that there was one, and it did not do.
 export function tokenForm({ wasRefused, onToken }) {
   const field = element("input", {
     id: "token",
@@ -12,6 +12,7 @@ export function tokenForm({ wasRefused, onToken }) {
     required: true,
     data: { field: "token" },
   });
+  const keeping = element("input", { id: "keep-token", type: "checkbox", data: { field: "keep-token" } });
   return element(
     "main",
     { class: "alone" },
@@ -22,7 +23,7 @@ export function tokenForm({ wasRefused, onToken }) {
         on: {
           submit: (event) => {
             event.preventDefault();
-            if (field.value.trim()) onToken(field.value.trim());
+            if (field.value.trim()) onToken(field.value.trim(), keeping.checked);
           },
         },
       },
@@ -36,6 +37,7 @@ export function tokenForm({ wasRefused, onToken }) {
         field,
         element("button", { type: "submit", class: "primary", data: { action: "use-token" } }, t("token.use")),
       ),
+      element("label", { class: "check", for: "keep-token" }, keeping, element("span", {}, t("token.remember"))),
     ),
   );
 }

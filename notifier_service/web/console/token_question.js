@@ -3,6 +3,7 @@
 import { button, element } from "./element.js";
 import { t } from "./language.js";
 import { plainText } from "./readable.js";
+import { claimsOf } from "./token.js";
 
 const LONGEST_NAME = 80;
 
@@ -31,13 +32,6 @@ export function askWhichToken(kept, given, onUse) {
 
 // Whose it says it is: a signed token tells its subject to whoever has it. Others tell nothing.
 function nameOf(token) {
-  try {
-    const payload = token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
-    const bytes = Uint8Array.from(atob(payload), (character) => character.charCodeAt(0));
-    const { sub } = JSON.parse(new TextDecoder().decode(bytes));
-    if (typeof sub === "string" && sub !== "") return plainText(sub.slice(0, LONGEST_NAME));
-  } catch {
-    // It is none of that kind.
-  }
-  return t("token.unnamed");
+  const { sub } = claimsOf(token);
+  return typeof sub === "string" && sub !== "" ? plainText(sub.slice(0, LONGEST_NAME)) : t("token.unnamed");
 }
