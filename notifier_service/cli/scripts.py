@@ -10,6 +10,7 @@ import os
 import secrets
 import signal
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -199,7 +200,8 @@ async def _decided(client: Client, session_id: str, ask: Callable[..., Awaitable
     """Wait for the decision, and take what was approved; whoever stops us withdraws the request."""
     task = asyncio.current_task()
     assert task is not None  # called from a coroutine
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    if threading.current_thread() is threading.main_thread():  # no other hears signals
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
     def say(record: dict[str, Any]) -> None:
         print(f"waiting for a person to decide {record['request_id']}", file=sys.stderr, flush=True)

@@ -159,15 +159,14 @@ async def test_ask_reads_parameters_from_standard_input(commands: Commands) -> N
 async def test_ask_wait_ends_with_the_decision(
     decision: dict[str, Any], exit_code: int, kind: str, commands: Commands, client: Client
 ) -> None:
-    process = await commands.start("ask", "s", "t", '{"path": "a"}', "--wait")
+    asking = asyncio.create_task(commands.run_here("ask", "s", "t", '{"path": "a"}', "--wait"))
     async with aclosing(client.events("s")) as events:
         request = await asked(events)
-    waiting = await line_of(process.stderr)
     await client.decide("s", decision)
-    ended = await commands.ended(process)
+    ended = await asking
 
     record = json.loads(ended.out)
-    assert waiting == f"waiting for a person to decide {request['request_id']}"
+    assert ended.err == f"waiting for a person to decide {request['request_id']}\n"
     assert ended.exit_code == exit_code
     assert (record["decision"], record["reason"]) == (kind, decision.get("reason"))
     assert ended.out.isascii()
@@ -195,7 +194,7 @@ async def test_ask_wait_takes_what_was_approved_and_what_another_took_runs_nothi
 
 @pytest.mark.parametrize("flags", [[], ["--wait"]])
 async def test_ask_offers_what_a_script_can_carry_out(flags: list[str], commands: Commands, client: Client) -> None:
-    await commands.start("ask", "s", "rm", '{"path": "draft.txt"}', *flags)
+    asking = asyncio.create_task(commands.run_here("ask", "s", "rm", '{"path": "draft.txt"}', *flags))
     async with aclosing(client.events("s")) as events:
         request = await asked(events)
 
@@ -204,6 +203,8 @@ async def test_ask_offers_what_a_script_can_carry_out(flags: list[str], commands
         with pytest.raises(ServiceRefused) as refused:
             await client.decide("s", {**decision, "request_id": request["request_id"]})
         assert refused.value.code == "decision_not_offered"
+    await client.decide("s", {"approved": False, "request_id": request["request_id"]})
+    await asking
 
 
 @pytest.mark.parametrize(
@@ -218,11 +219,12 @@ async def test_ask_offers_what_a_script_can_carry_out(flags: list[str], commands
 async def test_ask_with_edits_prints_what_to_run_and_nothing_else(
     decision: dict[str, Any], exit_code: int, out: Any, commands: Commands, client: Client
 ) -> None:
-    process = await commands.start("ask", "s", "rm", json.dumps({"path": "a", "n": 2**64}), "--wait", "--edits")
+    call = ("ask", "s", "rm", json.dumps({"path": "a", "n": 2**64}), "--wait", "--edits")
+    asking = asyncio.create_task(commands.run_here(*call))
     async with aclosing(client.events("s")) as events:
         request = await asked(events)
     await client.decide("s", {**decision, "request_id": request["request_id"]})
-    ended = await commands.ended(process)
+    ended = await asking
 
     assert request["allowed_decisions"] == ["approve", "edit", "reject"]
     assert ended.exit_code == exit_code
@@ -236,25 +238,21 @@ async def test_ask_with_edits_prints_parameters_whole_that_no_event_holds(
     edited: bool, commands: Commands, client: Client
 ) -> None:
     asked_for, runs = ({"text": letter * 400_000} for letter in ("a", "b" if edited else "a"))
-    process = await commands.start("ask", "s", "t", "-", "--wait", "--edits")
-    assert process.stdin is not None
-    process.stdin.write(json.dumps(asked_for).encode())
-    process.stdin.close()
+    call = ("ask", "s", "t", "-", "--wait", "--edits")
+    asking = asyncio.create_task(commands.run_here(*call, typed=json.dumps(asked_for)))
     async with aclosing(client.events("s")) as events:
         request = await asked(events)
     await client.request("s", request["request_id"])
     await client.decide(
         "s", {"approved": True, "request_id": request["request_id"]} | ({"parameters": runs} if edited else {})
     )
-    assert process.stdout is not None
-    out = await process.stdout.read()
+    ended = await asking
 
-    assert json.loads(out) == runs
-    assert await process.wait() == 0
+    assert (ended.exit_code, json.loads(ended.out)) == (0, runs)
 
 
 async def test_ask_with_edits_prints_what_the_policy_lets_run(commands: Commands, site: Site) -> None:
-    ended = await commands.run("ask", "s", "t", '{"n": 1}', "--wait", "--edits", "--risk", "low")
+    ended = await commands.run_here("ask", "s", "t", '{"n": 1}', "--wait", "--edits", "--risk", "low")
 
     assert (ended.exit_code, json.loads(ended.out)) == (0, {"n": 1})
 
@@ -289,7 +287,7 @@ async def test_edit_that_was_not_offered_is_no_approval(answered: dict[str, Any]
     await tcp.start()
     url = f"http://127.0.0.1:{tcp.port}/x"
     try:
-        ended = await commands.run("ask", "s", "rm", '{"path": "a"}', "--wait", "--url", url)
+        ended = await commands.run_here("ask", "s", "rm", '{"path": "a"}', "--wait", "--url", url)
     finally:
         await runner.cleanup()
 
@@ -297,14 +295,14 @@ async def test_edit_that_was_not_offered_is_no_approval(answered: dict[str, Any]
 
 
 async def test_ask_wait_that_the_policy_settles_does_not_wait(commands: Commands) -> None:
-    ended = await commands.run("ask", "s", "t", "--wait", "--risk", "low")
+    ended = await commands.run_here("ask", "s", "t", "--wait", "--risk", "low")
 
     assert (ended.exit_code, ended.err) == (0, "")
     assert json.loads(ended.out)["decided_by"] == "policy"
 
 
 async def test_ask_wait_that_nobody_answers_ends_with_one(commands: Commands) -> None:
-    ended = await commands.run("ask", "s", "t", "--wait", "--timeout", "0.01")
+    ended = await commands.run_here("ask", "s", "t", "--wait", "--timeout", "0.01")
 
     assert ended.exit_code == 1
     assert json.loads(ended.out)["status"] == "expired"
