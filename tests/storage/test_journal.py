@@ -237,6 +237,42 @@ async def test_epoch_changes_where_the_end_of_what_was_acknowledged_is_missing(
         log.locate("e-5")
 
 
+async def test_back_up_while_it_runs_is_whole_and_older_than_what_went_on(
+    journal: Open, path: Path, tmp_path: Path
+) -> None:
+    first = journal()
+    log = await written(first, 50)
+    first.commit(Change("question", "a", b"1")).result()
+    copy = tmp_path / "copy"
+    with sqlite3.connect(path) as source, sqlite3.connect(copy) as target:
+        source.backup(target)
+    source.close()
+    target.close()
+    await written(first, 5, "later", "f")
+
+    second = journal(copy)
+
+    assert [head.session_id for head in second.heads()] == ["s"]
+    assert second.kept("question") == [("question", "a", b"1")]
+    restored = again(second)
+    assert restored.epoch != log.epoch
+    assert [event.type for event in restored.events] == ["note"] * 50
+
+
+async def test_orderly_stop_leaves_one_file_that_goes_on_elsewhere(journal: Open, path: Path, tmp_path: Path) -> None:
+    first = journal()
+    log = await written(first, 50)
+    first.close()
+    assert not path.with_name("journal-wal").exists()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "journal").write_bytes(path.read_bytes())
+
+    moved = again(journal(elsewhere / "journal"))
+
+    assert (moved.epoch, moved.events) == (log.epoch, log.read_after(0))
+
+
 async def test_session_that_was_dropped_is_gone_and_one_of_its_id_begins_anew(journal: Open) -> None:
     first = journal()
     session = first.begin("s", "e", opened_by=None)
