@@ -91,20 +91,27 @@ class LogSpace(Held):
     def make_room(self, newest: Holder) -> None:
         """Have others give way until what is held fits; ``newest`` keeps its newest event."""
         self._reached["max_total_log_bytes"] += 1
-        steps = self._shrink(_MOST_STEPS)
+        steps = self._shrink(newest, _MOST_STEPS)
         if self.is_over:
             self._let_give_way(newest, steps)
 
-    def _shrink(self, steps: int) -> int:
-        """Shrink whole logs, and return how many steps are left."""
+    def _shrink(self, newest: Holder, steps: int) -> int:
+        """Shrink whole logs, that of ``newest`` last, and return how many steps are left."""
+        is_newest_taken = False
         while self.is_over and steps > 0 and (holder := self._whole.take()) is not None:
             steps -= 1
-            if not self._was_used(holder):
-                excess = self.log_bytes + self.beside_bytes - self.most_bytes
-                left = max(self._least_bytes, holder.log_bytes - int(excess))
-                holder.shrink_log(max(1, left))
-                self._file(holder, self._shrunk if self.is_over else self._whole)
+            if holder is newest:
+                is_newest_taken = True
+            elif not self._was_used(holder):
+                self._shrink_one(holder)
+        if is_newest_taken:
+            self._shrink_one(newest)
         return steps
+
+    def _shrink_one(self, holder: Holder) -> None:
+        excess = max(0, self.log_bytes + self.beside_bytes - self.most_bytes)
+        holder.shrink_log(max(1, self._least_bytes, holder.log_bytes - int(excess)))
+        self._file(holder, self._shrunk if self.is_over else self._whole)
 
     def _let_give_way(self, newest: Holder, steps: int) -> None:
         """Have sessions give way whose logs have shrunk."""

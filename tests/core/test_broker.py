@@ -26,7 +26,8 @@ from notifier_service.core.errors import (
 from notifier_service.core.limits import Limits
 from notifier_service.core.permission_request import PermissionRequest
 from notifier_service.core.permissions import PermissionDesk
-from notifier_service.core.question import Decision
+from notifier_service.core.question import Decision, Question
+from notifier_service.core.reader import Reader
 
 if TYPE_CHECKING:
     from conftest import Clock
@@ -348,6 +349,21 @@ def test_more_readers_than_the_limit_are_refused_and_counted_once(clock: Clock, 
     assert broker.connections == 1
 
 
+def test_readers_of_one_address_are_bounded_and_a_place_is_free_again_when_one_leaves(clock: Clock) -> None:
+    broker = still(clock, max_connections_per_address=2)
+    first = broker.join("a", "sse", peer(), address="10.0.0.1")
+    with broker.holding(address="10.0.0.1"):
+        with pytest.raises(LimitReached, match="2 streams are open from your address"):
+            broker.join("b", "sse", peer(), address="10.0.0.1")
+        broker.join("b", "sse", peer(), address="10.0.0.2")
+        broker.join("b", "sse", peer())
+    first.leave()
+    for _ in range(2):
+        broker.join("c", "sse", peer(), address="10.0.0.1")
+
+    assert broker.counters.limits_reached == {"max_connections_per_address": 1}
+
+
 def test_refused_reader_opens_no_session(clock: Clock) -> None:
     broker = still(clock, max_connections=1)
     broker.join("a", "sse", peer())
@@ -617,6 +633,57 @@ async def test_sweeper_looks_at_very_many_and_lets_others_have_their_turn(clock:
 
     assert turns_with_some >= 5
     broker.close()
+
+
+async def test_very_many_readers_of_the_inbox_and_sessions_that_expire_are_no_long_turn_either(clock: Clock) -> None:
+    broker = still(clock, max_connections=2000, session_idle_seconds=60)
+    readers = [broker.join_inbox("sse", peer(), None, sees=lambda session_id: True) for _ in range(250)]
+    for number in range(250):
+        broker.publish_nowait(f"s{number}", "note")
+    for reader in readers:
+        while reader.next():
+            continue
+    clock.advance(60)
+    turns_with_some = 0
+    async with asyncio.timeout(10):
+        while broker.sessions:
+            turns_with_some += len(broker.sessions) < 250
+            await asyncio.sleep(0)
+
+    assert turns_with_some >= 1
+    assert all(reader.heartbeat is not None for reader in readers)
+    assert broker.counters.sessions_expired == 250
+    broker.close()
+
+
+def test_reader_that_leaves_because_another_one_is_looked_at_is_not_looked_at(clock: Clock) -> None:
+    broker = still(clock)
+    looks = 0
+
+    def is_gone() -> bool:
+        nonlocal looks
+        looks += 1
+        for reader in readers:
+            reader.leave()
+        return False
+
+    one = SimpleNamespace(handed_bytes=lambda: 0, unsent_bytes=lambda: 0, is_gone=is_gone)
+    readers: list[Reader] = [broker.join("s", "sse", one), broker.join("s", "sse", one)]
+    broker.sweep()
+    readers = [broker.join_inbox("sse", one, None, sees=lambda session_id: True) for _ in range(2)]
+    broker.sweep()
+
+    assert looks == 2
+    assert broker.connections == 0
+
+
+def test_question_in_a_session_that_is_not_kept_is_no_work_for_the_sweeper(clock: Clock) -> None:
+    broker = still(clock)
+    request = broker.look("s").ask(Question("rm", {}, "high", timeout_seconds=1))
+    clock.advance(1)
+
+    assert broker.sweep() is None
+    assert request.pending
 
 
 async def test_session_that_ends_and_question_that_is_asked_in_the_middle_of_a_round_are_heeded(clock: Clock) -> None:

@@ -131,6 +131,27 @@ async def test_sessions_that_nobody_has_come_back_to_are_counted_and_known(
     assert ([head.session_id for head in after.dormant], after.statistics().sessions) == (["b"], 2)
 
 
+async def test_sessions_that_are_woken_and_hold_too_much_together_shrink(
+    journal: MemoryJournal, run: Run, clock: Clock
+) -> None:
+    before = run(journal)
+    for name in ("a", "b", "c"):
+        for _ in range(30):
+            await before.publish(name, "note", {"text": "x" * 1000})
+
+    small = {"max_event_bytes": 16 * 1024, "log_bytes": 32 * 1024, "max_total_log_bytes": 64 * 1024}
+    after = run(journal.again(), **small)
+    sizes = []
+    for name in ("a", "b", "c"):
+        sizes.append(after.get(name).log.size_bytes // 1024)
+        clock.advance(1)
+
+    assert sizes == [30, 30, 30]
+    assert after.statistics().log_bytes <= 64 * 1024
+    assert after.get("a").log.size_bytes < 8 * 1024
+    assert after.counters.limits_reached == {"max_total_log_bytes": 1}
+
+
 async def test_session_that_nobody_comes_back_to_expires_for_good_and_makes_room(
     journal: MemoryJournal, run: Run, clock: Clock
 ) -> None:
