@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,14 @@ import pytest
 from opentelemetry import trace as opentelemetry
 
 from notifier_service import Broker
-from notifier_service.core.trace import checked_traceparent, handled, handling, in_trace, traceparent_now
+from notifier_service.core.trace import (
+    checked_traceparent,
+    fields_of,
+    handled,
+    handling,
+    in_trace,
+    traceparent_now,
+)
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = f"00-{TRACE}-{SPAN}-01"
@@ -67,6 +75,18 @@ def test_another_opentelemetry_is_none(span: Any, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(opentelemetry, "get_current_span", lambda: current)
 
     assert traceparent_now() is None
+
+
+def test_program_that_has_not_loaded_opentelemetry_is_in_no_trace_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with a_span():
+        monkeypatch.delitem(sys.modules, "opentelemetry.trace")
+
+        assert traceparent_now() is None
+
+
+def test_line_of_the_log_says_what_is_known() -> None:
+    assert fields_of(None, None) == {}
+    assert fields_of("an-id", TRACEPARENT) == {"request_id": "an-id", "trace_id": TRACE, "span_id": SPAN}
 
 
 @pytest.mark.parametrize("came", [None, 7, "", TRACEPARENT + "-more", TRACEPARENT.upper(), {"a": 1}])
