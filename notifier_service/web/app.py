@@ -24,8 +24,10 @@ from ..settings import Settings
 from ..storage.audit_log import open_audit
 from ..storage.journal import JournalFile
 from ..storage.journal_lock import JournalUnusable
+from .ag_ui import AG_UI
 from .agents.agent_calls import JOINED_CALLS, JoinedCalls
 from .agents.held_hooks import HELD_HOOKS, HeldHooks
+from .ai_sdk import AI_SDK
 from .answers import answer_errors
 from .auth import AUTH, Authenticator, NoAuth, TokenAuth, UseTicket
 from .chat import CHAT
@@ -45,6 +47,7 @@ from .metrics import REGISTRY, registry_of
 from .openapi import asyncapi, openapi
 from .ops import DRAINING
 from .origin import cors_headers, origin_guard
+from .page_stream import PageTurns
 from .pages import add_pages
 from .rates import RATES, Rates
 from .reach.webhooks import Webhooks
@@ -99,6 +102,8 @@ def create_app(
     if agent is None:
         agent = demo if settings.agent is None else load_agent(settings.agent)
     app[CHAT] = Chat(broker, agent)
+    app[AI_SDK] = PageTurns(app[CHAT])
+    app[AG_UI] = PageTurns(app[CHAT])
     app[IDEMPOTENCY] = IdempotencyKeys(
         capacity_bytes=settings.max_idempotency_bytes, forgotten=partial(forget_answer, broker)
     )

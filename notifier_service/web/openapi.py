@@ -78,6 +78,10 @@ _ANSWERS: Mapping[str, Mapping[int, Any]] = {
     "GET /ws/{session_id}": {101: None},
     "GET /ws/chat": {101: None},
     "GET /agent_chat_stream": {200: _EVENT_STREAM, 204: None},
+    "POST /api/ai-sdk/{session_id}": {200: _EVENT_STREAM},
+    "GET /api/ai-sdk/{session_id}/stream": {200: _EVENT_STREAM, 204: None},
+    "DELETE /api/ai-sdk/{session_id}/stream": {200: _data(_object(aborted={"const": True}))},
+    "POST /api/ag-ui/{session_id}": {200: _EVENT_STREAM},
     "POST /api/sse/ticket/{session_id}": {
         201: _data(_object(ticket=_TEXT, expires_at=_TEXT, expires_in={"type": "number"}))
     },
@@ -133,6 +137,8 @@ _ERRORS: Mapping[str, Sequence[int]] = {
     "POST /api/sse/permission-response/{session_id}": (404, 409, 410),
     "POST /api/polling/permission-response/{session_id}": (404, 409, 410),
     "GET /agent_chat_stream": (404, 409),
+    "POST /api/ai-sdk/{session_id}": (404, 409, 410),
+    "DELETE /api/ai-sdk/{session_id}/stream": (404,),
     "POST /api/events/{session_id}": (409, 413, 415),
     "POST /api/events": (409, 413, 415),
     "POST /api/permissions/{session_id}": (409,),
@@ -183,6 +189,12 @@ _TRACED = frozenset({"POST /api/events/{session_id}", "POST /api/events", "POST 
 #: What may be sent to each route that takes a body.
 EXAMPLES: Mapping[str, Any] = {
     "Decision": {"approved": True, "reason": "go on"},
+    "AiSdkBody": {"id": "s1", "messages": [{"role": "user", "parts": [{"type": "text", "text": "Tidy up."}]}]},
+    "AgUiBody": {
+        "threadId": "s1",
+        "runId": "r1",
+        "messages": [{"id": "m1", "role": "user", "content": "Tidy up."}],
+    },
     "AskBody": {
         "tool_name": "delete_file",
         "parameters": {"path": "/srv/app/draft.txt"},
@@ -301,7 +313,9 @@ def _operation(route: Route, prefix: str) -> _Json:
 
 def _tag(path: str) -> str:
     first = path.removeprefix("/api").split("/")[1]
-    return {"agent_chat_stream": "chat", "ws": "streams", "sse": "streams"}.get(first, first)
+    return {"agent_chat_stream": "chat", "ai-sdk": "chat", "ag-ui": "chat", "ws": "streams", "sse": "streams"}.get(
+        first, first
+    )
 
 
 def _parameters(route: Route, key: str) -> Iterator[_Json]:

@@ -15,6 +15,8 @@ from ..core.question import Decision
 from ..core.session import check_session_id
 from ..settings import Settings
 from . import (
+    ag_ui,
+    ai_sdk,
     chat,
     description,
     history,
@@ -139,6 +141,21 @@ ROUTES: Sequence[Route] = (
     Route(
         "GET", "/agent_chat_stream", chat.chat_stream, _rights("approve"), "Ask the agent, over SSE.",
         query=chat.ChatQuery, prefixed=False, is_stream=True,
+    ),
+    Route(
+        "POST", "/api/ag-ui/{session_id}", ag_ui.run, _rights("approve"),
+        "Run the agent, as a client of AG-UI does.", body=ag_ui.AgUiBody,
+    ),
+    Route(
+        "POST", "/api/ai-sdk/{session_id}", ai_sdk.respond, _rights("approve"),
+        "Ask the agent, as a page with the Vercel AI SDK does.", query=ai_sdk.AiSdkQuery, body=ai_sdk.AiSdkBody,
+    ),
+    Route(
+        "GET", "/api/ai-sdk/{session_id}/stream", ai_sdk.resume, _rights("approve"),
+        "The answer that runs, from its beginning, for such a page that comes back.", query=ai_sdk.AiSdkQuery,
+    ),
+    Route(
+        "DELETE", "/api/ai-sdk/{session_id}/stream", ai_sdk.abort, _rights("approve"), "Stop the answer that runs.",
     ),
     Route(
         "POST", "/api/sse/ticket/{session_id}", tickets.issue, _rights("view"),

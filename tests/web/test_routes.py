@@ -22,6 +22,8 @@ _INCLUDED: dict[Right, set[Right]] = {
 }
 _QUERIES: dict[str, dict[str, str]] = {"ChatQuery": {"query": "hello", "session_id": "team-1"}}
 _BODIES: dict[str, Any] = {
+    "AiSdkBody": {"messages": [{"role": "user", "parts": [{"type": "text", "text": "a"}]}]},
+    "AgUiBody": {"threadId": "t", "runId": "r", "messages": [{"role": "user", "content": "a"}]},
     "ClaimBody": {"run_id": "r"},
     "LabelBody": {"title": "x"},
     "PresenceBody": {"visible": False},
