@@ -71,7 +71,7 @@ test-lowest: $(LOWEST)/.set-up
 
 $(LOWEST)/.set-up: setup.cfg pyproject.toml scripts/requirements
 	@mkdir -p $(@D)
-	@scripts/requirements --lowest cli fast jwt mcp metrics proof test > $(@D)/lowest.txt
+	@scripts/requirements --lowest cli fast jwt mcp metrics proof push test > $(@D)/lowest.txt
 	@scripts/environment $(@D) --constraint $(@D)/lowest.txt --editable '.[test]'
 	@touch $@
 

@@ -250,6 +250,14 @@ class Settings(Limits, BaseSettings):
         default=(),
         description="Networks that webhooks may go to beside public addresses, with commas: 10.0.0.0/8, 127.0.0.0/8.",
     )
+    push_file: Path | None = Field(
+        default=None, description="Devices that are called by push, and the key for it, where there is no journal."
+    )
+    push_contact: str | None = Field(
+        default=None,
+        pattern=r"^(mailto:[^\s@]+@[^\s@]+|https://[^\s]+)$",
+        description="Whom push services may ask about this one: mailto:you@example.org; without, the public_url.",
+    )
     quiet_hours: Annotated[QuietHours | None, NoDecode] = Field(
         default=None, description="From when until when nobody is called but by escalation: 22:00-07:00."
     )

@@ -83,6 +83,8 @@ def test_defaults_are_those_of_the_contract() -> None:
         "public_url": None,
         "webhooks": (),
         "webhook_networks": (),
+        "push_file": None,
+        "push_contact": None,
         "quiet_hours": None,
         "escalate": (),
         "policy_file": None,

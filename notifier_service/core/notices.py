@@ -72,6 +72,10 @@ class Channel(Protocol):
 
     name: str
 
+    @property
+    def is_on(self) -> bool:
+        """Whether there is anybody to be told."""
+
     def tell(self, notice: Notice) -> int:
         """Have them told, soon; return how many of them that will be."""
 
@@ -129,7 +133,7 @@ class Notices:
 
     @property
     def is_on(self) -> bool:
-        return bool(self.channels)
+        return any(channel.is_on for channel in self.channels)
 
     def asked(self, session_id: str, request: PermissionRequest) -> None:
         """A request is announced: who does not look is told at once."""

@@ -49,6 +49,7 @@ from .ops import DRAINING
 from .origin import cors_headers, origin_guard
 from .page_stream import PageTurns
 from .pages import add_pages
+from .push import PUSH, InFile, InJournal, Push
 from .rates import RATES, Rates
 from .reach.webhooks import Webhooks
 from .request import BROKER, SETTINGS
@@ -136,7 +137,7 @@ def create_app(
         _audit(app, settings.audit_file)
     _reach(app)
     if settings.journal is not None and not broker.is_durable:
-        app.on_cleanup.append(partial(_close_journal, _kept(broker, settings.journal, settings)))
+        app.on_cleanup.append(partial(_close_journal, _kept(app, settings.journal)))
     set_process_broker(broker)
     return app
 
@@ -227,25 +228,36 @@ def _reach(app: web.Application) -> None:
     def count(channel: str, result: str) -> None:
         broker.counters.notifications[channel, result] += 1
 
-    if settings.webhooks:
-        hooks = Webhooks(settings, count)
-        notices.channels.append(hooks)
+    channels: list[Any] = [Webhooks(settings, count)] if settings.webhooks else []
+    if Push is not None:
+        auth = app[AUTH]
+        push = app[PUSH] = Push(
+            settings, count, lambda device: auth.reach_of(device.token_sha256, device.reach, device.expires_at)
+        )
+        if settings.push_file is not None and settings.journal is None:
+            push.keep_in(InFile(settings.push_file))
+        channels.append(push)
+    for channel in channels:
+        notices.channels.append(channel)
+        app.on_startup.append(partial(_begin, channel))
+        app.on_cleanup.append(partial(_end, channel))
 
-        async def begin(app: web.Application) -> None:
-            hooks.begin()
 
-        async def end(app: web.Application) -> None:
-            await hooks.close(settings.shutdown_seconds / 8)
-
-        app.on_startup.append(begin)
-        app.on_cleanup.append(end)
+async def _begin(channel: Any, app: web.Application) -> None:
+    channel.begin()
 
 
-def _kept(broker: Broker, path: Path, settings: Settings) -> JournalFile:
+async def _end(channel: Any, app: web.Application) -> None:
+    await channel.close(app[SETTINGS].shutdown_seconds / 8)
+
+
+def _kept(app: web.Application, path: Path) -> JournalFile:
     """Go on with the sessions of the journal, and have all that happens be kept there. Raises ``JournalUnusable``."""
-    journal = JournalFile(path, sync=settings.journal_sync)
+    journal = JournalFile(path, sync=app[SETTINGS].journal_sync)
     try:
-        broker.keep_in(journal)
+        if PUSH in app:  # before requests go on: whose devices are to be called is known then
+            app[PUSH].keep_in(InJournal(journal))
+        app[BROKER].keep_in(journal)
     except BaseException as error:
         journal.close()
         if isinstance(error, NotDurable):

@@ -180,6 +180,13 @@ class Authenticator(ABC):
         """Whether this is a token without looking like one, so that nobody writes it down."""
         return False
 
+    def reach_of(self, token_sha256: str, reach: tuple[str, ...], expires_at: float | None) -> tuple[str, ...] | None:
+        """In which sessions somebody may look on now who came with this token, and could in those of ``reach``.
+
+        None for in none: what was left with us in its name is to be forgotten.
+        """
+        return reach if expires_at is None or expires_at > time.time() else None
+
     @abstractmethod
     def _holder(self, token: str) -> Caller:
         """Whose token this is; raises ``Unauthenticated`` if nobody's."""
@@ -316,6 +323,10 @@ class TokenAuth(Authenticator):
 
     def is_token(self, text: str) -> bool:
         return digest_of(text) in self._callers.content
+
+    def reach_of(self, token_sha256: str, reach: tuple[str, ...], expires_at: float | None) -> tuple[str, ...] | None:
+        caller = self._callers.content.get(token_sha256)
+        return caller.sessions if caller is not None and caller.may("view") else None
 
     def _known(self, digest: str, before: Caller | None = None) -> Caller:
         caller = self._callers.content.get(digest)

@@ -60,6 +60,17 @@ _RULE, _RULES = _ref("Rule"), _list({"anyOf": [_ref("FileRule"), _ref("Rule")]})
 _IDS = _data({"anyOf": [_object(ids=_list(_TEXT)), _object(count=_WHOLE, last_event_ids=_ANY_OBJECT)]})
 _MCP: Mapping[str, Any] = {"application/json": {}, "text/event-stream": _TEXT}
 _LIVE = _data({"type": "object", "properties": {"status": {"const": "live"}}, "required": ["status"]})
+_DEVICE = _object(
+    id=_TEXT,
+    label=_or_null(_TEXT),
+    subject=_TEXT,
+    sessions=_list(_TEXT),
+    language={"enum": ["en", "zh"]},
+    service=_TEXT,
+    created_at=_TEXT,
+    last_result=_or_null(_TEXT),
+    last_at=_or_null(_TEXT),
+)
 _DECIDE = {200: _data(_RECORD)}
 
 #: What each route answers when all is well, by status; None is no body. A route that is not here has no description.
@@ -98,6 +109,10 @@ _ANSWERS: Mapping[str, Mapping[int, Any]] = {
             )
         )
     },
+    "GET /api/push/key": {200: _data(_object(key=_TEXT))},
+    "GET /api/push/subscriptions": {200: _data(_list(_DEVICE))},
+    "POST /api/push/subscriptions": {201: _data(_DEVICE)},
+    "DELETE /api/push/subscriptions/{device_id}": {200: _data(_object(id=_TEXT, status={"const": "forgotten"}))},
     "POST /api/presence": {
         200: _data(_object(visible={"type": "boolean"}, away={"type": "boolean"}, expires_in={"type": "number"}))
     },
@@ -142,6 +157,10 @@ _ERRORS: Mapping[str, Sequence[int]] = {
     "POST /api/events/{session_id}": (409, 413, 415),
     "POST /api/events": (409, 413, 415),
     "POST /api/permissions/{session_id}": (409,),
+    "GET /api/push/key": (404,),
+    "GET /api/push/subscriptions": (404,),
+    "POST /api/push/subscriptions": (404, 409),
+    "DELETE /api/push/subscriptions/{device_id}": (404,),
     "GET /api/permissions/{session_id}/{request_id}": (404,),
     "DELETE /api/permissions/{session_id}/{request_id}": (404,),
     "POST /api/permissions/{session_id}/{request_id}/claim": (404, 409, 410),
@@ -213,6 +232,14 @@ EXAMPLES: Mapping[str, Any] = {
         ]
     },
     "PresenceBody": {"visible": True, "page": "tab-1", "session_id": "run-1"},
+    "SubscribeBody": {
+        "endpoint": "https://push.example/v1/abc",
+        "keys": {
+            "p256dh": "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4",
+            "auth": "BTBZMqHH6r4Tts7J_aSIgg",
+        },
+        "label": "my phone",
+    },
     "LabelBody": {"title": "Tidy the drafts", "agent": "claude-code"},
     "ClaimBody": {"run_id": "run-1.call-7"},
     "TakeOverBody": {"suggestion_id": "sug_1", "scope": "session"},
@@ -232,6 +259,7 @@ _PATH_PARAMETERS: Mapping[str, _Json] = {
     "session_id": {"type": "string", "pattern": _SESSION_ID, "example": "run-1"},
     "request_id": {"type": "string", "example": "pr_0123456789abcdef"},
     "rule_id": {"type": "string"},
+    "device_id": {"type": "string"},
     "name": {"type": "string", "description": "An MCP server of the setting mcp_upstreams."},
 }
 

@@ -28,6 +28,7 @@ from . import (
     polling,
     presence,
     produce,
+    push,
     rules,
     sse,
     tickets,
@@ -256,6 +257,21 @@ ROUTES: Sequence[Route] = (
         "POST", "/api/presence", presence.tell, _rights("view", "approve"),
         "Say whether a page is visible, and whether the caller is away.", body=presence.PresenceBody,
         rate="connect_rate",
+    ),
+    Route(
+        "GET", "/api/push/key", push.key, _rights("view", "approve"), "The key by which browsers know this service."
+    ),
+    Route(
+        "GET", "/api/push/subscriptions", push.list_devices, _rights("view", "approve"),
+        "The devices of the caller that are called by push.",
+    ),
+    Route(
+        "POST", "/api/push/subscriptions", push.subscribe, _rights("view", "approve"),
+        "Have a browser called about what waits.", body=push.SubscribeBody, rate="connect_rate",
+    ),
+    Route(
+        "DELETE", "/api/push/subscriptions/{device_id}", push.forget, _rights("view", "approve"),
+        "Call a device no more.",
     ),
     Route(
         "POST", "/api/sessions/{session_id}", inbox.label, _rights("produce"),

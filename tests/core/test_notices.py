@@ -22,6 +22,7 @@ class Phone:
     """A channel that remembers what it was told."""
 
     name = "phone"
+    is_on = True
 
     def __init__(self, reaches: int = 1) -> None:
         self.reaches = reaches
@@ -249,6 +250,7 @@ def test_where_nobody_is_to_be_called_nothing_is_kept(clock: Clock) -> None:
 def test_channel_that_fails_holds_up_no_other(broker: Broker, phone: Phone, caplog: pytest.LogCaptureFixture) -> None:
     class Broken:
         name = "broken"
+        is_on = True
 
         def tell(self, notice: Notice) -> int:
             raise OSError("no line")

@@ -58,7 +58,8 @@ async def call(client: Client, method: str, path: str, values: Mapping[str, str]
 
 
 VALUES = {
-    "session_id": "team-1", "request_id": "pr_none", "rule_id": "rule_none", "name": "files", "id": "team-1",
+    "session_id": "team-1", "request_id": "pr_none", "rule_id": "rule_none", "device_id": "dev_none",
+    "name": "files", "id": "team-1",
 }  # fmt: skip
 
 

@@ -27,6 +27,7 @@ _BODIES: dict[str, Any] = {
     "ClaimBody": {"run_id": "r"},
     "LabelBody": {"title": "x"},
     "PresenceBody": {"visible": False},
+    "SubscribeBody": {"endpoint": "https://push.example/", "keys": {"p256dh": "x", "auth": "x"}},
     "DecideBody": {
         "decisions": [
             {"session_id": "team-1", "request_id": "pr_none", "parameters_sha256": "0" * 64, "approved": False}
@@ -57,7 +58,7 @@ async def request(
 ) -> tuple[int, str]:
     """Send what the row asks for, and return status and code of the error it gives."""
     path = route.full_path(prefix).format(
-        session_id=session_id, request_id="pr_none", rule_id="rule_none", name="files"
+        session_id=session_id, request_id="pr_none", rule_id="rule_none", name="files", device_id="dev_none"
     )
     if route.body is not None:
         more = {"json": _BODIES[route.body.__name__], **more}
@@ -189,7 +190,7 @@ async def test_health_is_asked_with_head_too(client: Client, route: Route) -> No
 )
 async def test_a_session_id_that_is_none_is_invalid(client: Client, route: Route, session_id: str) -> None:
     path = route.full_path("/agent_backend").format(
-        session_id=session_id, request_id="pr_none", rule_id="rule_none", name="files"
+        session_id=session_id, request_id="pr_none", rule_id="rule_none", name="files", device_id="dev_none"
     )
     body = {} if route.body is None else {"json": _BODIES[route.body.__name__]}
     response = await client.request(route.method, URL(path, encoded=session_id.isascii()), **body)

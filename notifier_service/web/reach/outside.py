@@ -51,7 +51,7 @@ class Outside:
 
     def session(self) -> aiohttp.ClientSession:
         """A client that connects to these addresses alone; names are checked when they are resolved."""
-        connector = aiohttp.TCPConnector(resolver=_Checked(self), use_dns_cache=False, limit=100, limit_per_host=4)
+        connector = aiohttp.TCPConnector(resolver=_Checked(self), use_dns_cache=False, limit=1000)
         return aiohttp.ClientSession(connector=connector, timeout=_TIMEOUT, cookie_jar=aiohttp.DummyCookieJar())
 
 

@@ -55,6 +55,7 @@ class Webhooks:
     """The channel ``webhook``. Nobody waits for it: what a receiver does not take is kept, and tried again."""
 
     name = "webhook"
+    is_on = True
 
     def __init__(self, settings: Settings, count: Callable[[str, str], object], **outbox: Any) -> None:
         self._hooks = {str(place): hook for place, hook in enumerate(settings.webhooks)}

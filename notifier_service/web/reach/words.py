@@ -46,3 +46,39 @@ def page_of(settings: Settings, notice: Notice) -> str | None:
 def _name(notice: Notice) -> str:
     title, agent = notice.label.title, notice.label.agent
     return " · ".join(part for part in (title, agent, notice.session_id) if part)
+
+
+_PUSHED = {
+    "en": {
+        "requested": "{tool} waits for your decision ({risk} risk)",
+        "low": "low",
+        "medium": "medium",
+        "high": "high",
+        "approved": "{tool} was approved",
+        "rejected": "{tool} was rejected",
+        "expired": "{tool} was answered by nobody in time",
+        "cancelled": "{tool} was withdrawn",
+    },
+    "zh": {
+        "requested": "{tool} 等待您的决定（{risk}风险）",
+        "low": "低",
+        "medium": "中",
+        "high": "高",
+        "approved": "{tool} 已批准",
+        "rejected": "{tool} 已拒绝",
+        "expired": "{tool} 无人按时答复",
+        "cancelled": "{tool} 已撤回",
+    },
+}
+
+
+def pushed_summary(notice: Notice, tool: str, language: str) -> str:
+    """One line for a notification, in the words of its receiver."""
+    words = _PUSHED[language]
+    record = notice.record
+    if record is None:
+        return _name(notice)
+    form = words["requested" if notice.kind == "requested" else record.status]
+    # Filled in one go: nothing in a name is taken for a place to fill.
+    said = form.replace("{risk}", words[record.risk_level]).replace("{tool}", tool)
+    return f"{said} · {notice.label.title or notice.session_id}"

@@ -1,0 +1,308 @@
+"""Calls people in their browsers: end to end encrypted, by device, and gone when the push service says so."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import ipaddress
+import json
+import logging
+import socket
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from fnmatch import fnmatchcase
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from ...core.errors import Conflict, InvalidInput, LimitReached, NotFound
+from ...core.events import PermissionRecord, utc_now, utc_text
+from ...core.label import clean
+from ...core.notices import Notice
+from ...settings import Settings, is_loopback
+from ...storage.redaction import Redaction
+from .outbox import Letter, Outbox, Outcome
+from .outside import NotOutside, Outside
+from .push_crypto import ServerKey, check_keys, encrypted, to_base64
+from .subscriptions import InMemory, Shelf, StillGood, Subscription
+from .words import pushed_summary
+
+__all__ = ["Push"]
+
+_LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1"))
+_MOST, _MOST_EACH, _MOST_TOLD = 1000, 20, 10_000
+#: Of a request without an end.
+_LONGEST_SECONDS = 86_400.0
+_LOOKUP_SECONDS = 3.0
+_MAX_ENDPOINT = 2048
+
+_log = logging.getLogger("notifier_service.notices")
+
+
+class Push:
+    """The channel ``push``, and the devices that it reaches."""
+
+    name = "push"
+
+    def __init__(
+        self, settings: Settings, count: Callable[[str, str], object], still_good: StillGood, **outbox: Any
+    ) -> None:
+        self._settings = settings
+        self._still_good = still_good
+        self._outside = Outside(_LOOPBACK if is_loopback(settings.host) else ())
+        self._redaction = Redaction(settings.redact_keys)
+        self._outbox = Outbox(self.name, self._deliver, count, gone=self._forget, **outbox)
+        self._shelf: Shelf = InMemory()
+        self._key: ServerKey | None = None
+        self._devices: dict[str, Subscription] = {}
+        #: How the last push to a device ended, and when.
+        self._last: dict[str, tuple[str, str]] = {}
+        self._told: OrderedDict[str, set[str]] = OrderedDict()
+        self._called = {escalation.to for escalation in settings.escalate}
+        self._http: aiohttp.ClientSession | None = None
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anybody can be called."""
+        return bool(self._devices)
+
+    def keep_in(self, shelf: Shelf) -> None:
+        """Go on with the devices that are kept there, and keep what comes."""
+        self._shelf = shelf
+        self._key, devices = shelf.load()
+        self._devices = {one.id: one for one in devices}
+
+    @property
+    def key(self) -> ServerKey:
+        """The key by which browsers know this service, made at first use."""
+        if self._key is None:
+            self._key = ServerKey()
+            self._shelf.keep_key(self._key)
+        return self._key
+
+    # Devices
+
+    async def check(self, endpoint: str) -> None:
+        """Raise ``InvalidInput`` for an endpoint that nothing is sent to."""
+        place = urlsplit(endpoint)
+        is_here = self._is_here(place.hostname)
+        if len(endpoint) > _MAX_ENDPOINT or place.username is not None or place.fragment or not place.hostname:
+            raise InvalidInput("endpoint: a URL of a push service, without user and fragment")
+        if place.scheme != "https" and not (place.scheme == "http" and is_here):
+            raise InvalidInput("endpoint: https is needed")
+        try:
+            port = place.port or (443 if place.scheme == "https" else 80)
+            self._outside.check(endpoint)
+            with suppress(TimeoutError, OSError):  # one that cannot be looked up now is looked up when it is used
+                async with asyncio.timeout(_LOOKUP_SECONDS):
+                    loop = asyncio.get_running_loop()
+                    found = await loop.getaddrinfo(place.hostname, port, type=socket.SOCK_STREAM)
+                    for *_, address in found:
+                        self._outside.check(f"https://{_in_url(str(address[0]))}/")
+        except ValueError:
+            raise InvalidInput("endpoint: a URL of a push service, without user and fragment") from None
+        except NotOutside:
+            raise InvalidInput("endpoint: it leads to a private address") from None
+
+    async def subscribe(self, device: Subscription) -> Subscription:
+        """Take a device, or what it has changed to. Raises ``InvalidInput``, ``Conflict`` or ``LimitReached``.
+
+        One that somebody else has subscribed moves to who comes with the same keys: with the same browser.
+        """
+        try:
+            check_keys(device.p256dh, device.auth)
+        except ValueError:
+            raise InvalidInput("keys: p256dh is a point of P-256, and auth has 16 bytes, in base64url") from None
+        await self.check(device.endpoint)
+        before = self._devices.get(device.id)
+        is_same = before is not None and (before.p256dh, before.auth) == (device.p256dh, device.auth)
+        if before is not None and before.subject != device.subject and not is_same:
+            raise Conflict("This endpoint is another one's device.")
+        if before is None or before.subject != device.subject:
+            held = Counter(one.subject for one in self._devices.values())[device.subject]
+            if held >= _MOST_EACH or (before is None and len(self._devices) >= _MOST):
+                raise LimitReached("push_subscriptions", f"{held} devices are yours; no more are taken.")
+        self._shelf.keep(device)
+        self._devices[device.id] = device
+        return device
+
+    def devices(self, subject: str | None) -> list[dict[str, Any]]:
+        """What may be told of somebody's devices, or of all; not where they lead, which is a right to call them."""
+        return [self.told(one) for one in self._devices.values() if subject is None or one.subject == subject]
+
+    def told(self, device: Subscription) -> dict[str, Any]:
+        result, at = self._last.get(device.id, (None, None))
+        return {
+            "id": device.id,
+            "label": device.label,
+            "subject": device.subject,
+            "sessions": list(device.sessions),
+            "language": device.language,
+            "service": urlsplit(device.endpoint).hostname,
+            "created_at": utc_text(device.created_at),
+            "last_result": result,
+            "last_at": at,
+        }
+
+    def unsubscribe(self, device_id: str, subject: str | None) -> None:
+        """Forget somebody's device. Raises ``NotFound``."""
+        device = self._devices.get(device_id)
+        if device is None or subject not in (None, device.subject):
+            raise NotFound("There is no device of that id.")
+        self._forget(device_id)
+
+    def _forget(self, device_id: str) -> None:
+        if self._devices.pop(device_id, None) is not None:
+            self._last.pop(device_id, None)
+            self._shelf.forget(device_id)
+
+    # Calling
+
+    def tell(self, notice: Notice) -> int:
+        """Have the devices called of those who may see the session, and do not look at it."""
+        record = notice.record
+        if record is None:
+            return 0
+        before = self._told.pop(record.request_id, set()) if notice.kind == "settled" else None
+        told = 0
+        for device in tuple(self._devices.values()):
+            if before is not None and device.id not in before:
+                continue
+            if before is None and not self._is_for(device, notice):
+                continue
+            if not self._may_see(device, notice.session_id):
+                continue
+            self._outbox.put(self._letter(device, notice, record))
+            told += 1
+            if notice.kind == "requested":
+                self._told.setdefault(record.request_id, set()).add(device.id)
+        while len(self._told) > _MOST_TOLD:
+            self._told.popitem(last=False)
+        return told
+
+    def begin(self) -> None:
+        """Send what waits from now on, on the loop that runs."""
+        self._outbox.begin()
+
+    async def close(self, within_seconds: float) -> None:
+        await self._outbox.close(within_seconds)
+        if self._http is not None:
+            await self._http.close()
+
+    def _is_for(self, device: Subscription, notice: Notice) -> bool:
+        if notice.to is not None:
+            return device.subject == notice.to
+        return device.subject not in self._called and device.subject not in notice.lookers
+
+    def _may_see(self, device: Subscription, session_id: str) -> bool:
+        """Whether its token is good for the session still; a device of one that is good for none is forgotten."""
+        reach = self._still_good(device)
+        if reach is None:
+            _log.info("a device is forgotten: the token with which it was made is no longer good")
+            self._forget(device.id)
+            return False
+        return _matches(session_id, reach) and _matches(session_id, device.sessions)
+
+    def _letter(self, device: Subscription, notice: Notice, record: PermissionRecord) -> Letter:
+        seconds = _LONGEST_SECONDS
+        if record.expires_at is not None and notice.kind == "requested":
+            seconds = max(0.0, (record.expires_at - utc_now()).total_seconds())
+        topic = to_base64(hashlib.sha256(record.request_id.encode()).digest())[:32]
+        content = (_payload(notice, record, device, self._redaction), notice.kind, topic)
+        until = None if record.expires_at is None else self._outbox.clock() + seconds
+        return Letter(device.id, content, topic, until)
+
+    async def _deliver(self, letter: Letter) -> Outcome:
+        device = self._devices.get(letter.target)
+        if device is None:
+            return Outcome("gone")
+        payload, kind, topic = letter.content
+        left = _LONGEST_SECONDS if letter.until is None else letter.until - self._outbox.clock()
+        headers = {
+            "TTL": str(max(0, int(left))),
+            "Urgency": "high" if kind == "requested" else "normal",
+            "Topic": topic,
+            "Content-Encoding": "aes128gcm",
+            "Content-Type": "application/octet-stream",
+            "Authorization": self.key.authorization(device.endpoint, self._contact),
+        }
+        body = encrypted(payload, device.p256dh, device.auth)
+        outcome = await self._sent(device, body, headers)
+        self._last[device.id] = outcome.why or outcome.result, utc_text(utc_now())
+        return outcome
+
+    async def _sent(self, device: Subscription, body: bytes, headers: Mapping[str, str]) -> Outcome:
+        if self._http is None:
+            self._http = self._outside.session()
+        try:
+            self._outside.check(device.endpoint)
+            async with self._http.post(device.endpoint, data=body, headers=headers, allow_redirects=False) as response:
+                return _outcome(response)
+        except NotOutside:
+            return self._not_outside()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            if isinstance(getattr(error, "os_error", None), NotOutside) or isinstance(error.__cause__, NotOutside):
+                return self._not_outside()
+            return Outcome("again", type(error).__name__)
+
+    @staticmethod
+    def _not_outside() -> Outcome:
+        _log.warning("a device is forgotten: its endpoint leads to a private address")
+        return Outcome("gone", "private address")
+
+    @property
+    def _contact(self) -> str:
+        """Whom a push service may ask about us."""
+        return self._settings.push_contact or self._settings.public_url or "mailto:nobody@localhost"
+
+    def _is_here(self, host: str | None) -> bool:
+        return is_loopback(self._settings.host) and host is not None and is_loopback(host)
+
+
+def _outcome(response: aiohttp.ClientResponse) -> Outcome:
+    status = response.status
+    if status < 300:
+        return Outcome("sent")
+    if status in (404, 410):
+        return Outcome("gone", f"status {status}")
+    said = response.headers.get("Retry-After", "")
+    wait = float(said) if said.isascii() and said.isdigit() and len(said) < 6 else 0.0
+    if status in (408, 425, 429) or status >= 500:
+        return Outcome("again", f"status {status}", min(wait, 3600.0))
+    why = {401: "does not know us", 403: "does not know us", 413: "finds it too large"}.get(status, "refuses it")
+    hint = "; is the clock of this machine right?" if status in (401, 403) else ""
+    return Outcome("refused", f"status {status}: the push service {why}{hint}")
+
+
+def _payload(notice: Notice, record: PermissionRecord, device: Subscription, redaction: Redaction) -> bytes:
+    """What the device is told: no parameter, because it fetches the whole by its own right."""
+    tool = redaction.name(clean(record.tool_name) or "")[:256]
+    is_request = notice.kind == "requested"
+    told = {
+        "kind": "permission_request" if is_request else "settled",
+        "session_id": notice.session_id,
+        "request_id": record.request_id,
+        "tool_name": tool,
+        "risk_level": record.risk_level,
+        "expires_at": None if record.expires_at is None else utc_text(record.expires_at),
+        "summary": pushed_summary(notice, tool, device.language),
+        "actions": _actions(record) if is_request else [],
+    }
+    if not is_request:
+        told["status"] = record.status
+    return json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _actions(record: PermissionRecord) -> list[str]:
+    """What may be answered on the notification: what is risky is read first."""
+    return ["open"] if record.risk_level == "high" else ["approve", "reject"]
+
+
+def _matches(session_id: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(session_id, pattern) for pattern in patterns)
+
+
+def _in_url(address: str) -> str:
+    return f"[{address}]" if ":" in address else address

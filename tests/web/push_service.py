@@ -1,0 +1,127 @@
+"""A push service on a real socket, and a browser with keys: what arrives is checked and read as the standards say."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import jwt
+from aiohttp import web
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+
+def base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def unbase64url(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def point_of(key: ec.EllipticCurvePublicKey) -> bytes:
+    return key.public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
+
+
+class Browser:
+    """The keys of a subscription, and who reads what was encrypted to them."""
+
+    def __init__(self) -> None:
+        self.private = ec.generate_private_key(ec.SECP256R1())
+        self.auth = os.urandom(16)
+
+    @property
+    def keys(self) -> dict[str, str]:
+        return {"p256dh": base64url(point_of(self.private.public_key())), "auth": base64url(self.auth)}
+
+    def read(self, body: bytes) -> bytes:
+        """What a push says; raises for what is not for this browser."""
+        salt, size, length = body[:16], int.from_bytes(body[16:20], "big"), body[20]
+        sender, sealed = body[21 : 21 + length], body[21 + length :]
+        assert len(body) <= 4096
+        assert len(sealed) <= size
+        secret = self.private.exchange(ec.ECDH(), ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), sender))
+        info = b"WebPush: info\x00" + point_of(self.private.public_key()) + sender
+        shared = HKDF(hashes.SHA256(), 32, self.auth, info).derive(secret)
+        key = HKDF(hashes.SHA256(), 16, salt, b"Content-Encoding: aes128gcm\x00").derive(shared)
+        nonce = HKDF(hashes.SHA256(), 12, salt, b"Content-Encoding: nonce\x00").derive(shared)
+        padded = AESGCM(key).decrypt(nonce, sealed, None).rstrip(b"\x00")
+        assert padded[-1:] == b"\x02", "the last record ends so"
+        return padded[:-1]
+
+
+@dataclass
+class Pushed:
+    """One push as it arrived."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    def told(self, browser: Browser) -> dict[str, Any]:
+        told: dict[str, Any] = json.loads(browser.read(self.body))
+        return told
+
+
+@dataclass
+class PushService:
+    """Takes pushes as RFC 8030 says; ``answer`` gives the status of each, or None for none."""
+
+    pushes: list[Pushed] = field(default_factory=list)
+    answer: Callable[[str], int | None] = lambda path: 201
+    url: str = ""
+    #: What is wrong with pushes that came.
+    wrong: list[str] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[PushService]:
+        self._never = asyncio.Event()
+        app = web.Application()
+        app.router.add_post("/{path:.*}", self._take)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        self.url = f"http://127.0.0.1:{site.port}"
+        try:
+            yield self
+        finally:
+            self._never.set()
+            await runner.cleanup()
+        assert self.wrong == []
+
+    async def _take(self, request: web.Request) -> web.Response:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        push = Pushed(request.path, headers, await request.read())
+        try:
+            self._check(headers)
+        except Exception as error:
+            self.wrong.append(repr(error))
+        self.pushes.append(push)
+        status = self.answer(request.path)
+        if status is None:
+            await self._never.wait()
+        return web.Response(status=status or 201, headers={"Location": f"{self.url}/message/1"})
+
+    def _check(self, headers: dict[str, str]) -> None:
+        assert headers["content-encoding"] == "aes128gcm"
+        assert headers["ttl"].isdigit()
+        assert headers["urgency"] in ("high", "normal")
+        assert 0 < len(headers["topic"]) <= 32
+        assert set(headers["topic"]) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+        scheme, _, rest = headers["authorization"].partition(" ")
+        parts = dict(part.strip().split("=", 1) for part in rest.split(","))
+        assert scheme == "vapid"
+        public = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), unbase64url(parts["k"]))
+        claims = jwt.decode(parts["t"], public, algorithms=["ES256"], audience=self.url)
+        assert 0 < claims["exp"] - time.time() <= 24 * 3600
+        assert claims["sub"].startswith(("mailto:", "https:"))
