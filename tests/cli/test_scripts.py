@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 import pytest
@@ -333,18 +334,21 @@ async def test_ask_wait_that_is_stopped_withdraws_its_request(
     assert (record["status"], record["reason"]) == ("cancelled", "the agent withdrew it")
 
 
-async def test_ask_wait_whose_service_goes_away_ends_with_three(commands: Commands) -> None:
+async def test_ask_wait_whose_service_goes_away_ends_with_three(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("notifier_service.cli.scripts.Client", partial(Client, away_seconds=0.1))
     process = await commands.start("serve", "--port", "0")
     url = (await line_of(process.stdout)).rpartition(" ")[2]
-    asking = await commands.start("ask", "s", "t", "--wait", "--url", url)
-    await line_of(asking.stderr)
+    asking = asyncio.create_task(commands.run_here("ask", "s", "t", "--wait", "--url", url))
+    async with Client(url) as client, aclosing(client.events("s")) as events:
+        await asked(events)
     process.kill()
     await process.wait()
-
-    ended = await commands.ended(asking)
+    ended = await asking
 
     assert (ended.exit_code, ended.out) == (3, "")
-    assert ended.err.startswith(f"notifier-service: The service at {url} does not answer: ")
+    assert f"notifier-service: The service at {url} does not answer: " in ended.err
 
 
 # decide
