@@ -31,6 +31,8 @@ __all__ = ["Watch"]
 _KEYS_REST_SECONDS = 0.4
 #: How long the second press of a high risk may take.
 _CONFIRM_SECONDS = 4.0
+#: A person who makes the window larger or smaller is done when nothing of it was heard for so long.
+_REDRAW_SECONDS = 1.0
 
 #: A decision is about this request, with this tool and these parameters, and about no other.
 _BOUND_TO = ("request_id", "parameters_sha256", "action_sha256")
@@ -64,7 +66,7 @@ class Watch:
         self._has_keys = self._stdin.isatty() and self._stdout.isatty()
         self._screen = Screen(self._stdout)
         self._narrator = Narrator(self._screen, session_id, is_ours=lambda request_id: request_id in self._ours)
-        self._keyboard = Keyboard(self._stdin, has_keys=self._has_keys, on_disturbed=self._screen.disturb)
+        self._keyboard = Keyboard(self._stdin, has_keys=self._has_keys, on_disturbed=self._on_disturbed)
         self._sight = Sight(self._screen, rest_seconds)
         self._waiting = Waiting(session_id)
         self._told: set[str] = set()
@@ -76,6 +78,7 @@ class Watch:
         self._is_reading = False
         self._is_lost = False
         self._is_counted = False
+        self._redrawing: asyncio.TimerHandle | None = None
         self._answered: dict[str, Any] = {}
         self._sure: tuple[str, str, float] | None = None
 
@@ -92,6 +95,8 @@ class Watch:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+                if self._redrawing is not None:
+                    self._redrawing.cancel()
             for task in done:
                 task.result()
         return 0
@@ -219,14 +224,29 @@ class Watch:
         if record is None:  # it went meanwhile
             await self._show_next()
             return
-        self._sure = None
         if note:
             self._sight.say(note)
-        ids = self._waiting.ids
+        self._draw(record)
+
+    def _draw(self, record: dict[str, Any]) -> None:
+        self._sure = None
+        ids, request_id = self._waiting.ids, record["request_id"]
         place = f" ({ids.index(request_id) + 1} of {len(ids)} waiting)" if len(ids) > 1 else ""
         self._sight.show(record, place=place, where=self._waiting.where(record), has_others=len(ids) > 1)
         if self._session_id is None:
             self._screen.hold()  # of all sessions so much may come that nobody could read
+
+    def _on_disturbed(self) -> None:
+        """The window has another size, or the terminal was another program's: as soon as that rests, show it again."""
+        self._screen.disturb()
+        if self._redrawing is not None:
+            self._redrawing.cancel()
+        self._redrawing = asyncio.get_running_loop().call_later(_REDRAW_SECONDS, self._redraw)
+
+    def _redraw(self) -> None:
+        record = self._waiting.get(self._sight.request_id)
+        if record is not None and not (self._sight.is_whole or self._is_typing or self._is_reading):
+            self._draw(record)
 
     # What the person says
 

@@ -293,6 +293,19 @@ async def test_card_is_shown_again_after_the_window_has_another_size(
     await terminal.press("a", until="bash approved by you")
 
 
+async def test_window_that_has_another_size_shows_the_request_again_by_itself(watch: Open, site: Site) -> None:
+    terminal = await watch(80, 24)
+    request = ask(site, HIDDEN_FAR_RIGHT)
+    await terminal.until("A approve")
+    terminal.resize(60, 30)
+    await terminal.until("May this run?")
+    await terminal.until("A approve")
+
+    assert HIDDEN_FAR_RIGHT.replace(" ", "") in content(terminal.rows[-20:])
+    await terminal.press("a", until="bash approved by you")
+    assert request.record.status == "approved"
+
+
 async def test_window_that_was_small_for_a_moment_counts_as_changed(watch: Open, site: Site) -> None:
     terminal = await watch(80, 24)
     request = ask(site, HIDDEN_FAR_RIGHT)
