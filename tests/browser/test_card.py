@@ -278,3 +278,4 @@ async def test_who_decided_here_is_you(person: Person, site: Site) -> None:
 
     row = console.calls("deploy")
     await expect(row).to_contain_text("approved by you")
+    assert (await row.locator("summary").text_content() or "").count("approved") == 1

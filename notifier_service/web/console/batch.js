@@ -161,6 +161,7 @@ export class Batch {
       outcome: element("p", { class: "outcome", role: "status", data: { role: "outcome" } }),
       buttons: element("div", { class: "buttons" }),
       reading: element("p", { class: "reading", data: { role: "reading" } }),
+      end: element("span", { class: "end", "aria-hidden": "true" }),
     };
     this.#acts = {
       approve: this.#deliberate((options) => this.#approve(options)),
@@ -208,6 +209,8 @@ export class Batch {
         this.#parts.outcome,
         element("div", { class: "answers" }, this.#parts.buttons, this.#parts.reading),
       ),
+      // Whoever has seen what stands below the bar has seen what it covered.
+      this.#parts.end,
     );
   }
 
@@ -244,7 +247,8 @@ export class Batch {
   // What ends on the card has to be seen anew.
   #read() {
     if (this.element === undefined) return;
-    this.#reading.begin([...this.#entries.values()].flatMap(({ parameters, end }) => [...parameters.ends, end]));
+    const entries = [...this.#entries.values()];
+    this.#reading.begin([...entries.flatMap(({ parameters, end }) => [...parameters.ends, end]), this.#parts.end]);
     this.#showArmed();
   }
 

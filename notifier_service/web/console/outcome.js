@@ -33,7 +33,7 @@ export function decisionText(decision) {
 
 // For a list of what was decided: how a request ended, and by whom.
 export function decidedText(record) {
-  const { decision: kind, decided_by: by, scope, status } = record;
+  const { request_id: id, decision: kind, decided_by: by, scope, status } = record;
   if (status === "pending") return t("history.pending");
-  return decisionText({ kind: kind ?? null, decided_by: by, scope, status });
+  return decisionText({ request_id: id, kind: kind ?? null, decided_by: by, scope, status });
 }

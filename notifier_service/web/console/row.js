@@ -20,6 +20,9 @@ const MARKS = {
   end_unknown: "…",
 };
 
+// What the decision says, too.
+const TOLD = new Set(["approved", "denied", "cancelled"]);
+
 export class Row {
   // `linkTo(row)` gives the address of a row, or null.
   constructor(row, linkTo = () => null) {
@@ -96,8 +99,8 @@ export class Row {
     fill(
       this.#line,
       element("strong", { class: "tool" }, brief(row.tool, 80)),
-      // Who approved says that it is.
-      !(row.status === "approved" && row.decision) && element("span", { class: "status" }, known("status", row.status)),
+      // Who decided says what was decided.
+      !(row.decision && TOLD.has(row.status)) && element("span", { class: "status" }, known("status", row.status)),
       row.decision && element("span", { class: "decided" }, decisionText(row.decision)),
       element("span", { class: "brief" }, this.#brief()),
     );
