@@ -77,6 +77,8 @@ class Client:
     A call that waits for a decision has the service hold its answer for 25 s at most, and asks for it again, also when
     it got lost; while the service is away it tries for ``away_seconds``. When a connection was lost, the client sends
     the request once more under the same ``Idempotency-Key``, so that the service asks or publishes nothing twice.
+    Where a rate of the service is reached (``publish_rate`` and others), it waits as long as that says, up to
+    ``away_seconds``.
     """
 
     def __init__(
@@ -560,7 +562,21 @@ class Client:
     async def _record(self, method: str, path: str, **more: Any) -> dict[str, Any]:
         return dict(await self._call(method, path, **more))
 
-    async def _call(
+    async def _call(self, method: str, path: str, **how: Any) -> Any:
+        """What ``_call_once`` gives; where a rate of the service is reached, it is asked again when that says."""
+        gives_up_at = time.monotonic() + self._away_seconds
+        while True:
+            try:
+                return await self._call_once(method, path, **how)
+            except ServiceRefused as error:  # before it did anything
+                pause = error.details.get("retry_after_seconds")
+                if error.status != 429 or not isinstance(pause, int | float):
+                    raise
+                if time.monotonic() + pause > gives_up_at:
+                    raise
+                await asyncio.sleep(pause)
+
+    async def _call_once(
         self,
         method: str,
         path: str,

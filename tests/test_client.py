@@ -1209,3 +1209,32 @@ async def test_approved_call_is_taken_once(client: Client, site: Site) -> None:
     assert [each["status"] for each in taken if each] == ["approved", "approved"]
     assert (early.value.code, late.value.code) == ("not_approved", "already_claimed")
     assert site.broker.open("s").desk.runs == ()
+
+
+async def test_publisher_over_its_rate_waits_as_long_as_the_service_says_and_loses_nothing() -> None:
+    async with serve(settings=Settings(port=0, publish_rate="20/1")) as site, Client(url_of(site)) as client:
+        for number in range(5):
+            await client.publish("s", {"type": "note", "data": {"n": number}})
+
+        log = site.broker.get("s").log
+        assert [json.loads(event.json)["data"]["n"] for event in log.read_after(0)] == [0, 1, 2, 3, 4]
+        assert site.broker.counters.limits_reached["publish_rate"] >= 4
+
+
+async def test_publisher_that_would_have_to_wait_for_too_long_is_told() -> None:
+    async with serve(settings=Settings(port=0, publish_rate="0.001/1")) as site, Client(url_of(site)) as client:
+        await client.publish("s", {"type": "note"})
+        with pytest.raises(ServiceRefused) as refused:
+            await client.publish("s", {"type": "note"})
+
+    assert (refused.value.status, refused.value.code) == (429, "limit_reached")
+    assert refused.value.retry_after_seconds > 900
+
+
+async def test_asker_over_its_rate_comes_back_when_the_service_says() -> None:
+    async with serve(settings=Settings(port=0, publish_rate="2/1")) as site, Client(url_of(site)) as client:
+        await client.publish("s", {"type": "note"})
+        record = await client.ask("s", "read", {}, risk_level="low", wait_seconds=5)
+
+        assert record["status"] == "approved"
+        assert site.broker.counters.limits_reached == {"publish_rate": 1}
