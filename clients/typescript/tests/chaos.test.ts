@@ -105,6 +105,7 @@ describe("a wall clock that is set", () => {
     const proxy = await Proxy.before(service.port);
     const reader = watch(proxy.url, "forward");
     await reader.untilOpen("sse");
+    proxy.freeze(); // a heartbeat would say that all is well
     setBy(HOUR_MS);
     await reader.until(() => reader.client.connection.phase !== "open");
     await service.publish("forward", ...numbers(1, 3));
