@@ -112,7 +112,7 @@ class _Hand:
         if self.has_signs:
             end = _BLANKS_AT_THE_END.search(line.plain)
             if end is not None:
-                line = Text.assemble(line[: end.start()], ("·" * len(end[0]), "dim"), style=style)
+                line = Text.assemble(line[: end.start()], ("·" * len(end[0]), "yellow"), style=style)
             if "\t" in line.plain:
                 line = self._with_tabs(line)
         return line

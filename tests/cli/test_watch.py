@@ -771,6 +771,20 @@ async def test_coloured_terminal_gets_the_watchs_own_escapes_only(site: Site) ->
     assert "\x9b" not in terminal.shown
 
 
+async def test_terminal_that_wants_no_colour_gets_none(site: Site) -> None:
+    terminal = Terminal()
+    try:
+        await terminal.open(f"{site.url}{site.settings.prefix}", TERM="xterm-256color", NO_COLOR="1")
+        ask(site, parameters={"old": "a", "new": "b"}, risk_level="high")
+        await terminal.until("A approve")
+    finally:
+        await terminal.close()
+
+    codes = {code for part in terminal.shown.split("\x1b[")[1:] for code in part.partition("m")[0].split(";")}
+    assert [code for code in codes if len(code) > 1] == []
+    assert "1 - a" in "\n".join(terminal.rows)
+
+
 async def test_q_restores_the_terminal(terminal: Terminal) -> None:
     during = termios.tcgetattr(terminal.keyboard)
     terminal.type("q")
