@@ -140,9 +140,9 @@ export class Parameters {
         "div",
         { class: "parameters" },
         element(
-          "h4",
-          {},
-          t("card.parameters"),
+          "div",
+          { class: "title" },
+          element("h4", {}, t("card.parameters")),
           element("span", { class: "choices" }, this.#turn, navigator.clipboard ? copy : null),
         ),
         this.#place,
