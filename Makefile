@@ -9,7 +9,7 @@
 # make lock   choose anew the releases that the tests and the image have: requirements/
 # make dist   build sdist and wheel, and see the wheel serve; make release asks first whether all say one version
 # make descriptions   docs/openapi.json and docs/asyncapi.json, made anew
-# make client make the types of the TypeScript client from the schema, and the client of the console, anew
+# make client make the types of the TypeScript client from the schema, and the client and the bundle of the console, anew
 # make screenshots   the pictures of the console in docs/, made anew
 # make bench  measure it beside its peers; WORKS=fanout,paced PEERS=nchan ROUNDS=1 choose a part
 
@@ -117,19 +117,21 @@ check-python: check-style
 	$(BIN)/coverage report --fail-under=100 --include='$(CORE)'
 
 ifdef NODE
-# What is made must be what is there: the types and the console's copy of the client are committed.
+# What is made must be what is there: the types, the console's copy of the client and its bundle are committed.
 check-client: $(SET_UP) $(CLIENT_SET_UP)
 	cd $(CLIENT) && npm run --silent check
 	$(BIN)/notifier-service schema | (cd $(CLIENT) && node scripts/generate.mjs) | diff $(CLIENT)/src/wire.ts - \
 		|| { echo 'The schema has changed: run make client.' >&2; exit 1; }
 	cd $(CLIENT) && npm run --silent build:console -- --outDir build
 	diff -r $(CONSOLE_CLIENT) $(CLIENT)/build || { echo 'The client has changed: run make client.' >&2; exit 1; }
+	cd $(CLIENT) && npm run --silent bundle:console -- --check \
+		|| { echo 'The console has changed: run make client.' >&2; exit 1; }
 
 client: $(SET_UP) $(CLIENT_SET_UP)
 	$(BIN)/notifier-service schema | (cd $(CLIENT) && node scripts/generate.mjs) > $(CLIENT)/wire.new
 	mv $(CLIENT)/wire.new $(CLIENT)/src/wire.ts
 	rm -rf $(CONSOLE_CLIENT)
-	cd $(CLIENT) && npm run --silent build:console
+	cd $(CLIENT) && npm run --silent build:console && npm run --silent bundle:console
 
 # It says everything at its end, for it may run beside others that talk.
 test-client: $(SET_UP) $(CLIENT_SET_UP)

@@ -1,8 +1,13 @@
-"""The console: a web page, and the files it is made of. They hold no secret, so nobody needs a token to fetch them."""
+"""The console: a web page, and the files it is made of. They hold no secret, so nobody needs a token to fetch them.
+
+What is served is what was built of the sources beside it, ``make client``, named by what is in it and compressed. Where
+the sources are others now, they are served as they are.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +20,11 @@ from ..core.errors import NotFound
 __all__ = ["add_pages"]
 
 _FOLDER = Path(__file__).parent / "console"
+_BUILT = "built"
 _PAGE = "index.html"
+
+#: Best first, and how the files are called that hold them.
+_PACKED = {"br": ".br", "gzip": ".gz"}
 
 # Not from the system's tables, which differ; and what is none of these is not given out.
 _CONTENT_TYPES = {
@@ -24,6 +33,9 @@ _CONTENT_TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
+
+#: Of a file whose name says what is in it.
+_FOR_EVER = "public, max-age=31536000, immutable"
 
 _HEADERS = {
     # Checked at each use, so that a page never runs with the scripts of another version.
@@ -50,6 +62,8 @@ _HEADERS = {
     "X-Frame-Options": "DENY",
 }
 
+_NOTHING = re.compile(r"q=0(\.0*)?")
+
 Endpoint = Callable[[web.Request], Awaitable[web.Response]]
 
 
@@ -57,14 +71,16 @@ class _File(NamedTuple):
     body: bytes
     content_type: str
     etag: str
+    packed: Mapping[str, bytes] = {}
+    is_named_by_content: bool = False
 
 
-def add_pages(app: web.Application, prefix: str) -> None:
+def add_pages(app: web.Application, prefix: str, folder: Path = _FOLDER) -> None:
     """Serve the console at ``prefix/``, and lead there from the prefix without its slash and from the root.
 
     Every reference is relative, so that the application may be mounted under, or reached behind, any path.
     """
-    files = dict(_files())  # all that is ever given out: what a URL says is only looked up
+    files = _served(folder)  # all that is ever given out: what a URL says is only looked up
 
     async def page(request: web.Request) -> web.Response:
         return _answer(request, files[_PAGE])
@@ -87,22 +103,65 @@ def add_pages(app: web.Application, prefix: str) -> None:
         app.router.add_route("HEAD", path, endpoint)
 
 
-def _files() -> Iterator[tuple[str, _File]]:
-    for path in sorted(_FOLDER.rglob("*")):
+def _served(folder: Path) -> dict[str, _File]:
+    sources = dict(_sources(folder))
+    built = folder / _BUILT
+    try:
+        if (built / "sources.sha256").read_text().strip() == _digest(sources):
+            return dict(_built(built))
+    except FileNotFoundError:
+        pass
+    return sources
+
+
+def _sources(folder: Path) -> Iterator[tuple[str, _File]]:
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder)
+        if path.suffix in _CONTENT_TYPES and name.parts[0] != _BUILT:
+            yield name.as_posix(), _file(path)
+
+
+def _digest(sources: Mapping[str, _File]) -> str:
+    """What says of which sources something was built; clients/typescript/scripts/bundle.mjs has the same."""
+    digest = hashlib.sha256()
+    for name, file in sorted(sources.items()):
+        digest.update(b"%b\0%b\0" % (name.encode(), file.body))
+    return digest.hexdigest()
+
+
+def _built(folder: Path) -> Iterator[tuple[str, _File]]:
+    for path in folder.iterdir():
         if path.suffix in _CONTENT_TYPES:
-            body = path.read_bytes()
-            yield (
-                path.relative_to(_FOLDER).as_posix(),
-                _File(body, _CONTENT_TYPES[path.suffix], hashlib.sha256(body).hexdigest()[:32]),
-            )
+            packed = {coding: path.with_name(path.name + ending).read_bytes() for coding, ending in _PACKED.items()}
+            yield path.name, _file(path)._replace(packed=packed, is_named_by_content=path.name != _PAGE)
+
+
+def _file(path: Path) -> _File:
+    body = path.read_bytes()
+    return _File(body, _CONTENT_TYPES[path.suffix], hashlib.sha256(body).hexdigest()[:32])
 
 
 def _answer(request: web.Request, file: _File) -> web.Response:
-    headers = {**_HEADERS, "ETag": f'"{file.etag}"'}
+    coding = next((coding for coding in file.packed if coding in _codings(request)), None)
+    tag = file.etag if coding is None else f"{file.etag}-{coding}"
+    headers = {**_HEADERS, "ETag": f'"{tag}"'}
+    if file.packed:
+        headers["Vary"] = "Accept-Encoding"
+    if file.is_named_by_content:
+        headers["Cache-Control"] = _FOR_EVER
     known = request.if_none_match or ()
-    if any(tag.value in (file.etag, "*") for tag in known):
+    if any(found.value in (tag, "*") for found in known):
         return web.Response(status=304, headers=headers)
-    return web.Response(body=file.body, headers={**headers, "Content-Type": file.content_type})
+    if coding is not None:
+        headers["Content-Encoding"] = coding
+    body = file.body if coding is None else file.packed[coding]
+    return web.Response(body=body, headers={**headers, "Content-Type": file.content_type})
+
+
+def _codings(request: web.Request) -> set[str]:
+    """How the caller takes what is compressed; one with the weight 0 is refused."""
+    given = (one.partition(";") for one in request.headers.get("Accept-Encoding", "").lower().split(","))
+    return {name.strip() for name, _, weight in given if not _NOTHING.fullmatch(weight.replace(" ", ""))}
 
 
 def _redirect(location: str) -> Endpoint:

@@ -72,7 +72,7 @@ def test_it_wants_a_token(container: Container, at_port: dict[str, int], tokens:
             ("/agent_backend/api/permissions/s1", None, 401),
             ("/agent_backend/api/permissions/s1", "wrong", 401),
             ("/agent_backend/api/permissions/s1", "secret", 200),
-            ("/agent_backend/console/client/client.js", None, 200),
+            ("/agent_backend/", None, 200),
         ]:
             assert get(at_port["NOTIFIER_PORT"], path, token) == status, path
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,10 +18,19 @@ from notifier_service.web import pages
 from .conftest import Client, MakeClient, error_of
 
 CONSOLE = Path(pages.__file__).parent / "console"
-PAGE = (CONSOLE / "index.html").read_bytes()
+BUILT = CONSOLE / "built"
+PAGE = (BUILT / "index.html").read_bytes()
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
-FILES = sorted(path.relative_to(CONSOLE).as_posix() for path in CONSOLE.rglob("*") if path.is_file())
+#: What the page is made of, and what was built of it.
+SOURCES = sorted(
+    path.relative_to(CONSOLE).as_posix() for path in CONSOLE.rglob("*") if path.is_file() and path.parent != BUILT
+)
+FILES = sorted(path.name for path in BUILT.iterdir() if path.suffix in TYPES)
+[SCRIPT] = (file for file in FILES if file.startswith("page-"))
+
+#: A page on a slow line: all that it takes, beside what it asks of the service.
+MOST_BYTES = 76 * 1024
 
 
 async def test_the_page_is_at_the_prefix(client: Client) -> None:
@@ -34,10 +46,10 @@ async def test_every_file_of_the_console_is_served_with_its_type(client: Client,
 
     assert response.status == 200
     assert response.content_type == TYPES[Path(file).suffix]
-    assert await response.read() == (CONSOLE / file).read_bytes()
+    assert await response.read() == (BUILT / file).read_bytes()
 
 
-@pytest.mark.parametrize("path", ["", "console/page.js"])
+@pytest.mark.parametrize("path", ["", f"console/{SCRIPT}"])
 async def test_a_file_is_asked_for_with_head_too(client: Client, path: str) -> None:
     got, asked = await client.get(f"/agent_backend/{path}"), await client.head(f"/agent_backend/{path}")
 
@@ -45,16 +57,61 @@ async def test_a_file_is_asked_for_with_head_too(client: Client, path: str) -> N
     assert asked.headers["Content-Length"] == got.headers["Content-Length"]
 
 
-@pytest.mark.parametrize("path", ["", "console/page.js"])
+@pytest.mark.parametrize("path", ["", f"console/{SCRIPT}"])
 async def test_a_file_that_the_browser_has_is_not_sent_again(client: Client, path: str) -> None:
     first = await client.get(f"/agent_backend/{path}")
     again = await client.get(f"/agent_backend/{path}", headers={"If-None-Match": first.headers["ETag"]})
     changed = await client.get(f"/agent_backend/{path}", headers={"If-None-Match": '"another"'})
 
-    assert first.headers["Cache-Control"] == "no-cache"
+    assert first.headers["Cache-Control"] == ("no-cache" if path == "" else "public, max-age=31536000, immutable")
     assert (again.status, await again.read()) == (304, b"")
     assert again.headers["ETag"] == first.headers["ETag"]
     assert changed.status == 200
+
+
+@pytest.mark.parametrize(
+    ("accepted", "coding"),
+    [
+        ("gzip, deflate, br, zstd", "br"), ("gzip", "gzip"), ("GZIP;q=0.5", "gzip"), ("br;q=0, gzip", "gzip"),
+        ("br; q=0.0", None), ("identity", None), ("", None),
+    ],
+)  # fmt: skip
+async def test_a_file_is_compressed_for_who_takes_that(client: Client, accepted: str, coding: str | None) -> None:
+    # As a browser that unpacks nothing by itself, to see what was sent.
+    async with ClientSession(auto_decompress=False, connector=TCPConnector(force_close=True)) as http:
+        url = client.make_url(f"/agent_backend/console/{SCRIPT}")
+        response = await http.get(url, headers={"Accept-Encoding": accepted})
+        body = await response.read()
+
+    assert response.headers.get("Content-Encoding") == coding
+    assert response.headers["Vary"] == "Accept-Encoding"
+    packed = {None: "", "br": ".br", "gzip": ".gz"}[coding]
+    assert body == (BUILT / f"{SCRIPT}{packed}").read_bytes()
+    if coding == "gzip":
+        assert gzip.decompress(body) == (BUILT / SCRIPT).read_bytes()
+
+
+async def test_the_page_names_each_of_its_files_and_is_small(client: Client) -> None:
+    named = re.findall(r'"console/([^"]+)"', PAGE.decode())
+
+    assert sorted(named) == [file for file in FILES if file != "index.html"]
+    assert sum((BUILT / f"{file}.gz").stat().st_size for file in FILES) < MOST_BYTES
+
+
+async def test_sources_that_were_changed_are_served_as_they_are(tmp_path: Path) -> None:
+    console = tmp_path / "console"
+    shutil.copytree(CONSOLE, console)
+    (console / "page.js").write_text("// changed\n")
+    app = web.Application()
+    pages.add_pages(app, "/agent_backend", console)
+
+    async with TestServer(app) as server, ClientSession(connector=TCPConnector(force_close=True)) as http:
+        page = await http.get(server.make_url("/agent_backend/"))
+        script = await http.get(server.make_url("/agent_backend/console/page.js"))
+
+        assert await page.read() == (CONSOLE / "index.html").read_bytes()
+        assert await script.text() == "// changed\n"
+        assert script.headers["Cache-Control"] == "no-cache"
 
 
 @pytest.mark.parametrize(
@@ -83,7 +140,7 @@ async def test_the_page_may_load_and_call_nothing_but_its_own_service(client: Cl
     assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
 
 
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", SOURCES)
 def test_no_file_of_the_console_names_another_site(file: str) -> None:
     text = (CONSOLE / file).read_text()
 
@@ -91,7 +148,7 @@ def test_no_file_of_the_console_names_another_site(file: str) -> None:
         assert scheme not in text.replace('xmlns="http://www.w3.org/2000/svg"', "")
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if not file.startswith("client/")])
+@pytest.mark.parametrize("file", [file for file in SOURCES if not file.startswith("client/")])
 def test_the_console_never_makes_markup_of_text(file: str) -> None:
     text = (CONSOLE / file).read_text()
 
@@ -131,17 +188,17 @@ async def test_the_page_is_found_where_the_service_is_mounted(broker: Broker) ->
         for path in ("/notifier/", "/notifier/agent_backend", "/notifier/agent_backend/"):
             async with http.get(server.make_url(path)) as response:
                 assert (response.status, response.url.path) == (200, "/notifier/agent_backend/")
-        async with http.get(server.make_url("/notifier/agent_backend/console/page.js")) as response:
+        async with http.get(server.make_url(f"/notifier/agent_backend/console/{SCRIPT}")) as response:
             assert response.status == 200
 
 
 async def test_the_page_needs_no_token(guarded: Client) -> None:
-    for path in ("/agent_backend/", "/agent_backend/console/page.js"):
+    for path in ("/agent_backend/", f"/agent_backend/console/{SCRIPT}"):
         assert (await guarded.get(path)).status == 200
 
 
 async def test_a_host_that_is_not_served_gets_no_page(client: Client) -> None:
-    for path in ("/agent_backend/", "/agent_backend/console/page.js", "/"):
+    for path in ("/agent_backend/", f"/agent_backend/console/{SCRIPT}", "/"):
         response = await client.get(path, headers={"Host": "evil.example"}, allow_redirects=False)
 
         assert await error_of(response) == (403, "forbidden")

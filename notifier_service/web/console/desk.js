@@ -35,6 +35,7 @@ export class Desk {
     this.element = element(
       "section",
       { id: "cards", tabindex: "-1", "aria-label": t("cards.title"), on: { pointermove: () => this.#moved() } },
+      element("h2", { class: "unseen" }, t("cards.title")),
       element("div", { class: "bar" }, this.#back, this.#place, this.#on, this.#told),
       this.#stage,
       this.#none,

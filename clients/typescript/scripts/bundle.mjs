@@ -1,0 +1,116 @@
+// Makes of the console's sources what browsers load: a page, one script, one style sheet, each named by what is in it,
+// and compressed. `node scripts/bundle.mjs` writes them; with `--check` it says what of them is not as it would write it.
+
+import { createHash } from "node:crypto";
+import { mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { brotliCompressSync, brotliDecompressSync, constants, gunzipSync, gzipSync } from "node:zlib";
+
+import { transform } from "lightningcss";
+import { rolldown } from "rolldown";
+
+const CONSOLE = fileURLToPath(new URL("../../../notifier_service/web/console/", import.meta.url));
+const BUILT = "built/";
+const STYLES = /\s*<link rel="stylesheet" href="console\/([\w.-]+)">/g;
+const SCRIPT = '<script type="module" src="console/page.js">';
+
+function digest(bytes) {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+function named(name, bytes) {
+  const [stem, extension] = name.split(".");
+  return `${stem}-${digest(bytes).slice(0, 16)}.${extension}`;
+}
+
+async function read(name) {
+  return readFile(CONSOLE + name);
+}
+
+// All that the page is made of. What was built says of which sources, and is not served for others.
+async function digestOfSources() {
+  const names = (await readdir(CONSOLE, { recursive: true, withFileTypes: true }))
+    .filter((entry) => entry.isFile())
+    .map((entry) => `${entry.parentPath}/${entry.name}`.slice(CONSOLE.length).replace(/^\/+/, ""))
+    .filter((name) => !name.startsWith(BUILT) && /\.(css|html|js|svg)$/.test(name))
+    .sort();
+  const hash = createHash("sha256");
+  for (const name of names) hash.update(`${name}\0`).update(await read(name)).update("\0");
+  return hash.digest("hex");
+}
+
+async function script() {
+  const bundle = await rolldown({ input: `${CONSOLE}page.js`, platform: "browser", logLevel: "warn" });
+  const { output } = await bundle.generate({ format: "esm", minify: true, codeSplitting: false, comments: false });
+  await bundle.close();
+  if (output.length !== 1) throw new Error("The script is to be one file.");
+  return Buffer.from(output[0].code);
+}
+
+async function style(page) {
+  const sources = await Promise.all([...page.matchAll(STYLES)].map(([, name]) => read(name)));
+  const code = Buffer.concat(sources.flatMap((source) => [source, Buffer.from("\n")]));
+  return Buffer.from(transform({ filename: "style.css", code, minify: true }).code);
+}
+
+async function asData(name) {
+  const text = (await read(name)).toString().replace(/\s*\n\s*/g, "");
+  return `data:image/svg+xml,${encodeURIComponent(text)}`;
+}
+
+async function built() {
+  const source = (await read("index.html")).toString();
+  const made = new Map();
+  const [js, css] = [await script(), await style(source)];
+  const names = { js: named("page.js", js), css: named("style.css", css) };
+  made.set(names.js, js).set(names.css, css);
+  let page = source.replace(STYLES, "").replace(SCRIPT, `<script type="module" src="console/${names.js}">`);
+  page = page.replace("</head>", `  <link rel="stylesheet" href="console/${names.css}">\n  </head>`);
+  for (const [, icon] of source.matchAll(/"console\/([\w-]+\.svg)"/g)) page = page.replace(`console/${icon}`, await asData(icon));
+  page = page.replace(/>\s+</g, "><").trim();
+  if (/console\/(?!page-|style-)/.test(page)) throw new Error("The page names a file that is not built.");
+  made.set("index.html", Buffer.from(`${page}\n`));
+  made.set("sources.sha256", Buffer.from(`${await digestOfSources()}\n`));
+  return made;
+}
+
+function compressed(bytes) {
+  const params = { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length };
+  return { ".br": brotliCompressSync(bytes, { params }), ".gz": gzipSync(bytes, { level: 9 }) };
+}
+
+const UNPACKED = { ".br": brotliDecompressSync, ".gz": gunzipSync };
+
+async function check(made) {
+  const wrong = [];
+  const there = new Set(await readdir(CONSOLE + BUILT).catch(() => []));
+  for (const [name, bytes] of made) {
+    const copies = name === "sources.sha256" ? [""] : ["", ".br", ".gz"];
+    for (const ending of copies) {
+      const file = name + ending;
+      // How small it gets is another matter with each node: what is in it is to be the same.
+      const found = there.delete(file) ? await read(BUILT + file) : null;
+      if (found === null || !(UNPACKED[ending]?.(found) ?? found).equals(bytes)) wrong.push(file);
+    }
+  }
+  return [...wrong, ...there];
+}
+
+async function write(made) {
+  await rm(CONSOLE + BUILT, { recursive: true, force: true });
+  await mkdir(CONSOLE + BUILT);
+  for (const [name, bytes] of made) {
+    await writeFile(CONSOLE + BUILT + name, bytes);
+    if (name === "sources.sha256") continue;
+    for (const [ending, packed] of Object.entries(compressed(bytes))) await writeFile(CONSOLE + BUILT + name + ending, packed);
+  }
+}
+
+const made = await built();
+if (process.argv.includes("--check")) {
+  const wrong = await check(made);
+  if (wrong.length > 0) {
+    console.error(`The page is not built from its sources: ${wrong.join(", ")}`);
+    process.exit(1);
+  }
+} else await write(made);
