@@ -7,11 +7,12 @@ from typing import Any
 
 from notifier_service import Broker
 from notifier_service.core.events import utc_now
+from notifier_service.core.label import Label
 from notifier_service.core.limits import RiskLevel
 from notifier_service.core.permission_request import PermissionRequest
 from notifier_service.core.question import Decision
 
-__all__ = ["SESSION", "busy", "done", "others", "prepared", "waiting"]
+__all__ = ["SESSION", "busy", "decided", "desk", "done", "others", "prepared", "waiting"]
 
 SESSION = "release-2.4"
 
@@ -161,3 +162,56 @@ def others(broker: Broker) -> None:
         broker.ask(
             "migration:customers", tool_name="drop_table", parameters={"table": f"old_{table}"}, risk_level="high"
         )
+
+
+def desk(broker: Broker) -> None:
+    """A desk in the morning: several agents at work, and what they ask, some of it alike."""
+    decided(broker)
+    prepared(broker).says("All tests pass. I would like to publish.")
+    for session_id, title, agent in (
+        (SESSION, "Release 2.4 of billing", "Claude Code"),
+        ("nightly-report", "Monthly figures", "report agent"),
+        ("support-4711", "Refund for order 4711", "support agent"),
+        ("migration:customers", "Move the customers' table", "Codex"),
+    ):
+        broker.label(session_id, Label(title=title, agent=agent))
+    _Agent(broker, "nightly-report", seconds_ago=30).says("Eleven months are read, September is not complete.")
+    broker.ask(
+        SESSION, tool_name="edit_file", risk_level="medium", timeout_seconds=240, workspace="/srv/billing",
+        parameters={
+            "path": "/srv/billing/reports/month.py",
+            "old_text": "def last_day(month):\n    if month == 2:\n        return 28\n    return 30\n",
+            "new_text": "def last_day(month, year):\n    return monthrange(year, month)[1]\n",
+        },
+        description="The last day of a month is counted right, also in leap years.",
+    )  # fmt: skip
+    broker.ask(SESSION, tool_name="run_command", parameters={"command": "git push origin v2.4.0"}, timeout_seconds=420)
+    for month in (9, 10, 11):
+        path = f"/srv/figures/2026-{month:02}.csv"
+        broker.ask("nightly-report", tool_name="read_file", parameters={"path": path}, risk_level="medium")
+    broker.ask(
+        "support-4711", tool_name="refund", risk_level="high",
+        parameters={"order": 4711, "amount": "129.00", "currency": "EUR", "to": "the card that paid"},
+    )  # fmt: skip
+    broker.ask("migration:customers", tool_name="drop_table", parameters={"table": "old_customers"}, risk_level="high")
+
+
+def decided(broker: Broker) -> None:
+    """What people have decided this morning, in several sessions."""
+    for session_id, tool_name, parameters, approved, reason in (
+        ("nightly-report", "read_file", {"path": "/srv/figures/2026-08.csv"}, True, None),
+        (
+            "nightly-report",
+            "send_email",
+            {"to": "board@example.com", "subject": "Figures"},
+            False,
+            "September is missing",
+        ),
+        (SESSION, "edit_file", {"path": "/srv/billing/CHANGES.md", "old_text": "", "new_text": _CHANGES}, True, None),
+        (SESSION, "run_command", {"command": "git push --force origin main"}, False, "never force; push the tag only"),
+        ("support-4711", "refund", {"order": 4702, "amount": "18.50", "currency": "EUR"}, True, None),
+        (SESSION, "edit_file", {"path": "/srv/billing/setup.cfg", "old_text": "2.3", "new_text": "2.4"}, True, None),
+    ):
+        request = broker.ask(session_id, tool_name=tool_name, parameters=parameters, risk_level="medium")
+        decision = Decision(approved=approved, reason=reason, request_id=request.request_id)
+        broker.decide(session_id, decision, decided_by="anna" if approved else "ben")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
@@ -122,6 +123,37 @@ async def test_button_reconnects_at_once(person: Person, commands: Commands) -> 
     await person.context.clock.resume()
 
     await console.is_live()
+
+
+@pytest.mark.parametrize("has_journal", [True, False])
+async def test_what_waits_in_the_inbox_is_what_still_waits_after_a_restart(
+    person: Person, commands: Commands, tmp_path: Path, has_journal: bool
+) -> None:
+    person.may_say(NETWORK_IS_AWAY)
+    port = free_port()
+    serve = ["serve", "--port", str(port), "--log-level", "warning"]
+    serve += ["--journal", str(tmp_path / "journal")] if has_journal else []
+    first = await commands.start(*serve)
+    await line_of(first.stdout, "is ready")
+    url = f"http://127.0.0.1:{port}"
+    request_id = await _ask(url, "before")
+    console = await Console.at_inbox(person, url)
+    await expect(console.card(request_id)).to_be_visible()
+
+    first.kill()
+    await first.wait()
+    await console.is_not_live()
+    await console.page.keyboard.press("a")  # nobody is there to take it
+    second = await commands.start(*serve)
+    await line_of(second.stdout, "is ready")
+    await console.is_live()
+
+    if has_journal:
+        await console.press(console.card(request_id), "approve")
+        assert await _decision(url, request_id) is True
+    else:
+        await expect(console.card(request_id)).to_have_count(0)
+        await expect(console.page.locator("#cards")).to_contain_text("Nothing waits for you.")
 
 
 async def _ask(url: str, tool_name: str) -> str:
