@@ -104,8 +104,8 @@ describe("a wall clock that is set", () => {
   it("an hour forward costs no event and no transport", async () => {
     const proxy = await Proxy.before(service.port);
     const reader = watch(proxy.url, "forward");
-    await reader.untilOpen("sse");
-    proxy.freeze(); // a heartbeat would say that all is well
+    await reader.until(() => reader.types.includes("snapshot"));
+    proxy.freeze(); // whatever is heard after the clock was set says that all is well
     setBy(HOUR_MS);
     await reader.until(() => reader.client.connection.phase !== "open");
     await service.publish("forward", ...numbers(1, 3));
