@@ -279,6 +279,19 @@ async def test_decision_that_is_kept_while_the_service_stops_is_acknowledged_and
     assert types(start(journal.again())) == ["permission_request", "permission_response_result", "permission_cleared"]
 
 
+@pytest.mark.parametrize("kept", [1, 2, 3])
+async def test_answer_is_told_once_though_the_service_was_killed_while_it_was_told(
+    start: Start, journal: MemoryJournal, kept: int
+) -> None:
+    first = start(journal)
+    await decide(first, await ask(first))
+    left = journal.again()
+    session = left.sessions["s"]
+    session.events, session.last_seq = session.events[:kept], kept
+
+    assert types(start(left)) == ["permission_request", "permission_response_result", "permission_cleared"]
+
+
 async def test_session_that_ends_leaves_no_question_no_decision_and_no_rule(
     start: Start, journal: MemoryJournal
 ) -> None:
