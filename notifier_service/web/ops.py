@@ -164,8 +164,8 @@ async def list_sessions(call: Call[SessionsQuery, None]) -> web.Response:
     broker, query, sees = call.broker, call.query, call.caller.sees
     behind = None if query.cursor is None else _Place.named(query.cursor)
     found: list[tuple[_Place, Session | Head]] = []
-    held: Sequence[Session | Head] = (*broker.sessions, *broker.dormant)
-    async for part in _in_turns(held):
+    held: tuple[Sequence[Session | Head], ...] = (broker.sessions, broker.dormant)  # not one list: it may be very long
+    async for part in _in_turns(*held):
         last = found[-1][0] if len(found) > query.limit else None
         for one in part:
             place = _Place.of(one) if isinstance(one, Session) else _Place(2, 0, one.session_id)
@@ -181,8 +181,9 @@ async def list_sessions(call: Call[SessionsQuery, None]) -> web.Response:
     return json_answer(b'{"success":true,"data":[%b]%b}' % (b",".join(rows), behind_it))
 
 
-async def _in_turns(values: Sequence[Value]) -> AsyncIterator[Sequence[Value]]:
+async def _in_turns(*groups: Sequence[Value]) -> AsyncIterator[Sequence[Value]]:
     """The values in parts, between which others get their turn."""
-    for start in range(0, len(values), _A_TURN):
-        yield values[start : start + _A_TURN]
-        await asyncio.sleep(0)
+    for values in groups:
+        for start in range(0, len(values), _A_TURN):
+            yield values[start : start + _A_TURN]
+            await asyncio.sleep(0)
