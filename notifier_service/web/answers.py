@@ -30,6 +30,7 @@ __all__ = [
     "expect",
     "json_answer",
     "reply",
+    "status_of",
     "unreadable",
 ]
 
@@ -139,11 +140,16 @@ def _from_http(error: web.HTTPException) -> errors.NotifierError:
     return errors.LimitReached("requests", error.reason) if kind is errors.LimitReached else kind(error.reason)
 
 
+def status_of(error: errors.NotifierError) -> int:
+    """The HTTP status of an error."""
+    return next((_STATUS[base] for base in type(error).__mro__ if base in _STATUS), 500)
+
+
 def _error_response(
     error: errors.NotifierError, *, status: int | None = None, allow: str | None = None
 ) -> web.Response:
     if status is None:
-        status = next((_STATUS[base] for base in type(error).__mro__ if base in _STATUS), 500)
+        status = status_of(error)
     response = _json(error_body(error), status)
     if isinstance(error, errors.LimitReached):
         response.headers["Retry-After"] = str(max(1, ceil(error.retry_after_seconds)))

@@ -39,6 +39,7 @@ from .idempotency import IDEMPOTENCY, IdempotencyKeys
 from .jwt_auth import JwtAuth
 from .kept_answers import forget_answer, remember_answers
 from .keys import AUDIT_KEYS
+from .links import LINKS, Links
 from .listener import listening, url_of
 from .logs import IS_TOKEN
 from .mcp.gateway import GATEWAYS, Gateways
@@ -95,6 +96,7 @@ def create_app(
     app[REGISTRY] = registry_of(broker)
     app[OPENAPI] = lambda: _described(openapi, settings.prefix)
     app[ASYNCAPI] = lambda: _described(asyncapi, settings.prefix)
+    app[LINKS] = Links()
     app[GUESSES] = Guesses(broker.counters.limits_reached)
     app[RATES] = Rates.of(settings, broker.counters.limits_reached)
     app[SOCKETS] = Sockets()

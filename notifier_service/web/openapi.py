@@ -109,6 +109,9 @@ _ANSWERS: Mapping[str, Mapping[int, Any]] = {
             )
         )
     },
+    "POST /api/links": {201: _data(_object(url=_TEXT, path=_TEXT, expires_at=_or_null(_TEXT)))},
+    "GET /api/links/{link}": {200: {"text/html": _TEXT}},
+    "POST /api/links/{link}": {200: {**_data(_RECORD), "text/html": _TEXT}},
     "GET /api/push/key": {200: _data(_object(key=_TEXT))},
     "GET /api/push/subscriptions": {200: _data(_list(_DEVICE))},
     "POST /api/push/subscriptions": {201: _data(_DEVICE)},
@@ -157,6 +160,9 @@ _ERRORS: Mapping[str, Sequence[int]] = {
     "POST /api/events/{session_id}": (409, 413, 415),
     "POST /api/events": (409, 413, 415),
     "POST /api/permissions/{session_id}": (409,),
+    "POST /api/links": (404,),
+    "GET /api/links/{link}": (404, 410),
+    "POST /api/links/{link}": (404, 409, 410, 413, 415),
     "GET /api/push/key": (404,),
     "GET /api/push/subscriptions": (404,),
     "POST /api/push/subscriptions": (404, 409),
@@ -232,6 +238,7 @@ EXAMPLES: Mapping[str, Any] = {
         ]
     },
     "PresenceBody": {"visible": True, "page": "tab-1", "session_id": "run-1"},
+    "LinkBody": {"session_id": "run-1", "request_id": "pr_0123456789abcdef"},
     "SubscribeBody": {
         "endpoint": "https://push.example/v1/abc",
         "keys": {
@@ -260,6 +267,7 @@ _PATH_PARAMETERS: Mapping[str, _Json] = {
     "request_id": {"type": "string", "example": "pr_0123456789abcdef"},
     "rule_id": {"type": "string"},
     "device_id": {"type": "string"},
+    "link": {"type": "string"},
     "name": {"type": "string", "description": "An MCP server of the setting mcp_upstreams."},
 }
 
@@ -272,7 +280,7 @@ def openapi(prefix: str = "/agent_backend") -> _Json:
         if route.method.lower() not in place:
             operation = _operation(route, prefix)
             place[route.method.lower()] = operation
-            if not route.rights:
+            if route.method == "GET" and not route.rights:
                 place["head"] = {
                     **operation,
                     "operationId": f"head_{operation['operationId']}",
@@ -379,6 +387,15 @@ def _body(route: Route) -> _Json | None:
         return None
     if route.path.startswith("/mcp/"):
         return _json_body("McpMessage")
+    if route.path.startswith("/api/links/"):
+        answer = {
+            "type": "object",
+            "properties": {"approved": {"type": "boolean"}, "reason": _TEXT, "parameters_sha256": _TEXT},
+            "required": ["approved"],
+        }
+        forms = ("application/json", "application/x-www-form-urlencoded")
+        example = {"approved": True, "reason": "go on"}
+        return {"required": True, "content": {form: {"schema": answer, "example": example} for form in forms}}
     event = "PublishedEvent" if "{session_id}" in route.path else "PublishedEventOfSession"
     one_or_many = {"anyOf": [_ref(event), {**_list(_ref(event)), "minItems": 1}]}
     line = json.dumps(EXAMPLES[event], separators=(",", ":"))

@@ -43,6 +43,8 @@ def origin_guard(settings: Settings) -> Callable[[web.Request], web.Response | N
     def is_served(host: str) -> bool:
         return _is_served(host, settings)
 
+    links = f"{settings.prefix}/api/links/"
+
     def guard(request: web.Request) -> web.Response | None:
         host = request.headers.get(hdrs.HOST)
         # Whoever names none is no browser: those always say whom they mean.
@@ -51,7 +53,8 @@ def origin_guard(settings: Settings) -> Callable[[web.Request], web.Response | N
         if request.method == "OPTIONS" and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
             require_origin(request, settings)
             return web.Response(status=204, headers=_CORS_HEADERS)
-        if request.method not in _SAFE_METHODS:
+        # Who knows a link may use it: its page names no origin, and its address is no other page's to know.
+        if request.method not in _SAFE_METHODS and not request.path.startswith(links):
             require_origin(request, settings)
         return None
 

@@ -22,6 +22,7 @@ from . import (
     history,
     inbox,
     keys,
+    links,
     metrics,
     ops,
     permissions,
@@ -259,6 +260,12 @@ ROUTES: Sequence[Route] = (
         rate="connect_rate",
     ),
     Route(
+        "POST", "/api/links", links.make, _rights("approve"), "Make a link by which one request is decided once.",
+        body=links.LinkBody, rate="decide_rate",
+    ),
+    Route("GET", "/api/links/{link}", links.show, _rights(), "Show what a link is for; it settles nothing."),
+    Route("POST", "/api/links/{link}", links.decide, _rights(), "Decide the request of a link, once."),
+    Route(
         "GET", "/api/push/key", push.key, _rights("view", "approve"), "The key by which browsers know this service."
     ),
     Route(
@@ -315,7 +322,7 @@ def add_routes(app: web.Application, prefix: str) -> None:
         taken.add(place)
         endpoint = _endpoint(route, app)
         app.router.add_route(route.method, route.full_path(prefix), endpoint, name=route.name, expect_handler=expect)
-        if not route.rights:
+        if route.method == "GET" and not route.rights:
             app.router.add_route("HEAD", route.full_path(prefix), endpoint)  # as load balancers ask
 
 

@@ -50,7 +50,7 @@ async def test_a_path_that_is_none_is_not_found(client: Client, path: str) -> No
         ("PUT", f"{API}/events/s1", {"POST"}),
         ("PATCH", f"{API}/permissions/s1", {"GET", "POST"}),
         ("POST", f"{API}/permissions/s1/pr_x", {"GET", "DELETE"}),
-        ("GET", f"{API}/sessions/s1", {"DELETE"}),
+        ("GET", f"{API}/sessions/s1", {"DELETE", "POST"}),
         ("OPTIONS", f"{API}/events", {"POST"}),
         ("POST", "/healthz/live", {"GET", "HEAD"}),
         ("PROPFIND", f"{API}/sessions", {"GET"}),
