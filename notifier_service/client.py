@@ -40,6 +40,8 @@ _FIRST_BACKOFF_SECONDS = 0.5
 _FIRST_MINUTE_SECONDS = 60.0
 _EARLY_BACKOFF_SECONDS = 3.0
 _MAX_BACKOFF_SECONDS = 30.0
+#: For a person with any time, nobody waits longer for a service that has gone.
+_LONGEST_AWAY_SECONDS = 60 * 60.0
 _MAX_PROBE_SECONDS = 2 * 60 * 60.0
 #: What an answer may take beyond the time that it is held, and that its request takes over the slowest of networks.
 _ANSWER_SECONDS = 10.0
@@ -75,7 +77,8 @@ class Client:
 
     No call waits for an answer for ever: without one it raises ``ServiceUnavailable`` after some 10 s, or 20 s.
     A call that waits for a decision has the service hold its answer for 25 s at most, and asks for it again, also when
-    it got lost; while the service is away it tries for ``away_seconds``. When a connection was lost, the client sends
+    it got lost; while the service is away it tries for ``away_seconds``, and for as long as the person has whom it has
+    asked already. When a connection was lost, the client sends
     the request once more under the same ``Idempotency-Key``, so that the service asks or publishes nothing twice.
     Where a rate of the service is reached (``publish_rate`` and others), it waits as long as that says, up to
     ``away_seconds``.
@@ -297,9 +300,15 @@ class Client:
 
         Raises ``ServiceRestarted`` when it was asked before the service was restarted.
         """
-        path = f"/api/permissions/{_quoted(session_id)}/{_quoted(request_id)}"
         if not wait_seconds:
+            path = f"/api/permissions/{_quoted(session_id)}/{_quoted(request_id)}"
             return await self._record("GET", path, is_safe=True)
+        return await self._held(session_id, request_id, wait_seconds)
+
+    async def _held(
+        self, session_id: str, request_id: str, wait_seconds: float, *, away_seconds: float = 0
+    ) -> dict[str, Any]:
+        path = f"/api/permissions/{_quoted(session_id)}/{_quoted(request_id)}"
         until = time.monotonic() + wait_seconds
         while True:
             hold_seconds = max(0.0, min(_HOLD_SECONDS, until - time.monotonic()))
@@ -308,7 +317,7 @@ class Client:
                 return await self._record("GET", path, query={"wait": f"{seconds:.3f}"}, held_seconds=seconds)
 
             asked_at = time.monotonic()
-            record = await self._patiently(held)
+            record = await self._patiently(held, away_seconds=away_seconds)
             if record.get("status") != "pending" or time.monotonic() >= until:
                 return record
             if time.monotonic() - asked_at < hold_seconds / 2:
@@ -613,6 +622,9 @@ class Client:
                     raise
             async with asyncio.timeout(seconds), self._new_session() as fresh:
                 return await self._sent(fresh, method, path, text, how, field)
+        except ServiceUnavailable as error:  # nobody was there to prove anything
+            error.was_there = was_there
+            raise
         except TimeoutError as error:
             unavailable = ServiceUnavailable(f"The service at {self.url} does not answer in time.")
             unavailable.was_there = True
@@ -689,8 +701,10 @@ class Client:
                 on_waiting(record)
             left = wait_seconds - (time.monotonic() - began)
             person_seconds = record["timeout_seconds"] or math.inf
+            away_seconds = min(left, person_seconds, _LONGEST_AWAY_SECONDS)
             try:
-                record = await self.request(session_id, record["request_id"], wait_seconds=max(0.0, left))
+                request_id = record["request_id"]
+                record = await self._held(session_id, request_id, max(0.0, left), away_seconds=away_seconds)
                 if record["status"] == "pending":
                     break
             except ServiceRestarted:
@@ -699,11 +713,14 @@ class Client:
             else:
                 if record.get("code") != "shutdown" or time.monotonic() - began >= min(wait_seconds, person_seconds):
                     break
-            record = await self._patiently(post_anew)
+            record = await self._patiently(post_anew, away_seconds=away_seconds)
         return record
 
-    async def _patiently(self, call: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+    async def _patiently(
+        self, call: Callable[[], Awaitable[dict[str, Any]]], *, away_seconds: float = 0
+    ) -> dict[str, Any]:
         """Call again while the service is away, for so long after the first call that failed."""
+        away_seconds = max(away_seconds, self._away_seconds)
         backoff = _Backoff()
         gone_at: float | None = None
         while True:
@@ -719,7 +736,7 @@ class Client:
                 away = error
             gone_at = time.monotonic() if gone_at is None else gone_at
             pause = retry_after + backoff.next()
-            if time.monotonic() + pause > gone_at + self._away_seconds:
+            if time.monotonic() + pause > gone_at + away_seconds:
                 raise away
             await asyncio.sleep(pause)
 

@@ -8,7 +8,7 @@ import math
 import secrets
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
@@ -33,6 +33,9 @@ _MAX_OUTBOX = 1000
 _MAX_BATCH = 50
 _MAX_BATCH_BYTES = 512 * 1024
 _FAREWELL_SECONDS = 2.0
+#: A restart takes less, whatever time the person has left.
+_LEAST_AWAY_SECONDS = 15.0
+_LONGEST_AWAY_SECONDS = 60 * 60.0
 
 
 class ServiceAsker:
@@ -42,8 +45,9 @@ class ServiceAsker:
     calls, and the oldest are dropped when too many wait.
 
     The service has ``answer_seconds`` to answer, beyond the ``hold_seconds`` for which it may hold one. After it has
-    gone, a call is denied that is asked ``ask_seconds`` later, and one that waited ``wait_seconds`` later; that one is
-    asked again when the service is back before.
+    gone, a call is denied that is asked ``ask_seconds`` later, and one that waited when the time is over that
+    the person has for it (an hour where that is any), or ``wait_seconds`` later. That one goes on when the service is
+    back before.
     """
 
     max_event_bytes = Limits().max_event_bytes
@@ -56,7 +60,7 @@ class ServiceAsker:
         answer_seconds: float = 5,
         hold_seconds: float = 10,
         ask_seconds: float = 5,
-        wait_seconds: float = 15,
+        wait_seconds: float | None = None,
     ) -> None:
         self._client = client
         self._session_id = session_id
@@ -98,12 +102,13 @@ class ServiceAsker:
         try:
             while True:
                 record = await asyncio.shield(posted)
+                away_seconds = self._longest_away(record, began)
                 if record.get("status") != "pending":
                     return await self._begun(question, record, key)
                 if question.announce_status:
                     self._tell_that_it_waits(question, record["request_id"])
                 try:
-                    record = await self._decided(record["request_id"])
+                    record = await self._decided(record["request_id"], away_seconds)
                 except ServiceRestarted:
                     record = {}
                 if record and record.get("code") != "shutdown":
@@ -112,7 +117,7 @@ class ServiceAsker:
                 left = (question.timeout_seconds or math.inf) - (time.monotonic() - began)
                 if left <= _PAUSE_SECONDS:
                     raise _restarted(question)
-                posted = asyncio.ensure_future(self._post(question, key, min(left, self._wait_seconds), anew=True))
+                posted = asyncio.ensure_future(self._post(question, key, min(left, away_seconds), anew=True))
         except asyncio.CancelledError:
             self._withdraw(posted)
             raise
@@ -139,7 +144,16 @@ class ServiceAsker:
             return record if claimed is None else claimed
 
         seconds = self._answer_seconds
-        return permission_by_record(await self._patiently(claim, seconds, self._wait_seconds, has_waited=True))
+        away_seconds = self._longest_away(record, time.monotonic())
+        return permission_by_record(await self._patiently(claim, seconds, away_seconds, has_waited=True))
+
+    def _longest_away(self, record: Mapping[str, Any], began: float) -> float:
+        """How long the service may be away while this waits that a person may have answered."""
+        if self._wait_seconds is not None:
+            return self._wait_seconds
+        person_seconds = record.get("timeout_seconds") or _LONGEST_AWAY_SECONDS
+        left = min(person_seconds, _LONGEST_AWAY_SECONDS) - (time.monotonic() - began)
+        return max(_LEAST_AWAY_SECONDS, left)
 
     def tell(self, event_type: str, event: EventData) -> None:
         self._outbox.append((event_type, event))
@@ -187,14 +201,14 @@ class ServiceAsker:
 
         return await self._patiently(post, self._answer_seconds, patience_seconds, has_waited=anew)
 
-    async def _decided(self, request_id: str) -> dict[str, Any]:
+    async def _decided(self, request_id: str, away_seconds: float) -> dict[str, Any]:
         async def held() -> dict[str, Any]:
             return await self._client.request(self._session_id, request_id, wait_seconds=self._hold_seconds)
 
         while True:
             asked_at = time.monotonic()
             record = await self._patiently(
-                held, self._hold_seconds + self._answer_seconds, self._wait_seconds, has_waited=True
+                held, self._hold_seconds + self._answer_seconds, away_seconds, has_waited=True
             )
             if record.get("status") != "pending":
                 return record

@@ -32,7 +32,7 @@ _HOLD_SECONDS = 25.0
 _STILL_WAITING = 202
 
 #: How long a service that took the hook may be away: a restart takes less.
-AWAY_SECONDS = 20.0
+AWAY_SECONDS = 300.0
 
 #: Our own time for a hook, which must end before that in the settings that are printed.
 _OWN_SECONDS = 3590.0

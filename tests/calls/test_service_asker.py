@@ -298,6 +298,23 @@ async def test_call_that_waits_is_asked_again_when_the_service_was_restarted(num
             assert (await asking).edited is None
 
 
+async def test_call_that_waits_is_waited_for_as_long_as_the_person_has_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("notifier_service.calls.service_asker._LEAST_AWAY_SECONDS", 0.1)
+    monkeypatch.setattr("notifier_service.calls.service_asker._PAUSE_SECONDS", 0.05)
+    settings = Settings(port=free_port())
+    client = Client(f"http://127.0.0.1:{settings.port}")
+    async with client, ServiceAsker(client, "s", answer_seconds=1, hold_seconds=0.1) as asker:
+        async with serve(settings=settings) as site:
+            asking = asyncio.create_task(asker.ask(question(timeout_seconds=20)))
+            await asked(site.broker)
+        await asyncio.sleep(1)
+        assert not asking.done()
+        async with serve(settings=settings) as site:
+            decision = Decision(request_id=(await asked(site.broker)).request_id, approved=True)
+            site.broker.decide("s", decision, decided_by="ada")
+            assert await asking == Permission(decided_by="ada")
+
+
 async def test_agent_whose_time_is_over_is_told_that_the_service_was_restarted() -> None:
     port = free_port()
     async with (
