@@ -393,9 +393,12 @@ def _body(route: Route) -> _Json | None:
             "properties": {"approved": {"type": "boolean"}, "reason": _TEXT, "parameters_sha256": _TEXT},
             "required": ["approved"],
         }
-        forms = ("application/json", "application/x-www-form-urlencoded")
-        example = {"approved": True, "reason": "go on"}
-        return {"required": True, "content": {form: {"schema": answer, "example": example} for form in forms}}
+        forms = {
+            "application/json": {"approved": True, "reason": "go on"},
+            "application/x-www-form-urlencoded": "approved=true&reason=go+on",
+        }
+        content = {form: {"schema": answer, "example": example} for form, example in forms.items()}
+        return {"required": True, "content": content}
     event = "PublishedEvent" if "{session_id}" in route.path else "PublishedEventOfSession"
     one_or_many = {"anyOf": [_ref(event), {**_list(_ref(event)), "minItems": 1}]}
     line = json.dumps(EXAMPLES[event], separators=(",", ":"))
