@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -151,6 +152,44 @@ async def test_question_is_answered_by_a_person(begin: Begin) -> None:
     await run.ends(lambda card: {"approved": False, "response": "dev"})
 
     assert run.api.results["toolu_1"] == ("dev", False)
+
+
+_BRANCH = {
+    "question": "Which branch?",
+    "header": "Branch",
+    "options": [{"label": "main", "description": "as it is"}, {"label": "dev", "description": "what comes"}],
+    "multiSelect": False,
+}
+_TESTS = {**_BRANCH, "question": "Which tests?", "header": "Tests", "multiSelect": True}
+_OWN_WORDS = {"Which branch?": "a new one", "Which tests?": "main, dev"}
+
+
+@pytest.mark.parametrize("hooks", [(), ("PreToolUse",), ALL_HOOKS], ids=["prompt tool", "hook", "all"])
+@pytest.mark.parametrize(
+    ("questions", "person", "told"),
+    [
+        (
+            [_BRANCH, _TESTS],
+            lambda card: {"approved": True, "parameters": {**card.record.parameters, "answers": _OWN_WORDS}},
+            '"Which branch?"="a new one", "Which tests?"="main, dev"',
+        ),
+        ([_BRANCH], lambda card: {"approved": False, "response": "dev"}, '"Which branch?"="dev"'),
+        ([_BRANCH], reject, "AskUserQuestion did not run: rejected by anna: not on a Sunday"),
+    ],
+    ids=["an answer to each", "a reply", "a rejection"],
+)
+async def test_question_of_its_own_is_answered_by_a_person(
+    begin: Begin, hooks: tuple[str, ...], questions: list[dict[str, Any]], person: Person, told: str
+) -> None:
+    run = await begin({"id": "toolu_1", "name": "AskUserQuestion", "input": {"questions": questions}})
+    run.with_prompt_tool()  # without, Claude Code has no such tool in print mode
+    run.with_hooks(*hooks)
+    await run.ends(person)
+
+    assert len(run.cards) == 1
+    result, is_error = run.api.results["toolu_1"]
+    assert told in result
+    assert is_error is (person is reject)
 
 
 @pytest.mark.parametrize("event", ["PreToolUse", "PermissionRequest"])

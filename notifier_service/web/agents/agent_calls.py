@@ -141,6 +141,8 @@ class JoinedCall:
         #: Whether another call of the same content was asked about while this one was not over.
         self.has_twin = False
         self.is_over = False
+        #: False where an edit is the answer to a question, of which the agent hears anyway.
+        self.notes_edits = True
         self.granted_at: float | None = None
         #: What the agent is still to be told of a person's edit.
         self.edit_note: str | None = None
@@ -282,7 +284,7 @@ class JoinedCall:
             # Whoever asks about it next asks about what runs: the person's edit, if there is one.
             self.granted_at = self._session.clock()
             self.asked = self.asked._replace(sha256=record.parameters_sha256)
-            if record.decision == "edit":
+            if record.decision == "edit" and self.notes_edits:
                 self.edit_note = edit_note(record.decided_by, record.parameters)
             if self.is_announced:
                 # The decision stands; that nobody can be told of it any more changes nothing.

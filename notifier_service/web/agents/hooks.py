@@ -34,6 +34,7 @@ from ..long_body import BODY_BYTES
 from ..request import UNREAD, Call, Query, read_body
 from ..slow_answer import SlowAnswer
 from .agent_calls import JOINED_CALLS, AskedBy, AskedCall, Channel, JoinedCall, JoinedCalls
+from .agent_questions import answered_in_words, how_asked, is_question
 from .built_ins import risk_by_agent
 from .held_hooks import HELD_HOOKS
 
@@ -42,6 +43,7 @@ __all__ = [
     "HookBody",
     "HookQuery",
     "TimeoutSeconds",
+    "answers_in",
     "asked_by_agent",
     "claude_code",
     "denial_text",
@@ -278,15 +280,19 @@ async def _pre_tool_use(call: _HookCall, asked: AskedCall | None) -> dict[str, A
         joined = _calls(call).join(call.broker, session, "pre_tool_use", asked)
         session.introduce(asked.question)
         verdict = session.judge(asked.question)
-        if verdict.effect == "allow" and verdict.rule_id is None:
+        joined.notes_edits = not is_question(asked)
+        how = {} if joined.notes_edits else how_asked(asked)
+        if not how and verdict.effect == "allow" and verdict.rule_id is None:
             # It is not ours to allow what the agent's own rules may want a person for.
             joined.tell_running(asked.parameters)
             return {}
-        request = joined.ask(timeout_seconds=call.query.timeout_seconds, **_coming_back(call, asked))
+        request = joined.ask(timeout_seconds=call.query.timeout_seconds, **_coming_back(call, asked), **how)
         request.keeps_names = call.query.agent in _LAYING_EDITS_OVER
         record = await _decided(call, joined)
     except NotifierError as error:
         return _refusal(call.body, error)
+    if (answers := answers_in(record, asked)) is not None:
+        return _before(approved=record, runs_with=answers)
     if not record.approved:
         return _before(denied=denial_text(record))
     if call.query.agent in _TOLD_AFTERWARDS:
@@ -306,6 +312,8 @@ async def _permission_request(call: _HookCall, asked: AskedCall | None) -> dict[
         record = await _decided(call, joined)
     except NotifierError as error:
         return _refusal(call.body, error)
+    if (answers := answers_in(record, asked)) is not None:
+        return _permission({"behavior": "allow", "updatedInput": answers})
     if not record.approved:
         return _permission({"behavior": "deny", "message": denial_text(record)})
     if joined.has_twin:
@@ -369,13 +377,10 @@ def asked_by_agent(
     session = call.broker.open(call.session_id, opened_by=call.caller.name)
     joined = _calls(call).join(call.broker, session, channel, asked)
     if joined.request is None:
-        joined.ask(
-            by_policy=False,
-            risk_reasons=(Reason("agent_rules"), *asked.risk_reasons),
-            timeout_seconds=timeout_seconds,
-            allowed_decisions=allowed_decisions,
-            **how,
-        )
+        wanted = {"by_policy": False, "risk_reasons": (Reason("agent_rules"), *asked.risk_reasons)}
+        if is_question(asked):
+            joined.notes_edits, wanted = False, how_asked(asked)
+        joined.ask(timeout_seconds=timeout_seconds, allowed_decisions=allowed_decisions, **wanted, **how)
     return joined
 
 
@@ -385,6 +390,13 @@ def _coming_back(call: _HookCall, asked: AskedCall) -> dict[str, Any]:
     if call.query.wait is None or key is None:
         return {"outlives": asked.tool_call_id is not None}
     return {"outlives": True, "key": (key, hashlib.sha256(dump(call.body)).hexdigest())}
+
+
+def answers_in(record: PermissionRecord, asked: AskedCall) -> dict[str, Any] | None:
+    """What a question of the agent's runs with, to which a person replied in words; None for everything else."""
+    if record.decision != "respond" or not is_question(asked):
+        return None
+    return answered_in_words(asked.parameters, record.response or "")
 
 
 def denial_text(record: PermissionRecord) -> str:
@@ -407,15 +419,20 @@ async def _decided(call: _HookCall, joined: JoinedCall) -> PermissionRecord:
 
 
 def _before(
-    *, denied: str | None = None, approved: PermissionRecord | None = None, note: str | None = None
+    *,
+    denied: str | None = None,
+    approved: PermissionRecord | None = None,
+    runs_with: Mapping[str, Any] | None = None,
+    note: str | None = None,
 ) -> dict[str, Any]:
     output: dict[str, Any] = {"hookEventName": "PreToolUse"}
     if approved is not None:
-        who = f"approved by {approved.decided_by}" + (f": {approved.reason}" if approved.reason else "")
+        said = "answered" if runs_with is not None else "approved"
+        who = f"{said} by {approved.decided_by}" + (f": {approved.reason}" if approved.reason else "")
         output |= {
             "permissionDecision": "allow",
             "permissionDecisionReason": who,
-            "updatedInput": approved.parameters,
+            "updatedInput": approved.parameters if runs_with is None else runs_with,
         }
         if note is not None:
             output["additionalContext"] = note

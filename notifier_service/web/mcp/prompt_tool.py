@@ -5,6 +5,7 @@ Streamable HTTP without sessions, in both of its eras: the handshake (to 2025-11
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple
@@ -37,7 +38,7 @@ from ...mcp.message import (
 from ...mcp.sse_messages import PATIENCE_SECONDS, SIGN_OF_LIFE, sse_event
 from ...version import __version__
 from ..agents.agent_calls import AskedBy, AskedCall, JoinedCall
-from ..agents.hooks import CLAUDE_CODE, TimeoutSeconds, asked_by_agent, denial_text
+from ..agents.hooks import CLAUDE_CODE, TimeoutSeconds, answers_in, asked_by_agent, denial_text
 from ..answers import json_answer
 from ..departure import held
 from ..long_body import BODY_BYTES, read_long_json
@@ -310,14 +311,16 @@ async def _approval_prompt(call: _PromptCall, message: _Message, arguments: Mapp
     except NotifierError as error:
         denied = denial_by_error(name[:256] if isinstance(name, str) and name else "The call", error)
         return json_answer(message.result(_text({"behavior": "deny", "message": str(denied)})))
-    return await _when_settled(call, message, joined, _verdict, runs=True)
+    return await _when_settled(call, message, joined, functools.partial(_verdict, asked), runs=True)
 
 
 def _asked_by(call: _PromptCall) -> AskedBy:
     return AskedBy(call.caller.name, call.caller.token_sha256, CLAUDE_CODE)
 
 
-def _verdict(record: PermissionRecord) -> dict[str, Any]:
+def _verdict(asked: AskedCall, record: PermissionRecord) -> dict[str, Any]:
+    if (answers := answers_in(record, asked)) is not None:
+        return _text({"behavior": "allow", "updatedInput": answers})
     if not record.approved:
         return _text({"behavior": "deny", "message": denial_text(record)})
     return _text({"behavior": "allow", "updatedInput": record.parameters})
