@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import pytest
 from playwright.async_api import Page, Route, expect
 
+from notifier_service.core.limits import RiskLevel
 from notifier_service.core.question import Decision
 from notifier_service.web import Site
+from tests.browser import scene
 from tests.browser.conftest import Serving, SitDown
 from tests.browser.console import Console
 from tests.browser.person import Person
+from tests.browser.test_accessibility import no_serious_finding
 
 #: Adds up how far what was seen has moved without a person's doing: what browsers call layout shift.
 WATCH_SHIFTS = """
@@ -351,3 +356,60 @@ async def test_token_that_is_revoked_while_the_page_is_open_is_asked_for_and_not
 
     await console.press(console.card(request), "approve")
     assert (await request.decision()).decided_by == "anna"
+
+
+async def test_page_says_that_somebody_looks_and_that_nobody_does(person: Person, site: Site) -> None:
+    page = await person.open(f"{site.url}/agent_backend/")
+    async with page.expect_request("**/api/presence") as told:
+        await Console(person, page).is_live()
+    assert (await told.value).post_data_json["visible"] is True
+
+    async with page.expect_request("**/api/presence") as told:
+        await page.evaluate(
+            """() => {
+                Object.defineProperty(document, "hidden", { get: () => true });
+                document.dispatchEvent(new Event("visibilitychange"));
+            }"""
+        )
+
+    assert (await told.value).post_data_json["visible"] is False
+
+
+@pytest.mark.parametrize("address", ["#/inbox", "#/history", "#/rules", "#/request/s1/unknown", "#/session/nobody"])
+async def test_every_place_has_no_serious_finding_of_axe(person: Person, site: Site, address: str) -> None:
+    person.may_say("404")
+    scene.desk(site.broker)
+    page = await person.open(f"{site.url}/agent_backend/{address}")
+    await expect(page.locator("main")).to_be_visible()
+    await expect(page.get_by_text("Reading…")).to_have_count(0)
+
+    await no_serious_finding(Console(person, page))
+
+
+async def test_ten_requests_of_five_kinds_in_two_sessions_take_few_keys(person: Person, site: Site) -> None:
+    kinds: tuple[tuple[str, RiskLevel, dict[str, Any]], ...] = (
+        ("run_command", "high", {"command": "git push origin v2.4.{0}"}),
+        ("edit_file", "medium", {"path": "m{0}.py", "old_text": "return 30\n", "new_text": "return 31\n"}),
+        ("write_file", "medium", {"path": "{0}.md", "text": "a line\n" * 20}),
+        ("send_email", "high", {"to": "a{0}@example.com", "subject": "Hello", "body": "It is out.\n"}),
+        ("http_request", "medium", {"method": "POST", "url": "https://api.example.com/items/{0}"}),
+    )
+    requests = [
+        site.broker.ask(
+            f"s{number}", tool_name=tool, risk_level=risk,
+            parameters={name: text.format(number) for name, text in parameters.items()},
+        )
+        for number in range(2)
+        for tool, risk, parameters in kinds
+    ]  # fmt: skip
+    console = await Console.at_inbox(person, site.url)
+    await console.waits(10)
+    presses = 0
+
+    while any(request.pending for request in requests):
+        await expect(console.page.locator("#cards article[data-ready], #cards.empty").first).to_be_attached()
+        await console.page.keyboard.press("a")
+        presses += 1
+
+    assert [(await request.decision()).approved for request in requests] == [True] * 10
+    assert presses < 20

@@ -16,6 +16,7 @@ export {
   readHistory,
   readRequest,
   revokeRule,
+  tellPresence,
   type HistoryQuery,
 } from "./sessions.js";
 export type { SessionState } from "./state.js";

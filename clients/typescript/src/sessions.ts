@@ -50,3 +50,8 @@ export function listRules(options: HttpOptions): Promise<Rule[]> {
 export function revokeRule(options: HttpOptions, rule: Rule): Promise<Rule> {
   return new Http(options).call("DELETE", `/api/rules/${encodeURIComponent(rule.rule_id)}`);
 }
+
+/** Say for a minute whether somebody sees this page: people who see none are called in other ways. */
+export async function tellPresence(options: HttpOptions, page: string, visible: boolean): Promise<void> {
+  await new Http(options).call("POST", "/api/presence", { body: { visible, page } });
+}

@@ -8,6 +8,7 @@ import { HistoryPage } from "./history_page.js";
 import { Inbox } from "./inbox.js";
 import { helpDialog, listenToKeys } from "./keys.js";
 import { otherLanguage, t } from "./language.js";
+import { sayWhoLooks } from "./presence.js";
 import { plainText } from "./readable.js";
 import { RequestPage } from "./request_page.js";
 import { addressOf, addressOfHistory, INBOX, placeAt, RULES } from "./route.js";
@@ -137,6 +138,7 @@ document.addEventListener("keydown", (event) => {
 });
 // Signed out in another tab.
 watchToken(() => location.reload());
+sayWhoLooks(connection, () => !isAsking);
 startAgain();
 offer(linked);
 

@@ -4,6 +4,6 @@ export { NotifierError } from "./errors.js";
 export { exactJson, keepsEveryNumber, parseExact } from "./exact.js";
 export { InboxClient } from "./inbox.js";
 export { isWireEvent } from "./feed.js";
-export { listRules, listSessions, readEvents, readHistory, readRequest, revokeRule, } from "./sessions.js";
+export { listRules, listSessions, readEvents, readHistory, readRequest, revokeRule, tellPresence, } from "./sessions.js";
 export { flags, jsonPieces, pieces } from "./text.js";
 export * from "./wire.js";

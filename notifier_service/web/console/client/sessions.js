@@ -29,3 +29,7 @@ export function listRules(options) {
 export function revokeRule(options, rule) {
     return new Http(options).call("DELETE", `/api/rules/${encodeURIComponent(rule.rule_id)}`);
 }
+/** Say for a minute whether somebody sees this page: people who see none are called in other ways. */
+export async function tellPresence(options, page, visible) {
+    await new Http(options).call("POST", "/api/presence", { body: { visible, page } });
+}
