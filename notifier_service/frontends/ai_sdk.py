@@ -9,9 +9,12 @@ from typing import Any
 from ..core.events import dump
 from .steps import Asked, Called, Custom, Decided, Ended, Gave, Progress, Step, Text
 
-__all__ = ["AiSdkChunks"]
+__all__ = ["AiSdkChunks", "is_known"]
 
 Chunk = dict[str, Any]
+
+#: The SDK before 7 takes it for an error.
+_OF_SEVEN = b'{"type":"tool-approval-response"'
 
 _NOT_OF_A_NAME = re.compile(r"[^A-Za-z0-9_-]+")
 
@@ -45,6 +48,11 @@ class AiSdkChunks:
             self._is_in_text = True
             yield {"type": "text-start", "id": f"text-{self._texts}"}
         yield {"type": "text-delta", "id": f"text-{self._texts}", "delta": text}
+
+
+def is_known(chunk: bytes, sdk: int) -> bool:
+    """Whether pages with this version of the SDK know such a chunk."""
+    return sdk >= 7 or not chunk.startswith(_OF_SEVEN)
 
 
 def _chunks(step: Step) -> Iterator[Chunk]:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from ..core.errors import InvalidInput, NotFound, RequestCancelled, RequestExpired, TooLarge
 from ..core.events import dump
 from ..core.question import Decision
-from ..frontends.ai_sdk import AiSdkChunks
+from ..frontends.ai_sdk import AiSdkChunks, is_known
 from ..frontends.page_turn import PageTurn
 from .answers import reply
 from .page_stream import PageTurns, decide_for_page, stream_turn
@@ -30,9 +30,13 @@ _MAX_ATTACHMENTS = 100
 
 
 class AiSdkQuery(Query):
-    """``hold=1`` keeps the stream open while a person is asked, for pages that do not answer themselves."""
+    """``hold=1`` keeps the stream open while a person is asked, for pages that do not answer themselves.
+
+    ``sdk=7`` has the page hear what somebody else has answered: versions before take that for an error.
+    """
 
     hold: bool = False
+    sdk: int = 6
 
 
 class AiSdkBody(BaseModel):
@@ -96,6 +100,7 @@ async def _stream(
         first=(dump({"type": "start"}),) if goes_on else (),
         leaves=None if call.query.hold else _leaves,
         last=_DONE,
+        knows=lambda chunk: is_known(chunk, call.query.sdk),
         failed=_failed,
     )
 

@@ -104,12 +104,14 @@ async def stream_turn(
     leaves: Callable[[PageTurn], Iterator[bytes]] | None,
     ends: Callable[[PageTurn], Iterator[bytes]] = lambda _: iter(()),
     last: bytes = b"",
+    knows: Callable[[bytes], bool] = lambda _: True,
     failed: Callable[[str], Iterator[bytes]],
 ) -> web.StreamResponse:
     """Stream the turn from place ``seq``.
 
     ``leaves`` says what the stream ends with when the turn only waits for a person, so that the page can answer; None
     holds it open. ``ends`` says what it ends with when the turn has ended, and ``last`` comes behind everything.
+    What the page does not know (``knows``) is left out.
     """
     call.spend("connect_rate")
     settings, peer = call.settings, ConnectionPeer(call.request)
@@ -126,7 +128,7 @@ async def stream_turn(
         try:
             await write(iter(first))
             async with asyncio.timeout(call.caller.seconds_left):
-                async for frames in _frames(call, turn, seq, reader, leaves):
+                async for frames in _frames(call, turn, seq, reader, leaves, knows):
                     call.caller.require(APPROVE, call.session_id)
                     await written(response.write(frames), peer, settings.stalled_seconds)
             if turn.log.closed:
@@ -152,6 +154,7 @@ async def _frames(
     seq: int,
     reader: AnswerReader,
     leaves: Callable[[PageTurn], Iterator[bytes]] | None,
+    knows: Callable[[bytes], bool],
 ) -> AsyncIterator[bytes]:
     beat = call.settings.heartbeat_seconds
     while not (turn.log.closed and seq >= turn.log.last_seq):
@@ -159,7 +162,7 @@ async def _frames(
         pieces = await turn.log.wait_after(seq, timeout_seconds=_SETTLE_SECONDS if is_to_leave else beat)
         if pieces:
             seq = pieces[-1].seq
-            yield b"".join(b"data: %s\n\n" % piece.json for piece in pieces)
+            yield b"".join(b"data: %s\n\n" % piece.json for piece in pieces if knows(piece.json))
         elif is_to_leave and leaves is not None and turn.only_waits:
             turn.left_at = seq
             yield b"".join(b"data: %s\n\n" % piece for piece in leaves(turn))

@@ -32,6 +32,7 @@ PYTHON = {
     "claude-agent-sdk": ("claude-agent-sdk==0.2.186",),
     "langchain": ("langchain==1.4.7", "langchain-mcp-adapters==0.3.2"),
     "openai-agents": ("openai-agents==0.24.0",),
+    "ag-ui-validate": ("ag-ui-validate[transport]==0.4.0",),
     "acp": ("agent-client-protocol==0.12.1",),
     "sync": ("flask==3.1.3", "django==5.2.19", "fastapi==0.165.0", "httpx==0.28.1", "ipython==9.18.1"),
     "sigstore": ("sigstore==4.5.1",),
@@ -50,6 +51,10 @@ NPM: dict[str, tuple[str, ...]] = {
     # Whose rules are imported.
     "codex": ("@openai/codex@0.169.0",),
     "gemini": ("@google/gemini-cli-core@0.61.0",),
+    # Whose pages talk to the chat's agent.
+    "ai 7": ("ai@7.0.173",),
+    "ai 6": ("ai@6.0.326",),
+    "ag-ui": ("@ag-ui/client@1.0.0",),
     "opencode": ("opencode-ai@1.18.33",),
 }
 

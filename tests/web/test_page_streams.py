@@ -17,6 +17,7 @@ from notifier_service.core.permission_request import PermissionRequest
 from .conftest import API, PATIENCE_SECONDS
 
 AI = f"{API}/ai-sdk/s"
+SEVEN = f"{AI}?sdk=7"
 AG = f"{API}/ag-ui/s"
 
 
@@ -125,7 +126,7 @@ async def test_ai_sdk_page_is_left_to_answer_and_goes_on_with_what_was_kept(page
     assert types(asked) == [*ASKED, "finish-step", "finish", "[DONE]"]
     request = one(asked, "tool-approval-request")
 
-    rest = await page.post(AI, responded(request["approvalId"], True))
+    rest = await page.post(SEVEN, responded(request["approvalId"], True))
 
     assert types(rest) == [
         "start", "tool-approval-response", "tool-output-available", "text-start", "text-delta", "text-end",
@@ -139,7 +140,7 @@ async def test_ai_sdk_page_is_left_to_answer_and_goes_on_with_what_was_kept(page
 async def test_ai_sdk_page_that_denies_is_told_so(page: Page, agent: Agent) -> None:
     asked = await page.post(AI, user("a"))
     request = one(asked, "tool-approval-request")
-    rest = await page.post(AI, responded(request["approvalId"], False, reason="not now"))
+    rest = await page.post(SEVEN, responded(request["approvalId"], False, reason="not now"))
 
     assert one(rest, "tool-approval-response") == {
         "type": "tool-approval-response", "approvalId": request["approvalId"], "approved": False, "reason": "not now",
@@ -149,7 +150,7 @@ async def test_ai_sdk_page_that_denies_is_told_so(page: Page, agent: Agent) -> N
 
 
 async def test_ai_sdk_stream_that_is_held_hears_the_answer_of_somebody_else(page: Page, agent: Agent) -> None:
-    stream = asyncio.create_task(page.post(f"{AI}?hold=1", user("a")))
+    stream = asyncio.create_task(page.post(f"{AI}?hold=1&sdk=7", user("a")))
     request = await page.asked()
     page.broker.decide("s", Decision(request_id=request.request_id, approved=True), decided_by="ada")
     chunks = await stream
@@ -164,7 +165,7 @@ async def test_ai_sdk_page_hears_what_somebody_else_decided_first(page: Page, ag
     request_id = one(asked, "tool-approval-request")["approvalId"]
     page.broker.decide("s", Decision(request_id=request_id, approved=False), decided_by="ada")
 
-    rest = await page.post(AI, responded(request_id, True))
+    rest = await page.post(SEVEN, responded(request_id, True))
 
     assert one(rest, "tool-approval-response")["approved"] is False
     assert one(rest, "tool-approval-response")["reason"] == "rejected by ada"
@@ -220,6 +221,13 @@ async def test_ai_sdk_tool_that_fails_is_told(page: Page) -> None:
     rest = await page.post(AI, responded(one(asked, "tool-approval-request")["approvalId"], True))
 
     assert one(rest, "tool-output-error")["errorText"] == "ValueError: it is broken"
+
+
+async def test_ai_sdk_before_seven_is_told_nothing_that_it_does_not_know(page: Page) -> None:
+    asked = await page.post(AI, user("a"))
+    rest = await page.post(AI, responded(one(asked, "tool-approval-request")["approvalId"], True))
+
+    assert types(rest)[:2] == ["start", "tool-output-available"]
 
 
 async def test_ai_sdk_files_reach_the_agent(page: Page, agent: Agent) -> None:
