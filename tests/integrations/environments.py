@@ -54,6 +54,14 @@ NPM: dict[str, tuple[str, ...]] = {
     # Whose pages talk to the chat's agent.
     "ai 7": ("ai@7.0.173",),
     "ai 6": ("ai@6.0.326",),
+    "ai page": (
+        "ai@7.0.173",
+        "@ai-sdk/react@4.0.177",
+        "react@19.3.1",
+        "react-dom@19.3.1",
+        "vite@8.3.8",
+        "@vitejs/plugin-react@6.3.0",
+    ),
     "ag-ui": ("@ag-ui/client@1.0.0",),
     "opencode": ("opencode-ai@1.18.33",),
 }
