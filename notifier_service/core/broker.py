@@ -343,11 +343,10 @@ class Broker:
 
     def _tell_asked(self, session_id: str, event: Event, owner: str, request: PermissionRequest | None) -> None:
         self.inbox.tell_asked(session_id, event, owner)
-        if request is not None and self.notices.is_on:
-            if event.type == "permission_request":
-                self.notices.asked(session_id, request)
-            elif event.type == "permission_cleared":
-                self.notices.settled(request)
+        if request is not None and event.type == "permission_request":
+            self.notices.asked(session_id, request)
+        elif request is not None and event.type == "permission_cleared":
+            self.notices.settled(request)
 
     def _tell_label(self, session_id: str, label: Label) -> None:
         self.inbox.tell_opened(session_id, label)

@@ -137,10 +137,11 @@ class Notices:
 
     def asked(self, session_id: str, request: PermissionRequest) -> None:
         """A request is announced: who does not look is told at once."""
-        if self.is_on and request.announced_at is not None:
-            waiting = _Waiting(session_id, request, request.announced_at, unseen_since=float("-inf"))
+        if self.is_on:
+            now = self._clock()
+            waiting = _Waiting(session_id, request, request.announced_at or now, unseen_since=float("-inf"))
             self._wait(waiting)
-            self._look_at(waiting, self._clock())
+            self._look_at(waiting, now)
 
     def go_on(self, session_id: str, requests: Iterable[PermissionRequest], before: dict[str, list[str]]) -> None:
         """Requests of an earlier run wait on, of which these steps were taken; pages have a moment to come back."""
@@ -148,10 +149,9 @@ class Notices:
             return
         now = self._clock()
         for request in requests:
-            if request.request_id not in self._waiting and request.announced_at is not None:
-                steps = before.get(request.request_id, [])
-                waiting = _Waiting(session_id, request, request.announced_at, now, list(steps), is_told=bool(steps))
-                self._wait(waiting)
+            if request.request_id not in self._waiting:
+                steps, asked_at = before.get(request.request_id, []), request.announced_at or now
+                self._wait(_Waiting(session_id, request, asked_at, now, list(steps), is_told=bool(steps)))
 
     def steps_of_before(self) -> dict[str, list[str]]:
         """Which steps an earlier run has taken, by request."""

@@ -387,3 +387,20 @@ def test_view_is_of_now(broker: Broker) -> None:
     asked(broker, "team-1")
 
     assert view.snapshot().last_event_id == broker.inbox.log.last_event_id
+
+
+def test_nothing_is_told_after_the_end(broker: Broker) -> None:
+    broker.close()
+    broker.inbox.tell_opened("s1", Label())
+
+    assert broker.inbox.log.last_seq == 0
+
+
+def test_sessions_of_before_a_restart_are_told_to_who_may_see_them(clock: Clock) -> None:
+    journal = MemoryJournal()
+    before = Broker(journal=journal, clock=clock)
+    for session_id in ("other", "team-1"):
+        before.publish_nowait(session_id, "note", {})
+    after = Broker(journal=journal.again(), clock=clock)
+
+    assert [row.session_id for row in after.inbox.rows(team)] == ["team-1"]

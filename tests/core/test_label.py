@@ -112,3 +112,14 @@ def test_session_is_called_after_who_asks_first_where_nobody_has_said_anything_e
 
     labels = [broker.get(session_id).label for session_id in ("s1", "s2", "s3")]
     assert labels == [Label("app", "claude-code"), Label("mine", "claude-code"), NO_LABEL]
+
+
+def test_label_of_a_session_that_had_no_event_is_forgotten_with_it() -> None:
+    journal = MemoryJournal()
+    broker = Broker(journal=journal)
+    broker.label("s1", Label("mine", None))
+    again = journal.again()
+    after = Broker(journal=again)
+
+    assert after.open("s1").label == NO_LABEL
+    assert again.kept("label") == []

@@ -365,3 +365,28 @@ def test_request_that_waits_its_turn_is_told_when_it_is_announced(clock: Clock, 
     decide(broker, first)
 
     assert phone.steps == ["unseen", "settled", "unseen"]
+
+
+def test_request_that_waits_already_goes_on_once(broker: Broker, phone: Phone, clock: Clock) -> None:
+    asked(broker)
+    broker.notices.go_on("s1", broker.get("s1").desk.pending, {})
+    pass_seconds(broker, clock, 60)
+
+    assert phone.steps == ["unseen"]
+
+
+def test_nothing_is_forgotten_where_nothing_is_kept(broker: Broker) -> None:
+    broker.notices.forget(["pr_1"])
+
+    assert broker.notices.steps_of_before() == {}
+
+
+def test_request_that_is_settled_when_nobody_is_left_to_be_called_is_forgotten(clock: Clock, phone: Phone) -> None:
+    journal = MemoryJournal()
+    broker = made(clock, phone)
+    broker.keep_in(journal)
+    request = asked(broker, outlives=True)
+    broker.notices.channels.clear()
+    decide(broker, request)
+
+    assert kept(journal) == []
