@@ -154,6 +154,8 @@ class AcpRelay(LineRelay):
                 self._from_agent(message, len(text))
 
     def _from_agent(self, message: Message, size_bytes: int) -> None:
+        if message.is_request:
+            self._opens(message.message_id, None)
         if message.method == "session/update":
             update = message.params.get("update")
             if isinstance(update, dict) and update.get("sessionUpdate") in ("tool_call", "tool_call_update"):
@@ -164,8 +166,6 @@ class AcpRelay(LineRelay):
             cancelled = message.params.get("requestId")
             if self._cancel(lambda held: same_id(held.message_id, cancelled)):
                 return  # the editor has never heard of it
-        elif message.is_request:
-            self._opens(message.message_id, None)
         elif message.is_response:
             self._learn_from_answer(message)
         self._client.write(message.text)

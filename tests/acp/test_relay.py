@@ -410,3 +410,48 @@ async def test_both_ways_the_answer_of_the_editor_wins(said: Any, expected: Any,
 
     assert outcome(await acp.answer(0)) == expected
     await acp.nothing_pending()
+
+
+TO_AGENT = (
+    "initialize", "authenticate", "logout", "session/new", "session/load", "session/resume", "session/list",
+    "session/close", "session/delete", "session/set_mode", "session/set_config_option", "session/fork", "_x/own",
+)  # fmt: skip
+TO_EDITOR = (
+    "terminal/output", "terminal/wait_for_exit", "terminal/kill", "terminal/release", "elicitation/create",
+    "elicitation/complete", "session/update", "mcp/message", "_x/own",
+)  # fmt: skip
+UPDATES = (
+    "user_message_chunk", "agent_message_chunk", "agent_thought_chunk", "tool_call", "tool_call_update", "plan",
+    "available_commands_update", "current_mode_update", "config_option_update", "session_info_update", "usage_update",
+    "notice", "compaction_started", "of_tomorrow",
+)  # fmt: skip
+
+
+async def test_whatever_the_protocol_allows_passes_as_it_came_both_ways(acp: AcpWiring) -> None:
+    acp.start()
+    params = '"params":{ "sessionId":"a1","n":1.0,"text":"é \\ud83d\\ude00","_meta":{"a":[]} }'
+    sent = [f'{{"jsonrpc":"2.0","id":"{number}","method":"{name}",{params}}}' for number, name in enumerate(TO_AGENT)]
+    sent += [f'{{"jsonrpc": "2.0","method": "{name}",{params}}}' for name in ("session/cancel", "$/cancel_request")]
+    said = [f'{{"jsonrpc":"2.0" ,"id":{number},"method":"{name}",{params}}}' for number, name in enumerate(TO_EDITOR)]
+    said += [
+        f'{{"jsonrpc":"2.0","method":"session/update","params":{{"sessionId":"a1","update":{{"sessionUpdate":"{kind}"'
+        f',"toolCallId":"t{number}","status":"pending","content":[{{"type":"text","text":"\\u00e9"}}]}}}}}}'
+        for number, kind in enumerate(UPDATES)
+    ]
+    said += [f'{{"id":{number},"error":{{"code":-1,"message":"no"}} ,"jsonrpc":"2.0"}}' for number in range(3)]
+
+    await acp.client.send(*(line.encode() for line in sent))
+    await acp.says(*said)
+    heard = []
+    while len(heard) < len(said):
+        line = (await acp.client.line()).decode()
+        heard += [] if '"result": {' in line else [line]  # the stub's own answers
+    answers = [f'{{"jsonrpc":"2.0","id": {number},"result":{{"n":1.50}}}}'.encode() for number in range(len(TO_EDITOR))]
+    await acp.client.send(*answers)
+    await acp.in_step()
+
+    assert heard == said
+    read = acp.reached()
+    assert [line.decode() for line in read[: len(sent)]] == sent
+    assert read[-1 - len(answers) : -1] == answers
+    assert not acp.broker.open("s").desk.pending

@@ -62,6 +62,7 @@ NPM: dict[str, tuple[str, ...]] = {
         "vite@8.3.8",
         "@vitejs/plugin-react@6.3.0",
     ),
+    "acpx": ("acpx@0.19.1",),
     "ag-ui": ("@ag-ui/client@1.0.0",),
     "opencode": ("opencode-ai@1.18.33",),
 }

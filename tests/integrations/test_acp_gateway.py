@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -114,3 +115,26 @@ async def test_in_both_places_the_answer_here_wins_over_a_silent_editor(turn: An
     done = await turn(TOUCH, "--mode", "both", approved=False)
 
     assert (done.made, len(done.said["asked"])) == (None, 1)
+
+
+async def test_acpx_that_denies_everything_is_not_asked(npm_with: Callable[..., Path], tmp_path: Path) -> None:
+    program = npm_with(*NPM["opencode"]) / "node_modules/.bin/opencode"
+    acpx = npm_with(*NPM["acpx"]) / "node_modules/.bin"
+    await asyncio.to_thread(furnish, tmp_path, (), ())
+    work, broker = tmp_path / "work", Broker()
+    async with on_a_port(model([TOUCH])) as port, serve(broker, Settings(port=0)) as site:
+        (work / "opencode.json").write_text(json.dumps(config_for(port, {"*": "ask"})))
+        gateway = [sys.executable, "-m", "notifier_service", "gateway", "acp", "--service", site.url, "--session", "s"]
+        environment = environment_in(tmp_path)
+        environment["PATH"] = f"{acpx}:{environment['PATH']}"
+        process = await asyncio.create_subprocess_exec(
+            acpx / "acpx", "--agent", shlex.join([*gateway, "--", str(program), "acp"]), "--deny-all",
+            "--cwd", work, "exec", "go", env=environment, cwd=work,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        deciding = asyncio.create_task(decide(broker, {"approved": True}))
+        async with asyncio.timeout(120):
+            out, _ = await process.communicate()
+        deciding.cancel()
+
+    assert (work / "made.txt").exists(), out.decode()
