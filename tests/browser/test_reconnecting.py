@@ -11,7 +11,7 @@ from aiohttp import ClientSession
 from playwright.async_api import expect
 
 from notifier_service.web import Site
-from tests.browser.conftest import CableTo
+from tests.browser.conftest import CableTo, SitDown
 from tests.browser.console import Console
 from tests.browser.person import NETWORK_IS_AWAY, Person
 from tests.cli.processes import Commands, free_port, line_of
@@ -154,6 +154,31 @@ async def test_what_waits_in_the_inbox_is_what_still_waits_after_a_restart(
     else:
         await expect(console.card(request_id)).to_have_count(0)
         await expect(console.page.locator("#cards")).to_contain_text("Nothing waits for you.")
+
+
+async def test_phone_that_slept_for_an_hour_shows_what_waits_now_and_has_decided_nothing(
+    sit_down: SitDown, site: Site
+) -> None:
+    person = await sit_down(viewport={"width": 390, "height": 844})
+    person.may_say(NETWORK_IS_AWAY)
+    await person.context.clock.install()
+    missed = site.broker.ask("s1", tool_name="missed", parameters={}, risk_level="medium", timeout_seconds=3)
+    console = await Console.at_inbox(person, site.url)
+    await expect(console.card(missed)).to_be_visible()
+
+    await person.context.set_offline(True)
+    await console.is_not_live()
+    assert (await missed.decision()).status == "expired"
+    later = site.broker.ask("s1", tool_name="later", parameters={}, risk_level="medium", timeout_seconds=0)
+    await person.context.clock.fast_forward(3_600_000)
+    await console.page.keyboard.press("a")  # on what was there when it fell asleep
+    await person.context.set_offline(False)
+
+    await console.is_live()
+    await console.waits(1)
+    await expect(console.card(later)).to_be_visible()
+    assert later.pending
+    assert person.sent("permission-response/s1") <= 1
 
 
 async def _ask(url: str, tool_name: str) -> str:

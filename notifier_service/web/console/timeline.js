@@ -17,6 +17,10 @@ const FITS = {
 // As many rows as are made before somebody scrolls to older ones, and of those that run.
 const FIRST_ROWS = 60;
 const MOST_ACTIVE = 100;
+// More at once than anybody follows, and how many rows are made then.
+const MUCH = 40;
+const FEW_ROWS = 20;
+const REST_MS = 150;
 // So many calls that are alike stand as one.
 const FEWEST_ALIKE = 3;
 // So long a row that an address names may take to come.
@@ -86,10 +90,12 @@ export class Timeline {
   #unseen = 0;
   #limit = FIRST_ROWS; // how many rows are made at most; it grows as a person scrolls
   #hasMore = false;
+  #rest = 0;
   #newestLaid = 0;
 
   close() {
     clearInterval(this.#timer);
+    clearTimeout(this.#rest);
   }
 
   update() {
@@ -100,18 +106,24 @@ export class Timeline {
       if (row === undefined) this.#drop(key);
       else this.#shown.get(key)?.update();
     }
-    this.#lay();
+    // What nobody can follow is told in few rows; the others come when it is quieter.
+    const isMuch = changed.size > MUCH && !this.#isBeingRead();
+    this.#lay(isMuch ? FEW_ROWS : this.#limit);
+    if (isMuch) {
+      clearTimeout(this.#rest);
+      this.#rest = setTimeout(() => this.#lay(), REST_MS);
+    }
     this.#lookForWanted();
   }
 
   // Make the rows that are near what is in sight, in their order, and only those: much may happen at once.
-  #lay() {
+  #lay(limit = this.#limit) {
     const anchor = this.#isBeingRead() ? this.#anchor() : null;
     const before = anchor?.getBoundingClientRect().top;
     const rows = [...this.#history.rows.values()];
     const active = rows.filter(isActive).slice(0, MOST_ACTIVE);
     const past = this.#chosen(rows.filter((row) => !isActive(row)).reverse());
-    const near = past.slice(0, this.#limit);
+    const near = past.slice(0, limit);
     const wanted = new Set([...active, ...near.map(({ row }) => row)].map(({ key }) => key));
     for (const key of [...this.#shown.keys()]) if (!wanted.has(key)) this.#drop(key);
     const newest = this.#newestLaid;
@@ -136,7 +148,7 @@ export class Timeline {
     this.#older.hidden = this.#history.removed === 0 || !isAll;
     this.#older.textContent = t("timeline.older", count(this.#history.removed));
     this.#hasMore = !isAll;
-    this.#scrolled();
+    this.#tellNewer();
   }
 
   #made(row) {
@@ -273,11 +285,16 @@ export class Timeline {
     this.#readsUntil = performance.now() + READING_MS;
   }
 
+  // Nothing of the layout is asked for where rows are laid: that would make the browser lay them twice.
+  #tellNewer() {
+    this.#newer.hidden = this.#unseen === 0;
+    this.#newer.textContent = t("timeline.newer", count(this.#unseen));
+  }
+
   #scrolled() {
     const { scrollTop, clientHeight, scrollHeight } = this.#scroller;
     if (this.#unseen > 0 && scrollTop <= 4) this.#unseen = 0;
-    this.#newer.hidden = this.#unseen === 0;
-    this.#newer.textContent = t("timeline.newer", count(this.#unseen));
+    this.#tellNewer();
     if (!this.#hasMore || scrollTop + 2 * clientHeight < scrollHeight || clientHeight === 0) return;
     this.#limit += FIRST_ROWS;
     this.#lay();
