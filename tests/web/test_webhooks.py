@@ -102,33 +102,35 @@ async def test_program_is_told_signed_what_waits_and_how_it_ended(receiver: Rece
     assert (asked_data["request_id"], asked_data["step"], asked_data["risk_level"]) == (request_id, "unseen", "high")
     assert asked_data["parameters"]["path"] == "/srv"
     assert asked_data["parameters"]["password"] == "[redacted]"
-    assert asked_data["page"] == "https://desk.example/agent_backend/#/s/s1"
+    assert asked_data["page"] == f"https://desk.example/agent_backend/#/request/s1/{request_id}"
+    assert ended_data["page"] == "https://desk.example/agent_backend/#/session/s1"
     assert (settled_data["status"], settled_data["decided_by"], settled_data["reason"]) == ("rejected", "alice", "no")
     assert ended_data["session_id"] == "s1"
 
 
 async def test_slack_is_told_in_its_form_and_nobody_is_mentioned(receiver: Receiver) -> None:
     async with serving({"url": receiver.url, "format": "slack"}, public_url="https://desk.example") as site:
-        asked(site.broker, tool_name="<!channel> & rm")
+        request_id = asked(site.broker, tool_name="<!channel> & rm")
         await until(lambda: receiver.posts)
     body = json.loads(receiver.posts[0][2])
 
     text = body["blocks"][0]["text"]["text"]
     assert "&lt;!channel&gt; &amp; rm" in text
     assert "<!channel>" not in json.dumps(body)
-    assert "<https://desk.example/agent_backend/#/s/s1|Open>" in text
+    assert f"<https://desk.example/agent_backend/#/request/s1/{request_id}|Open>" in text
     assert PASSWORD not in json.dumps(body)
 
 
 async def test_ntfy_is_told_no_parameter_and_where_to_decide(receiver: Receiver) -> None:
     async with serving({"url": f"{receiver.url}/topic", "format": "ntfy"}, public_url="https://desk.example") as site:
-        asked(site.broker, tool_name="删除")
+        request_id = asked(site.broker, tool_name="删除")
         await until(lambda: receiver.posts)
     _, headers, body = receiver.posts[0]
 
     title = base64.b64decode(headers["title"].removeprefix("=?UTF-8?B?").removesuffix("?=")).decode()
     assert title == "删除 waits for your decision (high risk)"
-    assert (headers["priority"], headers["click"]) == ("5", "https://desk.example/agent_backend/#/s/s1")
+    page = f"https://desk.example/agent_backend/#/request/s1/{request_id}"
+    assert (headers["priority"], headers["click"]) == ("5", page)
     assert (body, "/srv" in str(headers)) == (b"s1", False)
 
 

@@ -40,7 +40,11 @@ def page_of(settings: Settings, notice: Notice) -> str | None:
     """Where people decide; None where nobody has said under which address."""
     if settings.public_url is None:
         return None
-    return f"{settings.public_url}{settings.prefix}/#/s/{quote(notice.session_id, safe='')}"
+    session = quote(notice.session_id, safe="")
+    place = f"session/{session}"
+    if notice.record is not None:
+        place = f"request/{session}/{quote(notice.record.request_id, safe='')}"
+    return f"{settings.public_url}{settings.prefix}/#/{place}"
 
 
 def _name(notice: Notice) -> str:
