@@ -206,14 +206,11 @@ class ServiceAsker:
             return await self._client.request(self._session_id, request_id, wait_seconds=self._hold_seconds)
 
         while True:
-            asked_at = time.monotonic()
             record = await self._patiently(
                 held, self._hold_seconds + self._answer_seconds, away_seconds, has_waited=True
             )
             if record.get("status") != "pending":
                 return record
-            if time.monotonic() - asked_at < self._hold_seconds / 2:
-                await asyncio.sleep(_PAUSE_SECONDS)  # it is shutting down, and the question waits on
 
     async def _patiently(
         self,

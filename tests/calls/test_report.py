@@ -43,6 +43,14 @@ def test_each_step_is_told_once_and_in_order(report: Report, told: Told) -> None
     assert {data["tool_call_id"] for _, data in told} == {"c1"}
 
 
+def test_it_runs_from_where_that_is_told_to_its_end(report: Report) -> None:
+    assert not report.is_running
+    report.executing({})
+    assert report.is_running
+    report.result(1, success=True)
+    assert not report.is_running
+
+
 def test_nothing_is_told_after_the_end(report: Report, told: Told) -> None:
     report.ended("cancelled")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from notifier_service import Broker, Client, Decision, Settings, ToolDenied, serve
+from notifier_service import Broker, Client, Decision, Settings, ToolDenied, ToolWrapper, serve
 from notifier_service.calls.asker import Permission
 from notifier_service.calls.service_asker import ServiceAsker
 from notifier_service.core.errors import InvalidInput, NotifierError, ServiceRefused, ServiceRestarted
@@ -27,6 +27,7 @@ from tests.losing_proxy import Fate, LosingProxy
 from tests.policies import a_policy_file
 from tests.service_process import service_process
 
+#: For a service that is away, or ill; one that is well is given its time, for others may have the cores.
 HASTE = {"answer_seconds": 0.5, "hold_seconds": 0.3, "ask_seconds": 0.6, "wait_seconds": 0.6}
 
 
@@ -51,7 +52,10 @@ async def site() -> AsyncIterator[Site]:
 
 @asynccontextmanager
 async def asker_of(url: str, *, token: str | None = None, **options: Any) -> AsyncIterator[ServiceAsker]:
-    async with Client(url, token=token) as client, ServiceAsker(client, "s", **(HASTE | options)) as asker:
+    async with (
+        Client(url, token=token) as client,
+        ServiceAsker(client, "s", **({"hold_seconds": 0.3} | options)) as asker,
+    ):
         yield asker
 
 
@@ -94,6 +98,18 @@ async def test_answer_of_a_person_comes_through(site: Site, decision: dict[str, 
         assert request.record.parameters in ({"path": "a"}, {"path": "b"})
         await until(lambda: events(site.broker, "tool_status"))
         assert events(site.broker, "tool_status")[0]["status"] == "waiting_permission"
+
+
+async def test_wrapped_function_asks_a_service_and_tells_it_what_becomes_of_the_call(site: Site) -> None:
+    async with Client(url_of(site)) as client:
+        calling = asyncio.create_task(ToolWrapper(str.upper, session_id="s", service=client, tool_name="write")("a"))
+        await asked(site.broker)
+        site.broker.decide("s", Decision(approved=True), decided_by="ada")
+        result = await calling
+
+    assert result == "A"
+    statuses = [status["status"] for status in events(site.broker, "tool_status")]
+    assert statuses[-2:] == ["executing", "completed"]
 
 
 async def test_rejection_says_who_and_why(site: Site) -> None:
@@ -155,7 +171,7 @@ async def test_nobody_answers_in_time(site: Site) -> None:
 
 async def test_service_that_is_away_denies_and_is_asked_again_when_it_is_back() -> None:
     port = free_port()
-    async with asker_of(f"http://127.0.0.1:{port}/agent_backend") as asker:
+    async with asker_of(f"http://127.0.0.1:{port}/agent_backend", **HASTE) as asker:
         with pytest.raises(ToolDenied, match="does not answer") as denied:
             await asker.ask(question())
         assert denied.value.outcome == "unavailable"
@@ -165,7 +181,7 @@ async def test_service_that_is_away_denies_and_is_asked_again_when_it_is_back() 
 
 
 async def test_service_that_is_known_to_be_away_is_not_waited_for_at_every_call() -> None:
-    async with asker_of(f"http://127.0.0.1:{free_port()}/agent_backend", ask_seconds=1.5) as asker:
+    async with asker_of(f"http://127.0.0.1:{free_port()}/agent_backend", **(HASTE | {"ask_seconds": 1.5})) as asker:
         with pytest.raises(ToolDenied):
             await asker.ask(question())
         began = time.monotonic()
@@ -178,7 +194,7 @@ async def test_service_that_is_known_to_be_away_is_not_waited_for_at_every_call(
 
 async def test_service_that_is_back_in_a_moment_denies_nothing() -> None:
     port = free_port()
-    async with asker_of(f"http://127.0.0.1:{port}/agent_backend", ask_seconds=10) as asker:
+    async with asker_of(f"http://127.0.0.1:{port}/agent_backend", **(HASTE | {"ask_seconds": 10})) as asker:
         asking = asyncio.create_task(asker.ask(question("read", risk_level="low")))
         await asyncio.sleep(0.1)
         async with serve(settings=Settings(port=port)):
@@ -186,13 +202,16 @@ async def test_service_that_is_back_in_a_moment_denies_nothing() -> None:
 
 
 async def test_service_that_never_answers_denies() -> None:
-    async with silent_service() as url, asker_of(url) as asker:
+    async with silent_service() as url, asker_of(url, **HASTE) as asker:
         with pytest.raises(ToolDenied, match="does not answer in time"):
             await asker.ask(question())
 
 
 async def test_service_that_stops_answering_while_a_call_waits_denies() -> None:
-    async with service_process() as (process, port), asker_of(f"http://127.0.0.1:{port}/agent_backend") as asker:
+    async with (
+        service_process() as (process, port),
+        asker_of(f"http://127.0.0.1:{port}/agent_backend", **(HASTE | {"ask_seconds": 5})) as asker,
+    ):
         asking = asyncio.create_task(asker.ask(question()))
         async with Client(f"http://127.0.0.1:{port}/agent_backend") as client:
             while not await client.pending("s"):  # noqa: ASYNC110  # the service is another process
@@ -217,13 +236,13 @@ async def test_service_that_refuses_the_token_denies(tmp_path: Path) -> None:
 
 async def test_answer_that_is_no_decision_denies() -> None:
     body = json.dumps({"success": True, "data": {"status": "approved", "approved": 1, "decision": "approve"}})
-    async with silent_service(body) as url, asker_of(url) as asker:
+    async with silent_service(body) as url, asker_of(url, **HASTE) as asker:
         with pytest.raises(ToolDenied):
             await asker.ask(question())
 
 
 async def test_answer_of_another_service_denies() -> None:
-    async with silent_service("<html>") as url, asker_of(url) as asker:
+    async with silent_service("<html>") as url, asker_of(url, **HASTE) as asker:
         with pytest.raises(ToolDenied, match="comes from no notifier_service"):
             await asker.ask(question())
 
@@ -240,7 +259,7 @@ async def test_events_are_published_beside_the_calls_and_in_order(site: Site) ->
 
 async def test_events_for_a_service_that_is_away_hold_nothing_up() -> None:
     began = time.monotonic()
-    async with asker_of(f"http://127.0.0.1:{free_port()}/agent_backend") as asker:
+    async with asker_of(f"http://127.0.0.1:{free_port()}/agent_backend", **HASTE) as asker:
         for _ in range(2000):
             asker.tell("tool_status", ToolStatus(status="executing", tool_name="t"))
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from notifier_service import Broker, Decision, Limits, ToolDenied, ToolWrapper, report_progress
+from notifier_service import Broker, Client, Decision, Limits, ToolDenied, ToolWrapper, report_progress
 from notifier_service.core.broker import set_process_broker
 from notifier_service.core.errors import InvalidInput, NoBroker
 from notifier_service.core.permission_request import PermissionRequest
@@ -824,6 +824,24 @@ async def test_end_of_the_session_denies_what_waits(wrap: Wrap, broker: Broker) 
     denial = await denied(call)
 
     assert str(denial) == "add did not run: the request was cancelled because the session has ended."
+
+
+async def test_approved_call_that_cannot_be_told_to_run_does_not_run() -> None:
+    broker = Broker(Limits(max_sessions=1))
+    ran: list[int] = []
+    call = asyncio.create_task(ToolWrapper(ran.append, session_id="s", broker=broker, tool_name="write")(1))
+    request = await asked(broker)
+    broker.decide("s", Decision(approved=True, request_id=request.request_id), decided_by="ada")
+    broker.end_session("s")
+    broker.publish_nowait("another", "note", {})
+
+    assert "write did not run" in str(await denied(call))
+    assert ran == []
+
+
+def test_wrapper_asks_a_broker_or_a_service_and_not_both(broker: Broker) -> None:
+    with pytest.raises(TypeError, match="a broker or a service, not both"):
+        ToolWrapper(print, session_id="s", broker=broker, service=Client())
 
 
 @pytest.mark.parametrize("risk", ["low", "high"])

@@ -76,6 +76,15 @@ async def test_label_of_a_session_that_has_ended_is_gone_with_it() -> None:
     assert Broker(journal=journal.again()).open("s1").label == NO_LABEL
 
 
+def test_label_of_a_session_that_did_not_outlive_the_restart_is_not_kept() -> None:
+    journal = MemoryJournal()
+    journal.named["label", "gone"] = Label("old", None).to_json()
+    broker = Broker(journal=journal)
+
+    assert broker.open("gone").label == NO_LABEL
+    assert journal.kept("label") == []
+
+
 async def test_label_that_cannot_be_read_keeps_no_service_from_starting() -> None:
     journal = MemoryJournal()
     broker = Broker(journal=journal)

@@ -247,6 +247,15 @@ def test_where_nobody_is_to_be_called_nothing_is_kept(clock: Clock) -> None:
     assert journal.kept(NOTICE_KIND) == []
 
 
+def test_request_of_before_anybody_could_be_called_is_withdrawn_from_nobody(broker: Broker, phone: Phone) -> None:
+    broker.notices.channels.clear()
+    request = asked(broker)
+    broker.notices.channels.append(phone)
+    decide(broker, request)
+
+    assert phone.steps == []
+
+
 def test_channel_that_fails_holds_up_no_other(broker: Broker, phone: Phone, caplog: pytest.LogCaptureFixture) -> None:
     class Broken:
         name = "broken"
@@ -390,3 +399,21 @@ def test_request_that_is_settled_when_nobody_is_left_to_be_called_is_forgotten(c
     decide(broker, request)
 
     assert kept(journal) == []
+
+
+def test_request_that_waits_its_turn_over_a_restart_is_told_when_it_is_announced(clock: Clock) -> None:
+    journal = MemoryJournal()
+    limits = Limits(one_request_at_a_time=True)
+    before = Broker(limits, clock=clock, journal=journal)
+    first, second = asked(before, outlives=True), asked(before, outlives=True)
+    phone = Phone()
+    after = Broker(limits, clock=clock)
+    after.notices.channels.append(phone)
+    after.keep_in(journal.again())
+    pass_seconds(after, clock, 6)
+    assert [notice.record.request_id for notice in phone.told if notice.record] == [first.request_id]
+    after.decide("s1", Decision(approved=True, request_id=first.request_id), decided_by="alice")
+
+    assert phone.steps == ["unseen", "settled", "unseen"]
+    assert phone.told[-1].record is not None
+    assert phone.told[-1].record.request_id == second.request_id
