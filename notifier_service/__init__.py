@@ -5,11 +5,12 @@ One process: an event log per session, read over SSE, WebSocket or polling; perm
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from .version import __version__ as __version__
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from .calls.asking import ask
     from .calls.notifier import SimpleNotifier
     from .calls.tool_wrapper import ToolWrapper, report_progress

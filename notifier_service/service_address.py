@@ -2,20 +2,24 @@
 
 A service proves that it holds the key of this user's configuration folder, which the command makes when it first
 serves. It signs what the client made up for this once, and the address that it was reached at, so that nobody between
-can pass its answer on. Only the standard library is used: a hook is started before each call of an agent.
+can pass its answer on. What is loaded is loaded where it is used: a hook is started before each call of an agent.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import http.client
-import json
 import os
-import re
 import stat
-from typing import Any
-from urllib.parse import SplitResult, urlsplit
+
+from .bare import HereConnection, hmac_sha256, is_loopback, parsed, split_url
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import http.client
+    from typing import Any
+
+    from .bare import Address
+
+    Connection = http.client.HTTPConnection | HereConnection
 
 __all__ = [
     "CHALLENGE",
@@ -71,9 +75,9 @@ def key_for(url: str) -> bytes | None:
         if key is None:
             raise KeyUnusable(f"{KEY_VARIABLE} names {named}, which cannot be read.")
         return key
-    address = urlsplit(url)
+    address = split_url(url)
     # Over https the certificate proves it, and a key that was made here is no other machine's.
-    return own_key() if address.scheme == "http" and _is_loopback(address.hostname or "") else None
+    return own_key() if address.scheme == "http" and is_loopback(address.hostname or "") else None
 
 
 def make_key() -> None:
@@ -97,7 +101,7 @@ def make_key() -> None:
 
 def proof(key: bytes, challenge: str, address: str) -> str:
     """What only a holder of the key can say of this challenge, at this address."""
-    return hmac.new(key, f"notifier-service\n{challenge}\n{address}".encode(), hashlib.sha256).hexdigest()
+    return hmac_sha256(key, f"notifier-service\n{challenge}\n{address}".encode())
 
 
 def address_of(name: tuple[Any, ...]) -> str:
@@ -106,7 +110,7 @@ def address_of(name: tuple[Any, ...]) -> str:
     return f"[{host}]:{name[1]}" if ":" in host else f"{host}:{name[1]}"
 
 
-def prove(connection: http.client.HTTPConnection, path: str, key: bytes) -> None:
+def prove(connection: Connection, path: str, key: bytes) -> None:
     """Have the service at the other end prove that it holds the key; the connection can be used on.
 
     ``path`` is that of its URL. Raises ``Unproven``, ``OSError`` or ``http.client.HTTPException``.
@@ -120,7 +124,8 @@ def prove(connection: http.client.HTTPConnection, path: str, key: bytes) -> None
             f"What listens at {where} does not prove to be your notifier-service: an older one must be restarted; for "
             f"one of another user or behind a tunnel or proxy, set {KEY_VARIABLE} to a file with its key, or to none."
         )
-    if not hmac.compare_digest(given.encode(), proof(key, challenge, address).encode()):
+    # A challenge is used once, so that the time of a comparison tells nothing that could be used.
+    if given != proof(key, challenge, address):
         raise Unproven(
             f"What listens at {where} holds another key than yours: it is another user's, or none of yours. Set "
             f"{KEY_VARIABLE} to a file with its key if you trust it, or to none."
@@ -137,7 +142,9 @@ def located(url: str) -> tuple[str, bool]:
 
     Looks at ``url`` first, and above it then. Raises nothing: who asks has an error of his own to tell.
     """
-    address = urlsplit(url)
+    from http.client import HTTPException
+
+    address = split_url(url)
     path = address.path.rstrip("/")
     while True:
         try:
@@ -146,7 +153,7 @@ def located(url: str) -> tuple[str, bool]:
                 told = _who(connection, path, os.urandom(16).hex())
             finally:
                 connection.close()
-        except (OSError, ValueError, http.client.HTTPException):
+        except (OSError, ValueError, HTTPException):
             return url, False
         if told is not None:
             whole = f"{address.scheme}://{address.netloc}{path}{told['prefix']}"
@@ -156,10 +163,17 @@ def located(url: str) -> tuple[str, bool]:
         path = path.rpartition("/")[0]
 
 
-def connected(address: SplitResult, *, seconds: float = _SECONDS) -> http.client.HTTPConnection:
+def connected(address: Address, *, seconds: float = _SECONDS) -> Connection:
     """The one connection to where a URL leads. Raises ``ValueError`` for one that leads nowhere, and ``OSError``."""
     if address.scheme not in ("http", "https") or not address.hostname:
         raise ValueError("a URL begins with http:// or https://")
+    if address.scheme == "http" and is_loopback(address.hostname) and ":" not in address.hostname:
+        try:
+            return HereConnection(address.hostname, address.port or 80, seconds)
+        except ImportError:
+            pass  # another Python than was thought of
+    import http.client
+
     kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
     connection = kind(address.hostname, address.port, timeout=seconds)
     connection.connect()
@@ -167,16 +181,16 @@ def connected(address: SplitResult, *, seconds: float = _SECONDS) -> http.client
     return connection
 
 
-def _who(connection: http.client.HTTPConnection, path: str, challenge: str) -> dict[str, Any] | None:
+def _who(connection: Connection, path: str, challenge: str) -> dict[str, Any] | None:
     """What the service there tells of itself; None for something else."""
     connection.request("GET", f"{path.rstrip('/')}/healthz/live", headers={CHALLENGE: challenge})
     response = connection.getresponse()
     body = response.read(_MAX_ANSWER)
     if not response.isclosed():
-        raise http.client.HTTPException("an answer without an end")
+        raise ConnectionError("an answer without an end")
     try:
-        told = json.loads(body)["data"]
-        is_one = response.status == 200 and re.fullmatch(r"(/[^?#\s/]+)*", told["prefix"]) is not None
+        told = parsed(body)["data"]
+        is_one = response.status == 200 and _is_prefix(told["prefix"])
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return told if is_one else None
@@ -199,7 +213,8 @@ def _read(path: str, *, is_own: bool) -> bytes | None:
     return key
 
 
-def _is_loopback(host: str) -> bool:
-    return (
-        host in ("localhost", "::1") or host.endswith(".localhost") or re.fullmatch(r"127(\.\d+){3}", host) is not None
-    )
+def _is_prefix(path: object) -> bool:
+    if not isinstance(path, str) or path[:1] not in ("", "/"):
+        return False
+    parts = path.split("/")[1:]
+    return all(part and not any(sign in "?#" or sign.isspace() for sign in part) for part in parts)

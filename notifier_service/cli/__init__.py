@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
-from . import hook
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     import asyncio
@@ -30,7 +28,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     given = sys.argv[1:] if argv is None else argv
     if given and given[0] == "hook":
-        return hook.main(given[1:])  # an agent waits for it before each of its calls: nothing else is loaded
+        from . import hook
+
+        exit_code = hook.main(given[1:])  # an agent waits for it before each of its calls: nothing else is loaded
+        if argv is None:  # nor does it wait until everything is taken apart
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+            os._exit(exit_code)
+        return exit_code
     import asyncio
 
     from ..core.errors import NotifierError, ServiceUnavailable, ServiceUnproven
@@ -86,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         doctor,
         gateway,
         history,
+        hook,
         journal,
         policy,
         proxy_config,

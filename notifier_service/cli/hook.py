@@ -6,18 +6,21 @@ Whatever goes wrong is a denial in the agent's own form: a crash, or an exit cod
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any
 
-from .hook_dialects import DIALECTS, IS_WINDOWS, Commands, Dialect, parsed
+from ..bare import dumped, on_sigalrm_each_second, parsed
+from .hook_dialects import DIALECTS, IS_WINDOWS, Commands, Dialect
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping, Sequence
+    from typing import Any, TypeAlias
 
-__all__ = ["add_commands", "commands_of", "main"]
+    Arguments: TypeAlias = "argparse.Namespace | Given"
+
+__all__ = ["Given", "add_commands", "commands_of", "main", "parsed_arguments"]
 
 _DEFAULT_URL = "http://127.0.0.1:8000/agent_backend"
 
@@ -66,13 +69,11 @@ _DESCRIPTION = (
 
 def main(argv: Sequence[str]) -> int:
     """Run the command and return its exit code."""
-    import argparse
-
-    parser = argparse.ArgumentParser(prog="notifier-service hook", description=_DESCRIPTION)
-    _add_arguments(parser)
-    arguments = parser.parse_args(argv)
+    arguments = Given.of(argv) or parsed_arguments(argv)
     agent = DIALECTS[arguments.format]()
     if arguments.print_config:
+        import json
+
         print(json.dumps(agent.config(_commands(arguments, agent)), indent=2))
         print(f"notifier-service: {agent.where}", file=sys.stderr)
         if IS_WINDOWS:
@@ -87,6 +88,49 @@ def main(argv: Sequence[str]) -> int:
     if arguments.guarded and exit_code == 0:
         print(_ANSWERED, flush=True)
     return exit_code
+
+
+def parsed_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """What argparse makes of the arguments; it ends the program where they are wrong."""
+    import argparse
+
+    parser = argparse.ArgumentParser(prog="notifier-service hook", description=_DESCRIPTION)
+    _add_arguments(parser)
+    return parser.parse_args(argv)
+
+
+class Given:
+    """The arguments as settings give them: whole names, each with a value that is one.
+
+    ``argparse`` takes as long to load as all else that a hook does.
+    """
+
+    def __init__(self) -> None:
+        self.format = "claude"
+        self.url = os.environ.get("NOTIFIER_URL", _DEFAULT_URL)
+        self.token = os.environ.get("NOTIFIER_TOKEN")
+        self.session: str | None = None
+        self.timeout: float | None = None
+        self.print_config = self.guarded = False
+
+    @classmethod
+    def of(cls, argv: Sequence[str]) -> Given | None:
+        """What ``argparse`` would make of them; None where it must look itself."""
+        given = cls()
+        left = list(argv)
+        while left:
+            name = left.pop(0)
+            if name == "--guarded":
+                given.guarded = True
+            elif name in ("--format", "--url", "--token", "--session", "--timeout") and left and left[0][:1] != "-":
+                setattr(given, name[2:], left.pop(0))
+            else:
+                return None
+        try:
+            given.timeout = None if given.timeout is None else float(given.timeout)  # was text so far
+        except ValueError:
+            return None
+        return given if given.format in DIALECTS else None
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -110,7 +154,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--guarded", action="store_true", help=SUPPRESS)
 
 
-def _run(agent: Dialect, arguments: argparse.Namespace) -> int:
+def _run(agent: Dialect, arguments: Arguments) -> int:
     try:
         # JSON is UTF-8, whatever the locale.
         told = parsed(getattr(sys.stdin, "buffer", sys.stdin).read())
@@ -129,13 +173,12 @@ def _run(agent: Dialect, arguments: argparse.Namespace) -> int:
     return agent.answer(hook, answer)
 
 
-def _asked(hook: Mapping[str, Any], arguments: argparse.Namespace) -> dict[str, Any]:
+def _asked(hook: Mapping[str, Any], arguments: Arguments) -> dict[str, Any]:
     """Have the service ask, and return what it answers. Raises ``_NoAnswer``.
 
     The answer is held for ``_HOLD_SECONDS``, and the same hook comes back under its key: also when the answer got lost,
     and after a restart, which asks the person again.
     """
-    import random
     import time
 
     wait = None if hook.get("hook_event_name") in _REPORTS else _HOLD_SECONDS
@@ -143,7 +186,7 @@ def _asked(hook: Mapping[str, Any], arguments: argparse.Namespace) -> dict[str, 
     headers = {"Content-Type": "application/json", "Idempotency-Key": os.urandom(16).hex()}
     if arguments.token:
         headers["Authorization"] = f"Bearer {arguments.token}"
-    body = json.dumps(hook).encode()
+    body = dumped(hook).encode()
     own_until = time.monotonic() + _OWN_SECONDS
     until = own_until if not arguments.timeout else min(own_until, time.monotonic() + arguments.timeout + 5)
     has_been_there = is_located = False
@@ -183,21 +226,21 @@ def _asked(hook: Mapping[str, Any], arguments: argparse.Namespace) -> dict[str, 
         gone_at = time.monotonic() if gone_at is None else gone_at
         if time.monotonic() + pause > min(until, gone_at + AWAY_SECONDS):
             raise away
+        import random
+
         time.sleep(random.uniform(pause * 2 / 3, pause))
         pause = min(3.0, pause * 2)
 
 
 def _answer(address: str, body: bytes, headers: Mapping[str, str], seconds: float) -> tuple[int, bytes]:
     """Status and body of one answer. Raises ``_NoConnection`` when nobody listens, ``_NoAnswer`` for what is none."""
-    import http.client
-    from urllib.parse import urlsplit
-
+    from ..bare import split_url
     from ..service_address import KeyUnusable, Unproven, connected, key_for, prove
 
     if seconds <= 0:
         raise _NoConnection("the service did not answer in time")
     try:
-        url = urlsplit(address)
+        url = split_url(address)
         connection = connected(url, seconds=_CONNECT_SECONDS)
     except ValueError as error:
         raise _NoConnection(f"the address of the service is wrong: {error}") from None
@@ -215,16 +258,22 @@ def _answer(address: str, body: bytes, headers: Mapping[str, str], seconds: floa
         raise _NoConnection(str(error)) from None
     except TimeoutError:
         raise _NoAnswer("the service did not answer in time") from None
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except (OSError, ValueError, _http_error()) as error:
         raise _NoAnswer(f"the service does not answer ({type(error).__name__}: {error})") from None
     finally:
         connection.close()
 
 
+def _http_error() -> type[Exception]:
+    from http.client import HTTPException  # loaded when something has failed
+
+    return HTTPException
+
+
 def _checked(status: int, body: bytes, hook: Mapping[str, Any]) -> dict[str, Any]:
     """The answer, if it is one of a service of ours to this very hook."""
     try:
-        answer = json.loads(body)
+        answer = parsed(body)
     except (ValueError, RecursionError):
         answer = None
     if status != 200 or not isinstance(answer, dict):
@@ -238,15 +287,13 @@ def _checked(status: int, body: bytes, hook: Mapping[str, Any]) -> dict[str, Any
 def _refusal(status: int, body: bytes) -> _NoAnswer:
     """Why an answer cannot be used."""
     try:
-        answer = json.loads(body)
+        answer = parsed(body)
     except (ValueError, RecursionError):
         return _NoAnswer(f"something else than the service answered ({status})")
     return _NoAnswer(f"the service refused ({status}): {answer.get('message') if isinstance(answer, dict) else None}")
 
 
-def _hook_url(arguments: argparse.Namespace, *, wait: float | None = None) -> str:
-    from urllib.parse import urlencode
-
+def _hook_url(arguments: Arguments, *, wait: float | None = None) -> str:
     agent = None if arguments.format == "claude" else arguments.format
     query = {
         "session_id": arguments.session,
@@ -254,8 +301,16 @@ def _hook_url(arguments: argparse.Namespace, *, wait: float | None = None) -> st
         "agent": agent,
         "wait": wait,
     }
-    given = urlencode({name: value for name, value in query.items() if value is not None})
+    given = _encoded({name: str(value) for name, value in query.items() if value is not None})
     return f"{arguments.url.partition('#')[0].rstrip('/')}{_PATH}" + (f"?{given}" if given else "")
+
+
+def _encoded(query: Mapping[str, str]) -> str:
+    if all(value.isascii() and value.replace(".", "").isalnum() for value in query.values()):
+        return "&".join(f"{name}={value}" for name, value in query.items())
+    from urllib.parse import urlencode
+
+    return urlencode(query)
 
 
 def commands_of(dialect: str, url: str) -> Commands:
@@ -265,7 +320,7 @@ def commands_of(dialect: str, url: str) -> Commands:
     return _commands(Namespace(format=dialect, url=url, session=None, timeout=None), DIALECTS[dialect]())
 
 
-def _commands(arguments: argparse.Namespace, agent: Dialect) -> Commands:
+def _commands(arguments: Arguments, agent: Dialect) -> Commands:
     url = None if _is_private(arguments.url) else _hook_url(arguments)
     return Commands(_guarded(arguments, agent), _command(arguments), url)
 
@@ -288,7 +343,7 @@ def _is_private(url: str) -> bool:
     return address.is_private and not address.is_loopback
 
 
-def _guarded(arguments: argparse.Namespace, agent: Dialect) -> str:
+def _guarded(arguments: Arguments, agent: Dialect) -> str:
     """The command of a hook that asks, denying where it fails: it is not found, crashes, is killed, or says nothing of
     ours. In words that every shell hands on as they are: no backslash, and no quote but those around them."""
     if IS_WINDOWS:
@@ -302,7 +357,7 @@ def _guarded(arguments: argparse.Namespace, agent: Dialect) -> str:
     return "exec " + join(["/bin/sh", "-c", guard, denial, *_words(arguments), "--guarded"])
 
 
-def _command(arguments: argparse.Namespace) -> str:
+def _command(arguments: Arguments) -> str:
     """The command for the agent's shell. The token stays in the environment."""
     if IS_WINDOWS:
         from subprocess import list2cmdline
@@ -313,10 +368,12 @@ def _command(arguments: argparse.Namespace) -> str:
     return join(_words(arguments))
 
 
-def _words(arguments: argparse.Namespace) -> list[str]:
+def _words(arguments: Arguments) -> list[str]:
     # This very interpreter: an agent's shell knows nothing of a virtual environment. -P: nor does it run what lies in
     # the folder that the agent works in.
-    words = [sys.executable, "-P", "-m", "notifier_service", "hook", "--format", arguments.format]
+    # -c: -m would first load what takes a third of all the time that this takes.
+    program = "from notifier_service.cli import main; raise SystemExit(main())"
+    words = [sys.executable, "-P", "-c", program, "hook", "--format", arguments.format]
     words += ["--url", arguments.url]
     if arguments.session:
         words += ["--session", arguments.session]
@@ -327,13 +384,10 @@ def _words(arguments: argparse.Namespace) -> list[str]:
 
 def _end_with_parent() -> None:
     """End when the shell has ended that started us: the agent waits no more, and neither need a person."""
-    import signal
-
     parent = os.getppid()
 
     def look(number: int, frame: object) -> None:
         if os.getppid() != parent:
             os._exit(1)
 
-    signal.signal(signal.SIGALRM, look)
-    signal.setitimer(signal.ITIMER_REAL, 1, 1)
+    on_sigalrm_each_second(look)

@@ -6,15 +6,17 @@ form.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..bare import dumped, parsed
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any, ClassVar
 
-__all__ = ["DIALECTS", "IS_WINDOWS", "Commands", "Dialect", "parsed"]
+__all__ = ["DIALECTS", "IS_WINDOWS", "Commands", "Dialect"]
 
 IS_WINDOWS = os.name == "nt"
 
@@ -205,7 +207,7 @@ class _Copilot(Dialect):
         return 0
 
     def denial_of_a_shell(self, why: str) -> tuple[str, str]:
-        return json.dumps({"permissionDecision": "deny", "permissionDecisionReason": why}), 'echo "$0"'
+        return dumped({"permissionDecision": "deny", "permissionDecisionReason": why}), 'echo "$0"'
 
     def config(self, commands: Commands) -> dict[str, Any]:
         shell = "powershell" if IS_WINDOWS else "bash"
@@ -218,17 +220,6 @@ class _Copilot(Dialect):
 
 
 DIALECTS: Mapping[str, type[Dialect]] = {"claude": Dialect, "codex": _Codex, "gemini": _Gemini, "copilot": _Copilot}
-
-
-def parsed(text: str | bytes) -> Any:
-    """JSON with one reading: what the agent runs must be what was shown."""
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len(value := dict(pairs)) < len(pairs):
-            raise ValueError("an object has the same key twice")
-        return value
-
-    return json.loads(text, object_pairs_hook=once)
 
 
 def _decision(
@@ -253,4 +244,4 @@ def _note(answer: Mapping[str, Any]) -> str | None:
 
 def _print(answer: Mapping[str, Any]) -> None:
     # ASCII: it reaches the agent whole, whatever it takes standard output for.
-    print(json.dumps(answer), flush=True)
+    print(dumped(answer), flush=True)
