@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
+    EnvSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
@@ -467,7 +468,17 @@ class Settings(Limits, BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         in_file = dotenv_settings.env_vars if isinstance(dotenv_settings, DotEnvSettingsSource) else {}
-        return init_settings, env_settings, dotenv_settings, _UnknownVariables(settings_cls, in_file)
+        # Each looks for every setting, which takes as long as all else: where there can be none, it need not.
+        sources = [
+            source
+            for source in (env_settings, dotenv_settings)
+            if not isinstance(source, EnvSettingsSource) or _has_settings(source.env_vars)
+        ]
+        return init_settings, *sources, _UnknownVariables(settings_cls, in_file)
+
+
+def _has_settings(variables: Mapping[str, str | None]) -> bool:
+    return any(name.upper().startswith(ENV_PREFIX) for name in variables)
 
 
 class _UnknownVariables(PydanticBaseSettingsSource):

@@ -6,6 +6,7 @@ the sources are others now, they are served as they are.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -103,7 +104,8 @@ def add_pages(app: web.Application, prefix: str, folder: Path = _FOLDER) -> None
         app.router.add_route("HEAD", path, endpoint)
 
 
-def _served(folder: Path) -> dict[str, _File]:
+@functools.cache  # what a process serves does not change, however many applications it makes
+def _served(folder: Path) -> Mapping[str, _File]:
     sources = dict(_sources(folder))
     built = folder / _BUILT
     try:
