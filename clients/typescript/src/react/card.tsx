@@ -1,4 +1,4 @@
-import { useEffect, useMemo, useRef, useState, type KeyboardEvent, type ReactNode } from "react";
+import { useEffect, useId, useRef, useState, type KeyboardEvent, type ReactNode } from "react";
 
 import type { SessionClient } from "../client.js";
 import { exactJson, parseExact } from "../exact.js";
@@ -8,11 +8,12 @@ import { useAnswer } from "./answer.js";
 import { ChoiceButton, choicesOf, type Choice, type Press } from "./choices.js";
 import { Countdown } from "./countdown.js";
 import { useDraft, type Draft, type Form } from "./draft.js";
-import { Command, Reasons, ToolName, Unread } from "./facts.js";
+import { Description, Judgement, ToolName, Unread } from "./facts.js";
 import type { KeyAction } from "./keys.js";
 import type { PermissionLabels } from "./labels.js";
-import { hiddenOf, Parameters } from "./parameters.js";
+import { End, Parameters, useShown, type RenderBody } from "./parameters.js";
 import { useArmed, usePresses } from "./press.js";
+import { useReading } from "./reading.js";
 import { editable, Text } from "./text.js";
 import { useWhole } from "./whole.js";
 
@@ -20,6 +21,7 @@ interface CardProps {
   request: PermissionRecord;
   client: SessionClient;
   labels: PermissionLabels;
+  renderBody: RenderBody | undefined;
   /** For the element that names the request. */
   titleId: string;
   /** Its place among those that wait, from 1; 0 when it waits no more. */
@@ -43,33 +45,40 @@ export function Card(props: CardProps): ReactNode {
   const isPending = position > 0;
   const answering = useAnswer({ client, request, labels, isPending, isWritten, onOver });
   const { isSending, isOver, ending, error, setError } = answering;
+  const shown = useShown(request, props.renderBody);
   const [armed, setArmed] = useArmed();
-  const [showsAll, setShowsAll] = useState(false);
-  const [isAscii, setIsAscii] = useState(false);
+  const [notice, setNotice] = useState<string | null>(null);
   const [showsKeys, setShowsKeys] = useState(false);
   const title = useRef<HTMLHeadingElement>(null);
   const card = useRef<HTMLElement>(null);
-  const answers = useRef<HTMLDivElement>(null);
-  const { isReady, isInSight, isStray } = usePresses(card, answers, pressed);
-  const mayAct = isReady && !isSending && !isOver;
+  const content = useRef<HTMLDivElement>(null);
+  const end = useRef<HTMLSpanElement>(null);
+  const bar = useRef<HTMLElement>(null);
+  const writes = useRef<HTMLDivElement>(null);
+  const readingId = useId();
+  const { isReady, isInSight, isStray } = usePresses({ card, content, end, bar }, pressed);
   const isHigh = request.risk_level === "high";
+  const isRead = useReading(card, shown.drawn) && shown.hidden === 0;
+  const mayAct = isReady && !isSending && !isOver;
+  const mayRun = isWhole && shown.body !== null;
   const rejectsFirst = isHigh && request.allowed_decisions.includes("reject");
-  const json = useMemo(() => exactJson(request.parameters), [request.parameters]);
-  const isHidden = useMemo(() => hiddenOf(json) > 0, [json]) && !showsAll;
 
-  // What sends is in sight when somebody begins to write.
   useEffect(() => {
-    if (form !== null) answers.current?.scrollIntoView?.({ block: "nearest" });
+    if (form !== null) writes.current?.scrollIntoView?.({ block: "nearest" });
   }, [form]);
 
   function send(answer: () => Promise<PermissionRecord>): void {
     if (mayAct) void answering.send(answer);
   }
 
-  /** What lets a call run is done when all of the call is shown, and at a high risk with a second press. */
+  /** What lets a call run is done when all of the call is shown, and at a high risk was seen, with a second press. */
   const deliberately = (action: string, answer: () => Promise<PermissionRecord>) => (press: Press): void => {
-    if (isHidden) setShowsAll(true);
-    else if (!isHigh || press.isSure || (armed === action && !press.isDouble)) send(answer);
+    if (shown.hidden > 0) {
+      shown.showAll();
+      setNotice(labels.nowAll);
+    } else if (!isHigh) send(answer);
+    else if (!isRead) isInSight();
+    else if (armed === action && press.isDouble !== true) send(answer);
     else setArmed(action);
   };
 
@@ -87,40 +96,39 @@ export function Card(props: CardProps): ReactNode {
   const why = reason.trim() === "" ? undefined : reason;
   const options = why === undefined ? {} : { reason: why };
 
-  function sendWritten(): void {
+  function sendWritten(press: Press): void {
     if (form === "respond") return send(() => client.respond(request, text, why));
     const parameters = objectIn(text);
     if (parameters === null) setError(labels.notAnObject);
-    else send(() => client.edit(request, parameters, options));
+    else deliberately("approve-edited", () => client.edit(request, parameters, options))(press);
   }
 
   const written = (action: string, label: string): Choice[] => [
-    { action, text: label, act: sendWritten },
+    { action, text: label, isApproving: form === "edit", act: sendWritten },
     { action: "back", text: labels.back, act: back },
   ];
   const choices =
     form === "edit" ? written("approve-edited", labels.approveEdited)
     : form === "respond" ? written("send-response", labels.sendResponse)
-    : choicesOf(request, isWhole, labels, {
+    : choicesOf(request, mayRun, labels, {
         approve: (action, scope) =>
           deliberately(action, () => client.approve(request, scope === undefined ? options : { ...options, scope })),
         reject: (scope) => send(() => client.reject(request, why, scope === undefined ? {} : { scope })),
-        edit: () => open("edit", editable(jsonPieces(json))),
+        edit: () => open("edit", editable(jsonPieces(exactJson(request.parameters)))),
         respond: () => open("respond"),
       });
 
-  function pressed(key: KeyAction, isSure: boolean): void {
+  function pressed(key: KeyAction): void {
     switch (key) {
       case "help":
         return setShowsKeys(!showsKeys);
       case "exact":
-        setShowsAll(true);
-        return setIsAscii(!isAscii);
+        return shown.turnExact();
       case "next":
       case "previous":
         return props.onMove(key === "next" ? 1 : -1);
       default:
-        if (mayAct && isInSight()) choices.find(({ action }) => action === key)?.act({ isSure });
+        if (mayAct && isInSight()) choices.find(({ action }) => action === key)?.act({});
         else setArmed(null);
     }
   }
@@ -133,10 +141,25 @@ export function Card(props: CardProps): ReactNode {
       back();
     } else if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();
-      sendWritten();
+      sendWritten({ isDouble: event.repeat });
     }
   }
 
+  const button = (choice: Choice): ReactNode => (
+    <ChoiceButton
+      key={choice.action}
+      choice={choice}
+      again={isHigh && choice.isApproving ? labels.again : undefined}
+      isArmed={armed === choice.action}
+      mayAct={mayAct}
+      describedBy={isHigh && choice.isApproving ? readingId : undefined}
+      onPress={(press, isOfPointer) => {
+        // A click that a key made may be of a button that nobody sees, or of a text that somebody writes.
+        if (mayAct && (isOfPointer || (!isStray() && isInSight()))) choice.act(press);
+      }}
+    />
+  );
+  const lasting = choices.filter(({ isLasting }) => isLasting);
   return (
     <article
       ref={card}
@@ -144,85 +167,83 @@ export function Card(props: CardProps): ReactNode {
       data-request-id={request.request_id}
       data-risk={request.risk_level}
       data-ready={(isReady && !isSending) || undefined}
+      data-read={isRead || undefined}
       aria-busy={isSending || undefined}
     >
-      <h2 ref={title} id={props.titleId} tabIndex={-1} data-focus={!rejectsFirst || undefined}>
-        <ToolName request={request} labels={labels} />
-      </h2>
-      <p className="notifier-facts">
-        <strong className="notifier-risk">{labels.risk[request.risk_level]}</strong>
-        {isPending && total > 1 && <span data-role="position">{labels.position(position, total)}</span>}
-        {request.expires_at !== null && !isOver && <Countdown until={request.expires_at} text={labels.expiresIn} />}
-      </p>
-
-      {isOver && (
-        <p className="notifier-over" role="status">
-          <Text>{labels.over(ending?.status ?? "pending", ending?.by ?? null)}</Text>{" "}
-          <button type="button" data-action="next" onClick={onOver}>
-            {total > 0 ? labels.next : labels.close}
-          </button>
+      <div ref={content} className="notifier-content">
+        <h2 ref={title} id={props.titleId} tabIndex={-1} data-focus={!rejectsFirst || undefined}>
+          <ToolName request={request} labels={labels} />
+        </h2>
+        <p className="notifier-facts">
+          <strong className="notifier-risk">{labels.risk[request.risk_level]}</strong>
+          {isPending && total > 1 && <span data-role="position">{labels.position(position, total)}</span>}
+          {request.expires_at !== null && !isOver && <Countdown until={request.expires_at} text={labels.expiresIn} />}
         </p>
-      )}
-      {!props.isConnected && !isOver && <p className="notifier-warning">{labels.notConnected}</p>}
 
-      <Command request={request} labels={labels} />
-      <Reasons request={request} labels={labels} />
-      {!isWhole && <Unread request={request} labels={labels} problem={problem} onReadAgain={readAgain} />}
-      <Parameters
-        labels={labels}
-        json={json}
-        showsAll={showsAll}
-        isAscii={isAscii}
-        onShowAll={() => setShowsAll(true)}
-      />
-
-      <div ref={answers} className="notifier-answer">
-        {form !== null && (
-          <label>
-            {form === "edit" ? labels.edited : labels.response}
-            <textarea
-              key={form}
-              autoFocus
-              data-field={form}
-              rows={form === "edit" ? 8 : 3}
-              spellCheck={form === "respond"}
-              readOnly={isOver}
-              value={text}
-              onKeyDown={pressedInForm}
-              onChange={({ target }) => writing.write(target.value)}
-            />
-          </label>
+        {isOver && (
+          <p className="notifier-over" role="status">
+            <Text>{labels.over(ending?.status ?? "pending", ending?.by ?? null)}</Text>{" "}
+            <button type="button" data-action="next" onClick={onOver}>
+              {total > 0 ? labels.next : labels.close}
+            </button>
+          </p>
         )}
-        <label>
-          {labels.reason}
-          <input type="text" data-field="reason" value={reason} onChange={({ target }) => writing.writeReason(target.value)} />
-        </label>
+        {!props.isConnected && !isOver && <p className="notifier-warning">{labels.notConnected}</p>}
+
+        <Judgement request={request} labels={labels} />
+        {!isWhole && <Unread request={request} labels={labels} problem={problem} onReadAgain={readAgain} />}
+        <Parameters request={request} labels={labels} shown={shown} />
+        <Description request={request} labels={labels} />
+
+        <div ref={writes} className="notifier-answer">
+          {form !== null && (
+            <label>
+              {form === "edit" ? labels.edited : labels.response}
+              <textarea
+                key={form}
+                autoFocus
+                data-field={form}
+                rows={form === "edit" ? 8 : 3}
+                spellCheck={form === "respond"}
+                readOnly={isOver}
+                value={text}
+                onKeyDown={pressedInForm}
+                onChange={({ target }) => writing.write(target.value)}
+              />
+            </label>
+          )}
+          <label>
+            {labels.reason}
+            <input type="text" data-field="reason" value={reason} onChange={({ target }) => writing.writeReason(target.value)} />
+          </label>
+          {lasting.length > 0 && <p className="notifier-buttons" data-role="lasting">{lasting.map(button)}</p>}
+          {showsKeys && <p data-role="keys">{labels.keys}</p>}
+        </div>
+        <span ref={end} className="notifier-end" aria-hidden="true" />
+      </div>
+
+      <footer ref={bar} className="notifier-bar">
         <p className="notifier-error" role="alert">
           {error !== null && <Text>{error}</Text>}
         </p>
+        {shown.hidden > 0 && <p className="notifier-warning" data-role="hidden">{labels.hidden(shown.hidden)}</p>}
+        {isHigh && mayRun && (
+          <p id={readingId} className="notifier-label" data-role="reading">
+            <span data-replaced={isRead || undefined}>{labels.readFirst}</span>
+            <span data-replaced={!isRead || undefined}>{labels.twice}</span>
+          </p>
+        )}
         <p className="notifier-buttons">
-          {choices.map((choice) => (
-            <ChoiceButton
-              key={choice.action}
-              choice={choice}
-              again={isHigh && choice.isApproving ? labels.again : undefined}
-              isArmed={armed === choice.action}
-              mayAct={mayAct}
-              onPress={(press, isOfPointer) => {
-                // A click that a key made may be of a button that nobody sees, or of a text that somebody writes.
-                if (mayAct && (isOfPointer || (!isStray() && isInSight()))) choice.act(press);
-              }}
-            />
-          ))}
+          {choices.filter(({ isLasting }) => !isLasting).map(button)}
           {!isOver && (
             <button type="button" className="notifier-later" data-action="later" onClick={props.onLater}>
               {labels.later}
             </button>
           )}
         </p>
-        <p role="status">{isSending && labels.sending}</p>
-        {showsKeys && <p data-role="keys">{labels.keys}</p>}
-      </div>
+        <p role="status">{isSending ? labels.sending : isHigh ? null : notice}</p>
+      </footer>
+      <End />
     </article>
   );
 }

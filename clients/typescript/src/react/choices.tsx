@@ -5,8 +5,6 @@ import type { PermissionLabels } from "./labels.js";
 import { Text } from "./text.js";
 
 export interface Press {
-  /** Shift was held: what is done with two presses is done with one. */
-  isSure?: boolean;
   /** The second half of a double click. */
   isDouble?: boolean;
 }
@@ -16,6 +14,8 @@ export interface Choice {
   readonly text: ReactNode;
   readonly act: (press: Press) => void;
   readonly key?: string;
+  /** It is for more than this call. */
+  readonly isLasting?: boolean;
   /** It has the focus when the card comes. */
   readonly isFirst?: boolean;
   /** It lets the call run. */
@@ -32,12 +32,12 @@ interface Acts {
 }
 
 /** What a person may answer to a request, in the order in which it is offered. */
-export function choicesOf(request: PermissionRecord, isWhole: boolean, labels: PermissionLabels, acts: Acts): Choice[] {
+export function choicesOf(request: PermissionRecord, mayRun: boolean, labels: PermissionLabels, acts: Acts): Choice[] {
   const { allowed_decisions: allowed, scopes, suggested_rule: suggested } = request;
   const isHigh = request.risk_level === "high";
-  // Nobody approves what they were given the beginning of.
+  // Nobody approves what they were given the beginning of, or cannot be shown.
   const may = (decision: (typeof allowed)[number]): boolean =>
-    allowed.includes(decision) && (isWhole || (decision !== "approve" && decision !== "edit"));
+    allowed.includes(decision) && (mayRun || (decision !== "approve" && decision !== "edit"));
   // Whoever approves more than once must see what: a rule, or for the session every call of the tool.
   const lasting = scopes.filter(
     (scope) => may("approve") && scope !== "once" && (scope === "session" || suggested !== undefined),
@@ -71,6 +71,7 @@ export function choicesOf(request: PermissionRecord, isWhole: boolean, labels: P
       key: scope === "session" ? "S" : "W",
       text: <>{labels.approveFor[scope]} {rule}</>,
       isApproving: true,
+      isLasting: true,
       act: acts.approve(`approve-${scope}`, scope),
     })),
     // Only a service that says what it would mean knows it.
@@ -79,6 +80,7 @@ export function choicesOf(request: PermissionRecord, isWhole: boolean, labels: P
       suggested !== undefined && {
         action: "reject-session",
         text: <>{labels.rejectForSession} {rule}</>,
+        isLasting: true,
         act: () => acts.reject("session"),
       },
   ];
@@ -92,11 +94,13 @@ interface ChoiceButtonProps {
   /** The next press counts. */
   isArmed: boolean;
   mayAct: boolean;
+  /** The element that says what it takes. */
+  describedBy: string | undefined;
   /** It was clicked; a click that a key made is no click of a pointer. */
   onPress: (press: Press, isOfPointer: boolean) => void;
 }
 
-export function ChoiceButton({ choice, again, isArmed, mayAct, onPress }: ChoiceButtonProps): ReactNode {
+export function ChoiceButton({ choice, again, isArmed, mayAct, describedBy, onPress }: ChoiceButtonProps): ReactNode {
   const { action, text, key, isFirst } = choice;
   return (
     <button
@@ -106,6 +110,7 @@ export function ChoiceButton({ choice, again, isArmed, mayAct, onPress }: Choice
       data-armed={isArmed || undefined}
       data-focus={isFirst || undefined}
       aria-keyshortcuts={key}
+      aria-describedby={describedBy}
       aria-disabled={!mayAct || undefined}
       onClick={({ detail }) => onPress({ isDouble: detail > 1 }, detail > 0)}
     >

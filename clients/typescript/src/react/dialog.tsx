@@ -4,6 +4,7 @@ import type { PermissionRecord } from "../wire.js";
 import { Card } from "./card.js";
 import type { Draft } from "./draft.js";
 import { ENGLISH, type PermissionLabels } from "./labels.js";
+import type { RenderBody } from "./parameters.js";
 import type { Session } from "./session.js";
 
 export interface PermissionDialogProps {
@@ -11,6 +12,8 @@ export interface PermissionDialogProps {
   session: Session;
   /** English, unless given. */
   labels?: PermissionLabels;
+  /** Draws parameters in a way of your own; where it gives undefined, they are drawn as without it. */
+  renderBody?: RenderBody;
   /** Added to the class of the dialog. */
   className?: string;
 }
@@ -32,7 +35,7 @@ const SETTLE_MS = 100;
  * It opens by itself when something waits. Escape and "Later" answer nothing: a button stays in the dialog's place that
  * opens it again. What it shows changes only when somebody has answered it.
  */
-export function PermissionDialog({ session, labels = ENGLISH, className }: PermissionDialogProps): ReactNode {
+export function PermissionDialog({ session, labels = ENGLISH, renderBody, className }: PermissionDialogProps): ReactNode {
   const { client, pending } = session;
   const [shown, setShown] = useState<PermissionRecord | null>(null);
   const [putAway, setPutAway] = useState(NOTHING);
@@ -120,6 +123,7 @@ export function PermissionDialog({ session, labels = ENGLISH, className }: Permi
             request={shown}
             client={client}
             labels={labels}
+            renderBody={renderBody}
             titleId={titleId}
             position={position}
             total={waiting.length}

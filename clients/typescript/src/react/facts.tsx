@@ -1,7 +1,7 @@
 import type { ReactNode } from "react";
 
 import type { NotifierError } from "../errors.js";
-import type { PermissionRecord } from "../wire.js";
+import type { Deeds, PermissionRecord } from "../wire.js";
 import { inWords, type PermissionLabels } from "./labels.js";
 import { Text } from "./text.js";
 
@@ -19,62 +19,56 @@ export function ToolName({ request, labels }: Facts): ReactNode {
   );
 }
 
-/** What its command runs, a part on each line, what a wrapper runs behind an arrow. */
-export function Command({ request, labels }: Facts): ReactNode {
-  const { parts, depths, left_out: leftOut, not_understood: why } = request.command ?? { parts: [] };
+/** What the service itself says of the call: what it does, where, whether it can be taken back, and why it asks. */
+export function Judgement({ request, labels }: Facts): ReactNode {
+  const { deeds, rated_by: ratedBy } = request;
+  const reasons = reasonsOf(request);
+  if (!deeds?.does.length && reasons.length === 0) return null;
   return (
-    <>
-      {parts.length > 0 && (
-        <section data-role="command">
-          <h3>{labels.runs}</h3>
-          <ul>
-            {parts.map(([program = "", ...others], index) => (
-              <li key={index}>
-                <code>
-                  {"→ ".repeat(depths?.[index] ?? 0)}
-                  <b><Text>{quoted(program)}</Text></b> <Text>{others.map(quoted).join(" ")}</Text>
-                </code>
-              </li>
-            ))}
-          </ul>
-          {leftOut !== undefined && <p className="notifier-warning">{labels.moreRuns(leftOut)}</p>}
-        </section>
+    <section className="notifier-ours" data-role="judgement">
+      {deeds !== undefined && deeds.does.length > 0 && (
+        <p data-role="deeds">
+          {labels.does} <b><Text>{deedsIn(deeds, labels)}</Text></b>
+          {deeds.reversible === false && <strong className="notifier-final"> {labels.isFinal}</strong>}
+          {deeds.reversible === true && String(deeds.does) !== "reads" && <> {labels.isReversible}</>}
+        </p>
       )}
-      {why != null && (
-        <p className="notifier-warning" data-role="unknown"><Text>{labels.unknownRuns(why.text)}</Text></p>
-      )}
-    </>
-  );
-}
-
-/** A word as one types it; one that ends early is no word to type. */
-function quoted(word: string): string {
-  if (/^[\w@%+=:,./-]+$/.test(word)) return word;
-  const onOneLine = word.replaceAll("\n", "\\n").replaceAll("\t", "\\t");
-  return word.endsWith("…") ? onOneLine : `'${onOneLine.replaceAll("'", `'"'"'`)}'`;
-}
-
-/** Why it is a risk, and what the agent says of it. */
-export function Reasons({ request, labels }: Facts): ReactNode {
-  return (
-    <>
-      {request.risk_reasons.length > 0 && (
-        <section>
-          <h3>{request.rated_by === "producer" ? labels.producersReasons : labels.riskReasons}</h3>
+      {reasons.length > 0 && (
+        <>
+          <h3>{ratedBy === "producer" ? labels.producersReasons : labels.riskReasons}</h3>
           <ul>
-            {request.risk_reasons.map((text, index) => (
+            {reasons.map((text, index) => (
               <li key={index}><Text>{text}</Text></li>
             ))}
           </ul>
-        </section>
+        </>
       )}
-      {request.description !== undefined && (
-        <section>
-          <h3>{labels.description}</h3>
-          <blockquote data-role="description"><Text>{request.description}</Text></blockquote>
-        </section>
-      )}
-    </>
+    </section>
+  );
+}
+
+/** Without what is said of its deeds and its command beside them. */
+function reasonsOf({ reasons, risk_reasons: texts, deeds, command }: PermissionRecord): string[] {
+  const said = [deeds && "deeds", command?.not_understood?.code];
+  // A service of before says them as texts alone.
+  if ((reasons as unknown) === undefined) return texts;
+  return reasons.filter(({ code }) => !said.includes(code)).map(({ text }) => text);
+}
+
+function deedsIn({ does, where, paths = [], hosts = [] }: Deeds, labels: PermissionLabels): string {
+  const words = [...does.map((deed) => labels.deeds[deed] ?? deed), ...where.map((place) => labels.places[place] ?? place)];
+  const named = [...paths, ...hosts];
+  return `${words.join(", ")}${named.length > 0 ? `: ${named.join(", ")}` : ""}`;
+}
+
+/** What the agent says of its call. */
+export function Description({ request, labels }: Facts): ReactNode {
+  if (request.description === undefined) return null;
+  return (
+    <section className="notifier-said">
+      <h3>{labels.description}</h3>
+      <blockquote data-role="description"><Text>{request.description}</Text></blockquote>
+    </section>
   );
 }
 

@@ -11,6 +11,14 @@ export interface PermissionLabels {
   server: string;
   position: (position: number, total: number) => string;
   risk: Record<PermissionRecord["risk_level"], string>;
+  /** Before what the call does and where, as far as the service can tell. */
+  does: string;
+  /** By the names of the wire: `deletes`, … */
+  deeds: Readonly<Record<string, string>>;
+  /** By the names of the wire: `network`, … */
+  places: Readonly<Record<string, string>>;
+  isFinal: string;
+  isReversible: string;
   riskReasons: string;
   /** The same where whoever asks rates its own call. */
   producersReasons: string;
@@ -22,10 +30,22 @@ export interface PermissionLabels {
   unknownRuns: (why: string) => string;
   description: string;
   parameters: string;
-  hidden: (characters: number) => string;
+  noParameters: string;
+  /** What shows them as JSON in which every character is one of ASCII. */
+  exact: string;
+  /** Beside what the agent says among the parameters. */
+  agentsWords: string;
+  removed: string;
+  added: string;
+  /** What these characters are folded into, and shows. */
   showAll: (characters: number) => string;
+  /** Beside what answers, as long as so many are folded. */
+  hidden: (characters: number) => string;
   /** Characters that are shown as escapes, by their English names. */
   unseen: (names: readonly string[]) => string;
+  /** Letters that only look like others, which are shown as escapes. */
+  posing: (letters: readonly string[]) => string;
+  unshowable: string;
   inexact: string;
   /** Parameters that no event can hold are on their way. */
   reading: (bytes: number) => string;
@@ -34,6 +54,12 @@ export interface PermissionLabels {
   expiresIn: (minutesAndSeconds: string) => string;
   reason: string;
   approve: string;
+  /** What approving waits for, when the risk is high. */
+  readFirst: string;
+  /** What approving takes then. */
+  twice: string;
+  /** Now all is shown, which is all that the press did. */
+  nowAll: string;
   /** What approving says after its first press, when the risk is high. */
   again: string;
   /** Before the rule that is allowed from then on. */
@@ -79,16 +105,42 @@ export const ENGLISH: PermissionLabels = {
   server: "of the MCP server",
   position: (position, total) => `${position} of ${total}`,
   risk: { low: "Low risk", medium: "Medium risk", high: "High risk" },
-  riskReasons: "Why",
-  producersReasons: "Why (words of who asks, not verified)",
+  does: "What it does:",
+  deeds: {
+    reads: "reads",
+    writes: "writes",
+    deletes: "deletes",
+    runs: "runs a program",
+    sends: "sends something out",
+    spends: "spends money",
+  },
+  places: {
+    workspace: "in the workspace",
+    home: "in a home folder",
+    system: "in the system’s folders",
+    elsewhere: "outside of the workspace",
+    network: "over the network",
+  },
+  isFinal: "This cannot be taken back.",
+  isReversible: "This can be taken back.",
+  riskReasons: "Why it asks",
+  producersReasons: "Why it asks (words of who asks, not verified)",
   runs: "It runs",
   moreRuns: (count) => `and ${count} more, which the parameters tell`,
   unknownRuns: (why) => `Nobody but a shell can tell what it runs: ${why}`,
   description: "The agent says (not verified)",
   parameters: "Parameters",
-  hidden: (characters) => `${characters.toLocaleString("en")} more characters are hidden.`,
-  showAll: (characters) => `Show all ${characters.toLocaleString("en")} characters`,
+  noParameters: "No parameters.",
+  exact: "Exactly",
+  agentsWords: "the agent’s own words, not verified",
+  removed: "removed",
+  added: "added",
+  showAll: (characters) => `${characters.toLocaleString("en")} characters hidden – show all`,
+  hidden: (characters) =>
+    `${characters.toLocaleString("en")} characters of the parameters are not shown. Approving shows them first.`,
   unseen: (names) => `Contains characters that cannot be seen, shown as escapes: ${names.join(", ")}.`,
+  posing: (letters) => `Letters that only look like others are shown as escapes: ${letters.join(", ")}.`,
+  unshowable: "These parameters cannot be shown here, so they cannot be approved here.",
   inexact: "This browser cannot show numbers of so many digits exactly.",
   reading: (bytes) => `These parameters have ${bytes.toLocaleString("en")} bytes; all of them are being read…`,
   unread: (bytes, problem) =>
@@ -98,7 +150,10 @@ export const ENGLISH: PermissionLabels = {
   expiresIn: (time) => `Denied in ${time} unless somebody answers`,
   reason: "Reason, told to the agent (optional)",
   approve: "Approve",
-  again: "Press again to approve",
+  readFirst: "Read it to the end first: not all of it was on the screen yet.",
+  twice: "All of it was on the screen. Approving takes two presses.",
+  nowAll: "Now all of it is shown. Look at it, then decide.",
+  again: "Press again",
   approveFor: { session: "Approve in this session:", always: "Always approve:" },
   everyCall: "every call of",
   reject: "Reject",
@@ -139,16 +194,34 @@ export const CHINESE: PermissionLabels = {
   server: "，所属 MCP 服务器：",
   position: (position, total) => `第 ${position} 项，共 ${total} 项`,
   risk: { low: "低风险", medium: "中风险", high: "高风险" },
-  riskReasons: "原因",
-  producersReasons: "原因（请求方的说法，未经核实）",
+  does: "此调用：",
+  deeds: { reads: "读取", writes: "写入", deletes: "删除", runs: "运行程序", sends: "向外发送", spends: "花费金钱" },
+  places: {
+    workspace: "在工作区内",
+    home: "在主目录中",
+    system: "在系统目录中",
+    elsewhere: "在工作区之外",
+    network: "通过网络",
+  },
+  isFinal: "无法撤销。",
+  isReversible: "可以撤销。",
+  riskReasons: "为何询问",
+  producersReasons: "为何询问（请求方的说法，未经核实）",
   runs: "运行",
   moreRuns: (count) => `另有 ${count} 条命令，见参数`,
   unknownRuns: (why) => `无法预知运行什么：${why}`,
   description: "智能体的说明（未经核实）",
   parameters: "参数",
-  hidden: (characters) => `另有 ${characters.toLocaleString("zh")} 个字符未显示。`,
-  showAll: (characters) => `显示全部 ${characters.toLocaleString("zh")} 个字符`,
+  noParameters: "无参数。",
+  exact: "原样",
+  agentsWords: "智能体自己的说法，未经核实",
+  removed: "删除",
+  added: "新增",
+  showAll: (characters) => `已隐藏 ${characters.toLocaleString("zh")} 个字符 – 全部显示`,
+  hidden: (characters) => `参数中还有 ${characters.toLocaleString("zh")} 个字符未显示，批准前会先全部显示。`,
   unseen: (names) => `包含不可见字符，已显示为转义：${names.join("、")}。`,
+  posing: (letters) => `外形相似、容易混淆的字母已显示为转义：${letters.join("、")}。`,
+  unshowable: "无法在此显示这些参数，因此不能在此批准。",
   inexact: "此浏览器无法精确显示位数这么多的数字。",
   reading: (bytes) => `参数共 ${bytes.toLocaleString("zh")} 字节，正在读取全部内容…`,
   unread: (bytes, problem) =>
@@ -157,7 +230,10 @@ export const CHINESE: PermissionLabels = {
   expiresIn: (time) => `若无人答复，将在 ${time} 后拒绝`,
   reason: "理由，将告知智能体（可选）",
   approve: "批准",
-  again: "再按一次确认批准",
+  readFirst: "请先看完：尚有内容未在屏幕上显示过。",
+  twice: "内容已全部显示过。批准需按两次。",
+  nowAll: "已全部显示，请查看后再决定。",
+  again: "再按一次",
   approveFor: { session: "在此会话中批准：", always: "始终批准：" },
   everyCall: "所有调用",
   reject: "拒绝",

@@ -10,6 +10,18 @@ const PAUSE_MS = 1_000;
 /** How long the first press of what is done with two is remembered. */
 const CONFIRM_MS = 4_000;
 
+type Place = RefObject<HTMLElement | null>;
+
+interface CardPlaces {
+  card: Place;
+  /** All but the bar. */
+  content: Place;
+  /** Where the content ends. */
+  end: Place;
+  /** What answers: it stands over the content, at the bottom of the dialog. */
+  bar: Place;
+}
+
 interface Presses {
   /** The card has stood where it is for long enough. */
   readonly isReady: boolean;
@@ -21,9 +33,8 @@ interface Presses {
 
 /** Which presses are meant for this card, and `onKey` for each key that is. */
 export function usePresses(
-  card: RefObject<HTMLElement | null>,
-  answers: RefObject<HTMLElement | null>,
-  onKey: (action: KeyAction, isSure: boolean) => void,
+  { card, content, end, bar }: CardPlaces,
+  onKey: (action: KeyAction) => void,
 ): Presses {
   const [isReady, setIsReady] = useState(false);
   const [moves, setMoves] = useState(0);
@@ -69,7 +80,7 @@ export function usePresses(
       }
       if (event.repeat) return;
       event.preventDefault();
-      latest.current.onKey(action, event.shiftKey);
+      latest.current.onKey(action);
     };
     document.addEventListener("keydown", pressed);
     return () => document.removeEventListener("keydown", pressed);
@@ -77,10 +88,9 @@ export function usePresses(
 
   function isInSight(): boolean {
     const dialog = card.current?.closest("dialog");
-    if (card.current === null || answers.current === null || dialog == null) return true;
-    const { top, bottom } = dialog.getBoundingClientRect();
-    const sight = { top: Math.max(0, top), bottom: Math.min(window.innerHeight, bottom) };
-    if (!bringIntoSight(card.current, answers.current, sight, dialog)) return true;
+    if (content.current === null || end.current === null || bar.current === null || dialog == null) return true;
+    const sight = { top: Math.max(0, dialog.getBoundingClientRect().top), bottom: bar.current.getBoundingClientRect().top };
+    if (!bringIntoSight(content.current, end.current, sight, dialog)) return true;
     setMoves((before) => before + 1);
     return false;
   }

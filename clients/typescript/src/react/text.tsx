@@ -17,26 +17,6 @@ export function Pieces({ children }: { children: readonly Piece[] }): ReactNode 
   );
 }
 
-/** The beginning of `found`, of at most `length` characters, no character cut in two. */
-export function beginning(found: readonly Piece[], length: number): Piece[] {
-  const begun: Piece[] = [];
-  let left = length;
-  for (const piece of found) {
-    if (piece.text.length > left) {
-      const text = piece.text.slice(0, left).replace(/[\ud800-\udbff]$/, "");
-      if (piece.kind === "plain" && text !== "") begun.push({ ...piece, text });
-      break;
-    }
-    begun.push(piece);
-    left -= piece.text.length;
-  }
-  return begun;
-}
-
-export function lengthOf(found: readonly Piece[]): number {
-  return found.reduce((length, piece) => length + piece.text.length, 0);
-}
-
 /** JSON in which every escape that is shown is one of JSON's own, so that it can be edited as it is shown. */
 export function editable(found: readonly Piece[]): string {
   return found.map(({ text, kind }) => (kind === "escape" && text.startsWith("\\u{") ? asPair(text) : text)).join("");

@@ -4,10 +4,10 @@
 import { act, configure, fireEvent, render, screen, waitFor, within } from "@testing-library/react";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 
-import { CHINESE, PermissionDialog, useSession, type PermissionLabels } from "../../src/react/index.js";
+import { CHINESE, PermissionDialog, useSession, type PermissionLabels, type RenderBody } from "../../src/react/index.js";
 import type { PermissionRecord } from "../../src/index.js";
 import { startService, type Service } from "../service.js";
-import { EventSource } from "./page.js";
+import { EventSource, screenOfTest, scrollToTheEnd } from "./page.js";
 
 /** A card listens after half a second, and the machine may be busy. */
 configure({ asyncUtilTimeout: 5_000 });
@@ -32,14 +32,15 @@ interface PageProps {
   change?: Change;
   fetch?: typeof globalThis.fetch;
   from?: "now" | "earliest";
+  renderBody?: RenderBody;
 }
 
 const asIs: Change = (request) => request;
 
-function Page({ session: id, labels, change = asIs, fetch = globalThis.fetch, from = "now" }: PageProps) {
+function Page({ session: id, labels, change = asIs, fetch = globalThis.fetch, from = "now", ...look }: PageProps) {
   const session = useSession(id, { baseUrl: service.url, EventSource, fetch, from });
   const asked = { ...session, pending: session.pending.map(change) };
-  return <PermissionDialog session={asked} {...(labels === undefined ? {} : { labels })} />;
+  return <PermissionDialog session={asked} {...(labels === undefined ? {} : { labels })} {...look} />;
 }
 
 /** Somebody at a page that shows the session; the dialog has opened when this resolves. */
@@ -178,7 +179,7 @@ describe("an answer", () => {
     const few: Change = (request) => ({ ...request, allowed_decisions: ["approve", "reject"], scopes: ["once"] });
     const { actions } = await sitDown({ change: few }, WRITE);
 
-    expect(actions()).toEqual(["approve", "reject", "later"]);
+    expect(actions()).toEqual(["exact", "approve", "reject", "later"]);
   });
 
   it("for good shows the exact rule, and is not offered without one", async () => {
@@ -333,9 +334,9 @@ describe("what is shown", () => {
 
   it("is never cut without a word", async () => {
     const parameters = { text: "x".repeat(9_000) + "\u202e" };
-    const { press, role } = await sitDown({}, { tool_name: "write", parameters });
-    const shown = role("parameters")!.length;
-    expect(role("hidden")).toContain(`${(9_022 - shown).toLocaleString("en")} more characters are hidden.`);
+    const { button, press, role } = await sitDown({}, { tool_name: "write", parameters });
+    const shown = role("parameters")!.length - button("show-all").textContent.length;
+    expect(role("hidden")).toContain(`${(9_022 - shown).toLocaleString("en")} characters of the parameters are not shown.`);
     expect(role("flags")).toMatch("right-to-left override");
 
     await press("show-all");
@@ -354,12 +355,18 @@ describe("what is shown", () => {
   });
 
   it("says risk, reasons, whose words the description is, and how long is left", async () => {
-    const change: Change = (request) => ({ ...request, risk_reasons: ["it deletes"] });
+    const change: Change = (request) => ({
+      ...request,
+      reasons: [{ code: "deeds", text: "said already" }, { code: "policy", text: "it deletes" }],
+      deeds: { does: ["deletes"], where: ["home"], paths: ["~/a"], reversible: false },
+    });
     const request = { ...WRITE, risk_level: "high", description: "harmless", timeout_seconds: 125 };
     const { dialog, role } = await sitDown({ change }, request);
 
     expect(dialog.textContent).toContain("High risk");
     expect(dialog.textContent).toContain("it deletes");
+    expect(dialog.textContent).not.toContain("said already");
+    expect(role("deeds")).toBe("What it does: deletes, in a home folder: ~/a This cannot be taken back.");
     expect(dialog.textContent).toContain("The agent says (not verified)harmless");
     expect(role("countdown")).toMatch(/^Denied in 2:0\d unless somebody answers$/);
   });
@@ -404,6 +411,100 @@ describe("what is shown", () => {
 
     expect(button("approve").textContent).toBe("批准");
     expect(dialog.textContent).toContain("中风险");
+  });
+});
+
+describe("parameters", () => {
+  it("are exact by one key or button, in letters that everybody can tell apart, and back", async () => {
+    const { button, dialog, listens, press, role } = await sitDown({}, { tool_name: "say", parameters: { text: "naïve" } });
+    expect(role("parameters")).toBe("textnaïve");
+    await press("exact");
+    expect(role("parameters")).toBe('{\n  "text": "na\\u00efve"\n}');
+    expect(button("exact").getAttribute("aria-pressed")).toBe("true");
+    await listens();
+    fireEvent.keyDown(document.activeElement!, { key: "x" });
+
+    expect(dialog.querySelector("[data-role=parameters]")!.getAttribute("data-shape")).toBe("fields");
+  });
+
+  it("are drawn by the application where it wants, but for what would not be seen", async () => {
+    const renderBody: RenderBody = ({ shape }, { tool_name }) => (tool_name === "other" ? undefined : <p>my {shape}</p>);
+    const hostile = { tool_name: "hostile", parameters: { path: "a\u202eb", text: "c" } };
+    const { press, role } = await sitDown({ renderBody }, WRITE, { ...WRITE, tool_name: "other" }, hostile);
+    expect(role("parameters")).toBe("my file");
+    await press("exact");
+    expect(role("parameters")).toContain('"path": "a.txt"');
+    await press("approve");
+    await screen.findByRole("heading", { name: /other/ });
+    expect(role("parameters")).toContain("hello");
+    await press("approve");
+    await screen.findByRole("heading", { name: /hostile/ });
+
+    expect(role("parameters")).toContain("a\\u202eb");
+  });
+
+  it("that cannot be shown cannot be approved", async () => {
+    let deep: unknown = [];
+    for (let depth = 0; depth < 20_000; depth += 1) deep = [deep];
+    const change: Change = (request) => ({ ...request, parameters: { deep } });
+    const { actions, role } = await sitDown({ change }, WRITE);
+
+    expect(role("parameters")).toContain("cannot be approved here");
+    expect(actions()).toEqual(["reject-session", "reject", "respond", "later"]);
+  });
+});
+
+describe("what has not been on the screen", () => {
+  it.each(["approve", "approve-session"])("is not approved at a high risk: %s", async (action) => {
+    screenOfTest.isShown = false;
+    const { button, dialog, listens, press, requests, role, session } = await sitDown({}, { ...WRITE, risk_level: "high" });
+    for (let presses = 0; presses < 3; presses += 1) await press(action);
+    expect(dialog.querySelector("[data-armed]")).toBeNull();
+    expect(dialog.querySelector("[data-role=reading] :not([data-replaced])")!.textContent).toMatch(/^Read it to the end/);
+    scrollToTheEnd();
+    expect(role("reading")).toContain("two presses");
+    await press(action);
+    expect(button(action).textContent).toContain("Press again");
+    expect((await record(requests[0]!, session)).status).toBe("pending");
+    await listens();
+    await press(action);
+
+    await waitFor(() => expect(dialog.open).toBe(false));
+    expect((await record(requests[0]!, session)).status).toBe("approved");
+  });
+
+  it("is shown by the press that would approve, which does no more: what was folded", async () => {
+    const content = Array.from({ length: 500 }, (_, line) => `line ${line}`).join("\n");
+    const { button, press, requests, role, session } = await sitDown({}, { tool_name: "write", parameters: { path: "a", content } });
+    expect(button("show-all").textContent).toMatch(/characters hidden/);
+    expect(role("parameters")).not.toContain("line 250");
+    await press("approve");
+
+    expect(role("parameters")).toContain("line 250");
+    expect(role("hidden")).toBeNull();
+    expect((await record(requests[0]!, session)).status).toBe("pending");
+  });
+
+  it("has to be seen again when it is drawn anew", async () => {
+    const { dialog, press } = await sitDown({}, { ...WRITE, risk_level: "high" });
+    await waitFor(() => expect(dialog.querySelector("[data-read]")).not.toBeNull());
+    screenOfTest.isShown = false;
+    await press("exact");
+
+    expect(dialog.querySelector("[data-read]")).toBeNull();
+  });
+
+  it("is not run as edited either, at a high risk without two presses", async () => {
+    const { button, dialog, fill, press, requests, session } = await sitDown({}, { ...WRITE, risk_level: "high" });
+    await press("edit");
+    fill("edit", '{"path": "b.txt"}');
+    await press("approve-edited");
+    expect(button("approve-edited").textContent).toContain("Press again");
+    expect((await record(requests[0]!, session)).status).toBe("pending");
+    await press("approve-edited");
+
+    await waitFor(() => expect(dialog.open).toBe(false));
+    expect(await record(requests[0]!, session)).toMatchObject({ decision: "edit", parameters: { path: "b.txt" } });
   });
 });
 

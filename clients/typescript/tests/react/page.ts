@@ -1,6 +1,6 @@
 /** What a page has in a browser and jsdom has not, and what of it is open. */
 
-import { cleanup } from "@testing-library/react";
+import { act, cleanup } from "@testing-library/react";
 import { EventSource as NodeEventSource } from "eventsource";
 import { afterEach, beforeEach } from "vitest";
 
@@ -22,6 +22,7 @@ export function openStreams(): number {
 
 beforeEach(() => {
   streams.length = 0;
+  screenOfTest.isShown = true;
 });
 afterEach(cleanup);
 
@@ -35,4 +36,41 @@ if (typeof HTMLDialogElement !== "undefined") {
     this.open = false;
     setTimeout(() => this.dispatchEvent(new Event("close")), 0);
   };
+}
+
+/** What is on the screen, which jsdom has none of: all that is watched, unless a test keeps it away. */
+export const screenOfTest = { isShown: true };
+
+const observers = new Set<ObserverOfTest>();
+
+class ObserverOfTest {
+  readonly #ends = new Set<Element>();
+
+  constructor(readonly told: IntersectionObserverCallback) {
+    observers.add(this);
+  }
+
+  observe(end: Element): void {
+    this.#ends.add(end);
+    queueMicrotask(() => act(() => this.tell()));
+  }
+
+  disconnect(): void {
+    this.#ends.clear();
+    observers.delete(this);
+  }
+
+  tell(): void {
+    const isIntersecting = screenOfTest.isShown;
+    const entries = [...this.#ends].map((target) => ({ target, isIntersecting }) as IntersectionObserverEntry);
+    if (entries.length > 0) this.told(entries, this as unknown as IntersectionObserver);
+  }
+}
+
+globalThis.IntersectionObserver = ObserverOfTest as unknown as typeof IntersectionObserver;
+
+/** The person scrolls to the end. */
+export function scrollToTheEnd(): void {
+  screenOfTest.isShown = true;
+  act(() => observers.forEach((observer) => observer.tell()));
 }
