@@ -95,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         journal,
         policy,
         proxy_config,
+        resume,
         rules,
         schema,
         scripts,
@@ -121,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     gateway.add_commands(commands)
     connect.add_commands(commands)
     bridge.add_commands(commands)
+    resume.add_commands(commands)
     policy.add_commands(commands)
     audit.add_commands(commands)
     journal.add_commands(commands)

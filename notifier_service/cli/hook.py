@@ -40,6 +40,9 @@ AWAY_SECONDS = 300.0
 #: Our own time for a hook, which must end before that in the settings that are printed.
 _OWN_SECONDS = 3590.0
 
+#: The service takes no more.
+_MOST_DEFERRED = 3500
+
 #: Of which nobody waits for the answer.
 _REPORTS = frozenset({"PostToolUse", "PostToolUseFailure", "Stop", "SubagentStop"})
 
@@ -71,6 +74,8 @@ def main(argv: Sequence[str]) -> int:
     """Run the command and return its exit code."""
     arguments = Given.of(argv) or parsed_arguments(argv)
     agent = DIALECTS[arguments.format]()
+    if arguments.defer is not None and (arguments.format != "claude" or not 0 < arguments.defer <= _MOST_DEFERRED):
+        return agent.failed(f"--defer is for --format claude, and from 0 to {_MOST_DEFERRED} seconds")
     if arguments.print_config:
         import json
 
@@ -99,6 +104,9 @@ def parsed_arguments(argv: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+_WITH_VALUE = frozenset({"--format", "--url", "--token", "--session", "--timeout", "--defer"})
+
+
 class Given:
     """The arguments as settings give them: whole names, each with a value that is one.
 
@@ -111,6 +119,7 @@ class Given:
         self.token = os.environ.get("NOTIFIER_TOKEN")
         self.session: str | None = None
         self.timeout: float | None = None
+        self.defer: float | None = None
         self.print_config = self.guarded = False
 
     @classmethod
@@ -122,12 +131,13 @@ class Given:
             name = left.pop(0)
             if name == "--guarded":
                 given.guarded = True
-            elif name in ("--format", "--url", "--token", "--session", "--timeout") and left and left[0][:1] != "-":
+            elif name in _WITH_VALUE and left and left[0][:1] != "-":
                 setattr(given, name[2:], left.pop(0))
             else:
                 return None
         try:
             given.timeout = None if given.timeout is None else float(given.timeout)  # was text so far
+            given.defer = None if given.defer is None else float(given.defer)
         except ValueError:
             return None
         return given if given.format in DIALECTS else None
@@ -147,6 +157,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--session", help="the session; without, the agent's own id of it")
     parser.add_argument(
         "--timeout", type=float, metavar="SECONDS", help="deny after so long; without, after the service's own time"
+    )
+    parser.add_argument(
+        "--defer",
+        type=float,
+        metavar="SECONDS",
+        help="for claude -p: when nobody has answered by then, the run ends; notifier-service resume goes on with it",
     )
     parser.add_argument(
         "--print-config", action="store_true", help="print the settings that make the agent ask, and deny on failure"
@@ -170,7 +186,32 @@ def _run(agent: Dialect, arguments: Arguments) -> int:
             print(f"notifier-service: {error}", file=sys.stderr)
             return 1  # nothing waits for it, and nothing is allowed by it
         return agent.failed(f"{hook.get('tool_name')} did not run: {error}")
+    if arguments.defer is not None:
+        _note_parked(hook, answer, arguments)
     return agent.answer(hook, answer)
+
+
+def _note_parked(hook: Mapping[str, Any], answer: Mapping[str, Any], arguments: Arguments) -> None:
+    """Remember a run that ends now, so that ``resume`` finds it."""
+    output = answer.get("hookSpecificOutput") or {}
+    if output.get("permissionDecision") != "defer":
+        return
+    from .parked import ParkedRun, park
+
+    run_id = str(hook.get("session_id"))
+    try:
+        park(
+            ParkedRun(
+                run_id=run_id,
+                folder=str(hook.get("cwd") or os.getcwd()),
+                url=arguments.url,
+                session_id=arguments.session or run_id,
+                request_id=str(output.get("permissionDecisionReason")).rpartition(" ")[2],
+                tool_name=str(hook.get("tool_name")),
+            )
+        )
+    except OSError as error:
+        print(f"notifier-service: resume will not find this run, {run_id}: {error}", file=sys.stderr)
 
 
 def _asked(hook: Mapping[str, Any], arguments: Arguments) -> dict[str, Any]:
@@ -298,6 +339,7 @@ def _hook_url(arguments: Arguments, *, wait: float | None = None) -> str:
     query = {
         "session_id": arguments.session,
         "timeout_seconds": arguments.timeout,
+        "defer": arguments.defer,
         "agent": agent,
         "wait": wait,
     }
@@ -317,11 +359,12 @@ def commands_of(dialect: str, url: str) -> Commands:
     """What the settings of an agent name, so that its hooks ask the service at this URL."""
     from argparse import Namespace
 
-    return _commands(Namespace(format=dialect, url=url, session=None, timeout=None), DIALECTS[dialect]())
+    return _commands(Namespace(format=dialect, url=url, session=None, timeout=None, defer=None), DIALECTS[dialect]())
 
 
 def _commands(arguments: Arguments, agent: Dialect) -> Commands:
-    url = None if _is_private(arguments.url) else _hook_url(arguments)
+    # Only the command remembers which runs have ended.
+    url = None if _is_private(arguments.url) or arguments.defer is not None else _hook_url(arguments)
     return Commands(_guarded(arguments, agent), _command(arguments), url)
 
 
@@ -379,6 +422,8 @@ def _words(arguments: Arguments) -> list[str]:
         words += ["--session", arguments.session]
     if arguments.timeout is not None:
         words += ["--timeout", f"{arguments.timeout:g}"]
+    if arguments.defer is not None:
+        words += ["--defer", f"{arguments.defer:g}"]
     return words
 
 

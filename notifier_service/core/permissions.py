@@ -645,7 +645,7 @@ class PermissionDesk:
                 if request.claimed_by is not None and not request.is_reported:
                     self._runs[_run_key(request)] = request
                 continue
-            if request.question.agent is not None:
+            if request.question.agent is not None and not request.question.may_stay_away:
                 self._alone[request.request_id] = self._clock() + _COME_BACK_SECONDS
             request.places = self._places_for(before.record.timeout_seconds)
             for place in request.places:

@@ -63,6 +63,8 @@ class Question(NamedTuple):
     traceparent: str | None = None
     #: Who asks is another process, which may come back after a restart of this one.
     outlives: bool = False
+    #: Who asks may stay away for as long as there is time, also after a restart.
+    may_stay_away: bool = False
     #: The asker's own name for this question, and a digest of all that it asked.
     key: Sequence[str] | None = None
 

@@ -28,7 +28,9 @@ __all__ = ["KeptRequest", "RequestKeeper"]
 _KIND = "request"
 _RULES = "rules"
 #: What of a question is in no record.
-_BESIDE = ("asked_by", "asked_with", "agent", "announce_status", "workspace", "by_policy", "is_whole", "key")
+_BESIDE = (
+    "asked_by", "asked_with", "agent", "announce_status", "workspace", "by_policy", "is_whole", "key", "may_stay_away",
+)  # fmt: skip
 
 _log = logging.getLogger("notifier_service.permissions")
 

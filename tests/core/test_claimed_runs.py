@@ -313,6 +313,7 @@ async def test_question_of_an_agent_that_does_not_come_back_is_withdrawn(
     first = start(journal)
     of_agent = await ask(first, CALL._replace(agent="claude-code", announce_status=True))
     of_producer = await ask(first, CALL._replace(tool_call_id="c2"))
+    parked = await ask(first, CALL._replace(agent="claude-code", tool_call_id="c3", may_stay_away=True))
 
     broker = start(journal.again())
     desk = desk_of(broker)
@@ -322,8 +323,9 @@ async def test_question_of_an_agent_that_does_not_come_back_is_withdrawn(
     clock.advance(20)
     desk.expire_due()
 
-    assert waited == [of_agent.request_id, of_producer.request_id]
-    assert [each.request_id for each in desk.pending] == [of_producer.request_id]
+    staying = [of_producer.request_id, parked.request_id]
+    assert waited == [of_agent.request_id, *staying]
+    assert [each.request_id for each in desk.pending] == staying
     record = desk.find(of_agent.request_id).record
     assert (record.status, record.code) == ("cancelled", "restarted")
     assert broker.look("s").snapshot().running == ()

@@ -141,6 +141,8 @@ class JoinedCall:
         #: Whether another call of the same content was asked about while this one was not over.
         self.has_twin = False
         self.is_over = False
+        #: The agent was told to end its run: nobody waits, and the request is there until it comes back.
+        self.is_parked = False
         #: False where an edit is the answer to a question, of which the agent hears anyway.
         self.notes_edits = True
         self.granted_at: float | None = None
@@ -149,6 +151,7 @@ class JoinedCall:
         self._run_id = secrets.token_urlsafe(16)
         #: Why it does not run, although it was approved.
         self._not_begun: str | None = None
+        self._may_stay_away = False
         self._broker = broker
         self._session = session
         self._waiting: set[object] = set()
@@ -247,7 +250,9 @@ class JoinedCall:
         """One channel waits no more. Without effect when it left before."""
         if place in self._waiting:
             self._waiting.discard(place)
-            if (
+            if self._may_stay_away:
+                self.is_parked = not self._waiting and self.request is not None and self.request.pending
+            elif (
                 not self._waiting
                 and self.request is not None
                 and self.request.pending
@@ -255,6 +260,10 @@ class JoinedCall:
             ):
                 self.request.cancel(reason)
                 self._settled(has_left=True)
+
+    def park(self) -> None:
+        """From now on the agent may stay away: the request waits on, and is answered once to the same call."""
+        self._may_stay_away = True
 
     def spend(self) -> None:
         """The approval was used: no other channel gets it."""
@@ -317,7 +326,11 @@ class JoinedCalls:
         calls = self._of(session)
         now = session.clock()
         known = None
-        if channel != "pre_tool_use":  # an agent tells of a call there first
+        if channel == "pre_tool_use":  # an agent tells of a call there first, but for one that it comes back to
+            known = next((call for call in calls if _is_come_back_to(call, asked)), None)
+            if known is not None:
+                known.is_parked = False  # two that come back are no one run
+        else:
             matching = [call for call in calls if _is_same(call, channel, asked, now)]
             by_id = [call for call in matching if call.tool_call_id is not None and asked.tool_call_id is not None]
             known = next(iter(by_id or matching), None)
@@ -378,6 +391,12 @@ def _forget_oldest(calls: list[JoinedCall], limits: Limits) -> None:
         oldest = next((call for call in calls if call.is_over), calls[0])
         calls.remove(oldest)
         size -= oldest.asked.size
+
+
+def _is_come_back_to(call: JoinedCall, asked: AskedCall) -> bool:
+    names = (asked.tool_call_id, asked.agent_id, asked.run_id)
+    is_named = asked.tool_call_id is not None and (call.tool_call_id, call.asked.agent_id, call.asked.run_id) == names
+    return call.is_parked and is_named and _has_same_content(call, asked)
 
 
 def _is_same(call: JoinedCall, channel: Channel, asked: AskedCall, now: float) -> bool:

@@ -55,6 +55,9 @@ _log = logging.getLogger("notifier_service.web")
 #: The kind of agent that asks, if nothing else is said.
 CLAUDE_CODE = "claude-code"
 
+#: How long what an agent does not wait for is open: a person has slept over it.
+_PARKED_SECONDS = 86_400.0
+
 TimeoutSeconds = Annotated[float, Field(ge=0, le=MAX_TIMEOUT_SECONDS)]
 
 _PRODUCE = frozenset[Right]({"produce"})
@@ -72,11 +75,13 @@ class HookQuery(Query):
     """``session_id`` names the session in the place of the agent's own id; ``timeout_seconds`` as when asking.
 
     ``agent`` says which agent asks, where it is another than Claude Code. ``wait`` holds the answer for at most so many
-    seconds; who waits so comes back with the same ``Idempotency-Key``.
+    seconds; who waits so comes back with the same ``Idempotency-Key``. After ``defer`` seconds the agent hears that it
+    is to end its run; the request waits on, and the same call gets the answer when it comes back.
     """
 
     session_id: str | None = None
     timeout_seconds: TimeoutSeconds | None = None
+    defer: Annotated[float, Field(gt=0, le=3500)] | None = None
     agent: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")] = CLAUDE_CODE
     wait: Annotated[float, Field(ge=0, le=3600)] | None = None
 
@@ -282,15 +287,19 @@ async def _pre_tool_use(call: _HookCall, asked: AskedCall | None) -> dict[str, A
         verdict = session.judge(asked.question)
         joined.notes_edits = not is_question(asked)
         how = {} if joined.notes_edits else how_asked(asked)
-        if not how and verdict.effect == "allow" and verdict.rule_id is None:
+        is_new = joined.request is None
+        if is_new and not how and verdict.effect == "allow" and verdict.rule_id is None:
             # It is not ours to allow what the agent's own rules may want a person for.
             joined.tell_running(asked.parameters)
             return {}
-        request = joined.ask(timeout_seconds=call.query.timeout_seconds, **_coming_back(call, asked), **how)
-        request.keeps_names = call.query.agent in _LAYING_EDITS_OVER
-        record = await _decided(call, joined)
+        if is_new:
+            request = joined.ask(**_lasting(call), **_coming_back(call, asked), **how)
+            request.keeps_names = call.query.agent in _LAYING_EDITS_OVER
+        record = await _decided(call, joined, defer=call.query.defer)
     except NotifierError as error:
         return _refusal(call.body, error)
+    if record.status == "pending":
+        return _deferred(record)
     if (answers := answers_in(record, asked)) is not None:
         return _before(approved=record, runs_with=answers)
     if not record.approved:
@@ -336,6 +345,8 @@ async def _stop(call: _HookCall, asked: AskedCall | None) -> dict[str, Any]:
     """The agent's turn is over: what it announced and told no end of (its own rules denied it) does not run."""
     session = call.broker.open(call.session_id, opened_by=call.caller.name)
     for open_call in _calls(call).open_calls(session, _asked_by(call), call.body.session_id, call.body.agent_id):
+        if open_call.request is not None and open_call.request.pending:
+            open_call.request.cancel("the agent went on without it")
         open_call.is_over = True
         reason = f"{open_call.asked.tool_name} gave no result: the agent's turn ended without one."
         open_call.report.ended("cancelled", reason=reason)
@@ -406,16 +417,37 @@ def denial_text(record: PermissionRecord) -> str:
     return str(denial_by_record(record))
 
 
-async def _decided(call: _HookCall, joined: JoinedCall) -> PermissionRecord:
+async def _decided(call: _HookCall, joined: JoinedCall, *, defer: float | None = None) -> PermissionRecord:
+    """The request as it was decided, or as it waits on after ``defer`` seconds."""
     assert joined.request is not None
     with joined.waiting(), call.holding():
-        await joined.request.decision()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(defer):
+                await joined.request.decision()
+        if joined.request.pending and not joined.request.is_suspended:
+            joined.park()
+            return joined.record
         call.caller.require(_PRODUCE, call.session_id)
         await joined.begin()
     if call.query.wait is not None and joined.record.code == "shutdown":
         raise _ServiceStops
     joined.request.collect()
     return joined.record
+
+
+def _lasting(call: _HookCall) -> dict[str, Any]:
+    """How long a person may take; where the agent does not wait for that, a day if nothing is said."""
+    if call.query.defer is None:
+        return {"timeout_seconds": call.query.timeout_seconds}
+    if call.query.agent != CLAUDE_CODE:
+        raise InvalidInput("defer: only Claude Code ends its run and goes on later")
+    seconds = call.query.timeout_seconds
+    return {"timeout_seconds": _PARKED_SECONDS if seconds is None else seconds, "may_stay_away": True}
+
+
+def _deferred(record: PermissionRecord) -> dict[str, Any]:
+    output = {"hookEventName": "PreToolUse", "permissionDecision": "defer"}
+    return {"hookSpecificOutput": {**output, "permissionDecisionReason": f"waits for a person as {record.request_id}"}}
 
 
 def _before(
