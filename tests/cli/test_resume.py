@@ -124,7 +124,7 @@ async def test_run_of_which_the_service_knows_nothing_goes_on_and_asks_again(
     commands: Commands, site: Site, tmp_path: Path, claude: str
 ) -> None:
     await parked(commands, tmp_path)
-    site.broker.look("s1").close("ended")
+    site.broker.look("s1").close("session_closed")
 
     await commands.run_here("resume", "--claude", claude)
     assert len(started(tmp_path)) == 1
