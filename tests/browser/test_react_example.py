@@ -148,3 +148,46 @@ async def test_key_turns_the_pages_of_a_dialog_that_is_higher_than_the_screen(pa
         await expect(listens_or_is_gone).to_be_attached()
 
     assert (await request.decision()).approved is True
+
+
+LINES = "\n".join(f"line {number}" for number in range(300))
+ORDINARY = {
+    "command": {"command": "cd /srv && rm -rf build\ncurl -X POST https://example.org -d @out"},
+    "file": {"path": "notes.md", "content": LINES},
+    "diff": {"file_path": "a.py", "old_string": "return 1", "new_string": "return 2"},
+    "table": {"table": "people", "rows": [{"id": row, "name": "Ada", "mail": "ada@example.org"} for row in range(80)]},
+    "message": {"to": "a@example.org", "subject": "Hello", "body": LINES},
+    "exact": {"path": "a\u202eb", "text": LINES},
+}
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (1280, 720)])
+async def test_each_shape_is_decided_in_the_window_and_after_its_end_was_seen(
+    page: Page, broker: Broker, width: int, height: int
+) -> None:
+    await page.set_viewport_size({"width": width, "height": height})
+    await page.add_style_tag(
+        content="main, dialog { text-align: center; font: italic 9px serif } p, code { margin: 3em }"
+    )
+    for shape, parameters in ORDINARY.items():
+        request = broker.ask("demo", tool_name="tool", parameters=parameters, risk_level="high")
+        card = page.locator(f"article[data-request-id='{request.request_id}']")
+        await expect(card.locator(f"[data-role=parameters][data-shape={shape}]")).to_be_visible()
+        for action in ("approve", "reject"):
+            await expect(card.locator(f"[data-action={action}]")).to_be_in_viewport(ratio=1)
+        assert await card.evaluate(STICKS_OUT) == []
+        looks = await card.locator("[data-role=parameters]").evaluate("one => getComputedStyle(one).textAlign")
+        assert looks == "start"
+
+        if await card.locator("[data-action=show-all]").count():
+            await card.locator("[data-action=approve]").click()  # which only opens what is folded
+            await expect(card.locator("[data-action=show-all]")).to_have_count(0)
+            await expect(card).not_to_have_attribute("data-read", "true")
+        assert request.pending
+        await page.locator("dialog").evaluate("one => one.scrollTo(0, one.scrollHeight)")
+        listening = page.locator("article[data-ready][data-read]")
+        await expect(listening).to_be_attached()
+        await page.keyboard.press("a")
+        await expect(listening.locator("[data-armed]")).to_be_attached()
+        await page.keyboard.press("a")
+        assert (await request.decision()).approved is True
