@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import io
 import os
 import random
 import signal
 import socket
 import sys
+import threading
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from typing import Any, NamedTuple, TextIO
 
@@ -56,7 +59,18 @@ class Commands:
         self, *arguments: str, typed: str = "", env: Mapping[str, str] | None = None, stdout: TextIO | None = None
     ) -> Finished:
         """Run the command to its end in a thread of this process, which takes a hundredth of the time."""
-        return await asyncio.to_thread(_main, arguments, typed, env or {}, stdout)
+        finished: Future[Finished] = Future()
+
+        def run() -> None:
+            try:
+                finished.set_result(_main(arguments, typed, env or {}, stdout))
+            except BaseException as error:
+                finished.set_exception(error)
+
+        # Nobody waits for the thread of a command that does not end: its test fails, and the others go on.
+        threading.Thread(target=contextvars.copy_context().run, args=(run,), daemon=True).start()
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            return await asyncio.shield(asyncio.wrap_future(finished))
 
     async def ended(self, process: Process, typed: str = "") -> Finished:
         """Wait until a started command has ended."""
