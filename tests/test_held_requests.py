@@ -217,7 +217,7 @@ async def test_service_that_stays_away_is_given_up() -> None:
     port = free_port()
     async with Client(f"http://127.0.0.1:{port}/agent_backend", away_seconds=0.5) as client:
         async with serve(settings=Settings(port=port)) as site:
-            asking = asyncio.create_task(client.ask("s", "rm", {}, wait_seconds=math.inf))
+            asking = asyncio.create_task(client.ask("s", "rm", {}, wait_seconds=math.inf, timeout_seconds=1))
             await pending(site.broker)
         with pytest.raises(ServiceUnavailable):
             await asyncio.wait_for(asking, 20)

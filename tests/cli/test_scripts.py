@@ -340,7 +340,7 @@ async def test_ask_wait_whose_service_goes_away_ends_with_three(
     monkeypatch.setattr("notifier_service.cli.scripts.Client", partial(Client, away_seconds=0.1))
     process = await commands.start("serve", "--port", "0")
     url = (await line_of(process.stdout)).rpartition(" ")[2]
-    asking = asyncio.create_task(commands.run_here("ask", "s", "t", "--wait", "--url", url))
+    asking = asyncio.create_task(commands.run_here("ask", "s", "t", "--wait", "--timeout", "2", "--url", url))
     async with Client(url) as client, aclosing(client.events("s")) as events:
         await asked(events)
     process.kill()
