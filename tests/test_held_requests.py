@@ -213,7 +213,8 @@ async def test_request_that_the_service_cancelled_says_why_in_a_word(site: Site)
         assert (await ended)["code"] == "session_closed"
 
 
-async def test_service_that_stays_away_is_given_up() -> None:
+async def test_service_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("notifier_service.client._LONGEST_AWAY_SECONDS", 0.5)
     port = free_port()
     async with Client(f"http://127.0.0.1:{port}/agent_backend", away_seconds=0.5) as client:
         async with serve(settings=Settings(port=port)) as site:

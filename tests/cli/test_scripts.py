@@ -338,6 +338,7 @@ async def test_ask_wait_whose_service_goes_away_ends_with_three(
     commands: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("notifier_service.cli.scripts.Client", partial(Client, away_seconds=0.1))
+    monkeypatch.setattr("notifier_service.client._LONGEST_AWAY_SECONDS", 0.1)
     process = await commands.start("serve", "--port", "0")
     url = (await line_of(process.stdout)).rpartition(" ")[2]
     asking = asyncio.create_task(commands.run_here("ask", "s", "t", "--wait", "--timeout", "2", "--url", url))
