@@ -30,7 +30,19 @@ if TYPE_CHECKING:
         def port(self) -> int | None: ...
 
 
-__all__ = ["HereConnection", "dumped", "hmac_sha256", "is_loopback", "on_sigalrm_each_second", "parsed", "split_url"]
+__all__ = [
+    "DEFAULT_URL",
+    "HereConnection",
+    "dumped",
+    "hmac_sha256",
+    "is_loopback",
+    "on_sigalrm_each_second",
+    "parsed",
+    "split_url",
+]
+
+#: Where a service is that was started without settings.
+DEFAULT_URL = "http://127.0.0.1:8000/agent_backend"
 
 # JSON
 

@@ -19,6 +19,7 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 
 from . import service_address
+from .bare import DEFAULT_URL
 from .core.errors import (
     InvalidInput,
     NotifierError,
@@ -31,8 +32,6 @@ from .core.trace import traceparent_now
 from .version import __version__
 
 __all__ = ["DEFAULT_URL", "Client"]
-
-DEFAULT_URL = "http://127.0.0.1:8000/agent_backend"
 
 _PIECEWISE_BYTES = 256 * 1024
 _FIRST_BACKOFF_SECONDS = 0.5

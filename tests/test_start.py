@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from notifier_service import Settings, bare, serve
+from notifier_service.cli import main
 from notifier_service.cli.hook import commands_of
 from notifier_service.service_address import make_key
 
@@ -184,3 +185,41 @@ async def test_answer_is_read_as_by_http_client_whatever_its_pieces(
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         assert await asyncio.to_thread(asked, server.sockets[0].getsockname()[1]) == (status, body)
+
+
+def test_version_is_told_without_reading_arguments() -> None:
+    out, modules = loaded(["--version"], is_bare=True)
+
+    assert out.startswith("notifier-service ")
+    assert len(modules) <= 6, modules
+
+
+def test_help_of_a_command_loads_that_command_alone() -> None:
+    out, modules = loaded(["ask", "--help"])
+
+    assert "--wait" in out
+    assert not modules & {"aiohttp", "asyncio", "pydantic", "json", "notifier_service.cli.service"}
+    assert len(modules) <= 54, modules
+
+
+@pytest.mark.parametrize(
+    ("command", "unused"),
+    [
+        ("serve", {"rich", "notifier_service.cli.watch", "notifier_service.cli.scripts"}),
+        ("journal", {"aiohttp", "notifier_service.web"}),
+        ("hook", {"asyncio", "notifier_service.core"}),
+    ],
+)
+def test_command_loads_nothing_of_the_others(command: str, unused: set[str]) -> None:
+    assert not loaded([command, "--help"])[1] & unused
+
+
+def test_help_of_the_whole_lists_every_command_and_each_is_found_alone() -> None:
+    out, _ = loaded(["--help"])
+
+    listed = [line.split()[0] for line in out.splitlines() if line[:4] == "    " and line[4:5].strip()]
+    assert {"serve", "ask", "watch", "hook", "proxy-config", "doctor"} <= set(listed)
+    for command in set(listed) - {"COMMAND", "serve"}:
+        with pytest.raises(SystemExit) as end:
+            main([command, "--help"])
+        assert end.value.code == 0

@@ -36,11 +36,16 @@ def main(argv: Sequence[str] | None = None) -> int:
                 stream.flush()
             os._exit(exit_code)
         return exit_code
+    if list(given) == ["--version"]:
+        from ..version import __version__
+
+        print(f"notifier-service {__version__}")
+        return 0
+    arguments = _parser(given[0] if given else "").parse_args(given)
     import asyncio
 
     from ..core.errors import NotifierError, ServiceUnavailable, ServiceUnproven
 
-    arguments = _parser().parse_args(given)
     command: Command = arguments.command
     try:
         with asyncio.Runner(loop_factory=_fast_loop() if arguments.is_server else None) as runner:
@@ -79,29 +84,34 @@ def _complain(text: str, exit_code: int) -> int:
     return exit_code
 
 
-def _parser() -> argparse.ArgumentParser:
-    import argparse
+#: Which module has which commands, in the order in which they are listed.
+_MODULES = {
+    "service": ("serve", "demo"),
+    "scripts": ("watch", "publish", "ask", "decide"),
+    "desk": ("sessions", "pending"),
+    "history": ("history",),
+    "rules": ("rules",),
+    "token": ("token",),
+    "schema": ("schema",),
+    "gateway": ("gateway",),
+    "connect": ("connect",),
+    "bridge": ("bridge",),
+    "resume": ("resume",),
+    "policy": ("policy",),
+    "audit": ("audit",),
+    "journal": ("journal",),
+    "proxy_config": ("proxy-config",),
+    "doctor": ("doctor",),
+    "hook": ("hook",),
+}
 
-    from .. import __version__
-    from . import (
-        audit,
-        bridge,
-        connect,
-        desk,
-        doctor,
-        gateway,
-        history,
-        hook,
-        journal,
-        policy,
-        proxy_config,
-        resume,
-        rules,
-        schema,
-        scripts,
-        service,
-        token,
-    )
+
+def _parser(name: str) -> argparse.ArgumentParser:
+    """What reads the arguments of one command, loading only that; of all, where ``name`` is none of them."""
+    import argparse
+    from importlib import import_module
+
+    from ..version import __version__
 
     parser = argparse.ArgumentParser(
         prog="notifier-service",
@@ -112,21 +122,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"notifier-service {__version__}")
     parser.set_defaults(is_server=False)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    service.add_commands(commands)
-    scripts.add_commands(commands)
-    desk.add_commands(commands)
-    history.add_commands(commands)
-    rules.add_commands(commands)
-    token.add_commands(commands)
-    schema.add_commands(commands)
-    gateway.add_commands(commands)
-    connect.add_commands(commands)
-    bridge.add_commands(commands)
-    resume.add_commands(commands)
-    policy.add_commands(commands)
-    audit.add_commands(commands)
-    journal.add_commands(commands)
-    proxy_config.add_commands(commands)
-    doctor.add_commands(commands)
-    hook.add_commands(commands)
+    for module in [module for module, names in _MODULES.items() if name in names] or _MODULES:
+        import_module(f".{module}", __name__).add_commands(commands)
     return parser

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ..bare import dumped, on_sigalrm_each_second, parsed
+from ..bare import DEFAULT_URL, dumped, on_sigalrm_each_second, parsed
 from .hook_dialects import DIALECTS, IS_WINDOWS, Commands, Dialect
 
 TYPE_CHECKING = False
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     Arguments: TypeAlias = "argparse.Namespace | Given"
 
 __all__ = ["Given", "add_commands", "commands_of", "main", "parsed_arguments"]
-
-_DEFAULT_URL = "http://127.0.0.1:8000/agent_backend"
 
 _PATH = "/hooks/claude-code"
 
@@ -115,7 +113,7 @@ class Given:
 
     def __init__(self) -> None:
         self.format = "claude"
-        self.url = os.environ.get("NOTIFIER_URL", _DEFAULT_URL)
+        self.url = os.environ.get("NOTIFIER_URL", DEFAULT_URL)
         self.token = os.environ.get("NOTIFIER_TOKEN")
         self.session: str | None = None
         self.timeout: float | None = None
@@ -146,7 +144,7 @@ class Given:
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     from argparse import SUPPRESS
 
-    url = os.environ.get("NOTIFIER_URL", _DEFAULT_URL)
+    url = os.environ.get("NOTIFIER_URL", DEFAULT_URL)
     parser.add_argument("--format", choices=sorted(DIALECTS), default="claude", help="whose hook it is (claude)")
     parser.add_argument("--url", default=url, help=f"the service, with its prefix or without (NOTIFIER_URL; {url})")
     parser.add_argument(

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import json
-import math
 import os
-import secrets
-import signal
 import sys
-import threading
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..client import DEFAULT_URL, Client
-from ..core.errors import ServiceRestarted
-from ..core.parameters import canonical_json
+from ..bare import DEFAULT_URL
 from ..version import __version__
-from .terminal import in_a_row
-from .typed import json_object
-from .waiting import print_waiting
-from .words import ended
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from ..client import Client
 
 __all__ = ["add_commands", "service_command"]
 
@@ -94,7 +84,24 @@ def service_command(
     return parser
 
 
+def __getattr__(name: str) -> Any:
+    # aiohttp and all that is behind it take ten times as long to load as the arguments take to be read.
+    if name != "Client":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from ..client import Client
+
+    return Client
+
+
+def _client(arguments: argparse.Namespace) -> Client:
+    client: Client = sys.modules[__name__].Client(arguments.url, token=arguments.token, user_agent=TERMINAL)
+    return client
+
+
 async def _watch(arguments: argparse.Namespace) -> int:
+    import asyncio
+    import signal
+
     try:
         from .watch import Watch
     except ModuleNotFoundError as error:
@@ -112,7 +119,7 @@ async def _watch(arguments: argparse.Namespace) -> int:
         task.cancel()
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, on_sigterm)
-    async with Client(arguments.url, token=arguments.token, user_agent=TERMINAL) as client:
+    async with _client(arguments) as client:
         try:
             return await Watch(client, arguments.session).run()
         except asyncio.CancelledError:
@@ -123,7 +130,7 @@ async def _watch(arguments: argparse.Namespace) -> int:
 
 async def _publish(arguments: argparse.Namespace) -> int:
     event = {"type": arguments.type} | ({} if arguments.data is None else {"data": arguments.data})
-    async with Client(arguments.url, token=arguments.token, user_agent=TERMINAL) as client:
+    async with _client(arguments) as client:
         for event_id in await client.publish(arguments.session, event):
             print(event_id)
     return 0
@@ -133,6 +140,9 @@ async def _ask(arguments: argparse.Namespace) -> int:
     if arguments.edits and not arguments.wait:
         print("notifier-service: --edits goes with --wait, which prints the parameters that run", file=sys.stderr)
         return 2
+    import json
+    from functools import partial
+
     optional = {
         "risk_level": arguments.risk,
         "description": arguments.description,
@@ -142,7 +152,7 @@ async def _ask(arguments: argparse.Namespace) -> int:
     more = {name: value for name, value in optional.items() if value is not None}
     # A script is offered what it can carry out, and no more.
     more["allowed_decisions"] = ["approve", "edit", "reject"] if arguments.edits else ["approve", "reject"]
-    async with Client(arguments.url, token=arguments.token, user_agent=TERMINAL) as client:
+    async with _client(arguments) as client:
         ask = partial(client.ask, arguments.session, arguments.tool, arguments.parameters, **more)
         record = await (_decided(client, arguments.session, ask) if arguments.wait else ask())
         if record["approved"] and record.get("parameters_truncated"):
@@ -173,6 +183,8 @@ def _tell_asked(record: dict[str, Any], arguments: argparse.Namespace) -> None:
     if record["status"] != "pending":
         print(_told(record))
         return
+    from .terminal import in_a_row
+
     session = in_a_row(arguments.session, sys.stdout.encoding)
     print(
         f"Asked: {in_a_row(record['tool_name'], sys.stdout.encoding)}, risk {record['risk_level']}. A person decides."
@@ -183,6 +195,9 @@ def _tell_asked(record: dict[str, Any], arguments: argparse.Namespace) -> None:
 
 def _told(record: dict[str, Any], *, is_ours: bool = False) -> str:
     """How a request ended, as a sentence, and why."""
+    from .terminal import in_a_row
+    from .words import ended
+
     tool, encoding = in_a_row(record["tool_name"], sys.stdout.encoding), sys.stdout.encoding
     rule = f" (rule {in_a_row(record['rule'], encoding)})" if record.get("rule") else ""
     words = f"{tool}: {ended(record, is_ours=is_ours)}{rule}"
@@ -193,11 +208,22 @@ def _told(record: dict[str, Any], *, is_ours: bool = False) -> str:
 
 
 def _is_edited(record: dict[str, Any], asked: dict[str, Any]) -> bool:
+    from ..core.parameters import canonical_json
+
     return record["decision"] == "edit" or canonical_json(record["parameters"]) != canonical_json(asked)
 
 
 async def _decided(client: Client, session_id: str, ask: Callable[..., Awaitable[dict[str, Any]]]) -> dict[str, Any]:
     """Wait for the decision, and take what was approved; whoever stops us withdraws the request."""
+    import asyncio
+    import math
+    import secrets
+    import signal
+    import threading
+    from contextlib import suppress
+
+    from ..core.errors import ServiceRestarted
+
     task = asyncio.current_task()
     assert task is not None  # called from a coroutine
     if threading.current_thread() is threading.main_thread():  # no other hears signals
@@ -228,7 +254,7 @@ async def _decide(arguments: argparse.Namespace) -> int:
         "scope": arguments.scope,
     }
     decision |= {name: value for name, value in optional.items() if value is not None}
-    async with Client(arguments.url, token=arguments.token, user_agent=TERMINAL) as client:
+    async with _client(arguments) as client:
         is_json = arguments.json or not sys.stdout.isatty()
         if arguments.request is None and not arguments.reject:
             return _not_meant(await client.pending(arguments.session), arguments.session, is_json=is_json)
@@ -243,14 +269,20 @@ def _not_meant(pending: list[dict[str, Any]], session: str, *, is_json: bool) ->
         print("notifier-service: No permission request is pending in this session.", file=sys.stderr)
         return 1
     if is_json:
+        import json
+
         print(json.dumps(pending, indent=2))
     else:
+        from .waiting import print_waiting
+
         print_waiting([{"session_id": session} | record for record in pending])
     print("notifier-service: say which of these is meant, by its request_id; nothing was decided", file=sys.stderr)
     return 2
 
 
 def _json_object(text: str) -> dict[str, Any]:
+    from .typed import json_object
+
     if text == "-":
         text = sys.stdin.read()
     try:
@@ -260,5 +292,7 @@ def _json_object(text: str) -> dict[str, Any]:
 
 
 def _print(record: dict[str, Any]) -> None:
+    import json
+
     # ASCII: whatever a terminal could act on stays an escape, and a script reads the same value.
     print(json.dumps(record, indent=2))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...client import DEFAULT_URL
+from ...bare import DEFAULT_URL
 from ..hook import commands_of
 from .agents import AGENTS, Agent, Place
 from .changes import Kept, write
