@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from aiohttp import ClientSession, ClientTimeout, WSMsgType
+from aiohttp import ClientSession, ClientTimeout, TCPConnector, WSMsgType
 
 from notifier_service.web.routes import ROUTES
 from tests.raw_stream import OpenStream
@@ -76,13 +77,17 @@ async def test_token_is_in_nothing_that_the_process_prints_or_answers(tmp_path: 
 class Caller:
     """Sends what holds a token to every place it could get to, and keeps the answers."""
 
-    def __init__(self, http: ClientSession, port: int, mine: str) -> None:
-        self.http = http
+    def __init__(self, https: Sequence[ClientSession], port: int, mine: str) -> None:
+        self._https = itertools.cycle(https)
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         #: The header of somebody who may do everything.
         self.mine = {"Authorization": f"Bearer {mine}"}
         self.answers: list[str] = []
+
+    @property
+    def http(self) -> ClientSession:
+        return next(self._https)
 
     async def call(self, method: str, path: str, *, keep: bool = True, **request: Any) -> int:
         """Call, and keep the head and the first piece of the answer, which may be a stream."""
@@ -214,12 +219,18 @@ async def test_no_signed_token_and_no_ticket_is_in_anything_that_the_process_pri
         "tk_0123456789abcdefghijklmnopqrstuv",
     ]
     flags = ("--auth", "jwt", "--jwt-algorithms", "HS256", "--jwt-key-file", str(key_file), "--log-level", "debug")
-    async with (
-        service_process(*flags) as (process, port),
-        ClientSession(timeout=ClientTimeout(total=10)) as http,
-    ):
-        caller = Caller(http, port, valid)
-        async with http.post(f"{caller.url}{API}/sse/ticket/s", headers=caller.mine) as response:
+    async with service_process(*flags) as (process, port), AsyncExitStack() as stack:
+        # From many addresses, for whoever sends more wrong tokens from one is answered later and later.
+        https = [
+            await stack.enter_async_context(
+                ClientSession(
+                    timeout=ClientTimeout(total=10), connector=TCPConnector(local_addr=(f"127.0.0.{number}", 0))
+                )
+            )
+            for number in range(2, 10)
+        ]
+        caller = Caller(https, port, valid)
+        async with caller.http.post(f"{caller.url}{API}/sse/ticket/s", headers=caller.mine) as response:
             ticket = str((await response.json())["data"]["ticket"])
         await asyncio.gather(*(send_everywhere(caller, token) for token in (*bad, valid)))
         for _ in range(2):

@@ -255,17 +255,16 @@ async def test_answers_that_many_wait_for_in_many_sessions_are_not_kept() -> Non
 
 
 async def test_answer_that_was_held_and_is_not_read_is_cut_and_gives_its_place_back() -> None:
-    async with serving(
-        stalled_seconds=0.5, max_connections=5, log_bytes=16 * 1024**2, max_event_bytes=16 * 1024**2
-    ) as service:
+    async with (
+        serving(stalled_seconds=1, max_connections=5, log_bytes=16 * 1024**2, max_event_bytes=16 * 1024**2) as service,
+        AsyncExitStack() as stack,
+    ):
         broker = service.site.broker
-        connections = []
         for _ in range(5):
-            raw = socket.socket()
+            raw = stack.enter_context(socket.socket())
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             raw.connect((service.site.host, service.site.port))
             raw.sendall(f"GET {API}/long-poll/s1?timeout=30 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-            connections.append(raw)
         await until(lambda: broker.connections == 5)
         broker.publish_nowait("s1", "note", {"text": "x" * 12_000_000})
         refused = await service.http.get(f"{API}/long-poll/s1")
@@ -274,8 +273,6 @@ async def test_answer_that_was_held_and_is_not_read_is_cut_and_gives_its_place_b
 
         assert (refused.status, still) == (429, 5)
         assert (await service.http.get(f"{API}/long-poll/s1?timeout=0.01")).status == 200
-        for raw in connections:
-            raw.close()
 
 
 async def test_stream_of_events_that_sends_nothing_ends_and_an_empty_line_keeps_it_open() -> None:
