@@ -1,6 +1,6 @@
 # make demo   set up and run the main job
 # make test   set up and run every test
-# make test-integrations  run the tests with agent frameworks, MCP SDKs and servers of other people
+# make test-integrations  run the tests with agent frameworks, MCP SDKs and servers of other people, and the longest others
 # make environment  only set up what the tests need, in tests/.venv
 # make test-lowest  run the quick tests with the lowest releases that setup.cfg promises
 # make test-on-3.13 run the quick tests on another Python
@@ -63,7 +63,7 @@ test-python: $(SET_UP) browsers proxies
 test-integrations: $(SET_UP)
 	@echo 'Setting up environments in tests/integrations/.environments; the first time takes some minutes.' >&2
 	@$(BIN)/python -m tests.integrations.environments
-	$(BIN)/pytest $(PARALLEL) -m integration -rs tests/integrations tests/deploy
+	$(BIN)/pytest $(PARALLEL) -m integration -rs tests/integrations tests/deploy tests/browser
 
 LOWEST := tests/.venv-lowest
 test-lowest: $(LOWEST)/.set-up

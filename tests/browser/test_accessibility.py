@@ -60,6 +60,7 @@ async def test_forms_of_a_card_have_no_serious_finding_of_axe(person: Person, si
     await no_serious_finding(console)
 
 
+@pytest.mark.integration
 async def test_no_shape_of_parameters_has_a_serious_finding_of_axe(person: Person, site: Site) -> None:
     asked = ask_all(site.broker, risk_level="high")
     console = await Console.at(person, site.url, "command")

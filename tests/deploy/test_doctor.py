@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -154,9 +154,18 @@ def _closed(proxy: str, text: str) -> str:
     return re.sub(r"( to 127[^\n]*)", r"\1\n }", text) if proxy == "caddy" else text
 
 
+def _with_the_others(number: int) -> Sequence[pytest.MarkDecorator]:
+    """Of each proxy one is tried at every turn; each waits for a proxy, and all of them take minutes."""
+    is_first = WRONG[number][0] not in {wrong[0] for wrong in WRONG[:number]}
+    return () if is_first else (pytest.mark.integration,)
+
+
 @pytest.mark.parametrize(
     ("proxy", "change", "check", "mend"),
-    [pytest.param(proxy, change, check, mend, id=f"{proxy}: {what}") for proxy, what, change, check, mend in WRONG],
+    [
+        pytest.param(proxy, change, check, mend, id=f"{proxy}: {what}", marks=_with_the_others(number))
+        for number, (proxy, what, change, check, mend) in enumerate(WRONG)
+    ],
 )
 async def test_each_wrong_variant_is_named_with_the_line_that_mends_it(
     proxy: str, change: Callable[[str], str], check: str, mend: str, tokens_file: Path, tmp_path: Path
