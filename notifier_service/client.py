@@ -95,7 +95,7 @@ class Client:
         user_agent: str = f"notifier-service/{__version__}",
     ) -> None:
         self.url = urlsplit(url)._replace(query="", fragment="").geturl().rstrip("/")
-        self._is_located = False
+        self._locating: asyncio.Future[tuple[str, bool]] | None = None
         self._silence_seconds = silence_seconds
         self._poll_seconds = poll_seconds
         self._probe_seconds = probe_seconds
@@ -171,6 +171,7 @@ class Client:
         while True:
             pause: float | None = None
             retry_after = 0.0
+            url = self.url
             steps = stream(cursor) if streaming else poll(cursor, probe_seconds)
             try:
                 async with aclosing(steps):
@@ -195,7 +196,7 @@ class Client:
             except ServiceUnproven:
                 raise
             except ServiceRefused as error:
-                await self._locate(error)
+                await self._locate(error, url)
                 continue
             except (aiohttp.ClientError, TimeoutError, ConnectionError, ServiceUnavailable) as error:
                 reason = str(error) or type(error).__name__
@@ -636,10 +637,11 @@ class Client:
     async def _sent(
         self, session: aiohttp.ClientSession, method: str, path: str, text: bytes, how: Mapping[str, Any], field: str
     ) -> Any:
+        url = self.url
         try:
             return await self._sent_once(session, method, path, text, how, field)
         except ServiceRefused as error:
-            await self._locate(error)
+            await self._locate(error, url)
         return await self._sent_once(session, method, path, text, how, field)
 
     async def _sent_once(
@@ -651,21 +653,26 @@ class Client:
             await _refused(response)
             return await _data(response, field)
 
-    async def _locate(self, refused: ServiceRefused) -> None:
-        """Put the prefix behind a URL that lacks it, once, where that may be what was refused; else raise it."""
+    async def _locate(self, refused: ServiceRefused, url: str) -> None:
+        """Put the prefix behind a URL that lacks it, where that may be what was refused at ``url``; else raise it.
+
+        That is looked at once, whoever hears of it meanwhile.
+        """
         is_of_another_path = refused.code in ("not_found", "method_not_allowed") or (
             refused.code == "error" and refused.status in (200, 404, 405)
         )
-        if self._is_located or not is_of_another_path:
+        if not is_of_another_path:
             raise refused
-        self._is_located = True
-        whole, lacked_it = await asyncio.to_thread(service_address.located, self.url)
-        if whole == self.url:
-            raise refused
-        if not lacked_it:
-            message = f"There is no service at {self.url}, but one at {whole}: use that address."
-            raise ServiceRefused(refused.status, refused.code, message) from refused
-        self.url = whole
+        if self.url == url:
+            if self._locating is None:
+                self._locating = asyncio.ensure_future(asyncio.to_thread(service_address.located, url))
+            whole, lacked_it = await asyncio.shield(self._locating)
+            if whole == url:
+                raise refused
+            if not lacked_it:
+                message = f"There is no service at {url}, but one at {whole}: use that address."
+                raise ServiceRefused(refused.status, refused.code, message) from refused
+            self.url = whole
 
     async def _prove(self, *_: Any) -> None:
         """Before a connection is made: that who listens is the service which is meant."""

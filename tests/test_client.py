@@ -1238,3 +1238,10 @@ async def test_asker_over_its_rate_comes_back_when_the_service_says() -> None:
 
         assert record["status"] == "approved"
         assert site.broker.counters.limits_reached == {"publish_rate": 1}
+
+
+async def test_calls_side_by_side_all_find_the_prefix() -> None:
+    async with serve(settings=Settings(port=0)) as site, Client(site.url) as client:
+        await asyncio.gather(*(client.publish("s", {"type": "note"}) for _ in range(5)))
+
+        assert client.url == f"{site.url}{site.settings.prefix}"
