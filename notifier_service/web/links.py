@@ -188,7 +188,10 @@ async def _body(call: Call[Query, None], *, is_form: bool) -> Any:
             raise UnsupportedMediaType("The body must come as a form or as Content-Type: application/json.")
         return await read_json(call.request, _MAX_FORM_BYTES)
     text = (await read_body(call.request, _MAX_FORM_BYTES)).decode("utf-8", "replace")
-    fields = dict(parse_qsl(text, keep_blank_values=True, max_num_fields=10))
+    try:
+        fields = dict(parse_qsl(text, keep_blank_values=True, max_num_fields=10))
+    except ValueError:
+        raise InvalidInput("The form has more than 10 fields.") from None
     approved = {"true": True, "false": False}.get(fields.pop("approved", ""))
     if approved is None:
         raise InvalidInput("approved: true or false")

@@ -147,6 +147,7 @@ async def test_who_asked_approves_nothing_by_a_link_and_may_try_no_more_than_rej
         ({"json": {"approved": True, "parameters": {}}}, 422),
         ({"data": {"approved": "yes"}}, 422),
         ({"data": {"approved": "true", "more": "x"}}, 422),
+        ({"data": {f"field{n}": "x" for n in range(11)}}, 422),
         ({"data": b"approved=true&reason=" + b"x" * 70_000}, 415),
         ({"data": "approved=true", "headers": {"Content-Type": "text/plain"}}, 415),
     ],
