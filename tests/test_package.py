@@ -65,3 +65,13 @@ def test_a_star_import_brings_what_needs_aiohttp_too() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
 
     assert done.stdout == "notifier_service.web.app notifier_service.settings\n"
+
+
+def test_service_is_there_without_any_extra() -> None:
+    extras = ("cryptography", "jwt", "prometheus_client", "rich", "uvloop", "mcp")
+    program = f"import sys; sys.modules.update(dict.fromkeys({extras}))\nfrom notifier_service import create_app\n"
+    program += "import asyncio\nasync def main(): create_app()\nasyncio.run(main())"
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")

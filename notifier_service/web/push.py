@@ -17,7 +17,7 @@ try:
     from .reach.push import Push
     from .reach.subscriptions import InFile, InJournal, Subscription, id_of
 except ImportError:  # without the extra
-    Push = None  # type: ignore[assignment, misc]
+    Push = InFile = InJournal = Subscription = id_of = None  # type: ignore[assignment, misc]
 
 __all__ = ["PUSH", "InFile", "InJournal", "Push", "SubscribeBody", "forget", "key", "list_devices", "subscribe"]
 
