@@ -83,6 +83,7 @@ async def decide(broker: Broker, answer: dict[str, Any]) -> None:
         while not session.desk.pending:
             await session.log.wait_after(session.log.last_seq)
         request = session.desk.pending[-1]
+        await asyncio.sleep(0.5)  # a person takes longer than a policy, and the editor is asked meanwhile
         broker.decide("s", Decision(request_id=request.request_id, **answer), decided_by="ada")
 
 
