@@ -19,6 +19,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from ..core.errors import Forbidden, InvalidInput, Unauthenticated
+from ..core.question import Decider
 from ..settings import is_loopback
 from .loopback import require_own_program
 
@@ -104,6 +105,17 @@ class Caller:
     def approves_with(self) -> Right:
         """The right by which this caller decides."""
         return "admin" if "admin" in self.rights else "approve"
+
+    def decider(self, *, via: str, through: str) -> Decider:
+        """Who decides, for the log and the record: ``via`` which way it comes, ``through`` what the person uses."""
+        return {
+            "decided_by": self.name,
+            "decided_with": self.token_sha256,
+            "via": via,
+            "reach": self.sessions,
+            "through": through,
+            "right": self.approves_with,
+        }
 
     def sees(self, session_id: str) -> bool:
         """Whether the session patterns cover this session, which may or may not exist."""

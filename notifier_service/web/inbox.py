@@ -139,12 +139,7 @@ async def _decided(call: Call[Query, DecideBody], one: DecisionOfMany) -> bytes:
         record = await call.broker.answer(
             one.session_id,
             decision,
-            decided_by=caller.name,
-            decided_with=caller.token_sha256,
-            via="inbox",
-            reach=caller.sessions,
-            through=through(call.request),
-            right=caller.approves_with,
+            **caller.decider(via="inbox", through=through(call.request)),
         )
     except NotifierError as error:
         return dump({**said, "status": _status(error), "error": error_body(error)["error"]})

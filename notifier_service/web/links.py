@@ -170,12 +170,7 @@ async def _decided(call: Call[Query, None], answer: _Answer) -> PermissionRecord
                 request_id=link.request_id,
                 parameters_sha256=link.parameters_sha256,
             ),
-            decided_by=caller.name,
-            decided_with=caller.token_sha256,
-            via="link",
-            reach=caller.sessions,
-            through="link",
-            right=caller.approves_with,
+            **caller.decider(via="link", through="link"),
         )
     except (NotifierError, asyncio.CancelledError):
         link.is_used = False

@@ -66,12 +66,7 @@ async def decide_for_page(call: Call[Any, Any], decision: Decision) -> bool:
         await call.broker.answer(
             call.session_id,
             decision,
-            decided_by=caller.name,
-            decided_with=caller.token_sha256,
-            via="page",
-            reach=caller.sessions,
-            through=through(call.request),
-            right=caller.approves_with,
+            **caller.decider(via="page", through=through(call.request)),
         )
     except (AlreadyDecided, RequestNotFound):
         return False
@@ -115,7 +110,7 @@ async def stream_turn(
     """
     call.spend("connect_rate")
     settings, peer = call.settings, ConnectionPeer(call.request)
-    with call.holding(), turn.answer.reading(_beginning(turn)) as reader:
+    with call.holding(), turn.answer.reading(turn.answer.log.last_seq) as reader:
         response = web.StreamResponse(headers=dict(STREAM_HEADERS) | dict(headers))
         await response.prepare(call.request)
         response.force_close()
@@ -172,7 +167,3 @@ async def _frames(
         # What this page has read, the agent need not wait for.
         while seq >= turn.log.last_seq and not reader.over and await reader.next(timeout_seconds=0):
             pass
-
-
-def _beginning(turn: PageTurn) -> int:
-    return turn.answer.log.last_seq

@@ -74,12 +74,7 @@ async def decide(call: Call[Query, Decision]) -> web.Response:
     record = await call.broker.answer(
         call.session_id,
         call.body,
-        decided_by=caller.name,
-        decided_with=caller.token_sha256,
-        via=via,
-        reach=caller.sessions,
-        through=through(call.request),
-        right=caller.approves_with,
+        **caller.decider(via=via, through=through(call.request)),
     )
     # The tool that waits goes first: it is woken in the next turn of the loop, at whose end its answer leaves.
     await asyncio.sleep(0)

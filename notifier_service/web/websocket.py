@@ -187,12 +187,7 @@ class _Answers:
         record = await self._call.broker.answer(
             self._call.session_id,
             decision,
-            decided_by=caller.name,
-            decided_with=caller.token_sha256,
-            via="websocket",
-            reach=caller.sessions,
-            through="socket",
-            right=caller.approves_with,
+            **caller.decider(via="websocket", through="socket"),
         )
         return dump({"type": "permission_response", "success": True, "data": record})
 
