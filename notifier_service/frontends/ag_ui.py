@@ -8,7 +8,7 @@ from typing import Any
 
 from ..core.events import dump
 from .page_turn import PageTurn
-from .steps import Called, Custom, Decided, Gave, Progress, Step, Text
+from .steps import Called, Custom, Decided, Gave, Progress, Step, Text, TextEnded
 
 __all__ = ["AgUiEvents", "interrupts_of"]
 
@@ -20,32 +20,25 @@ class AgUiEvents:
 
     def __init__(self, message_id: str) -> None:
         self._message_id = message_id
-        self._texts = 0
-        self._is_in_text = False
 
     def begin(self) -> Iterator[bytes]:
         yield from ()
 
     def say(self, step: Step) -> Iterator[bytes]:
         """The events of a step."""
+        return map(dump, self._events(step))
+
+    def _events(self, step: Step) -> Iterator[Told]:
+        """That a person is asked, and that the turn ends, says the run."""
         if isinstance(step, Text):
-            yield from map(dump, self._text(step.text))
-            return
-        if self._is_in_text and not isinstance(step, Progress):
-            self._is_in_text = False
-            yield dump({"type": "TEXT_MESSAGE_END", "messageId": self._text_id})
-        yield from map(dump, _events(step))
-
-    @property
-    def _text_id(self) -> str:
-        return f"{self._message_id}-{self._texts}"
-
-    def _text(self, text: str) -> Iterator[Told]:
-        if not self._is_in_text:
-            self._texts += 1
-            self._is_in_text = True
-            yield {"type": "TEXT_MESSAGE_START", "messageId": self._text_id, "role": "assistant"}
-        yield {"type": "TEXT_MESSAGE_CONTENT", "messageId": self._text_id, "delta": text}
+            message_id = f"{self._message_id}-{step.number}"
+            if step.begins:
+                yield {"type": "TEXT_MESSAGE_START", "messageId": message_id, "role": "assistant"}
+            yield {"type": "TEXT_MESSAGE_CONTENT", "messageId": message_id, "delta": step.text}
+        elif isinstance(step, TextEnded):
+            yield {"type": "TEXT_MESSAGE_END", "messageId": f"{self._message_id}-{step.number}"}
+        else:
+            yield from _events(step)
 
 
 def interrupts_of(turn: PageTurn) -> list[Told]:
@@ -70,7 +63,6 @@ def _interrupt(record: Mapping[str, Any]) -> Told:
 
 
 def _events(step: Step) -> Iterator[Told]:
-    """That a person is asked, and that the turn ends, says the run."""
     if isinstance(step, Called):
         yield {"type": "TOOL_CALL_START", "toolCallId": step.call_id, "toolCallName": step.tool_name}
         arguments = json.dumps(dict(step.parameters), ensure_ascii=False)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..core.events import dump
-from .steps import Asked, Called, Custom, Decided, Ended, Gave, Progress, Step, Text
+from .steps import Asked, Called, Custom, Decided, Ended, Gave, Progress, Step, Text, TextEnded
 
 __all__ = ["AiSdkChunks", "is_known"]
 
@@ -24,8 +24,6 @@ class AiSdkChunks:
 
     def __init__(self, message_id: str) -> None:
         self._message_id = message_id
-        self._texts = 0
-        self._is_in_text = False
 
     def begin(self) -> Iterator[bytes]:
         """What a new message begins with."""
@@ -34,20 +32,7 @@ class AiSdkChunks:
 
     def say(self, step: Step) -> Iterator[bytes]:
         """The chunks of a step."""
-        if isinstance(step, Text):
-            yield from map(dump, self._text(step.text))
-            return
-        if self._is_in_text and not isinstance(step, Progress):
-            self._is_in_text = False
-            yield dump({"type": "text-end", "id": f"text-{self._texts}"})
-        yield from map(dump, _chunks(step))
-
-    def _text(self, text: str) -> Iterator[Chunk]:
-        if not self._is_in_text:
-            self._texts += 1
-            self._is_in_text = True
-            yield {"type": "text-start", "id": f"text-{self._texts}"}
-        yield {"type": "text-delta", "id": f"text-{self._texts}", "delta": text}
+        return map(dump, _chunks(step))
 
 
 def is_known(chunk: bytes, sdk: int) -> bool:
@@ -56,7 +41,13 @@ def is_known(chunk: bytes, sdk: int) -> bool:
 
 
 def _chunks(step: Step) -> Iterator[Chunk]:
-    if isinstance(step, Called):
+    if isinstance(step, Text):
+        if step.begins:
+            yield {"type": "text-start", "id": f"text-{step.number}"}
+        yield {"type": "text-delta", "id": f"text-{step.number}", "delta": step.text}
+    elif isinstance(step, TextEnded):
+        yield {"type": "text-end", "id": f"text-{step.number}"}
+    elif isinstance(step, Called):
         called: Chunk = {"toolCallId": step.call_id, "toolName": step.tool_name, "dynamic": True}
         if step.title is not None:
             called["title"] = step.title

@@ -13,13 +13,21 @@ from ..chat_keeper import Outcome
 from ..core.event_log import Event
 from ..core.session import Session
 
-__all__ = ["Asked", "Called", "Custom", "Decided", "Ended", "Gave", "Progress", "Step", "Steps", "Text"]
+__all__ = ["Asked", "Called", "Custom", "Decided", "Ended", "Gave", "Progress", "Step", "Steps", "Text", "TextEnded"]
 
 
 class Text(NamedTuple):
-    """Words of the agent."""
+    """Words of the agent. Those of one ``number`` are one text, from ``begins`` to ``TextEnded``."""
 
     text: str
+    number: int
+    begins: bool
+
+
+class TextEnded(NamedTuple):
+    """Something else than words follows."""
+
+    number: int
 
 
 class Custom(NamedTuple):
@@ -78,7 +86,7 @@ class Ended(NamedTuple):
     error: str | None
 
 
-Step: TypeAlias = Text | Custom | Called | Asked | Decided | Progress | Gave | Ended
+Step: TypeAlias = Text | TextEnded | Custom | Called | Asked | Decided | Progress | Gave | Ended
 
 
 class Steps:
@@ -90,7 +98,9 @@ class Steps:
     def __init__(self, answer: Answer, session: Session, seq: int, take: Callable[[Step], None]) -> None:
         self._answer = answer
         self._session = session
-        self._take = take
+        self._hear = take
+        self._texts = 0
+        self._is_in_text = False
         self._said = max(0, answer.log.first_seq - 1)
         self._seq = seq
         self._begun: set[str] = set()
@@ -100,6 +110,18 @@ class Steps:
         answer.log.listen(self._read_answer)
         self._read_session()
         self._read_answer()
+
+    def _take(self, step: Step) -> None:
+        """Hand a step on; one that is no words ends the text before it, unless it only tells how far a call is."""
+        if self._is_in_text and not isinstance(step, Progress):
+            self._is_in_text = False
+            self._hear(TextEnded(self._texts))
+        self._hear(step)
+
+    def _words(self, text: str) -> None:
+        begins, self._is_in_text = not self._is_in_text, True
+        self._texts += begins
+        self._hear(Text(text, self._texts, begins))
 
     def _close(self) -> None:
         self._session.log.unlisten(self._read_session)
@@ -135,7 +157,7 @@ class Steps:
             self._take(Ended(outcome, str(error) if kind == "error" else None))
         elif kind == "content" and isinstance(message.get("content"), str):
             if message["content"]:
-                self._take(Text(message["content"]))
+                self._words(message["content"])
         else:
             self._take(Custom(kind, message))
 
