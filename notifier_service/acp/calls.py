@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from ..calls.asker import Asker
-from ..calls.report import Report
+from ..calls.report import Report, usable_name
 from ..core.errors import InvalidInput, NotifierError, ToolDenied
 from ..core.limits import RiskLevel
 from ..core.parameters import jsonable
@@ -87,7 +87,7 @@ class ToolView:
         kind = kind if isinstance(kind, str) else "other"
         title = told.get("title")
         return Shown(
-            _name(told.get("name")) or _name(kind) or "other",
+            usable_name(told.get("name")) or usable_name(kind) or "other",
             parameters,
             title if isinstance(title, str) and title else None,
             _RISKS.get(kind, "high"),
@@ -219,10 +219,6 @@ def _jsonable(parameters: Mapping[str, Any]) -> dict[str, Any]:
         return jsonable(parameters)
     except InvalidInput:
         return {}
-
-
-def _name(name: Any) -> str | None:
-    return name if isinstance(name, str) and 1 <= len(name) <= 256 and name.isprintable() else None
 
 
 def _call_id(call_id: str) -> str:

@@ -11,12 +11,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from ..calls.asker import Asker, Permission
-from ..calls.denials import denial_by_error
+from ..calls.denials import denial_by_error, frozen
 from ..calls.report import Report, new_call_id
-from ..core.errors import InvalidInput, NotifierError, ToolDenied
+from ..core.errors import NotifierError, ToolDenied
 from ..core.events import DecisionKind
 from ..core.limits import RiskLevel
-from ..core.parameters import jsonable
 from ..core.question import Question
 from ..mcp.line_relay import LineRelay, TooLong
 from ..mcp.message import (
@@ -215,7 +214,7 @@ class AcpRelay(LineRelay):
                 raise ToolDenied(text, outcome="invalid")
             question = Question(
                 shown.tool_name,
-                _frozen(shown.tool_name, shown.parameters),
+                frozen(shown.tool_name, shown.parameters),
                 shown.risk_level,
                 tool_call_id=report.tool_call_id,
                 timeout_seconds=self._approval_seconds,
@@ -436,14 +435,7 @@ def _shown_operation(tool_name: str, method: str, params: Mapping[str, Any]) -> 
     shown = {name: value for name, value in params.items() if name not in ("sessionId", "_meta") and value is not None}
     if method == CREATE_TERMINAL and shown.get("args"):
         shown["argv"] = [shown.pop("command", ""), *shown.pop("args")]
-    return _frozen(tool_name, shown)
-
-
-def _frozen(tool_name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        return jsonable(parameters)
-    except InvalidInput as error:
-        raise denial_by_error(tool_name, error) from error
+    return frozen(tool_name, shown)
 
 
 def _outcome(message_id: MessageId, option_id: str | None, reason: str | None) -> bytes:

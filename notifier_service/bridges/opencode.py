@@ -17,10 +17,9 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 
 from ..calls.asker import Asker
-from ..calls.denials import denial_by_error
-from ..calls.report import Report, new_call_id
+from ..calls.denials import denial_by_error, frozen
+from ..calls.report import Report, new_call_id, usable_name
 from ..core.errors import InvalidInput, NotifierError, ServiceRefused, ServiceUnavailable, ToolDenied
-from ..core.parameters import jsonable
 from ..core.question import Question
 from ..mcp.sse_messages import SseMessages
 
@@ -160,7 +159,7 @@ class OpencodeBridge:
         try:
             question = Question(
                 shown.tool_name,
-                _frozen(shown.tool_name, shown.parameters),
+                frozen(shown.tool_name, shown.parameters),
                 tool_call_id=shown.call_id,
                 timeout_seconds=self._approval_seconds,
                 description=shown.description,
@@ -194,15 +193,15 @@ class OpencodeBridge:
 
     async def _shown(self, asked: Mapping[str, Any]) -> _Shown:
         """What a person is shown: the call itself where opencode has it, else what it told with its question."""
-        permission = _name(asked.get("permission")) or "permission"
+        permission = usable_name(asked.get("permission")) or "permission"
         call = await self._call(asked)
         state = call.get("state")
         given = state.get("input") if isinstance(state, dict) else None
-        call_id = _name(call.get("callID")) or new_call_id()
+        call_id = usable_name(call.get("callID")) or new_call_id()
         if not isinstance(given, dict) or not given:
             told = {name: asked[name] for name in ("metadata", "patterns") if asked.get(name)}
             return _Shown(permission, told, None, call_id, is_whole=False)
-        name = _name(call.get("tool")) or permission
+        name = usable_name(call.get("tool")) or permission
         patterns = asked.get("patterns")
         told_patterns = ", ".join(map(str, patterns)) if isinstance(patterns, list) else ""
         description = None if name == permission else f"asks for {permission}: {told_patterns}"[:4000]
@@ -248,17 +247,6 @@ async def _refuse(response: aiohttp.ClientResponse) -> None:
     kind = response.content_type
     said = text.strip() if kind == "application/json" else f"it answers with {kind}"
     raise ServiceRefused(response.status, "error", f"This is no opencode server, or an older one: {said}")
-
-
-def _frozen(tool_name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        return jsonable(parameters)
-    except InvalidInput as error:
-        raise denial_by_error(tool_name, error) from error
-
-
-def _name(name: Any) -> str | None:
-    return name if isinstance(name, str) and 1 <= len(name) <= 256 and name.isprintable() else None
 
 
 def _shown(url: str) -> str:

@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..core.errors import BrokerClosed, DenialOutcome, LimitReached, NotifierError, NotRecorded, ToolDenied
+from ..core.errors import (
+    BrokerClosed,
+    DenialOutcome,
+    InvalidInput,
+    LimitReached,
+    NotifierError,
+    NotRecorded,
+    ToolDenied,
+)
 from ..core.events import PermissionRecord
+from ..core.parameters import jsonable
 
-__all__ = ["denial_by_error", "denial_by_record"]
+__all__ = ["denial_by_error", "denial_by_record", "frozen"]
 
 #: What a record says of the rule that denied it.
 _OF_A_RULE = ("rule", "justification")
@@ -44,6 +53,14 @@ def _rule_in_words(told: Mapping[str, Any]) -> str:
     if rule is None:
         return f": {told.get('reason')}."
     return f' rule "{rule}"' + (f": {justification}" if justification else "")
+
+
+def frozen(tool_name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of what a person is shown and what runs. Raises ``ToolDenied`` for what JSON has no form for."""
+    try:
+        return jsonable(parameters)
+    except InvalidInput as error:
+        raise denial_by_error(tool_name, error) from error
 
 
 def denial_by_error(tool_name: str, error: NotifierError) -> ToolDenied:

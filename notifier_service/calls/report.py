@@ -14,7 +14,7 @@ from ..core.events import CallDetails, EventData, Status, ToolProgress, ToolResu
 from ..core.limits import RiskLevel
 from .results import shown_error, shown_parameters, shown_result
 
-__all__ = ["Report", "new_call_id", "number"]
+__all__ = ["Report", "Tell", "new_call_id", "number", "usable_name"]
 
 _log = logging.getLogger("notifier_service.calls")
 
@@ -24,6 +24,11 @@ Tell = Callable[[str, EventData], object]
 def new_call_id() -> str:
     """An id for a call that came without one: calls of one session run side by side."""
     return "call_" + secrets.token_urlsafe(12)
+
+
+def usable_name(name: Any) -> str | None:
+    """What another program calls a tool or a call, where people can be told it as that."""
+    return name if isinstance(name, str) and 1 <= len(name) <= 256 and name.isprintable() else None
 
 
 class Report:

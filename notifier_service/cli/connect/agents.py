@@ -75,26 +75,14 @@ def _hooks(dialect: str) -> Callable[[Jsonc, Place], None]:
     return change
 
 
-def _servers(key: str) -> Callable[[Jsonc, Place], None]:
-    """Put the stdio gateway before each server that a command starts."""
+def _started(key: str, gateway: str) -> Callable[[Jsonc, Place], None]:
+    """Put the gateway of this kind before each server or agent that a command starts."""
 
     def change(settings: Jsonc, place: Place) -> None:
-        servers = settings.get([key])
-        for name, server in servers.items() if isinstance(servers, dict) else ():
-            if isinstance(server, dict) and isinstance(server.get("command"), str):
-                _wrap(settings, [key, name], server, place, ["gateway", "stdio", *_named(name)])
-
-    return change
-
-
-def _acp_agents(key: str) -> Callable[[Jsonc, Place], None]:
-    """Put the ACP gateway before each agent that a command starts."""
-
-    def change(settings: Jsonc, place: Place) -> None:
-        agents = settings.get([key])
-        for name, agent in agents.items() if isinstance(agents, dict) else ():
-            if isinstance(agent, dict) and isinstance(agent.get("command"), str):
-                _wrap(settings, [key, name], agent, place, ["gateway", "acp", *_named(name)])
+        started = settings.get([key])
+        for name, entry in started.items() if isinstance(started, dict) else ():
+            if isinstance(entry, dict) and isinstance(entry.get("command"), str):
+                _wrap(settings, [key, name], entry, place, ["gateway", gateway, *_named(name)])
 
     return change
 
@@ -185,26 +173,31 @@ AGENTS: Sequence[Agent] = (
         "opencode asks now; answer here with: notifier-service bridge opencode http://127.0.0.1:4096",
     ),
     Agent(
-        "zed", "Zed", _application("Zed", "settings.json", linux=("zed", "settings.json")), _acp_agents("agent_servers")
+        "zed",
+        "Zed",
+        _application("Zed", "settings.json", linux=("zed", "settings.json")),
+        _started("agent_servers", "acp"),
     ),
-    Agent("jetbrains", "JetBrains", lambda place: place.home / ".jetbrains" / "acp.json", _acp_agents("agent_servers")),
-    Agent("cursor", "Cursor", lambda place: place.home / ".cursor" / "mcp.json", _servers("mcpServers")),
+    Agent(
+        "jetbrains", "JetBrains", lambda place: place.home / ".jetbrains" / "acp.json", _started("agent_servers", "acp")
+    ),
+    Agent("cursor", "Cursor", lambda place: place.home / ".cursor" / "mcp.json", _started("mcpServers", "stdio")),
     Agent(
         "windsurf",
         "Windsurf",
         lambda place: place.home / ".codeium" / "windsurf" / "mcp_config.json",
-        _servers("mcpServers"),
+        _started("mcpServers", "stdio"),
     ),
     Agent(
         "claude-desktop",
         "Claude Desktop",
         _application("Claude", "claude_desktop_config.json", linux=("Claude", "claude_desktop_config.json")),
-        _servers("mcpServers"),
+        _started("mcpServers", "stdio"),
     ),
     Agent(
         "vscode",
         "VS Code",
         _application("Code", "User", "mcp.json", linux=("Code", "User", "mcp.json")),
-        _servers("servers"),
+        _started("servers", "stdio"),
     ),
 )
