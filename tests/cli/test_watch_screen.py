@@ -20,6 +20,7 @@ from notifier_service.core.permission_request import PermissionRequest
 from notifier_service.web import Site
 from tests.cli.processes import Commands
 from tests.cli.terminals import LOOK, Terminal
+from tests.cli.test_bodies import leaves
 
 Open = Callable[..., Awaitable[Terminal]]
 
@@ -103,18 +104,6 @@ def ways(line: str) -> Iterator[str]:
 def bare(text: str) -> str:
     """Without blanks, and what stands for those at the end of a line and for tabs."""
     return text.translate(dict.fromkeys(map(ord, " \t·→")))
-
-
-def leaves(value: Any) -> Iterator[str]:
-    """All names, and all values as text."""
-    if isinstance(value, dict):
-        yield from value
-        value = list(value.values())
-    if isinstance(value, list):
-        for item in value:
-            yield from leaves(item)
-    else:
-        yield value if isinstance(value, str) else json.dumps(value)
 
 
 def last_row(rows: list[str]) -> int:

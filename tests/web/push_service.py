@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from tests.mcp.http_wiring import on_a_port
+
 
 def base64url(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
@@ -87,16 +89,12 @@ class PushService:
         self._never = asyncio.Event()
         app = web.Application()
         app.router.add_post("/{path:.*}", self._take)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"http://127.0.0.1:{site.port}"
-        try:
-            yield self
-        finally:
-            self._never.set()
-            await runner.cleanup()
+        async with on_a_port(app) as port:
+            self.url = f"http://127.0.0.1:{port}"
+            try:
+                yield self
+            finally:
+                self._never.set()
         assert self.wrong == []
 
     async def _take(self, request: web.Request) -> web.Response:

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from notifier_service import Broker, Decision, Settings
 from notifier_service.web import Site, serve
 from notifier_service.web.reach import outbox
+from tests.mcp.http_wiring import on_a_port
 
 from .conftest import until
 
@@ -51,16 +52,12 @@ class Receiver:
     async def running(self) -> AsyncIterator[Receiver]:
         app = web.Application()
         app.router.add_post("/{path:.*}", self.take)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"http://127.0.0.1:{site.port}"
-        try:
-            yield self
-        finally:
-            self._never.set()
-            await runner.cleanup()
+        async with on_a_port(app) as port:
+            self.url = f"http://127.0.0.1:{port}"
+            try:
+                yield self
+            finally:
+                self._never.set()
 
 
 @pytest.fixture
