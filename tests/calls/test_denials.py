@@ -8,8 +8,15 @@ from typing import Any
 import pytest
 
 from notifier_service import Broker, Decision
-from notifier_service.calls.denials import denial_by_error, denial_by_record
-from notifier_service.core.errors import BrokerClosed, InvalidInput, LimitReached, NotifierError, SessionClosed
+from notifier_service.calls.denials import denial_by_error, denial_by_record, frozen
+from notifier_service.core.errors import (
+    BrokerClosed,
+    InvalidInput,
+    LimitReached,
+    NotifierError,
+    SessionClosed,
+    ToolDenied,
+)
 from notifier_service.core.events import dump
 from notifier_service.core.permission_request import PermissionRequest
 from tests.clock import Clock
@@ -87,3 +94,18 @@ def test_error_that_kept_anybody_from_being_asked_is_a_denial(error: NotifierErr
     denial = denial_by_error("rm", error)
 
     assert (denial.outcome, str(denial)) == (outcome, f"rm did not run: {error.message}")
+
+
+def test_what_a_person_is_shown_does_not_change_with_what_it_was_copied_from() -> None:
+    paths = ["a"]
+    shown = frozen("rm", {"paths": paths})
+    paths.append("b")
+
+    assert shown == {"paths": ["a"]}
+
+
+def test_call_that_json_has_no_form_for_is_denied_as_invalid() -> None:
+    with pytest.raises(ToolDenied, match=r"^rm did not run: ") as denied:
+        frozen("rm", {"weight": float("nan")})
+
+    assert denied.value.outcome == "invalid"

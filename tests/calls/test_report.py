@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from notifier_service.calls.report import Report, new_call_id
+from notifier_service.calls.report import Report, new_call_id, usable_name
 from notifier_service.core.errors import BrokerClosed, LimitReached, ToolDenied
 from notifier_service.core.events import CallDetails, EventData, ToolStatus, encode
 
@@ -144,3 +144,13 @@ def test_details_of_a_producer_go_out_as_they_came(details: dict[str, Any]) -> N
     status = ToolStatus.model_validate({"status": "failed", "tool_name": "rm", "details": details})
 
     assert status.model_dump(mode="json")["details"] == details
+
+
+@pytest.mark.parametrize("name", ["rm", "x" * 256, "löschen"])
+def test_name_of_another_program_that_people_can_be_told_is_used(name: str) -> None:
+    assert usable_name(name) == name
+
+
+@pytest.mark.parametrize("name", ["", "x" * 257, "rm\x1b[2J", "a\nb", None, 7, ["rm"]], ids=repr)
+def test_name_of_another_program_that_nobody_could_be_told_is_not(name: object) -> None:
+    assert usable_name(name) is None
