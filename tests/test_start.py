@@ -194,6 +194,26 @@ def test_version_is_told_without_reading_arguments() -> None:
     assert len(modules) <= 6, modules
 
 
+def test_service_that_keeps_nothing_loads_nothing_to_keep_or_seal_it_with() -> None:
+    program = "import sys, notifier_service.cli.service; print(*sys.modules)"
+    loaded_at_start = set(
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout.split()
+    )
+
+    assert "notifier_service.web.app" in loaded_at_start
+    assert not loaded_at_start & {
+        "cryptography",
+        "jwt",
+        "sqlite3",
+        "prometheus_client",
+        "notifier_service.storage.audit_log",
+        "notifier_service.storage.journal",
+        "notifier_service.storage.redaction",
+        "notifier_service.web.openapi",
+        "notifier_service.web.reach.webhooks",
+    }
+
+
 def test_help_of_a_command_loads_that_command_alone() -> None:
     out, modules = loaded(["ask", "--help"])
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from aiohttp import web
 
@@ -21,9 +21,6 @@ from ..core.policy.learned import LearnedRules
 from ..core.policy.policy_file import PolicyFile
 from ..demo_agent import DemoChat
 from ..settings import Settings
-from ..storage.audit_log import open_audit
-from ..storage.journal import JournalFile
-from ..storage.journal_lock import JournalUnusable
 from .ag_ui import AG_UI
 from .agents.agent_calls import JOINED_CALLS, JoinedCalls
 from .agents.held_hooks import HELD_HOOKS, HeldHooks
@@ -45,21 +42,24 @@ from .logs import IS_TOKEN
 from .mcp.gateway import GATEWAYS, Gateways
 from .mcp.prompt_tool import HELD_CALLS
 from .metrics import REGISTRY, registry_of
-from .openapi import asyncapi, openapi
 from .ops import DRAINING
 from .origin import cors_headers, origin_guard
 from .page_stream import PageTurns
 from .pages import add_pages
-from .push import PUSH, InFile, InJournal, Push
+from .push import PUSH
 from .rates import RATES, Rates
-from .reach.webhooks import Webhooks
+from .reach.push import Push
+from .reach.push_crypto import can_push
+from .reach.subscriptions import InFile, InJournal
 from .request import BROKER, SETTINGS
 from .revocation import ending_revoked
 from .routes import add_routes
-from .signing import Signing
 from .sockets import SOCKETS, Sockets
 from .tickets import TICKETS, Tickets
 from .trace import REQUEST_IDS, say_request_id
+
+if TYPE_CHECKING:
+    from ..storage.journal import JournalFile
 
 __all__ = ["Site", "create_app", "serve"]
 
@@ -94,8 +94,8 @@ def create_app(
     app[IS_TOKEN] = app[AUTH].is_token
     app[DRAINING] = asyncio.Event()
     app[REGISTRY] = registry_of(broker)
-    app[OPENAPI] = lambda: _described(openapi, settings.prefix)
-    app[ASYNCAPI] = lambda: _described(asyncapi, settings.prefix)
+    app[OPENAPI] = lambda: _described("openapi", settings.prefix)
+    app[ASYNCAPI] = lambda: _described("asyncapi", settings.prefix)
     app[LINKS] = Links()
     app[GUESSES] = Guesses(broker.counters.limits_reached)
     app[RATES] = Rates.of(settings, broker.counters.limits_reached)
@@ -196,6 +196,9 @@ async def serve(
 
 def _audit(app: web.Application, path: Path) -> None:
     """Have all that is asked, decided and run from now on be put on record, and the heads of that signed."""
+    from ..storage.audit_log import open_audit
+    from .signing import Signing
+
     broker, settings = app[BROKER], app[SETTINGS]
     signing: Signing | None = None
     if settings.audit_key_file is None:
@@ -230,8 +233,12 @@ def _reach(app: web.Application) -> None:
     def count(channel: str, result: str) -> None:
         broker.counters.notifications[channel, result] += 1
 
-    channels: list[Any] = [Webhooks(settings, count)] if settings.webhooks else []
-    if Push is not None:
+    channels: list[Any] = []
+    if settings.webhooks:
+        from .reach.webhooks import Webhooks
+
+        channels.append(Webhooks(settings, count))
+    if can_push():
         auth = app[AUTH]
         push = app[PUSH] = Push(
             settings, count, lambda device: auth.reach_of(device.token_sha256, device.reach, device.expires_at)
@@ -255,6 +262,9 @@ async def _end(channel: Any, app: web.Application) -> None:
 
 def _kept(app: web.Application, path: Path) -> JournalFile:
     """Go on with the sessions of the journal, and have all that happens be kept there. Raises ``JournalUnusable``."""
+    from ..storage.journal import JournalFile
+    from ..storage.journal_lock import JournalUnusable
+
     journal = JournalFile(path, sync=app[SETTINGS].journal_sync)
     try:
         if PUSH in app:  # before requests go on: whose devices are to be called is known then
@@ -276,8 +286,10 @@ async def _close_journal(journal: JournalFile, app: web.Application) -> None:
 
 
 @cache
-def _described(describe: Callable[[str], Mapping[str, Any]], prefix: str) -> bytes:
-    return dump(describe(prefix))
+def _described(form: Literal["openapi", "asyncapi"], prefix: str) -> bytes:
+    from . import openapi
+
+    return dump(getattr(openapi, form)(prefix))
 
 
 async def _watch(app: web.Application) -> None:

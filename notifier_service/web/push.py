@@ -11,17 +11,13 @@ from ..core.errors import NotFound
 from ..core.events import EventData, Many, utc_now
 from ..core.label import MAX_AGENT, clean
 from .answers import reply
+from .reach.push import Push
+from .reach.subscriptions import Subscription, id_of
 from .request import Call, Query
 
-try:
-    from .reach.push import Push
-    from .reach.subscriptions import InFile, InJournal, Subscription, id_of
-except ImportError:  # without the extra
-    Push = InFile = InJournal = Subscription = id_of = None  # type: ignore[assignment, misc]
+__all__ = ["PUSH", "SubscribeBody", "forget", "key", "list_devices", "subscribe"]
 
-__all__ = ["PUSH", "InFile", "InJournal", "Push", "SubscribeBody", "forget", "key", "list_devices", "subscribe"]
-
-PUSH: web.AppKey[Any] = web.AppKey("push", object)
+PUSH: web.AppKey[Push] = web.AppKey("push", Push)
 
 
 class PushKeys(EventData):
@@ -92,7 +88,7 @@ async def forget(call: Call[Query, None]) -> web.Response:
     return reply({"id": device_id, "status": "forgotten"})
 
 
-def _push(call: Call[Any, Any]) -> Any:
+def _push(call: Call[Any, Any]) -> Push:
     push = call.request.config_dict.get(PUSH)
     if push is None:
         raise NotFound("Pushes need the extra push: pip install 'notifier-service[push]'")

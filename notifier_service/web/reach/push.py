@@ -12,7 +12,8 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from fnmatch import fnmatchcase
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -22,12 +23,14 @@ from ...core.events import PermissionRecord, utc_now, utc_text
 from ...core.label import clean
 from ...core.notices import Notice
 from ...settings import Settings, is_loopback
-from ...storage.redaction import Redaction
 from .outbox import Letter, Outbox, Outcome
 from .outside import NotOutside, Outside
 from .push_crypto import ServerKey, check_keys, encrypted, to_base64
 from .subscriptions import InMemory, Shelf, StillGood, Subscription
 from .words import pushed_summary
+
+if TYPE_CHECKING:
+    from ...storage.redaction import Redaction
 
 __all__ = ["Push"]
 
@@ -52,7 +55,6 @@ class Push:
         self._settings = settings
         self._still_good = still_good
         self._outside = Outside(_LOOPBACK if is_loopback(settings.host) else ())
-        self._redaction = Redaction(settings.redact_keys)
         self._outbox = Outbox(self.name, self._deliver, count, gone=self._forget, **outbox)
         self._shelf: Shelf = InMemory()
         self._key: ServerKey | None = None
@@ -62,6 +64,12 @@ class Push:
         self._told: OrderedDict[str, set[str]] = OrderedDict()
         self._called = {escalation.to for escalation in settings.escalate}
         self._http: aiohttp.ClientSession | None = None
+
+    @cached_property
+    def _redaction(self) -> Redaction:
+        from ...storage.redaction import Redaction  # some thirty long patterns, which no start waits for
+
+        return Redaction(self._settings.redact_keys)
 
     @property
     def is_on(self) -> bool:

@@ -6,15 +6,14 @@ import base64
 import json
 import os
 import time
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric import ec
 
-__all__ = ["MAX_PLAIN", "ServerKey", "check_keys", "encrypted", "from_base64", "to_base64"]
+__all__ = ["MAX_PLAIN", "ServerKey", "can_push", "check_keys", "encrypted", "from_base64", "to_base64"]
 
 #: A record that every push service takes has 4096 bytes, of which the payload may have so many here.
 MAX_PLAIN = 3072
@@ -25,6 +24,11 @@ _PADDED_TO = 512
 _GOOD_SECONDS = 12 * 3600
 
 _POINT_BYTES, _AUTH_BYTES = 65, 16
+
+
+def can_push() -> bool:
+    """Whether the extra ``push`` is there, which is loaded when the first device comes."""
+    return find_spec("cryptography") is not None
 
 
 def to_base64(data: bytes) -> str:
@@ -39,6 +43,8 @@ def from_base64(text: str) -> bytes:
 
 def check_keys(p256dh: str, auth: str) -> None:
     """Raise ``ValueError`` unless these are the keys of a browser."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+
     point, secret = from_base64(p256dh), from_base64(auth)
     if len(point) != _POINT_BYTES or len(secret) != _AUTH_BYTES:
         raise ValueError("p256dh has 65 bytes and auth 16")
@@ -55,6 +61,9 @@ def encrypted(
     padded_to: int = _PADDED_TO,
 ) -> bytes:
     """The body of a push that only the browser with these keys can read. Raises ``ValueError`` for more than 3 KiB."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
     if len(text) > MAX_PLAIN:
         raise ValueError(f"a push of {len(text)} bytes is over the limit of {MAX_PLAIN}")
     receiver_point, secret = from_base64(p256dh), from_base64(auth)
@@ -72,10 +81,15 @@ def encrypted(
 
 
 def _derived(secret: bytes, salt: bytes, info: bytes, size: int) -> bytes:
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
     return HKDF(algorithm=hashes.SHA256(), length=size, salt=salt, info=info).derive(secret)
 
 
 def _point(key: ec.EllipticCurvePrivateKey) -> bytes:
+    from cryptography.hazmat.primitives import serialization
+
     return key.public_key().public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
 
 
@@ -83,6 +97,8 @@ class ServerKey:
     """The key by which push services know this service, and browsers hold on to it."""
 
     def __init__(self, number: bytes | None = None) -> None:
+        from cryptography.hazmat.primitives.asymmetric import ec
+
         if number is None:
             self._key = ec.generate_private_key(ec.SECP256R1())
         else:
@@ -100,6 +116,10 @@ class ServerKey:
 
     def authorization(self, endpoint: str, contact: str, now: float | None = None) -> str:
         """The header for a push to this endpoint."""
+        from cryptography.hazmat.primitives import hashes
+        from cryptography.hazmat.primitives.asymmetric import ec
+        from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
         place = urlsplit(endpoint)
         claims = {
             "aud": f"{place.scheme}://{place.netloc}",
