@@ -258,8 +258,17 @@ async def _decide(arguments: argparse.Namespace) -> int:
         is_json = arguments.json or not sys.stdout.isatty()
         if arguments.request is None and not arguments.reject:
             return _not_meant(await client.pending(arguments.session), arguments.session, is_json=is_json)
+        # The same decision again is answered as the first was, whoever made that one.
+        before = (
+            None if is_json or arguments.request is None else await client.request(arguments.session, arguments.request)
+        )
         record = await client.decide(arguments.session, decision)
-    _print(record) if is_json else print(_told(record, is_ours=True))
+    if is_json:
+        _print(record)
+    elif before is not None and before["status"] != "pending":
+        print(f"{_told(record)}\n  That was so already: nothing was changed.")
+    else:
+        print(_told(record, is_ours=True))
     return 0
 
 

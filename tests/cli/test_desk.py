@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from notifier_service import Client
+from notifier_service import Client, Decision
 from notifier_service.web import Site
 from tests.cli.processes import Commands, line_of
 
@@ -119,6 +119,15 @@ async def test_decide_tells_a_person_what_they_did(
     arguments: list[str], told: str, on_a_terminal: Any, site: Site
 ) -> None:
     assert await on_a_terminal("decide", "s", ask(site), *arguments) == told
+
+
+async def test_decide_does_not_say_you_of_what_somebody_else_decided(on_a_terminal: Any, site: Site) -> None:
+    request_id = ask(site)
+    site.broker.decide("s", Decision(approved=True, request_id=request_id), decided_by="ada")
+
+    told = await on_a_terminal("decide", "s", request_id, "--approve")
+
+    assert told == "rm: approved by ada\n  That was so already: nothing was changed.\n"
 
 
 async def test_decide_without_an_id_shows_a_person_what_waits(on_a_terminal: Any, site: Site) -> None:
