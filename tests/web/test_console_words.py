@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 import notifier_service
 from notifier_service.cli.words import ended
+from notifier_service.core.policy.command_use import CommandUse
 from notifier_service.core.policy.deeds import in_words
+from notifier_service.core.policy.grants import described, named
 from notifier_service.core.policy.reasons import SENTENCES
+from notifier_service.core.policy.verdict import AskedTool
 
 CONSOLE = Path(notifier_service.__file__).parent / "web" / "console"
 
@@ -83,3 +89,46 @@ def test_terminal_and_page_say_the_same_of_what_a_call_does() -> None:
         assert text in in_words({"does": [deed], "where": [], "reversible": None})
     for place, text in places.items():
         assert text in in_words({"does": ["writes"], "where": [place], "reversible": None})
+
+
+GIT = CommandUse(("git", "push"), frozenset({"-f", "--all"}), None, None)
+RULES = [
+    (described(AskedTool("rm"), "low"), '对 "rm" 的所有调用，由此程序提问，风险为低'),
+    (described(AskedTool("rm", asked_by="ci"), None), '对 "rm" 的所有调用，由 "ci" 提问'),
+    (
+        named("allow", AskedTool("read", "files", "0" * 64, "ada", "codex"), "medium"),
+        '对 "read" 的所有调用，服务器为 "files"，定义与现在相同，由 "codex"（身份 "ada"）提问，风险不高于中',
+    ),
+    (
+        described(AskedTool("sh", command=GIT), "high"),
+        '对 "sh" 的所有调用，只有一条命令，以 "git push" 开头，选项为 "--all"、"-f"，由此程序提问，风险不高于高',
+    ),
+    (
+        described(AskedTool("sh", command=GIT._replace(options=frozenset())), None),
+        '对 "sh" 的所有调用，只有一条命令，以 "git push" 开头，没有选项，由此程序提问',
+    ),
+    (
+        named("deny", AskedTool("sh", command=CommandUse((), frozenset(), "0" * 64, None)), "low"),
+        '对 "sh" 的所有调用，参数与此完全相同，由此程序提问',
+    ),
+    # A name that says it were of a server, or asked by another, stays a name.
+    (
+        described(AskedTool('x" of server "y', asked_by='a", at risk high or less'), "low"),
+        r'对 "x\" of server \"y" 的所有调用，由 "a\", at risk high or less" 提问，风险为低',
+    ),
+    ("no-secrets", "no-secrets"),
+    (named("allow", AskedTool("x" * 250, "y" * 250), "low"), named("allow", AskedTool("x" * 250, "y" * 250), "low")),
+]
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
+def test_rule_that_the_service_words_is_said_in_chinese_whatever_its_names_are() -> None:
+    program = (
+        f"import {{ ruleInChinese }} from {json.dumps((CONSOLE / 'chinese_rules.js').as_uri())};"
+        f"console.log(JSON.stringify({json.dumps([words for words, _ in RULES])}.map(ruleInChinese)))"
+    )
+    ran = subprocess.run(
+        ["node", "--input-type=module", "--eval", program], capture_output=True, check=True, timeout=30
+    )
+
+    assert json.loads(ran.stdout) == [told for _, told in RULES]

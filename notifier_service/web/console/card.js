@@ -18,12 +18,12 @@ import { Parameters } from "./parameters.js";
 import { plainText, wholeText } from "./readable.js";
 import { Reading } from "./reading.js";
 import { causeOf, refusalOf } from "./refusal.js";
+import { atEveryRisk, ruleInWords } from "./rule_words.js";
 import { SecondPress } from "./second_press.js";
 
 // A card that has just appeared or moved takes nothing for so long: the click was meant for what stood there before.
 const DEAF_MS = 500;
 const URGENT_MS = 30_000;
-const OF_A_RISK = /, at risk (?:low|(?:medium|high) or less)$/;
 
 export class Card {
   // `host` decides: {client, isDeafToClicks(), isDeafToKeys(), bringIntoSight(card, answers), onSettled(card),
@@ -391,9 +391,8 @@ export class Card {
   // What a scope lets run, all of it: what is not read is not agreed to.
   #ruleText(name) {
     const { tool_name: tool, suggested_rule: rule } = this.record;
-    // What is rejected is rejected at every risk.
-    const words = name.startsWith("card.reject") ? rule?.replace(OF_A_RISK, "") : rule;
-    return wholeText(t(name, words ?? t("card.everyCall", tool)));
+    if (rule === undefined) return wholeText(t(name, t("card.everyCall", tool)));
+    return wholeText(t(name, ruleInWords(name.startsWith("card.reject") ? atEveryRisk(rule) : rule)));
   }
 
   #approve(scope) {

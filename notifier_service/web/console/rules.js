@@ -7,6 +7,7 @@ import { fullTime } from "./format.js";
 import { t } from "./language.js";
 import { plainText, wholeText } from "./readable.js";
 import { causeOf } from "./refusal.js";
+import { ruleInWords } from "./rule_words.js";
 import { SecondPress } from "./second_press.js";
 
 // A rule in words, and what takes it back, or null.
@@ -19,7 +20,7 @@ export function ruleItem(rule, revoking) {
       {},
       element("strong", {}, t(`rules.${rule.effect}`)),
       " ",
-      wholeText(rule.name),
+      wholeText(ruleInWords(rule.name)),
       rule.justification && element("span", { class: "why" }, wholeText(rule.justification)),
       element(
         "span",
@@ -101,7 +102,7 @@ export class Rules {
             {},
             element("strong", {}, t("rules.suggested")),
             " ",
-            wholeText(suggestion.words),
+            wholeText(ruleInWords(suggestion.words)),
             element("span", { class: "facts" }, element("span", {}, t("rules.saved", suggestion.would_have_saved))),
           ),
           element(
