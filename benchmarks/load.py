@@ -18,10 +18,18 @@ from .peers.orders import Order
 from .peers.peer import Target
 from .sequence import check, delays_ns, numbers
 
-__all__ = ["Outcome", "Task"]
+__all__ = ["BUSY_GENERATOR", "Bench", "Failed", "Outcome", "Task"]
+
+#: From this share of its core on, the load generator may have been what was measured.
+BUSY_GENERATOR = 0.9
 
 #: So many readers are let in at once: fewer than any server's backlog.
 _CONNECT_AT_ONCE = 200
+
+#: A server that had its core for less of the time waited for something, and how fast it can be was not seen.
+_BUSY_SERVER = 0.85
+#: By so much its time may be read too short: two ticks.
+_READ_SHORT_SECONDS = 0.02
 
 #: Connections that publish side by side, where the order between them does not matter.
 _PUBLISHERS = 8
@@ -62,6 +70,8 @@ class Outcome:
     invalid: str | None = None
     #: The generator's share of its core while it measured; near 1 it measured itself.
     generator_load: float = 0.0
+    #: The same of the server and all that belongs to it: in a throughput run near 1, or the figure does not count.
+    server_load: float = 0.0
 
 
 def _event(number: int, pad: int = 64) -> bytes:
@@ -172,15 +182,27 @@ class Bench:
         began, own, server = self._started
         seconds = time.monotonic() - began
         self.outcome.generator_load = (time.process_time() - own) / seconds
-        self.outcome.figures["server_cpu_us"] = (cpu_seconds(self.target.processes) - server) * 1e6 / events
+        used = cpu_seconds(self.target.processes) - server
+        self.outcome.server_load = used / seconds
+        self.outcome.figures["server_cpu_us"] = used * 1e6 / events
         return seconds
+
+    def require_busy_server(self, seconds: float) -> None:
+        """Raise ``Failed`` if the server idled in the ``seconds`` of a throughput run.
+
+        Readers that were paused, a publisher that waited, or somebody else on its core looks like a slow server. Where
+        this process is what had no time left, the server may be capable of more, which the report says.
+        """
+        load = self.outcome.server_load + _READ_SHORT_SECONDS / seconds
+        if load < _BUSY_SERVER and self.outcome.generator_load < BUSY_GENERATOR:
+            raise Failed(f"the server was busy only {self.outcome.server_load:.0%} of the time")
 
 
 def fanout(bench: Bench, *, by_post: bool = False, websocket: bool = False) -> None:
     """One session, many readers, published as fast as possible."""
     order = Order(sessions=1, events=bench.sizes["events"], pad=bench.sizes.get("pad", 64))
     streams = bench.streams(["b0"] * bench.sizes["readers"], websocket=websocket)
-    _deliver(bench, order, streams, bench.post_one_by_one if by_post else bench.publish)
+    _deliver(bench, order, streams, bench.post_one_by_one if by_post else bench.publish, one_under_way=by_post)
 
 
 def sessions(bench: Bench) -> None:
@@ -215,8 +237,13 @@ def _deliver(
     order: Order,
     readers: Sequence[Stream] | Sequence[LongPoll],
     publish: Callable[[Order], Callable[[], bool]],
+    *,
+    one_under_way: bool = False,
 ) -> None:
-    """Publish and wait until every reader has the last event; then see whether it has them all."""
+    """Publish and wait until every reader has the last event; then see whether it has them all.
+
+    With ``one_under_way`` the server waits for the next event between two.
+    """
     each = order.events // order.sessions
     countdown = Countdown()
     for reader in readers:
@@ -229,6 +256,8 @@ def _deliver(
     _check(readers, 1, each)
     if not complete:
         raise Failed(f"{countdown.left} readers, or the publisher, came to no end in time")
+    if not one_under_way:
+        bench.require_busy_server(seconds)
     bench.outcome.figures["rate"] = deliveries / seconds
 
 
@@ -334,6 +363,7 @@ def publish(bench: Bench, *, form: str) -> None:
         raise Failed(f"{answers} answers to {sum(map(len, prepared))} requests")
     if form == "stream" and b'"count":%d,' % each not in publishers[0].bodies[0]:
         raise Failed(f"the stream was not taken whole: {publishers[0].bodies[0][:200]!r}")
+    bench.require_busy_server(seconds)
     bench.outcome.figures["rate"] = each * count / seconds
 
 

@@ -11,15 +11,12 @@ from importlib.metadata import PackageNotFoundError, version
 from statistics import median
 from typing import Any
 
-from .load import Outcome
+from .load import BUSY_GENERATOR, Outcome
 from .works import PEERS, Figure, Work
 
 __all__ = ["Comparison", "Results"]
 
 _PACKAGES = ("aiohttp", "aiohttp-sse", "pydantic", "uvloop", "sse-starlette", "starlette", "uvicorn", "redis")
-
-#: From this share of its core on, the load generator may have been what was measured.
-_BUSY = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +85,7 @@ class Results:
             for number, outcome in enumerate(self.outcomes.get((work.name, peer.name), ()), 1):
                 if outcome.invalid is not None:
                     found.append(f"{peer.name}, round {number}: INVALID, {outcome.invalid}")
-                elif outcome.generator_load > _BUSY:
+                elif outcome.generator_load > BUSY_GENERATOR:
                     share = f"{outcome.generator_load:.0%}"
                     found.append(f"{peer.name}, round {number}: the load generator was busy {share} of the time")
         return found
@@ -148,6 +145,7 @@ class Results:
                         "figures": {name: round(value, 4) for name, value in outcome.figures.items()},
                         "invalid": outcome.invalid,
                         "generator_load": round(outcome.generator_load, 3),
+                        "server_load": round(outcome.server_load, 3),
                     }
                     for outcome in self.outcomes[work.name, peer.name]
                 ]
