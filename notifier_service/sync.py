@@ -49,6 +49,7 @@ def ask(
     *,
     service: str | Service | None = None,
     token: str | None = None,
+    until: Future[None] | None = None,
     **more: Any,
 ) -> dict[str, Any]:
     """Wait for the answer, and return the parameters with which the call may run: a copy, or a person's edit.
@@ -56,7 +57,8 @@ def ask(
     ``service`` is the URL of a running service, with its prefix or without, or what ``serve_in_thread`` gave. Without
     one it is the service that runs in a thread of this process, or else the one at ``NOTIFIER_URL``, asked with
     ``NOTIFIER_TOKEN``. ``more`` are the other arguments of ``notifier_service.ask``: ``risk_level``, ``description``,
-    ``timeout_seconds``, ``tool_call_id``, ``server``, ``may_edit``, ``input_schema``.
+    ``timeout_seconds``, ``tool_call_id``, ``server``, ``may_edit``, ``input_schema``. When another thread ends
+    ``until``, a ``concurrent.futures.Future``, the request is withdrawn.
 
     Raises ``ToolDenied``, whose text says who or what denied it, also when the service is away or the program ends
     meanwhile. Ctrl-C withdraws the request. Raises ``RuntimeError`` in the thread of the service itself.
@@ -65,9 +67,18 @@ def ask(
 
     async def asked(_: _Do) -> dict[str, Any]:
         async with way.service() as reached:
-            return await asking.ask(session_id, tool_name, parameters, service=reached, **more)
+            answer = asyncio.ensure_future(asking.ask(session_id, tool_name, parameters, service=reached, **more))
+            if until is not None:
+                loop = asyncio.get_running_loop()
+                until.add_done_callback(lambda _: loop.call_soon_threadsafe(answer.cancel))
+            return await answer
 
-    return way.loop.wait(asked, tool_name)
+    try:
+        return way.loop.wait(asked, tool_name)
+    except ToolDenied as denial:
+        if denial.outcome == "cancelled" and until is not None and until.done():
+            raise ToolDenied(f"{tool_name} did not run: the request was withdrawn.", outcome="cancelled") from None
+        raise
 
 
 def approved(

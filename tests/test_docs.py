@@ -138,6 +138,7 @@ def test_routes_and_codes_that_a_document_names_exist(document: Path) -> None:
         ("README.md", "asyncio_program.py"),
         ("docs/chat.md", "chat_pydantic_ai.py"),
         *(("docs/python.md", f"sync_{name}.py") for name in ("script", "flask", "fastapi", "django")),
+        *(("docs/python.md", f"approve_{name}_sdk.py") for name in ("codex", "copilot")),
     ],
 )
 def test_document_shows_the_example_that_runs(document: str, example: str) -> None:

@@ -13,7 +13,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -96,6 +96,21 @@ def test_rejected_says_who_and_why(way: sync.Service | str, service: sync.Servic
         pytest.raises(ToolDenied, match=r"^rm did not run: rejected by ada: not now$"),
     ):
         sync.ask(session_id, "rm", {}, service=way)
+
+
+def test_question_is_withdrawn_when_another_thread_says_so(
+    way: sync.Service | str, service: sync.Service, session_id: str
+) -> None:
+    until: Future[None] = Future()
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(sync.ask, session_id, "rm", {}, service=way, until=until)
+        request = there(service, lambda: request_of(service, session_id))
+        until.set_result(None)
+        with pytest.raises(ToolDenied, match=r"^rm did not run: the request was withdrawn\.$") as denied:
+            asking.result(10)
+
+    assert denied.value.outcome == "cancelled"
+    assert there(service, request.decision).status == "cancelled"
 
 
 def test_function_runs_in_the_thread_that_called_it(
@@ -278,7 +293,7 @@ def _plain(n: Any) -> Any:
 
 PROGRAM = """
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from notifier_service import sync
 @sync.approved("s", service=sys.argv[1])
 def remove(path):

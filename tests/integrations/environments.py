@@ -34,6 +34,8 @@ PYTHON = {
     "openai-agents": ("openai-agents==0.24.0",),
     "ag-ui-validate": ("ag-ui-validate[transport]==0.4.0",),
     "acp": ("agent-client-protocol==0.12.1",),
+    "codex sdk": ("openai-codex==0.163.0",),
+    "copilot sdk": ("github-copilot-sdk==1.0.27",),
     "sync": ("flask==3.1.3", "django==5.2.19", "fastapi==0.165.0", "httpx==0.28.1", "ipython==9.18.1"),
     "sigstore": ("sigstore==4.5.1",),
     "schemathesis": ("schemathesis==4.32.5",),
@@ -50,6 +52,8 @@ NPM: dict[str, tuple[str, ...]] = {
     "inspector": ("@modelcontextprotocol/inspector@2.12.0",),
     # Whose rules are imported.
     "codex": ("@openai/codex@0.169.0",),
+    # The runtime of its SDK for Python.
+    "copilot": ("@github/copilot@1.0.102",),
     "gemini": ("@google/gemini-cli-core@0.61.0",),
     # Whose pages talk to the chat's agent.
     "ai 7": ("ai@7.0.173",),

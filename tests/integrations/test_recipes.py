@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.integrations.environments import PYTHON, ROOT
+from tests.integrations.environments import NPM, PYTHON, ROOT
 
 INSIDE = Path(__file__).with_name("inside")
 RECIPES = [
     ("claude_agent", "claude-agent-sdk"),
+    ("codex_sdk", "codex sdk"),
     ("langchain_agent", "langchain"),
     ("langchain_mcp", "langchain"),
     ("openai_agents", "openai-agents"),
@@ -28,12 +29,12 @@ RECIPES = [
 ]
 
 
-def run_tests(python: Path | str, path: Path, *, fixtures_from: Path) -> None:
+def run_tests(python: Path | str, path: Path, *, fixtures_from: Path, **environment: str) -> None:
     """Run the tests of a file with another interpreter; fail with what they say."""
     done = subprocess.run(
         [str(python), "-m", "pytest", "-c", str(INSIDE / "pytest.ini"), "--confcutdir", str(fixtures_from), str(path)],
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'examples'}"},
+        env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'examples'}"} | environment,
         capture_output=True,
         text=True,
         timeout=300,
@@ -49,6 +50,15 @@ def test_recipe_asks_before_its_framework_runs_a_tool(
     python = sys.executable if environment is None else python_with(*PYTHON[environment])
 
     run_tests(python, INSIDE / f"{recipe}.py", fixtures_from=INSIDE)
+
+
+def test_copilot_asks_before_its_runtime_runs_a_tool(
+    python_with: Callable[..., Path], npm_with: Callable[..., Path]
+) -> None:
+    runtime = npm_with(*NPM["copilot"]) / "node_modules/.bin/copilot"
+    python = python_with(*PYTHON["copilot sdk"])
+
+    run_tests(python, INSIDE / "copilot_sdk.py", fixtures_from=INSIDE, COPILOT_CLI_PATH=str(runtime))
 
 
 def test_sessions_of_the_first_sdk_are_known_as_those_of_the_second(python_with: Callable[..., Path]) -> None:
