@@ -19,8 +19,8 @@ function Call({ part, answer }) {
       {part.state === "approval-requested" && !hold && (
         <p>
           {part.approval.requestReason}
-          <button onClick={() => answer({ id: part.approval.id, approved: true })}>Approve</button>
-          <button onClick={() => answer({ id: part.approval.id, approved: false, reason: prompt("Why?") ?? undefined })}>Reject</button>
+          <button type="button" onClick={() => answer({ id: part.approval.id, approved: true })}>Approve</button>
+          <button type="button" onClick={() => answer({ id: part.approval.id, approved: false, reason: prompt("Why?") ?? undefined })}>Reject</button>
         </p>
       )}
       {part.output !== undefined && <pre>{JSON.stringify(part.output)}</pre>}

@@ -65,6 +65,7 @@ async def test_person_answers_in_the_page_and_after_a_reload(page: Page) -> None
     await page.get_by_role("button", name="Reject").click()
     await expect(page.get_by_text("delete did not run: rejected by local: not now")).to_be_visible()
     await expect(page.get_by_text("delete: output-denied")).to_be_visible()
+    await expect(page.get_by_role("alert")).to_have_count(0)
 
 
 async def test_page_that_holds_the_stream_shows_the_answer_from_another_screen(page: Page, broker: Broker) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from notifier_service import Broker, ChatTurn, Decision, Settings, ToolDenied, serve
+from notifier_service import Broker, ChatTurn, Decision, Settings, ToolDenied, report_progress, serve
 from tests.integrations.environments import NPM, PYTHON
 
 INSIDE = Path(__file__).with_name("inside")
@@ -25,6 +26,23 @@ async def deletes(turn: ChatTurn) -> AsyncIterator[str]:
         yield f"Done: {(await turn.tools(delete, risk_level='high')(turn.query))['gone']}"
     except ToolDenied as denial:
         yield str(denial)
+
+
+async def says_everything(turn: ChatTurn) -> AsyncIterator[str | bytes | dict[str, Any]]:
+    async def count() -> int:
+        report_progress(1, 2, "half")
+        return 2
+
+    async def fails() -> None:
+        raise ValueError("no disk")
+
+    yield "I count. "
+    yield {"type": "my own kind!", "n": await turn.tools(count, risk_level="low")()}
+    yield b"\x00\xff"
+    with suppress(ValueError):
+        await turn.tools(fails, risk_level="low")()
+    yield "And then I fail."
+    raise RuntimeError("out of paper")
 
 
 async def ran(*command: Any, cwd: Path | None = None) -> Any:
@@ -74,6 +92,22 @@ async def test_page_with_the_ai_sdk_is_asked(
         assert (tool["state"], tool["output"], rest["text"]) == ("output-available", {"gone": "a.txt"}, "Done: a.txt")
     if version == "ai 7" and way == "hold":
         assert tool["approval"]["approved"] is True
+
+
+@pytest.mark.parametrize("version", ["ai 7", "ai 6"])
+async def test_sdk_knows_every_chunk(version: str, npm_with: Callable[..., Path]) -> None:
+    folder = await asyncio.to_thread(npm_with, *NPM[version])
+    node = folder / "node_modules/.bin/node"
+    async with serve(Broker(), Settings(port=0), agent=says_everything) as site:
+        url = f"{site.url}{site.settings.prefix}/api/ai-sdk/s?sdk={version[-1]}"
+        done = await ran(node, INSIDE / "ai_sdk_page.mjs", url, "approve", cwd=folder)
+
+    parts = done["said"][0]
+    assert [part["type"] for part in parts] == [
+        "text", "dynamic-tool", "data-my-own-kind-", "data-binary", "dynamic-tool", "text",
+    ]  # fmt: skip
+    assert (parts[1]["output"], parts[4]["errorText"]) == (2, "ValueError: no disk")
+    assert done["problems"] == ["Error: RuntimeError: out of paper"]
 
 
 @pytest.mark.parametrize(
