@@ -25,6 +25,7 @@ import pytest
 from aiohttp import web
 
 from notifier_service import Broker, Limits, Settings
+from notifier_service.core.events import EventData, ToolProgress, ToolResult, ToolStatus
 from notifier_service.core.session import Session
 from notifier_service.web import Site, serve
 
@@ -186,6 +187,30 @@ async def test_single_event_costs_a_reader_few_calls(site: Site, session: Sessio
     count = await least(publish_one)
 
     assert count.calls / READERS < 23
+
+
+@pytest.mark.parametrize(
+    ("event_type", "data", "more_calls"),
+    [
+        ("tool_status", ToolStatus(status="executing", tool_name="t", tool_call_id="c", details=EVENT), 18),
+        ("tool_progress", ToolProgress(tool_name="t", tool_call_id="c", progress=1), 16),
+        ("tool_result", ToolResult(tool_name="t", tool_call_id="c", success=True, result=EVENT), 5),
+    ],
+    ids=["status", "progress", "result"],
+)
+async def test_what_a_call_tells_is_encoded_once(event_type: str, data: EventData, more_calls: int) -> None:
+    broker = Broker()
+    broker.publish_nowait("s", "tool_status", ToolStatus(status="executing", tool_name="t", tool_call_id="c"))
+
+    async def publish(event_type: str, data: Any) -> None:
+        broker.publish_nowait("s", event_type, data)
+
+    plain = await least(partial(publish, "note", EVENT))
+    told = await least(partial(publish, event_type, data))
+    broker.close()
+
+    assert told.of["to_json"] == 1
+    assert told.calls - plain.calls <= more_calls
 
 
 async def calls_of_post(client: Plain, path: str, body: bytes) -> int:

@@ -4,12 +4,37 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
-from .events import PermissionRecord, RunningCall, Snapshot, ToolProgress, ToolResult, ToolStatus, dump
+from .events import PermissionRecord, RunningCall, Snapshot, ToolProgress, ToolResult, ToolStatus
 
 __all__ = ["OVER", "SessionState"]
 
 OVER = frozenset({"completed", "failed", "denied", "cancelled"})
+
+
+class _Call(NamedTuple):
+    """A call that runs or waits, as its events told of it, and how large these were."""
+
+    status: ToolStatus
+    status_bytes: int
+    progress: ToolProgress | None
+    progress_bytes: int
+
+    @property
+    def size(self) -> int:
+        return self.status_bytes + self.progress_bytes
+
+    @property
+    def running(self) -> RunningCall:
+        return RunningCall.model_construct(**{**self.status.__dict__, "progress": self.progress})
+
+
+@lru_cache(maxsize=256)
+def _followed(kind: type) -> type | None:
+    """What leaves a state of which this is a kind; to ask a model's class whose it is takes long."""
+    return next((each for each in (ToolStatus, ToolProgress, ToolResult) if issubclass(kind, each)), None)
 
 
 class SessionState:
@@ -34,7 +59,7 @@ class SessionState:
         self.tool_result: ToolResult | None = None
         self._max_calls = max_calls
         self._max_bytes = max_bytes
-        self._running: OrderedDict[str, tuple[RunningCall, int]] | None = None
+        self._running: OrderedDict[str, _Call] | None = None
         self._running_bytes = 0
         self._status_bytes = 0
         self._result_bytes = 0
@@ -49,19 +74,20 @@ class SessionState:
         """Whether a call has begun, or waits, and has not ended."""
         return bool(self._running)
 
-    def follow(self, data: object, size: int = 0) -> None:
-        """Bring the state up to date with the data of an event of this size; what leaves none is passed over."""
-        if isinstance(data, ToolStatus):
-            self.tool_status = data
-            self._status_bytes = size
-            self._follow_call(data)
-        elif isinstance(data, ToolProgress):
-            before = self._forgotten(data.tool_call_id)
-            if before is not None:
-                self._keep(data.tool_call_id, before.model_copy(update={"progress": data}))
-        elif isinstance(data, ToolResult):
-            self.tool_result = data
+    def follow(self, data: object, size: int) -> type | None:
+        """Bring the state up to date with the data of an event of this size.
+
+        Return which it was: ``ToolStatus``, ``ToolProgress`` or ``ToolResult``; None for what leaves no state.
+        """
+        kind = _followed(type(data))
+        if kind is ToolStatus:
+            self._follow_call(data, size)  # type: ignore[arg-type]  # as the next two, by its kind
+        elif kind is ToolProgress:
+            self._follow_progress(data, size)  # type: ignore[arg-type]
+        elif kind is ToolResult:
+            self.tool_result = data  # type: ignore[assignment]
             self._result_bytes = size
+        return kind
 
     def clear_result(self) -> None:
         """Forget the last result."""
@@ -69,9 +95,9 @@ class SessionState:
         self._result_bytes = 0
 
     @property
-    def waiting(self) -> Sequence[RunningCall]:
+    def waiting(self) -> Sequence[ToolStatus]:
         """The calls about which a person is asked."""
-        return [call for call in self._calls if call.status == "waiting_permission"]
+        return [call.status for call in self._calls if call.status.status == "waiting_permission"]
 
     def snapshot(self, last_event_id: str, pending: Sequence[PermissionRecord]) -> Snapshot:
         """The state as it travels, with the requests that wait for a person, oldest first."""
@@ -81,31 +107,38 @@ class SessionState:
             permission_request=pending[0] if pending else None,
             permission_requests=tuple(pending),
             tool_result=self.tool_result,
-            running=tuple(call for call in self._calls if not call.is_end_unknown),
-            end_unknown=tuple(call for call in self._calls if call.is_end_unknown) or None,
+            running=tuple(call.running for call in self._calls if not call.status.is_end_unknown),
+            end_unknown=tuple(call.running for call in self._calls if call.status.is_end_unknown) or None,
         )
 
     @property
-    def _calls(self) -> Sequence[RunningCall]:
-        return () if self._running is None else [call for call, _ in self._running.values()]
+    def _calls(self) -> Sequence[_Call]:
+        return () if self._running is None else tuple(self._running.values())
 
-    def _follow_call(self, status: ToolStatus) -> None:
+    def _follow_call(self, status: ToolStatus, size: int) -> None:
+        self.tool_status = status
+        self._status_bytes = size
         key = status.tool_call_id or f"\0{status.tool_name}"
         before = self._forgotten(key)
         if status.status not in OVER or status.is_end_unknown:
-            progress = before.progress if before is not None else None
-            self._keep(key, RunningCall.model_construct(**{**status.__dict__, "progress": progress}))
+            told = (None, 0) if before is None else (before.progress, before.progress_bytes)
+            self._keep(key, _Call(status, size, *told))
 
-    def _forgotten(self, key: str) -> RunningCall | None:
-        call, size = (None, 0) if self._running is None else self._running.pop(key, (None, 0))
-        self._running_bytes -= size
+    def _follow_progress(self, progress: ToolProgress, size: int) -> None:
+        before = self._forgotten(progress.tool_call_id)
+        if before is not None:
+            self._keep(progress.tool_call_id, _Call(before.status, before.status_bytes, progress, size))
+
+    def _forgotten(self, key: str) -> _Call | None:
+        call = None if self._running is None else self._running.pop(key, None)
+        if call is not None:
+            self._running_bytes -= call.size
         return call
 
-    def _keep(self, key: str, call: RunningCall) -> None:
-        size = len(dump(call))
+    def _keep(self, key: str, call: _Call) -> None:
         if self._running is None:
             self._running = OrderedDict()
-        self._running[key] = (call, size)
-        self._running_bytes += size
+        self._running[key] = call
+        self._running_bytes += call.size
         while len(self._running) > self._max_calls or self._running_bytes > self._max_bytes:
-            self._running_bytes -= self._running.popitem(last=False)[1][1]
+            self._running_bytes -= self._running.popitem(last=False)[1].size

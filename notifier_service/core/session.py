@@ -30,6 +30,7 @@ from .events import (
     Rule,
     SessionRow,
     Snapshot,
+    ToolProgress,
     ToolResult,
     ToolStatus,
     dump,
@@ -288,13 +289,12 @@ class Session:
         Raises ``SessionClosed``, ``TooLarge`` or ``InvalidInput``; nothing has happened then.
         """
         event = self._append(event_type, data, data_json=data_json, traceparent=traceparent)
-        if type(data) is not dict:  # such data leaves no state, and to ask a model's class whose it is takes long
-            self.state.follow(data, len(event.json))
+        if type(data) is not dict and (kind := self.state.follow(data, len(event.json))) is not None:
             self._count_beside()
-            if type(data) is ToolStatus:
+            if kind is ToolStatus:
                 self.recorder.told(self.session_id, data)
-            if self._desk is not None and isinstance(data, ToolStatus | ToolResult):
-                self._desk.told(data)
+            if self._desk is not None and kind is not ToolProgress:
+                self._desk.told(data)  # type: ignore[arg-type]  # by its kind
         space = self.space
         if space.log_bytes + space.beside_bytes > space.most_bytes:
             space.make_room(self)
@@ -844,7 +844,7 @@ class Session:
         else:
             with suppress(ValidationError):  # of an earlier version, which took what is not taken any more
                 followed = PRODUCED[event.type].model_validate(data)
-                self.state.follow(followed)
+                self.state.follow(followed, len(event.json))
                 if isinstance(followed, ToolStatus | ToolResult):
                     told[followed.tool_call_id or str(data.get("details", {}).get("request_id"))] = followed
 
