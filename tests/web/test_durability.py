@@ -283,7 +283,7 @@ async def test_service_ends_although_the_disk_does_not_answer(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     disk = Disk()
-    monkeypatch.setattr("notifier_service.web.app.JournalFile", partial(JournalFile, connect=disk.connect))
+    monkeypatch.setattr("notifier_service.storage.journal.JournalFile", partial(JournalFile, connect=disk.connect))
     async with asyncio.timeout(20), running(path, shutdown_seconds=0.5) as site:
         disk.gate.clear()
         site.broker.publish_nowait("s", "note")
