@@ -10,6 +10,7 @@ from typing import Any
 from rich.text import Text
 
 from ..core.policy.deeds import in_words
+from .bodies import questions_of
 from .drawing import Row, drawn
 from .terminal import can_show, cells, one_line, pretty, seen, turns_direction, wrapped
 from .waiting import time_left
@@ -66,7 +67,7 @@ def card(
                 yield Text.assemble((goes_on if number else begins, style), piece)
 
     return [
-        *bar_with(f"{top}{bar} May this run?{place} "),
+        *bar_with(f"{top}{bar} {'May this run?' if questions_of(record) is None else 'A question'}{place} "),
         *framed(_before(record, style, encoding, where=where, is_exact=is_exact)),
         *bar_with(f"{middle}{bar} {shape} "),
         *framed(body),

@@ -18,6 +18,7 @@ from .bodies import (
     JsonPart,
     ListPart,
     Part,
+    QuestionField,
     Segment,
     StepsPart,
     TablePart,
@@ -25,6 +26,7 @@ from .bodies import (
     ValuePart,
     body_of,
     in_ascii,
+    questions_of,
     readable_json,
 )
 from .terminal import can_show, cells, seen
@@ -61,6 +63,12 @@ def drawn(
     if is_exact:
         return _SHAPES["exact"], list(_json(in_ascii(readable_json(record["parameters"]))))
     body = body_of(record)
+    questions = questions_of(record)
+    if questions is not None:
+        message = [Row(Text(line)) for line in (questions.message or "").splitlines()]
+        asked = [row for field in questions.fields for row in _question(field)]
+        hidden = [Text("It has characters that nobody sees, or that mislead.", "yellow")] if body.because else []
+        return "what it asks", [*hidden, *(_visible(row, encoding) for row in (*message, *asked))]
     hand = _Hand(encoding, width)
     rows = [row for part in body.parts for row in _rows_of(part, hand)]
     why = _why(body.because)
@@ -84,6 +92,27 @@ def main_text(record: Mapping[str, Any]) -> tuple[str, str] | None:
         if isinstance(part, TextPart) and part.role != "text" and isinstance(record["parameters"].get(part.name), str):
             return part.name, "command.sh" if part.role == "command" else "message.txt"
     return None
+
+
+def _question(field: QuestionField) -> Iterator[Row]:
+    """One question, and its options by their numbers."""
+    header = (f"[{_in_line(field.header)}] ", "cyan") if field.header else ""
+    how = "choose one or more" if field.is_multiple else "" if field.is_needed else "optional"
+    yield Row(Text.assemble(header, (_in_line(field.text), "bold"), (f"  ({how})" if how else "", "dim")))
+    if field.description:
+        yield Row(Text(f"  {_in_line(field.description)}", "dim"), hang=2)
+    digits = len(str(len(field.options)))
+    for number, option in enumerate(field.options, 1):
+        said = f"  {_in_line(option.description)}" if option.description else ""
+        begin = f"  {number:>{digits}}  "
+        yield Row(Text.assemble((begin, "bold yellow"), (_in_line(option.label), "bold"), (said, "dim")), len(begin))
+        for line in (option.preview or "").splitlines():
+            yield Row(Text.assemble(" " * len(begin), (f"| {line}", "dim")), len(begin) + 2)
+
+
+def _in_line(text: str) -> str:
+    """A text of somebody else on one line, so that none of it poses as an option."""
+    return " ".join(text.split())
 
 
 def _visible(row: Row, encoding: str) -> Row:

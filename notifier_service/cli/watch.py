@@ -12,7 +12,8 @@ from rich.text import Text
 
 from ..client import Client
 from ..core.errors import NotifierError, ServiceRefused
-from .answers import HELP, KEYS, KEYS_OFFERED, REJECTING, SCOPES, WORDS, WORDS_HELP, WORDS_OFFERED, offered
+from .answers import HELP, KEYS, KEYS_OFFERED, REJECTING, SCOPES, WORDS, WORDS_HELP, WORDS_OFFERED, meant, offered
+from .bodies import Given, QuestionField, answer_to, questions_of
 from .card import card
 from .drawing import main_text
 from .keyboard import Keyboard, Typed
@@ -291,7 +292,7 @@ class Watch:
         elif action == "show":
             await self._show_for_lines(request_id)
         else:
-            await self._decide(action, text, record)
+            await self._decide(meant(action, record), text, record)
 
     async def _on_key(self, typed: Typed) -> bool:
         """Do what a key says; True to quit."""
@@ -348,6 +349,7 @@ class Watch:
             self._sight.say(f"This is the {'last' if by > 0 else 'first'} request that waits.")
 
     async def _on_decision_key(self, action: str, record: dict[str, Any]) -> None:
+        action = meant(action, record)
         if action not in offered(record):
             self._sight.say("This request does not offer that.")
         elif action not in (*REJECTING, "respond") and self._sight.has_more:
@@ -406,11 +408,34 @@ class Watch:
             reason = text or await self._asked("Reason (Enter for none): ")
             scope = {} if action == "reject" else {"scope": "session"}
             return {"approved": False} | scope | ({"reason": reason} if reason else {})
+        if action == "answer":
+            return await self._answered_question(text, record)
         if action == "respond":
             response = text or await self._asked("Reply in the tool's place: ")
             return {"approved": False, "response": response} if response else None
         edited = await self._edited(text, record)
         return None if edited is None else {"approved": True, "parameters": edited}
+
+    async def _answered_question(self, text: str, record: dict[str, Any]) -> dict[str, Any] | None:
+        """What is written to each question; on a line with a bar between them."""
+        questions = questions_of(record)
+        if questions is None:
+            self._sight.say("Not decided: this is no question.", "red")
+            return None
+        fields = questions.fields
+        written = [part.strip() for part in text.split("|")] if text and len(fields) > 1 else [text] * len(fields)
+        given = []
+        for index, field in enumerate(fields):
+            said = written[index] if index < len(written) else ""
+            if not said and self._has_keys:
+                said = await self._asked(_question_prompt(field))
+            given.append(_given(field, said))
+        answer = answer_to(questions, record["parameters"], given)
+        if isinstance(answer, dict):
+            return answer
+        missing = "; ".join(one_line(fields[index].text) for index in answer)
+        self._sight.say(f"Not decided: not answered, or not with what is offered: {missing}", "yellow")
+        return None
 
     async def _asked(self, prompt: str) -> str:
         return await line_of(prompt, self._keyboard, self._screen) if self._has_keys else ""
@@ -439,3 +464,29 @@ class Watch:
         after = await in_editor(before, self._keyboard, self._screen, name=file_name)
         # Editors end each file with a line feed.
         return {**parameters, name: after if before.endswith("\n") else after.removesuffix("\n")}
+
+
+def _question_prompt(field: QuestionField) -> str:
+    """What a person is asked to write to one question."""
+    ways = [f"1 to {len(field.options)}" + (", or several: 1,2" if field.is_multiple else "")] if field.options else []
+    own = {"text": "your own words", "integer": "a whole number", "number": "a number", "json": "JSON"}
+    ways += [own[field.words]] if field.words is not None else []
+    chosen, words = field.given.chosen, field.given.words
+    by_default = ",".join(str(index + 1) for index in chosen) or one_line(words)
+    enter = f"; Enter: {by_default}" if by_default else "" if field.is_needed else "; Enter for none"
+    return f"{one_line(field.header or field.text)} ({', or '.join(ways)}{enter}): "
+
+
+def _given(field: QuestionField, text: str) -> Given:
+    """The options that a text names by their numbers or one by its name, or else words."""
+    if not text:
+        return field.given
+    numbers = [part.strip() for part in text.split(",")]
+    most = len(field.options) if field.is_multiple else 1
+    places = [int(one) - 1 for one in numbers if one.isdecimal() and one.isascii() and len(one) < 10]
+    if field.options and len(places) == len(numbers) <= most and all(0 <= at < len(field.options) for at in places):
+        return Given(sorted(set(places)))
+    named = [at for at, option in enumerate(field.options) if option.label.casefold() == text.casefold()]
+    if named or field.words is None:
+        return Given(named[:1])
+    return Given((), text)

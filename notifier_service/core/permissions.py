@@ -282,6 +282,8 @@ class PermissionDesk:
         offered = set(question.allowed_decisions)
         if not {"approve", "reject"} <= offered <= set(ALL_DECISIONS):
             raise InvalidInput("allowed_decisions are approve, reject, and of edit and respond what can be carried out")
+        if question.needs_answer:
+            offered.discard("approve")
         if question.input_schema is not None and question.input_schema.problem is not None:
             offered.discard("edit")
             unchecked = Reason("edit_unchecked", problem=question.input_schema.problem)
@@ -487,8 +489,11 @@ class PermissionDesk:
             )
         scope: Scope = decision.scope or "once"
         if kind not in record.allowed_decisions or scope not in record.scopes:
+            is_question = kind == "approve" and kind not in record.allowed_decisions
             raise DecisionNotOffered(
-                "This request does not offer that decision or scope.",
+                "This is a question: answer it with an edit or a reply, or reject it; an approval alone says nothing."
+                if is_question
+                else "This request does not offer that decision or scope.",
                 allowed_decisions=list(record.allowed_decisions),
                 scopes=list(record.scopes),
             )

@@ -47,6 +47,8 @@ class Question(NamedTuple):
     #: Those that the asker can carry out; to approve and to reject are always among them.
     allowed_decisions: Collection[DecisionKind] = ALL_DECISIONS
     scopes: Sequence[Scope] = ALL_SCOPES
+    #: It asks for words or a choice, which an approval alone does not give: then approving is not offered.
+    needs_answer: bool = False
     #: Whether the session is told that the call waits; who has it told tells how the call ends, too.
     announce_status: bool = False
     #: The folder in which who asks works, where that is known.

@@ -222,12 +222,16 @@ def _asked(session_id: str, record: PermissionRecord) -> str:
     told = "".join(
         f"<p><b>{name}:</b> {html.escape(_visible(text))}</p>" for name, text in rows.items() if text is not None
     )
+    buttons = '<button name="approved" value="false">Reject</button>'
+    if "approve" in record.allowed_decisions:
+        buttons += '<button name="approved" value="true">Approve</button>'
+    else:
+        buttons += "<p>This is a question: it is answered in the console.</p>"
     return (
         f"{told}<pre>{html.escape(_visible(parameters))}</pre>"
         '<form method="post"><label>Reason <input name="reason" maxlength="10000"></label>'
         f'<input type="hidden" name="parameters_sha256" value="{html.escape(record.parameters_sha256)}">'
-        '<button name="approved" value="false">Reject</button>'
-        '<button name="approved" value="true">Approve</button></form>'
+        f"{buttons}</form>"
     )
 
 

@@ -1302,6 +1302,16 @@ def test_call_as_it_was_asked_need_not_fit_the_schema(desk: Desk) -> None:
     assert desk.answer(True).decision == "approve"
 
 
+def test_question_is_answered_or_rejected_and_never_just_approved(desk: Desk) -> None:
+    record = desk.ask(needs_answer=True).record
+    refusal = desk.refusal(True)
+
+    assert record.allowed_decisions == ("edit", "reject", "respond")
+    assert isinstance(refusal, DecisionNotOffered)
+    assert "answer it" in refusal.message
+    assert desk.answer(True, parameters=EDITED).decision == "edit"
+
+
 def test_tool_whose_schema_cannot_be_checked_takes_no_edit_and_that_is_said(desk: Desk) -> None:
     record = desk.ask(input_schema=InputSchema.of("text")).record
 

@@ -49,6 +49,18 @@ async def test_link_shows_what_is_asked_and_a_preview_of_it_settles_nothing(guar
     assert "default-src 'none'" in response.headers["Content-Security-Policy"]
 
 
+async def test_link_to_a_question_offers_no_approval_and_takes_none(guarded: Client, broker: Broker) -> None:
+    request_id = asked(broker, needs_answer=True)
+    path = await made(guarded, request_id)
+    text = await (await guarded.get(path)).text()
+    refused = await guarded.post(path, json={"approved": True})
+
+    assert "Approve" not in text
+    assert "answered in the console" in text
+    assert await error_of(refused) == (422, "decision_not_offered")
+    assert is_pending(broker, request_id)
+
+
 @pytest.mark.parametrize("approved", [True, False])
 async def test_form_of_the_page_decides_in_the_name_of_who_made_the_link_once(
     guarded: Client, broker: Broker, approved: bool

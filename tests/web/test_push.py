@@ -153,13 +153,16 @@ async def test_device_is_told_a_summary_that_only_it_can_read_and_that_it_is_set
     assert "endpoint" not in listed
 
 
-@pytest.mark.parametrize(("risk", "actions"), [("medium", ["approve", "reject"]), ("high", ["open"])])
+@pytest.mark.parametrize(
+    ("risk", "actions", "needs_answer"),
+    [("medium", ["approve", "reject"], False), ("high", ["open"], False), ("low", ["open"], True)],
+)
 async def test_what_is_risky_is_read_before_it_is_answered(
-    service: PushService, browser: Browser, risk: str, actions: list[str]
+    service: PushService, browser: Browser, risk: str, actions: list[str], needs_answer: bool
 ) -> None:
     async with serving() as (site, http):
         await subscribed(http, service, browser, language="zh")
-        asked(site.broker, risk_level=risk)
+        asked(site.broker, risk_level=risk, needs_answer=needs_answer, by_policy=not needs_answer)
         await until(lambda: service.pushes)
 
     told = service.pushes[0].told(browser)

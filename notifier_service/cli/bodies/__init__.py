@@ -16,6 +16,7 @@ from .body import (
     TextPart,
     ValuePart,
 )
+from .questions import Given, QuestionField, Questions, answer_to, questions_of
 from .readable import in_ascii, readable_json
 from .shapes import body_of
 
@@ -25,16 +26,21 @@ __all__ = [
     "DiffLine",
     "DiffPart",
     "FilePart",
+    "Given",
     "JsonPart",
     "ListPart",
     "Part",
+    "QuestionField",
+    "Questions",
     "Segment",
     "Shape",
     "StepsPart",
     "TablePart",
     "TextPart",
     "ValuePart",
+    "answer_to",
     "body_of",
     "in_ascii",
+    "questions_of",
     "readable_json",
 ]

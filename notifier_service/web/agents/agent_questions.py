@@ -36,6 +36,7 @@ def how_asked(asked: AskedCall) -> dict[str, Any]:
     return {
         "by_policy": False,
         "scopes": ("once",),
+        "needs_answer": True,
         "risk_reasons": (Reason("agent_question"), *asked.risk_reasons),
         "input_schema": InputSchema.of(schema),
     }

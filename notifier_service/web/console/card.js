@@ -15,6 +15,7 @@ import { t } from "./language.js";
 import { decideHere } from "./mine.js";
 import { outcomeText } from "./outcome.js";
 import { Parameters } from "./parameters.js";
+import { questionsIn } from "./questions.js";
 import { plainText, wholeText } from "./readable.js";
 import { Reading } from "./reading.js";
 import { causeOf, refusalOf } from "./refusal.js";
@@ -51,6 +52,7 @@ export class Card {
   #parameters = new Parameters({ onDrawn: () => this.#read(), onChange: () => this.#showArmed() });
   #reading = new Reading(() => this.#showArmed());
   #form = null;
+  #questions = null;
   #place = null;
   #isTouched = matchMedia("(pointer: coarse)").matches;
 
@@ -60,7 +62,7 @@ export class Card {
 
   // The person has begun to write an answer here.
   get hasForm() {
-    return this.#form !== null;
+    return this.#form !== null || this.#questions?.isTouched === true;
   }
 
   // Whether all of it has been on the screen, and nothing of it is folded.
@@ -87,10 +89,16 @@ export class Card {
 
   // A key's action: what its button does, on what the person sees.
   press(action) {
-    if (this.state !== "open" || this.hasForm) return;
-    if (action === "exact") this.#parameters.turnExact();
+    if (this.state !== "open" || this.#form !== null) return;
+    if (action === "exact") {
+      if (this.#questions !== null) this.#parts.asked.open = true;
+      this.#parameters.turnExact();
+    }
     else if (this.#isFresh() || this.#host.isDeafToKeys()) return;
-    else if (this.#acts.has(action) && !this.#bringIntoSight()) this.#acts.get(action)();
+    else {
+      const act = this.#acts.get(action) ?? (["approve", "respond"].includes(action) && this.#acts.get("answer"));
+      if (act && !this.#bringIntoSight()) act();
+    }
   }
 
   // Where it stands in the list has changed, or where its buttons are: what is on its way was meant for something else.
@@ -132,6 +140,7 @@ export class Card {
     this.#reading.stop();
     for (const each of this.element.querySelectorAll("button, textarea, input")) each.disabled = true;
     fill(this.#parts.failure);
+    this.#questions?.end();
     const isKept = !isMine && this.#form !== null && this.#form.keep();
     if (!isKept) {
       this.#form = null;
@@ -263,12 +272,16 @@ export class Card {
       lasting: element("div", { class: "buttons lasting" }),
       reading: element("p", { class: "reading", id: `reading-${record.request_id}`, data: { role: "reading" }, hidden: !this.#isHigh }),
       form: element("div", { class: "form" }),
+      questions: element("div", {}),
       outcome: element("div", { class: "outcome", data: { role: "outcome" } }),
       failure: element("div", { class: "failure", role: "alert", data: { role: "failure" } }),
       end: element("span", { class: "end", "aria-hidden": "true" }),
     };
     this.#parts.answers = element("div", { class: "answers" }, this.#parts.buttons, this.#parts.reading);
-    if (!record.parameters_truncated) this.#parameters.show(record);
+    // A question is answered above what it was made of, which is folded.
+    this.#parts.asked = element("details", { class: "as-asked" }, element("summary", {}, t("question.asAsked")));
+    this.#parts.what = element("div", {}, this.#parameters.element);
+    if (!record.parameters_truncated) this.#showWhat(record);
     this.#showButtons();
     return element(
       "article",
@@ -281,7 +294,8 @@ export class Card {
       headOf(record, title, this.#parts.countdown),
       foreignName(record.tool_name),
       judgement(record),
-      this.#parameters.element,
+      this.#parts.questions,
+      this.#parts.what,
       record.description ? descriptionOf(record) : null,
       factsOf(record),
       this.#parts.lasting,
@@ -299,6 +313,21 @@ export class Card {
     );
   }
 
+  #showWhat(record) {
+    this.#parameters.show(record);
+    this.#questions = questionsIn(record, { onSend: () => this.#answer() });
+    if (this.#questions === null) return;
+    fill(this.#parts.questions, this.#questions.element);
+    this.#parts.asked.append(this.#parameters.element);
+    this.#parts.what.replaceChildren(this.#parts.asked);
+  }
+
+  #answer() {
+    const decide = this.#questions.decide();
+    if (decide === null) this.#host.announce(t("question.open"));
+    else this.#send(() => decide(this.#host.client));
+  }
+
   // What an event cannot hold is read from the service; until all of it is here, nothing lets it run.
   async #readWhole() {
     const size = count(this.record.parameters_bytes ?? 0);
@@ -308,7 +337,7 @@ export class Card {
       if (this.state === "settled" || whole.parameters_truncated || whole.status !== "pending") return; // its event says so
       this.record = whole;
       const hadFocus = this.#parts.buttons.contains(document.activeElement);
-      this.#parameters.show(whole);
+      this.#showWhat(whole);
       this.#showButtons();
       if (this.state === "sending") this.#setSending(true);
       if (hadFocus) this.select({ isShown: false });
@@ -362,16 +391,27 @@ export class Card {
     };
     const lasting = (scope, key, name) =>
       mayApprove && scopes.includes(scope) && approving(`approve-${scope}`, key, this.#ruleText(name), scope);
-    const approve = mayApprove && approving("approve", "A", t("card.approve"), "once");
+    const asks = this.#questions;
+    // An approval says nothing where there is something to choose.
+    const isAnswered = asks !== null && (asks.hasChoices || !mayApprove);
+    const approve = mayApprove && !isAnswered && approving("approve", "A", t("card.approve"), "once");
+    const answer =
+      asks !== null &&
+      choice("answer", isAnswered ? "A" : "P", t("question.send"), () => this.#answer(), { class: "primary" });
     const changing = [
+      answer,
       allowed.includes("edit") &&
         isWhole &&
+        asks === null &&
         choice("edit", "E", t("card.edit"), () => this.#open(editing(this.record, this.#parameters.shape))),
-      allowed.includes("respond") && choice("respond", "P", t("card.respond"), () => this.#open(responding(this.record))),
+      allowed.includes("respond") &&
+        !asks?.takesReply &&
+        choice("respond", "P", t("card.respond"), () => this.#open(responding(this.record))),
     ];
+    const rejecting = asks?.way === "content" ? t("question.decline") : t("card.reject");
     const reject =
       allowed.includes("reject") &&
-      choice("reject", "R", t("card.reject"), () => this.#reject("once"), { class: this.#isHigh ? "primary" : "" });
+      choice("reject", "R", rejecting, () => this.#reject("once"), { class: this.#isHigh ? "primary" : "" });
     this.#parts.reject = reject || undefined;
     const rejectingFor = (scope, name) =>
       reject &&
@@ -401,6 +441,11 @@ export class Card {
   }
 
   #reject(scope, name) {
+    // A server hears that it is declined, and not why.
+    if (this.#questions?.way === "content") {
+      this.#send(() => this.#host.client.reject(this.record));
+      return;
+    }
     const warning = scope === "once" ? null : this.#ruleText(name);
     this.#open(rejecting(this.record, { scope, warning }));
   }

@@ -81,5 +81,6 @@ export const chineseReasons = {
   began_before: "此调用之前已经开始，结果未知：可能已执行，也可能没有",
   agent_rules: "智能体自己的规则要求由人决定此调用",
   agent_question: "智能体在提问，不会运行任何东西",
+  server_question: "MCP 服务器在提问并会得到回答，不会运行任何东西",
   asker_says: "提问方称：{said}",
 };

@@ -37,5 +37,6 @@ export function button(action, text, onClick, properties = {}) {
 
 export function isTyping() {
   const focused = document.activeElement;
-  return focused !== null && (focused.matches("input, textarea, select") || focused.isContentEditable);
+  const writing = "input:not([type=radio], [type=checkbox]), textarea, select";
+  return focused !== null && (focused.matches(writing) || focused.isContentEditable);
 }

@@ -1,5 +1,6 @@
 // How a request ended, in words.
 
+import { isQuestion } from "./client/bodies/index.js";
 import { known, t } from "./language.js";
 import { isDecidedHere } from "./mine.js";
 import { plainText } from "./readable.js";
@@ -9,10 +10,11 @@ export function outcomeText(outcome, isMine) {
   if (outcome?.status === "expired") return t("outcome.expired");
   if (outcome?.status === "cancelled") return t("outcome.cancelled");
   if (!outcome?.decision) return t("outcome.gone");
-  if (!isMine) return t(`outcome.elsewhere.${outcome.decision}`, deciderOf(outcome));
+  const decision = outcome.decision === "edit" && isQuestion(outcome) ? "respond" : outcome.decision;
+  if (!isMine) return t(`outcome.elsewhere.${decision}`, deciderOf(outcome));
   const isLasting = outcome.scope !== null && outcome.scope !== "once";
   const lasting = { approve: outcome.scope, reject: outcome.scope === "always" ? "rejectAlways" : "rejectSession" };
-  return t(`outcome.${(isLasting && lasting[outcome.decision]) || outcome.decision}`);
+  return t(`outcome.${(isLasting && lasting[decision]) || decision}`);
 }
 
 export function deciderOf(record) {

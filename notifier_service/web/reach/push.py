@@ -305,7 +305,8 @@ def _payload(notice: Notice, record: PermissionRecord, device: Subscription, red
 
 def _actions(record: PermissionRecord) -> list[str]:
     """What may be answered on the notification: what is risky is read first."""
-    return ["open"] if record.risk_level == "high" else ["approve", "reject"]
+    is_readable = record.risk_level != "high" and "approve" in record.allowed_decisions
+    return ["approve", "reject"] if is_readable else ["open"]
 
 
 def _matches(session_id: str, patterns: tuple[str, ...]) -> bool:

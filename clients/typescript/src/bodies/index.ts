@@ -4,3 +4,4 @@ export { bodyOf, type Asked } from "./shapes.js";
 export type * from "./body.js";
 export { inAscii, readableJson } from "./json.js";
 export { lineChanges } from "./lines.js";
+export { answerTo, isQuestion, questionsOf, type Answer, type Given, type QuestionField, type Questions } from "./questions.js";

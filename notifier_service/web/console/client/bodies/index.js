@@ -2,3 +2,4 @@
 export { bodyOf } from "./shapes.js";
 export { inAscii, readableJson } from "./json.js";
 export { lineChanges } from "./lines.js";
+export { answerTo, isQuestion, questionsOf } from "./questions.js";
