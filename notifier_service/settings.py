@@ -74,7 +74,8 @@ _URL = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[^/?#@:\s\[\]]+)(:\d{1,5})?([/?
 class Webhook(BaseModel):
     """Another program that is told of what waits: where, in which form, signed with which secret, of which sessions.
 
-    With ``to`` it hears of escalations to that one, and of nothing else.
+    With ``to`` it hears of escalations to that one, and of nothing else. With ``links_as`` each message has a link by
+    which whoever reads it decides once, in this name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
@@ -84,6 +85,7 @@ class Webhook(BaseModel):
     format: Literal["json", "slack", "ntfy"] = "json"
     sessions: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = ("*",)
     to: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    links_as: Annotated[str, Field(min_length=1, max_length=256)] | None = None
 
     @field_validator("url")
     @classmethod
@@ -111,6 +113,12 @@ class Webhook(BaseModel):
         except binascii.Error:
             return None
         return key if self.secret.startswith("whsec_") and 24 <= len(key) <= 64 else None
+
+
+def _of_mapping(one: Mapping[str, Any]) -> tuple[Any, Any]:
+    if set(one) != {"after", "to"} or isinstance(one["after"], bool):
+        raise ValueError("after and to")
+    return one["after"], one["to"]
 
 
 class Settings(Limits, BaseSettings):
@@ -244,8 +252,8 @@ class Settings(Limits, BaseSettings):
     )
     webhooks: Annotated[tuple[Webhook, ...], NoDecode] = Field(
         default=(),
-        description="Programs that are told of what waits, as a JSON array of {url, secret, format?, sessions?, to?}, "
-        "or the path of a file with one.",
+        description="Programs that are told of what waits, as a JSON array of {url, secret, format?, sessions?, to?, "
+        "links_as?}, or the path of a file with one.",
     )
     webhook_networks: Annotated[tuple[Any, ...], NoDecode] = Field(
         default=(),
@@ -260,7 +268,9 @@ class Settings(Limits, BaseSettings):
         description="Whom push services may ask about this one: mailto:you@example.org; without, the public_url.",
     )
     quiet_hours: Annotated[QuietHours | None, NoDecode] = Field(
-        default=None, description="From when until when nobody is called but by escalation: 22:00-07:00."
+        default=None,
+        description="From when until when nobody is called but by escalation, by the clock of this machine or of a "
+        "time zone: 22:00-07:00, or 22:00-07:00 Europe/Berlin.",
     )
     escalate: Annotated[tuple[Escalation, ...], NoDecode] = Field(
         default=(),
@@ -312,7 +322,7 @@ class Settings(Limits, BaseSettings):
         try:
             return tuple(json.loads(value)) if isinstance(value, str) else value
         except (ValueError, TypeError):
-            raise ValueError("a JSON array of {url, secret, format?, sessions?, to?}") from None
+            raise ValueError("a JSON array of {url, secret, format?, sessions?, to?, links_as?}") from None
 
     @field_validator("webhook_networks", mode="before")
     @classmethod
@@ -328,13 +338,23 @@ class Settings(Limits, BaseSettings):
     def _quiet_hours_are_two(cls, value: Any) -> Any:
         if value is None or isinstance(value, QuietHours):
             return value
-        found = re.fullmatch(r"\s*([0-9]{2}:[0-9]{2})\s*-\s*([0-9]{2}:[0-9]{2})\s*", str(value))
+        found = re.fullmatch(r"\s*(\d\d:\d\d)\s*-\s*(\d\d:\d\d)(?:\s+(\S+))?\s*", str(value), re.ASCII)
         try:
-            if found is not None:
-                return QuietHours(time.fromisoformat(found[1]), time.fromisoformat(found[2]))
+            begin, end = map(time.fromisoformat, ("", "") if found is None else found.groups()[:2])
+            if begin == end:
+                raise ValueError
         except ValueError:
-            pass
-        raise ValueError("two times of the day, such as 22:00-07:00")
+            raise ValueError("two times of the day, such as 22:00-07:00, or 22:00-07:00 Europe/Berlin") from None
+        if found is None or found[3] is None:
+            return QuietHours(begin, end)
+        from zoneinfo import ZoneInfo  # few have another one than this machine
+
+        try:
+            return QuietHours(begin, end, ZoneInfo(found[3]))
+        except (LookupError, ValueError, OSError):
+            raise ValueError(
+                f"this machine knows no time zone {found[3][:64]}: take one such as Europe/Berlin, or install tzdata"
+            ) from None
 
     @field_validator("escalate", mode="before")
     @classmethod
@@ -346,13 +366,15 @@ class Settings(Limits, BaseSettings):
             if isinstance(value, str):
                 pairs = [part.partition("=")[::2] for part in value.split(",") if part.strip()]
             else:
-                pairs = [(one["after"], one["to"]) if isinstance(one, Mapping) else tuple(one) for one in value]
-            found = tuple(Escalation(float(after), str(to).strip()) for after, to in pairs)
-        except (ValueError, TypeError, KeyError):
+                pairs = [_of_mapping(one) if isinstance(one, Mapping) else tuple(one) for one in value]
+            found = tuple(Escalation(float(after), to.strip()) for after, to in pairs)
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
             raise ValueError(shape) from None
         for escalation in found:
             if not (0 <= escalation.after_seconds <= MAX_TIMEOUT_SECONDS and 1 <= len(escalation.to) <= 256):
-                raise ValueError(shape)
+                raise ValueError(f"{shape}; at most {MAX_TIMEOUT_SECONDS:.0f} seconds")
+        if len(set(found)) < len(found):
+            raise ValueError("the same step twice")
         return found
 
     @field_validator("public_url")
@@ -421,6 +443,15 @@ class Settings(Limits, BaseSettings):
         if prefix and (not prefix.startswith("/") or any(c in prefix for c in "{}?#%\\ ") or "//" in prefix):
             raise ValueError("a prefix is a plain path such as /agent_backend")
         return prefix
+
+    @model_validator(mode="after")
+    def _hooks_can_be_reached(self) -> Self:
+        for hook in self.webhooks:
+            if hook.to is not None and hook.to not in {escalation.to for escalation in self.escalate}:
+                raise ValueError(f"a webhook is for escalations to {hook.to!r}, whom escalate does not name")
+            if hook.links_as is not None and self.public_url is None:
+                raise ValueError("links_as of a webhook needs a public_url, under which its links are opened")
+        return self
 
     @model_validator(mode="after")
     def _rules_have_files_of_their_own(self) -> Self:

@@ -117,6 +117,10 @@ def _details(line: Line) -> Sequence[str]:
     if kind == "finished":
         took = f"in {line['duration_ms']} ms" if line.get("duration_ms") is not None else ""
         return (str(line.get("outcome", "")), took, why)
+    if kind == "notified":
+        channels = line.get("channels")
+        told = [f"{many} over {name}" for name, many in channels.items()] if isinstance(channels, dict) else []
+        return (str(line.get("step", "")), f"to {line['to']}" if line.get("to") else "", ", ".join(told) or "nobody")
     if kind in ("allowed", "denied"):
         return (by, f"rule {line['rule']}" if line.get("rule") else "", why)
     return (by, f"rule {line['rule']}" if line.get("rule") else "", str(line.get("file") or ""), why)

@@ -165,7 +165,7 @@ class Broker:
         self._dormant: dict[str, Head] = {}
         self._dormant_until = 0.0
         #: Which pages are visible, and who is away.
-        self.presence = Presence(clock)
+        self.presence = Presence(clock, journal=lambda: self.journal)
         #: Calls people who do not look.
         self.notices = Notices(
             clock=clock,
@@ -273,6 +273,7 @@ class Broker:
         self.journal, self.is_durable = journal, True
         self._keeper.journal = journal
         self.history.keep_in(journal)
+        self.presence.go_on()
         for head in journal.heads():
             if head.session_id in self._sessions:
                 journal.drop(head.session_id)
@@ -300,13 +301,13 @@ class Broker:
                 self._attend(session)
                 self._arm()
         self._requests_of_before.clear()
-        steps = self.notices.steps_of_before()
+        taken = self.notices.taken_before()
         for session in self.sessions:
             pending = session.pending
-            self.notices.go_on(session.session_id, pending, steps)
+            self.notices.go_on(session.session_id, pending, taken)
             for one in pending:
-                steps.pop(one.request_id, None)
-        self.notices.forget(steps)
+                taken.pop(one.request_id, None)
+        self.notices.forget(taken)
 
     @property
     def dormant(self) -> Sequence[Head]:

@@ -6,11 +6,11 @@ Contract section 14. What tells them (``Channel``) is somebody else's: here is d
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, tzinfo
 from heapq import heappop, heappush
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from pydantic_core import from_json
 
@@ -20,9 +20,9 @@ from .label import NO_LABEL, Label
 from .permission_request import PermissionRequest
 from .recorder import Recorder
 
-__all__ = ["NOTICE_KIND", "Channel", "Escalation", "Notice", "Notices", "QuietHours"]
+__all__ = ["NOTICE_KIND", "Channel", "Escalation", "Notice", "Notices", "QuietHours", "Taken"]
 
-#: What a journal keeps as this: which steps of a request were taken, by its id.
+#: What a journal keeps as this: which steps of a request were taken, and who was told, by its id.
 NOTICE_KIND = "notice"
 #: A page that is loaded again, or comes back after a restart, is away for so long.
 _GRACE_SECONDS = 5.0
@@ -41,12 +41,17 @@ class Escalation(NamedTuple):
 
 
 class QuietHours(NamedTuple):
-    """From when until when nobody is called but by escalation, by the clock of this machine; past midnight too."""
+    """From when until when nobody is called but by escalation, past midnight too.
+
+    By the clocks of a zone, which change in spring and autumn where they do there; None for those of this machine.
+    """
 
     begin: time
     end: time
+    zone: tzinfo | None = None
 
-    def holds(self, now: time) -> bool:
+    def holds(self, moment: datetime) -> bool:
+        now = moment.astimezone(self.zone).time()
         if self.begin <= self.end:
             return self.begin <= now < self.end
         return now >= self.begin or now < self.end
@@ -56,6 +61,7 @@ class Notice(NamedTuple):
     """Something that people who are not looking are told.
 
     ``to`` is the one whom an escalation is for, None for all. ``lookers`` are those who look at the session now.
+    ``told`` are those of the channel who have heard of the request before: who hears that it is settled.
     """
 
     kind: Kind
@@ -65,6 +71,14 @@ class Notice(NamedTuple):
     step: Step | None = None
     to: str | None = None
     lookers: frozenset[str] = frozenset()
+    told: frozenset[str] = frozenset()
+
+
+class Taken(NamedTuple):
+    """What was done about a request: the steps, and who was told over each channel."""
+
+    steps: Sequence[str] = ()
+    told: Mapping[str, Collection[str]] = {}
 
 
 class Channel(Protocol):
@@ -76,8 +90,12 @@ class Channel(Protocol):
     def is_on(self) -> bool:
         """Whether there is anybody to be told."""
 
-    def tell(self, notice: Notice) -> int:
-        """Have them told, soon; return how many of them that will be."""
+    @property
+    def is_failing(self) -> bool:
+        """Whether what they are to be told does not arrive."""
+
+    def tell(self, notice: Notice) -> Collection[str]:
+        """Have them told, soon; return what they are called, over a restart too."""
 
 
 @dataclass(slots=True, eq=False)
@@ -90,8 +108,8 @@ class _Waiting:
     #: Since when nobody looks; None while somebody does.
     unseen_since: float | None
     steps: list[str] = field(default_factory=list)
-    #: Somebody was really told.
-    is_told: bool = False
+    #: Who was really told, by channel.
+    told: dict[str, set[str]] = field(default_factory=dict)
 
     @property
     def is_first_done(self) -> bool:
@@ -102,7 +120,7 @@ class Notices:
     """Calls people over ``channels`` about what waits; without any, nothing is done.
 
     ``lookers`` says who looks at a session, ``label`` what it is called, ``clock`` gives seconds, monotonic, and
-    ``local_time`` the time of day. Steps go on record, and are kept over a restart with their requests.
+    ``now`` the moment, in any zone. Steps go on record, and are kept over a restart with their requests.
     """
 
     def __init__(
@@ -113,13 +131,13 @@ class Notices:
         label: Callable[[str], Label] = lambda session_id: NO_LABEL,
         recorder: Callable[[], Recorder],
         journal: Callable[[], Journal | None] = lambda: None,
-        local_time: Callable[[], time] = lambda: datetime.now(UTC).astimezone().time(),
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.channels: list[Channel] = []
         self.after_seconds = 30.0
         self.escalate: Sequence[Escalation] = ()
         self.quiet: QuietHours | None = None
-        self.local_time = local_time
+        self.now = now
         self._clock = clock
         self._lookers = lookers
         self._label = label
@@ -129,7 +147,7 @@ class Notices:
         #: Those of which nobody was told yet.
         self._first: dict[str, _Waiting] = {}
         #: When the other steps are due.
-        self._due: list[tuple[float, str, str]] = []
+        self._due: list[tuple[float, str, str, str]] = []
 
     @property
     def is_on(self) -> bool:
@@ -143,25 +161,26 @@ class Notices:
             self._wait(waiting)
             self._look_at(waiting, now)
 
-    def go_on(self, session_id: str, requests: Iterable[PermissionRequest], before: dict[str, list[str]]) -> None:
+    def go_on(self, session_id: str, requests: Iterable[PermissionRequest], before: Mapping[str, Taken]) -> None:
         """Requests of an earlier run wait on, of which these steps were taken; pages have a moment to come back."""
         if not self.is_on:
             return
         now = self._clock()
         for request in requests:
             if request.request_id not in self._waiting:
-                steps, asked_at = before.get(request.request_id, []), request.announced_at or now
-                self._wait(_Waiting(session_id, request, asked_at, now, list(steps), is_told=bool(steps)))
+                taken, asked_at = before.get(request.request_id, Taken()), request.announced_at or now
+                told = {channel: set(names) for channel, names in taken.told.items()}
+                self._wait(_Waiting(session_id, request, asked_at, now, list(taken.steps), told))
 
-    def steps_of_before(self) -> dict[str, list[str]]:
-        """Which steps an earlier run has taken, by request."""
+    def taken_before(self) -> dict[str, Taken]:
+        """What an earlier run has done, by request."""
         journal = self._journal()
-        found: dict[str, list[str]] = {}
+        found: dict[str, Taken] = {}
         for change in () if journal is None else journal.kept(NOTICE_KIND):
-            found[change.name] = []
+            found[change.name] = Taken()
             try:
-                found[change.name] = [str(step) for step in from_json(change.body or b"")]
-            except (ValueError, TypeError):
+                found[change.name] = _taken(from_json(change.body or b""))
+            except (ValueError, TypeError, LookupError, AttributeError):
                 _log.exception("what was told of a request cannot be read from the journal")
         return found
 
@@ -179,9 +198,10 @@ class Notices:
             return
         self._first.pop(request.request_id, None)
         if waiting.steps:
-            self._keep(waiting, None)
-        if waiting.is_told:
-            self._tell(Notice("settled", waiting.session_id, self._label(waiting.session_id), request.shown))
+            self._keep(waiting, is_over=True)
+        if waiting.told:
+            notice = Notice("settled", waiting.session_id, self._label(waiting.session_id), request.shown)
+            self._tell(notice, waiting.told)
 
     def session_ended(self, session_id: str, label: Label) -> None:
         """A session is over."""
@@ -193,10 +213,10 @@ class Notices:
         for waiting in tuple(self._first.values()):
             self._look_at(waiting, now)
         while self._due and self._due[0][0] <= now:
-            _, request_id, step = heappop(self._due)
+            _, request_id, step, to = heappop(self._due)
             due = self._waiting.get(request_id)
             if due is not None and step not in due.steps:
-                self._take(due, step)
+                self._take(due, step, to)
 
     def _wait(self, waiting: _Waiting) -> None:
         request_id = waiting.request.request_id
@@ -205,10 +225,10 @@ class Notices:
             self._first[request_id] = waiting
         seconds = waiting.request.record.timeout_seconds
         if seconds:
-            heappush(self._due, (waiting.asked_at + seconds / 2, request_id, "half"))
-        for escalation in self.escalate:
-            step = f"escalated to {escalation.to}"
-            heappush(self._due, (waiting.asked_at + escalation.after_seconds, request_id, step))
+            heappush(self._due, (waiting.asked_at + seconds / 2, request_id, "half", ""))
+        for after_seconds, to in self.escalate:
+            step = f"escalated to {to} after {after_seconds:g}"
+            heappush(self._due, (waiting.asked_at + after_seconds, request_id, step, to))
 
     def _look_at(self, waiting: _Waiting, now: float) -> None:
         """Tell of a request for the first time, if that is due."""
@@ -223,7 +243,7 @@ class Notices:
         elif now - waiting.unseen_since >= _GRACE_SECONDS:
             self._take(waiting, "unseen")
 
-    def _take(self, waiting: _Waiting, step: str) -> None:
+    def _take(self, waiting: _Waiting, step: str, to: str = "") -> None:
         """Take a step, once: tell whom it is for, put it on record, and keep that it was taken."""
         if step == "half":
             # Whom nobody has told before is told by the first step, and not twice at its time.
@@ -231,41 +251,47 @@ class Notices:
                 return
             if self._is_quiet():
                 return
-        elif not step.startswith("escalated"):
+        elif not to:
             self._first.pop(waiting.request.request_id, None)
         waiting.steps.append(step)
-        kind, _, to = step.partition(" to ")
-        notice = Notice(
-            "requested",
-            waiting.session_id,
-            self._label(waiting.session_id),
-            waiting.request.shown,
-            kind,  # type: ignore[arg-type]
-            to or None,
-            frozenset(self._lookers(waiting.session_id)),
-        )
+        kind: Step = "escalated" if to else step  # type: ignore[assignment]  # it is one of the others
+        session_id, request = waiting.session_id, waiting.request
+        lookers = frozenset(self._lookers(session_id))
+        notice = Notice("requested", session_id, self._label(session_id), request.shown, kind, to or None, lookers)
         told = self._tell(notice)
-        self._keep(waiting, waiting.steps)
-        if told:
-            waiting.is_told = True
-            self._recorder().notified(waiting.session_id, waiting.request, step=kind, to=to or None, told=told)
+        for channel, names in told.items():
+            waiting.told.setdefault(channel, set()).update(names)
+        self._keep(waiting)
+        if to and not told:
+            _log.warning("a request should be told to %s, whom no webhook and no device reaches", to)
+        if told or to:
+            channels = {channel: len(names) for channel, names in told.items()}
+            self._recorder().notified(session_id, request, step=kind, to=to or None, told=channels)
 
-    def _tell(self, notice: Notice) -> dict[str, int]:
-        """How many are told over each channel; one that fails holds up no other."""
+    def _tell(self, notice: Notice, before: Mapping[str, Collection[str]] | None = None) -> dict[str, Collection[str]]:
+        """Who is told over each channel; one that fails holds up no other. ``before`` are the only ones, if given."""
         told = {}
         for channel in self.channels:
             try:
-                if number := channel.tell(notice):
-                    told[channel.name] = number
+                if before is not None:
+                    notice = notice._replace(told=frozenset(before.get(channel.name, ())))
+                if (before is None or notice.told) and (names := channel.tell(notice)):
+                    told[channel.name] = names
             except Exception:
                 _log.exception("nobody can be told over %s", channel.name)
         return told
 
-    def _keep(self, waiting: _Waiting, steps: Sequence[str] | None) -> None:
+    def _keep(self, waiting: _Waiting, *, is_over: bool = False) -> None:
         journal = self._journal()
         if journal is not None and waiting.request.question.outlives:
-            body = None if steps is None else dump(list(steps))
+            told = {channel: sorted(names) for channel, names in waiting.told.items()}
+            body = None if is_over else dump({"steps": waiting.steps, "told": told})
             journal.note(Change(NOTICE_KIND, waiting.request.request_id, body))
 
     def _is_quiet(self) -> bool:
-        return self.quiet is not None and self.quiet.holds(self.local_time())
+        return self.quiet is not None and self.quiet.holds(self.now())
+
+
+def _taken(kept: Any) -> Taken:
+    told = {str(channel): [str(name) for name in names] for channel, names in kept["told"].items()}
+    return Taken([str(step) for step in kept["steps"]], told)

@@ -12,8 +12,12 @@ from itertools import count
 from typing import Any
 from weakref import WeakValueDictionary
 
-__all__ = ["PRESENCE_SECONDS", "Page", "Presence"]
+from .journal import NO_JOURNAL, Change, Journal
 
+__all__ = ["AWAY_KIND", "PRESENCE_SECONDS", "Page", "Presence"]
+
+#: What a journal keeps as this: who is away, by name.
+AWAY_KIND = "away"
 #: How long a page that says so without a stream counts: twice what a sensible page lets pass between two words.
 PRESENCE_SECONDS = 60.0
 #: More pages that say so are not remembered, the oldest is forgotten.
@@ -40,10 +44,11 @@ class Page:
 
 
 class Presence:
-    """Which pages are visible, and who is away. ``clock`` gives seconds, monotonic."""
+    """Which pages are visible, and who is away, which a journal keeps. ``clock`` gives seconds, monotonic."""
 
-    def __init__(self, clock: Any = time.monotonic) -> None:
+    def __init__(self, clock: Any = time.monotonic, *, journal: Callable[[], Journal] = lambda: NO_JOURNAL) -> None:
         self._clock = clock
+        self._journal = journal
         # Kept by their streams, and below.
         self._pages: WeakValueDictionary[tuple[str, str], Page] = WeakValueDictionary()
         self._told: OrderedDict[tuple[str, str], Page] = OrderedDict()
@@ -78,13 +83,26 @@ class Presence:
             if len(self._told) > _MOST_PAGES:
                 self._told.popitem(last=False)
 
-    def set_away(self, account: str, *, is_away: bool) -> None:
-        """Somebody sees nothing from now on, whatever page is open; or does again."""
-        self._away.pop(account, None)
+    def set_away(self, account: str, *, is_away: bool) -> bool:
+        """Somebody sees nothing from now on, whatever page is open; or does again. Say whether that is new."""
+        if is_away == (account in self._away):
+            return False
         if is_away:
             self._away[account] = None
             if len(self._away) > _MOST_PAGES:
-                self._away.popitem(last=False)
+                self._come_back(self._away.popitem(last=False)[0])
+            self._journal().note(Change(AWAY_KIND, account, b"true"))
+        else:
+            del self._away[account]
+            self._come_back(account)
+        return True
+
+    def _come_back(self, account: str) -> None:
+        self._journal().note(Change(AWAY_KIND, account, None))
+
+    def go_on(self) -> None:
+        """Who was away when an earlier run ended is away still."""
+        self._away.update({change.name: None for change in self._journal().kept(AWAY_KIND)})
 
     def is_away(self, account: str) -> bool:
         return account in self._away

@@ -154,6 +154,11 @@ class Recorder:
                 _line("notified", session_id, _of_record(request, request.record), step=step, to=to, channels=channels)
             )
 
+    def away(self, account: str, *, is_away: bool) -> None:
+        """Somebody has said that they see nothing, or do again: whom to call changes with it."""
+        if self.is_on:
+            self.audit.note(_line("away" if is_away else "back", None, {"decided_by": account}))
+
     def rule(self, kind: str, session_id: str | None, rule: Mapping[str, Any], **more: Any) -> None:
         """A rule was learned, or revoked."""
         if self.is_on:

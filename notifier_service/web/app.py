@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from aiohttp import web
 
@@ -27,6 +27,7 @@ from .agents.held_hooks import HELD_HOOKS, HeldHooks
 from .ai_sdk import AI_SDK
 from .answers import answer_errors
 from .auth import AUTH, Authenticator, NoAuth, TokenAuth, UseTicket
+from .channels import add_channels, keep_channels, keep_links
 from .chat import CHAT
 from .client_address import CLIENT_ADDRESS, address_by
 from .connection import CONNECTIONS, Connections
@@ -36,7 +37,6 @@ from .idempotency import IDEMPOTENCY, IdempotencyKeys
 from .jwt_auth import JwtAuth
 from .kept_answers import forget_answer, remember_answers
 from .keys import AUDIT_KEYS
-from .links import LINKS, Links
 from .listener import listening, url_of
 from .logs import IS_TOKEN
 from .mcp.gateway import GATEWAYS, Gateways
@@ -46,11 +46,7 @@ from .ops import DRAINING
 from .origin import cors_headers, origin_guard
 from .page_stream import PageTurns
 from .pages import add_pages
-from .push import PUSH
 from .rates import RATES, Rates
-from .reach.push import Push
-from .reach.push_crypto import can_push
-from .reach.subscriptions import InFile, InJournal
 from .request import BROKER, SETTINGS
 from .revocation import ending_revoked
 from .routes import add_routes
@@ -96,7 +92,6 @@ def create_app(
     app[REGISTRY] = registry_of(broker)
     app[OPENAPI] = lambda: _described("openapi", settings.prefix)
     app[ASYNCAPI] = lambda: _described("asyncapi", settings.prefix)
-    app[LINKS] = Links()
     app[GUESSES] = Guesses(broker.counters.limits_reached)
     app[RATES] = Rates.of(settings, broker.counters.limits_reached)
     app[SOCKETS] = Sockets()
@@ -137,7 +132,7 @@ def create_app(
         app.on_response_prepare.append(say_request_id)
     if settings.audit_file is not None and not broker.recorder.is_on:
         _audit(app, settings.audit_file)
-    _reach(app)
+    add_channels(app)
     if settings.journal is not None and not broker.is_durable:
         app.on_cleanup.append(partial(_close_journal, _kept(app, settings.journal)))
     set_process_broker(broker)
@@ -224,42 +219,6 @@ def _audit(app: web.Application, path: Path) -> None:
         broker.recorder.policy_loaded(str(broker.policy.path), len(broker.policy.policy.rules), None)
 
 
-def _reach(app: web.Application) -> None:
-    """Have people called who do not look, over what the settings name."""
-    broker, settings = app[BROKER], app[SETTINGS]
-    notices = broker.notices
-    notices.escalate, notices.quiet = settings.escalate, settings.quiet_hours
-
-    def count(channel: str, result: str) -> None:
-        broker.counters.notifications[channel, result] += 1
-
-    channels: list[Any] = []
-    if settings.webhooks:
-        from .reach.webhooks import Webhooks
-
-        channels.append(Webhooks(settings, count))
-    if can_push():
-        auth = app[AUTH]
-        push = app[PUSH] = Push(
-            settings, count, lambda device: auth.reach_of(device.token_sha256, device.reach, device.expires_at)
-        )
-        if settings.push_file is not None and settings.journal is None:
-            push.keep_in(InFile(settings.push_file))
-        channels.append(push)
-    for channel in channels:
-        notices.channels.append(channel)
-        app.on_startup.append(partial(_begin, channel))
-        app.on_cleanup.append(partial(_end, channel))
-
-
-async def _begin(channel: Any, app: web.Application) -> None:
-    channel.begin()
-
-
-async def _end(channel: Any, app: web.Application) -> None:
-    await channel.close(app[SETTINGS].shutdown_seconds / 8)
-
-
 def _kept(app: web.Application, path: Path) -> JournalFile:
     """Go on with the sessions of the journal, and have all that happens be kept there. Raises ``JournalUnusable``."""
     from ..storage.journal import JournalFile
@@ -267,9 +226,9 @@ def _kept(app: web.Application, path: Path) -> JournalFile:
 
     journal = JournalFile(path, sync=app[SETTINGS].journal_sync)
     try:
-        if PUSH in app:  # before requests go on: whose devices are to be called is known then
-            app[PUSH].keep_in(InJournal(journal))
+        keep_channels(app, journal)  # before requests go on: who is to be called is known then
         app[BROKER].keep_in(journal)
+        keep_links(app, journal)
     except BaseException as error:
         journal.close()
         if isinstance(error, NotDurable):

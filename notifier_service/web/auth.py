@@ -199,6 +199,10 @@ class Authenticator(ABC):
         """
         return reach if expires_at is None or expires_at > time.time() else None
 
+    def again(self, caller: Caller) -> Caller:
+        """Who came with a token that something was left with us for, maybe before a restart, as they may do it now."""
+        return caller
+
     @abstractmethod
     def _holder(self, token: str) -> Caller:
         """Whose token this is; raises ``Unauthenticated`` if nobody's."""
@@ -339,6 +343,9 @@ class TokenAuth(Authenticator):
     def reach_of(self, token_sha256: str, reach: tuple[str, ...], expires_at: float | None) -> tuple[str, ...] | None:
         caller = self._callers.content.get(token_sha256)
         return caller.sessions if caller is not None and caller.may("view") else None
+
+    def again(self, caller: Caller) -> Caller:
+        return replace(caller, renew=partial(self._known, caller.token_sha256))
 
     def _known(self, digest: str, before: Caller | None = None) -> Caller:
         caller = self._callers.content.get(digest)

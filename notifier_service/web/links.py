@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import html
 import json
+import logging
 import secrets
-from collections import Counter, OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, ValidationError
 
 from ..core.errors import (
     Gone,
@@ -24,15 +24,20 @@ from ..core.errors import (
     RequestNotFound,
     UnsupportedMediaType,
 )
-from ..core.events import EventData, PermissionRecord, utc_text
+from ..core.events import EventData, PermissionRecord, dump, utc_text
+from ..core.journal import NO_JOURNAL, Change, Journal
 from ..core.permission_request import PermissionRequest
 from ..core.question import MAX_REASON, Decision
 from ..core.session import SESSION_ID
+from ..settings import Settings
 from .answers import reply, status_of
-from .auth import TICKET_PREFIX, Caller, Right, digest_of
+from .auth import AUTH, TICKET_PREFIX, Caller, Right, digest_of
 from .request import Call, Query, checked, read_body, read_json
 
-__all__ = ["LINKS", "LinkBody", "Links", "decide", "make", "show"]
+__all__ = ["LINKS", "LINK_KIND", "LinkBody", "Links", "Maker", "decide", "link_path", "make", "show"]
+
+#: What a journal keeps as this: the links that were not used yet, by a digest.
+LINK_KIND = "link"
 
 _APPROVE = frozenset[Right]({"approve"})
 _AT_MOST, _AT_MOST_EACH = 10_000, 100
@@ -55,32 +60,109 @@ _STYLE = (
 )
 
 
-@dataclass(slots=True)
-class _Link:
-    caller: Caller
+_REASON = '<label>Reason <input name="reason" maxlength="10000"></label>'
+_REJECT = '<button name="approved" value="false">Reject</button>'
+_APPROVES = '<button name="approved" value="true">Approve</button>'
+_ASKED_ELSEWHERE = "<p>This is a question: it is answered in the console.</p>"
+
+
+class Maker(BaseModel):
+    """In whose name a link decides; ``owner`` is who has made it, a caller or a webhook."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    owner: str
+    name: str
+    rights: frozenset[Right]
+    sessions: tuple[str, ...]
+    expires_at: float | None = None
+    token_sha256: str = Field(default="", repr=False)
+
+    @property
+    def is_hook(self) -> bool:
+        return not self.owner.startswith("caller ")
+
+    @classmethod
+    def of(cls, caller: Caller) -> Maker:
+        return cls(
+            owner=f"caller {caller.name}",
+            name=caller.name,
+            rights=caller.rights,
+            sessions=caller.sessions,
+            expires_at=caller.expires_at,
+            token_sha256=caller.token_sha256,
+        )
+
+
+class _Link(BaseModel):
+    """A link, as a journal keeps it too."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    maker: Maker
     session_id: str
     request_id: str
     parameters_sha256: str
     is_used: bool = False
+    #: Who came to make it, as long as this run lasts.
+    _caller: Caller | None = PrivateAttr(default=None)
+
+    @property
+    def caller(self) -> Caller | None:
+        return self._caller
 
 
 class Links:
-    """Links that were made, by a digest: at most 10,000, the oldest give way, and 100 of one caller that wait."""
+    """Links that were made, by a digest: at most 10,000, the oldest give way, and 100 of one owner that wait.
 
-    def __init__(self) -> None:
+    ``is_open`` says whether a request waits still.
+    """
+
+    def __init__(self, is_open: Callable[[str, str], bool]) -> None:
+        self._is_open = is_open
         self._made: OrderedDict[str, _Link] = OrderedDict()
+        #: Those that may still be used, by owner.
+        self._held: dict[str, set[str]] = {}
+        self._journal: Journal = NO_JOURNAL
 
-    def make(self, caller: Caller, request: PermissionRequest, session_id: str) -> str:
+    def keep_in(self, journal: Journal, *, is_good: Callable[[Maker], bool]) -> None:
+        """Go on with the links of before whose requests wait, of those whose maker is good still; keep what comes."""
+        self._journal = journal
+        for change in journal.kept(LINK_KIND):
+            try:
+                link = _Link.model_validate_json(change.body or b"")
+            except ValidationError:
+                _log.error("a link cannot be read from the journal, and is forgotten")
+            else:
+                if is_good(link.maker) and self._is_open(link.session_id, link.request_id):
+                    self._take(change.name, link)
+                    continue
+            journal.note(Change(LINK_KIND, change.name, None))
+
+    def make(self, maker: Maker, session_id: str, record: PermissionRecord, caller: Caller | None = None) -> str:
         """Return a link's secret. Raises ``LimitReached``."""
-        held = Counter(link.caller.name for link in self._made.values() if not link.is_used)[caller.name]
-        if held >= _AT_MOST_EACH:
-            raise LimitReached("links", f"{held} links of yours wait to be used.")
+        held = self._held.get(maker.owner, set())
+        if len(held) >= _AT_MOST_EACH:
+            for digest in [one for one in held if not self._is_waiting(self._made[one])]:
+                self._let_go(digest)
+            if len(held) >= _AT_MOST_EACH:
+                raise LimitReached("links", f"{len(held)} links of yours wait to be used.")
         while len(self._made) >= _AT_MOST:
-            self._made.popitem(last=False)
+            oldest = next(iter(self._made))
+            self._let_go(oldest)
+            del self._made[oldest]
         # As a ticket it is taken out of whatever is written down.
         secret = TICKET_PREFIX + secrets.token_urlsafe(24)
-        record = request.record
-        self._made[digest_of(secret)] = _Link(caller, session_id, record.request_id, record.parameters_sha256)
+        digest = digest_of(secret)
+        link = _Link(
+            maker=maker,
+            session_id=session_id,
+            request_id=record.request_id,
+            parameters_sha256=record.parameters_sha256,
+        )
+        link._caller = caller
+        self._take(digest, link)
+        self._journal.note(Change(LINK_KIND, digest, dump(link.model_dump(mode="json"))))
         return secret
 
     def find(self, secret: str) -> _Link:
@@ -92,8 +174,31 @@ class Links:
             raise Gone("This link was used.")
         return link
 
+    def end(self, secret: str) -> None:
+        """It was used."""
+        if digest_of(secret) in self._made:
+            self._let_go(digest_of(secret))
+
+    def _is_waiting(self, link: _Link) -> bool:
+        return self._is_open(link.session_id, link.request_id)
+
+    def _take(self, digest: str, link: _Link) -> None:
+        self._made[digest] = link
+        self._held.setdefault(link.maker.owner, set()).add(digest)
+
+    def _let_go(self, digest: str) -> None:
+        """It is not to be used any more."""
+        owner = self._made[digest].maker.owner
+        held = self._held.get(owner, set())
+        held.discard(digest)
+        if not held:
+            self._held.pop(owner, None)
+        self._journal.note(Change(LINK_KIND, digest, None))
+
 
 LINKS = web.AppKey("links", Links)
+
+_log = logging.getLogger("notifier_service.web")
 
 
 class LinkBody(EventData):
@@ -119,14 +224,21 @@ async def make(call: Call[Query, LinkBody]) -> web.Response:
     request = call.broker.look(call.body.session_id).desk.find(call.body.request_id)
     if not (request.pending and request.announced):
         raise RequestNotFound("This request waits no longer.")
-    secret = call.request.config_dict[LINKS].make(caller, request, call.body.session_id)
-    path = f"{call.settings.prefix}/api/links/{secret}"
+    secret = call.request.config_dict[LINKS].make(Maker.of(caller), call.body.session_id, request.record, caller)
+    if call.broker.is_durable:
+        await call.broker.on_disk()
+    path = link_path(call.settings, secret)
     base = call.settings.public_url or f"{call.request.scheme}://{call.request.host}"
     expires_at = request.record.expires_at
     return reply(
         {"url": base + path, "path": path, "expires_at": None if expires_at is None else utc_text(expires_at)},
         status=201,
     )
+
+
+def link_path(settings: Settings, secret: str) -> str:
+    """Where a link leads, behind the address of the service."""
+    return f"{settings.prefix}/api/links/{secret}"
 
 
 async def show(call: Call[Query, None]) -> web.Response:
@@ -137,15 +249,18 @@ async def show(call: Call[Query, None]) -> web.Response:
         if not _is_browser(call):
             raise
         return _page("This link leads nowhere any more", f"<p>{html.escape(error.message)}</p>", status_of(error))
-    return _page("A decision is asked", _asked(link.session_id, request.record), 200)
+    return _page("A decision is asked", _asked(call, link, request.record, in_full=False), 200)
 
 
 async def decide(call: Call[Query, None]) -> web.Response:
     """Decide the request of a link, once."""
     is_form = call.request.content_type == "application/x-www-form-urlencoded"
     try:
-        answer = checked(_Answer, await _body(call, is_form=is_form))
-        record = await _decided(call, answer)
+        told = await _body(call, is_form=is_form)
+        if is_form and told == {"show": "all"}:
+            link, request = _found(call)
+            return _page("A decision is asked", _asked(call, link, request.record, in_full=True), 200)
+        record = await _decided(call, checked(_Answer, told))
     except NotifierError as error:
         if not _is_browser(call):
             raise
@@ -157,12 +272,12 @@ async def decide(call: Call[Query, None]) -> web.Response:
 
 async def _decided(call: Call[Query, None], answer: _Answer) -> PermissionRecord:
     link, request = _found(call)
-    caller = link.caller.require(_APPROVE, link.session_id)
+    caller = _caller(call, link).require(_APPROVE, link.session_id)
     if answer.parameters_sha256 == link.parameters_sha256:
         request.note_reader(caller.name)  # the page that asks so has shown all of them
     link.is_used = True  # before anything is waited for: of two at once one decides
     try:
-        return await call.broker.answer(
+        record = await call.broker.answer(
             link.session_id,
             Decision(
                 approved=answer.approved,
@@ -175,6 +290,17 @@ async def _decided(call: Call[Query, None], answer: _Answer) -> PermissionRecord
     except (NotifierError, asyncio.CancelledError):
         link.is_used = False
         raise
+    call.request.config_dict[LINKS].end(call.request.match_info["link"])
+    return record
+
+
+def _caller(call: Call[Query, None], link: _Link) -> Caller:
+    """In whose name is decided, with the rights that they have now."""
+    if link.caller is not None:
+        return link.caller
+    maker = link.maker
+    caller = Caller(maker.name, maker.rights, maker.sessions, maker.expires_at, token_sha256=maker.token_sha256)
+    return call.request.config_dict[AUTH].again(caller) if maker.token_sha256 else caller
 
 
 async def _body(call: Call[Query, None], *, is_form: bool) -> Any:
@@ -187,6 +313,8 @@ async def _body(call: Call[Query, None], *, is_form: bool) -> Any:
         fields = dict(parse_qsl(text, keep_blank_values=True, max_num_fields=10))
     except ValueError:
         raise InvalidInput("The form has more than 10 fields.") from None
+    if set(fields) == {"show"}:
+        return fields
     approved = {"true": True, "false": False}.get(fields.pop("approved", ""))
     if approved is None:
         raise InvalidInput("approved: true or false")
@@ -208,31 +336,44 @@ def _found(call: Call[Query, None]) -> tuple[_Link, PermissionRequest]:
     return link, request
 
 
-def _asked(session_id: str, record: PermissionRecord) -> str:
-    """What is asked, with every character of it: what cannot be seen stands there as an escape."""
-    parameters = json.dumps(record.parameters, indent=2, ensure_ascii=False)
+def _asked(call: Call[Query, None], link: _Link, record: PermissionRecord, *, in_full: bool) -> str:
+    """What is asked: what cannot be seen stands there as an escape.
+
+    A preview of the message that the link is in fetches the page, and keeps it: it gets what the audit log would have.
+    All of it, and with something left out also the button that approves, is for who asks for it by a POST.
+    """
+    from ..storage.audit_lines import written_form  # both take long to load, and few open a link
+    from ..storage.redaction import Redaction
+
+    told = {
+        "tool_name": record.tool_name,
+        "reasons": "; ".join(record.risk_reasons) or None,
+        "description": record.description,
+        "parameters": record.parameters,
+    }
+    seen: Mapping[str, Any] = told if in_full else written_form(told, Redaction(call.settings.redact_keys))
     rows: Mapping[str, str | None] = {
-        "Tool": record.tool_name,
-        "Session": session_id,
+        "Tool": seen["tool_name"],
+        "Session": link.session_id,
         "Risk": record.risk_level,
-        "Why": "; ".join(record.risk_reasons) or None,
-        "The agent says": record.description,
+        "Why": seen.get("reasons"),
+        "The agent says": seen.get("description"),
         "Until": None if record.expires_at is None else utc_text(record.expires_at),
     }
-    told = "".join(
+    heads = "".join(
         f"<p><b>{name}:</b> {html.escape(_visible(text))}</p>" for name, text in rows.items() if text is not None
     )
-    buttons = '<button name="approved" value="false">Reject</button>'
-    if "approve" in record.allowed_decisions:
-        buttons += '<button name="approved" value="true">Approve</button>'
-    else:
-        buttons += "<p>This is a question: it is answered in the console.</p>"
-    return (
-        f"{told}<pre>{html.escape(_visible(parameters))}</pre>"
-        '<form method="post"><label>Reason <input name="reason" maxlength="10000"></label>'
-        f'<input type="hidden" name="parameters_sha256" value="{html.escape(record.parameters_sha256)}">'
-        f"{buttons}</form>"
-    )
+    parameters, whole = (json.dumps(one["parameters"], indent=2, ensure_ascii=False) for one in (seen, told))
+    body = f"{heads}<pre>{html.escape(_visible(parameters))}</pre>"
+    if parameters != whole or any(seen.get(name) != text for name, text in told.items() if name != "parameters"):
+        return (
+            f"{body}<p>Something is left out here, because previews of messages fetch this page.</p>"
+            '<form method="post"><button name="show" value="all">Show everything</button></form>'
+            f'<form method="post">{_REASON}{_REJECT}</form>'
+        )
+    digest = f'<input type="hidden" name="parameters_sha256" value="{html.escape(record.parameters_sha256)}">'
+    answers = _APPROVES if "approve" in record.allowed_decisions else _ASKED_ELSEWHERE
+    return f'{body}<form method="post">{_REASON}{digest}{_REJECT}{answers}</form>'
 
 
 def _visible(text: str) -> str:

@@ -31,6 +31,7 @@ __all__ = [
     "PresentState",
     "SessionHealth",
     "StateAndEvents",
+    "WebhookHealth",
     "present_state",
 ]
 
@@ -42,6 +43,9 @@ PolicyHealth = Literal["none", "loaded", "stale"]
 #: Whether what happens is put on record: it is failing where it should be and cannot.
 AuditHealth = Literal["none", "written", "failing"]
 
+
+#: Whether the receivers of webhooks take what they are sent.
+WebhookHealth = Literal["none", "sent", "failing"]
 
 #: Whether what is acknowledged is kept over a restart: it is failing where it should be and cannot.
 JournalHealth = Literal["none", "written", "failing"]

@@ -116,6 +116,7 @@ _ANSWERS: Mapping[str, Mapping[int, Any]] = {
     "GET /api/push/subscriptions": {200: _data(_list(_DEVICE))},
     "POST /api/push/subscriptions": {201: _data(_DEVICE)},
     "DELETE /api/push/subscriptions/{device_id}": {200: _data(_object(id=_TEXT, status={"const": "forgotten"}))},
+    "GET /api/presence": {200: _data(_object(away={"type": "boolean"}))},
     "POST /api/presence": {
         200: _data(_object(visible={"type": "boolean"}, away={"type": "boolean"}, expires_in={"type": "number"}))
     },

@@ -20,7 +20,7 @@ from ..core.redaction import without_credentials
 from ..core.session import Session
 from ..service_address import CHALLENGE, KeyUnusable, address_of, own_key, proof
 from .answers import json_answer, reply
-from .models import AuditHealth, JournalHealth, PolicyHealth, PolicyRow, PolicyState
+from .models import AuditHealth, JournalHealth, PolicyHealth, PolicyRow, PolicyState, WebhookHealth
 from .request import Call, Query
 
 __all__ = [
@@ -89,8 +89,12 @@ async def ready(call: Call[Query, None]) -> web.Response:
     """The process takes work; 503 while it drains."""
     if call.broker.closed or call.request.config_dict[DRAINING].is_set():
         raise BrokerClosed("The service is shutting down.")
-    health = {"policy": policy_health(call.broker), "audit": audit_health(call.broker)}
-    health["journal"] = journal_health(call.broker)
+    health: dict[str, str] = {
+        "policy": policy_health(call.broker),
+        "audit": audit_health(call.broker),
+        "journal": journal_health(call.broker),
+        "webhooks": webhook_health(call.broker),
+    }
     return reply({"status": "ready", **{name: how for name, how in health.items() if how != "none"}})
 
 
@@ -106,6 +110,14 @@ def journal_health(broker: Broker) -> JournalHealth:
     if not broker.is_durable:
         return "none"
     return "written" if broker.journal.error is None else "failing"
+
+
+def webhook_health(broker: Broker) -> WebhookHealth:
+    """Whether the receivers of webhooks take what they are sent."""
+    failing = [channel.is_failing for channel in broker.notices.channels if channel.name == "webhook"]
+    if not failing:
+        return "none"
+    return "failing" if any(failing) else "sent"
 
 
 def policy_health(broker: Broker) -> PolicyHealth:

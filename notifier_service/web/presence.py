@@ -14,7 +14,7 @@ from .answers import reply
 from .auth import Caller, Right
 from .request import Call, Query
 
-__all__ = ["PresenceBody", "page_of", "tell"]
+__all__ = ["PresenceBody", "page_of", "state", "tell"]
 
 _MAX_PAGE = 64
 _VIEW = frozenset[Right]({"view"})
@@ -43,11 +43,18 @@ async def tell(call: Call[Query, PresenceBody]) -> web.Response:
     presence, body, caller = call.broker.presence, call.body, call.caller
     if body.session_id is not None:
         caller = caller.require(_VIEW, body.session_id).only_in(body.session_id)
-    if body.away is not None:
-        presence.set_away(caller.name, is_away=body.away)
+    if body.away is not None and presence.set_away(caller.name, is_away=body.away):
+        call.broker.recorder.away(caller.name, is_away=body.away)
+        if call.broker.is_durable:
+            await call.broker.on_disk()
     if body.visible is not None:
         presence.tell(caller.name, body.page or "", is_visible=body.visible, sees=caller.sees)
     return reply({"visible": bool(body.visible), "away": presence.is_away(caller.name), "expires_in": PRESENCE_SECONDS})
+
+
+async def state(call: Call[Query, None]) -> web.Response:
+    """Say whether the caller is away."""
+    return reply({"away": call.broker.presence.is_away(call.caller.name)})
 
 
 def page_of(call: Call[Any, None], caller: Caller) -> Page | None:

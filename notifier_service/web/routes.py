@@ -255,6 +255,10 @@ ROUTES: Sequence[Route] = (
         "A ticket for one stream of the inbox, in the place of a token in its URL.",
     ),
     Route(
+        "GET", "/api/presence", presence.state, _rights("view", "approve"), "Say whether the caller is away.",
+        rate="connect_rate",
+    ),
+    Route(
         "POST", "/api/presence", presence.tell, _rights("view", "approve"),
         "Say whether a page is visible, and whether the caller is away.", body=presence.PresenceBody,
         rate="connect_rate",

@@ -20,10 +20,12 @@ from agentack.models import TraceEvent
 from notifier_service import Broker, ToolDenied, ToolWrapper
 from notifier_service.cli import main
 from notifier_service.cli.audit_export import FORMATS
+from notifier_service.core.notices import Escalation, Notice
 from notifier_service.core.permission_request import PermissionRequest
 from notifier_service.core.question import Decision
 from notifier_service.storage.audit_chain import Head, chained
 from notifier_service.storage.audit_file import AuditFile
+from tests.clock import Clock
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -238,6 +240,33 @@ def test_show_tells_who_decided_through_what_and_nothing_that_moves_the_cursor(l
     assert "\x1b" not in out
     assert "\u202e" not in out
     assert "\\x1b[2J\\u202egnp" in out
+
+
+def test_show_tells_each_step_by_which_people_were_called_and_who_was_away(tmp_path: Path, run: Run) -> None:
+    class Phone:
+        name, is_on, is_failing = "push", True, False
+
+        def tell(self, notice: Notice) -> list[str]:
+            return ["one", "two"] if notice.to != "boss" else []
+
+    audit, clock = AuditFile(tmp_path / "log"), Clock()
+    broker = Broker(audit=audit, clock=clock)
+    broker.notices.channels.append(Phone())
+    broker.notices.escalate = [Escalation(60, "oncall"), Escalation(90, "boss")]
+    broker.recorder.away("ana", is_away=True)
+    broker.ask("s1", tool_name="rm", parameters={})
+    clock.now += 100
+    broker.sweep()
+    audit.close()
+    told = [line.split("  ", 1)[1] for line in run("show", tmp_path / "log")[1].splitlines()]
+
+    for line in (
+        "away           -  by ana",
+        "notified       s1  rm  unseen  2 over push",
+        "notified       s1  rm  escalated  to oncall  2 over push",
+        "notified       s1  rm  escalated  to boss  nobody",
+    ):
+        assert line in told
 
 
 def test_show_is_of_the_lines_that_are_chosen(log: Path, run: Run) -> None:

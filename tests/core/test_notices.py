@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import time
+from datetime import UTC, datetime, time, timedelta, timezone
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -23,12 +24,13 @@ class Phone:
 
     name = "phone"
     is_on = True
+    is_failing = False
 
-    def __init__(self, reaches: int = 1) -> None:
+    def __init__(self, reaches: tuple[str, ...] = ("mine",)) -> None:
         self.reaches = reaches
         self.told: list[Notice] = []
 
-    def tell(self, notice: Notice) -> int:
+    def tell(self, notice: Notice) -> tuple[str, ...]:
         self.told.append(notice)
         return self.reaches
 
@@ -183,34 +185,56 @@ def test_request_without_an_end_has_no_half(broker: Broker, phone: Phone, clock:
     ],
 )
 def test_quiet_hours_hold_from_their_begin_past_midnight_too(begin: str, end: str, now: str, quiet: bool) -> None:
-    hours = QuietHours(time.fromisoformat(begin), time.fromisoformat(end))
+    hours = QuietHours(time.fromisoformat(begin), time.fromisoformat(end), UTC)
 
-    assert hours.holds(time.fromisoformat(now)) is quiet
+    assert hours.holds(datetime.fromisoformat(f"2026-11-29T{now}Z")) is quiet
+
+
+@pytest.mark.parametrize(
+    ("moment", "quiet"),
+    [
+        ("2026-01-10T20:59Z", False),
+        ("2026-01-10T21:00Z", True),
+        ("2026-01-11T05:59Z", True),
+        ("2026-01-11T06:00Z", False),
+        # Clocks go from two to three, and half a year later from three to two.
+        ("2026-03-29T04:59Z", True),
+        ("2026-03-29T05:00Z", False),
+        ("2026-10-25T05:59Z", True),
+        ("2026-10-25T06:00Z", False),
+    ],
+)
+def test_quiet_hours_of_a_zone_follow_its_clocks(moment: str, quiet: bool) -> None:
+    hours = QuietHours(time(22), time(7), ZoneInfo("Europe/Berlin"))
+    there = datetime.fromisoformat(moment)
+
+    assert hours.holds(there) is quiet
+    assert hours.holds(there.astimezone(timezone(timedelta(hours=9)))) is quiet
 
 
 def test_nobody_is_called_in_quiet_hours_but_by_escalation(clock: Clock, phone: Phone) -> None:
-    now = [time(23)]
+    now = [datetime(2026, 11, 29, 23, tzinfo=UTC)]
     broker = made(
         clock,
         phone,
-        quiet=QuietHours(time(22), time(7)),
-        local_time=lambda: now[0],
+        quiet=QuietHours(time(22), time(7), UTC),
+        now=lambda: now[0],
         escalate=[Escalation(60, "oncall")],
     )
     asked(broker)
     pass_seconds(broker, clock, 160)
     assert [(notice.step, notice.to) for notice in phone.told] == [("escalated", "oncall")]
-    now[0] = time(8)
+    now[0] = datetime(2026, 11, 30, 8, tzinfo=UTC)
     pass_seconds(broker, clock, 1)
 
     assert phone.steps == ["escalated", "waiting"]
 
 
 def test_second_word_that_falls_into_quiet_hours_is_not_said(clock: Clock, phone: Phone) -> None:
-    now = [time(21)]
-    broker = made(clock, phone, quiet=QuietHours(time(22), time(7)), local_time=lambda: now[0])
+    now = [datetime(2026, 11, 29, 21, tzinfo=UTC)]
+    broker = made(clock, phone, quiet=QuietHours(time(22), time(7), UTC), now=lambda: now[0])
     asked(broker)
-    now[0] = time(22)
+    now[0] = datetime(2026, 11, 29, 22, tzinfo=UTC)
     pass_seconds(broker, clock, 200)
 
     assert phone.steps == ["unseen"]
@@ -227,6 +251,30 @@ def test_others_are_called_when_nobody_has_answered_for_so_long(clock: Clock, ph
     escalated = [(notice.record.request_id, notice.to) for notice in phone.told if notice.record and notice.to]
     assert [to for _, to in escalated] == ["oncall", "oncall", "boss"]
     assert escalated[-1][0] != answered.request_id
+
+
+def test_one_who_did_not_answer_is_called_again_by_another_step(clock: Clock, phone: Phone) -> None:
+    broker = made(clock, phone, escalate=[Escalation(60, "oncall"), Escalation(90, "oncall")])
+    asked(broker)
+    pass_seconds(broker, clock, 100)
+
+    assert [notice.to for notice in phone.told if notice.step == "escalated"] == ["oncall", "oncall"]
+
+
+def test_who_hears_that_a_request_is_settled_is_who_heard_of_it(clock: Clock) -> None:
+    class Silent(Phone):
+        name = "silent"
+
+    phone, silent = Phone(("one",)), Silent(())
+    broker = made(clock, phone, escalate=[Escalation(60, "oncall")])
+    broker.notices.channels.append(silent)
+    request = asked(broker)
+    phone.reaches = ("oncall's",)
+    pass_seconds(broker, clock, 60)
+    decide(broker, request)
+
+    assert phone.told[-1].told == {"one", "oncall's"}
+    assert silent.steps == ["unseen", "escalated"]
 
 
 def test_session_that_ends_is_told_with_its_name(broker: Broker, phone: Phone) -> None:
@@ -260,8 +308,9 @@ def test_channel_that_fails_holds_up_no_other(broker: Broker, phone: Phone, capl
     class Broken:
         name = "broken"
         is_on = True
+        is_failing = False
 
-        def tell(self, notice: Notice) -> int:
+        def tell(self, notice: Notice) -> tuple[str, ...]:
             raise OSError("no line")
 
     broker.notices.channels.insert(0, Broken())
@@ -271,26 +320,30 @@ def test_channel_that_fails_holds_up_no_other(broker: Broker, phone: Phone, capl
     assert "over broken" in caplog.text
 
 
-def test_each_step_goes_on_record_with_how_many_were_told(clock: Clock, phone: Phone) -> None:
-    broker = made(clock, phone, escalate=[Escalation(60, "oncall")])
+def test_each_step_goes_on_record_with_how_many_were_told_and_an_escalation_that_reached_nobody_too(
+    clock: Clock, phone: Phone, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = made(clock, phone, escalate=[Escalation(60, "oncall"), Escalation(120, "boss")])
     audit = Audit()
     broker.recorder.audit = audit
     request = asked(broker)
     pass_seconds(broker, clock, 60)
-    phone.reaches = 0
+    phone.reaches = ()
     pass_seconds(broker, clock, 100)
 
     lines = [line for line in audit.lines if line["kind"] == "notified"]
     assert [(line["step"], line.get("to"), line["channels"]) for line in lines] == [
         ("unseen", None, {"phone": 1}),
         ("escalated", "oncall", {"phone": 1}),
+        ("escalated", "boss", {}),
     ]
     assert {line["request_id"] for line in lines} == {request.request_id}
     assert all("parameters" not in line for line in lines)
+    assert "should be told to boss, whom no webhook and no device reaches" in caplog.text
 
 
 def test_who_was_told_nothing_is_withdrawn_nothing(clock: Clock) -> None:
-    phone = Phone(reaches=0)
+    phone = Phone(reaches=())
     broker = made(clock, phone)
     decide(broker, asked(broker))
 
@@ -315,7 +368,7 @@ def test_nobody_is_told_twice_because_the_service_was_restarted(clock: Clock, ph
     before = made(clock, phone)
     before.keep_in(journal)
     request = asked(before, outlives=True)
-    assert kept(journal) == [(request.request_id, b'["unseen"]')]
+    assert kept(journal) == [(request.request_id, b'{"steps":["unseen"],"told":{"phone":["mine"]}}')]
     after_phone = Phone()
     after = restarted(journal, clock, after_phone)
     pass_seconds(after, clock, 60)
@@ -323,6 +376,7 @@ def test_nobody_is_told_twice_because_the_service_was_restarted(clock: Clock, ph
     after.end_session("s1")
 
     assert after_phone.steps == ["settled", "session_ended"]
+    assert after_phone.told[0].told == {"mine"}
     assert kept(after.journal) == []  # type: ignore[arg-type]
 
 
@@ -343,8 +397,9 @@ def test_request_of_before_of_which_nobody_was_told_gives_pages_a_moment_to_come
 
 def test_what_is_kept_and_cannot_be_read_or_is_of_nobody_is_forgotten(clock: Clock, phone: Phone) -> None:
     journal = MemoryJournal()
-    journal.named[NOTICE_KIND, "pr_gone"] = b'["unseen"]'
-    journal.named[NOTICE_KIND, "pr_broken"] = b"{"
+    journal.named[NOTICE_KIND, "pr_gone"] = b'{"steps":["unseen"],"told":{}}'
+    for number, body in enumerate((b"{", b"[]", b'{"steps":1}', b'{"steps":[],"told":[]}', b"7")):
+        journal.named[NOTICE_KIND, f"pr_broken_{number}"] = body
     after = made(clock, phone)
     after.keep_in(journal)
 
@@ -387,7 +442,7 @@ def test_request_that_waits_already_goes_on_once(broker: Broker, phone: Phone, c
 def test_nothing_is_forgotten_where_nothing_is_kept(broker: Broker) -> None:
     broker.notices.forget(["pr_1"])
 
-    assert broker.notices.steps_of_before() == {}
+    assert broker.notices.taken_before() == {}
 
 
 def test_request_that_is_settled_when_nobody_is_left_to_be_called_is_forgotten(clock: Clock, phone: Phone) -> None:

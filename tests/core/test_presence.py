@@ -6,10 +6,11 @@ import pytest
 
 from notifier_service import Broker
 from notifier_service.core import presence as presence_module
-from notifier_service.core.presence import PRESENCE_SECONDS, Page, Presence
+from notifier_service.core.presence import AWAY_KIND, PRESENCE_SECONDS, Page, Presence
 from notifier_service.core.reader import Reader
 from tests.clock import Clock
 
+from .memory_journal import MemoryJournal
 from .peer import Peer
 
 
@@ -122,6 +123,19 @@ def test_pages_and_people_beyond_the_bound_are_forgotten_the_oldest_first(
 
     assert list(presence.looking("s1")) == ["b", "c"]
     assert [presence.is_away(f"away-{name}") for name in ("a", "b", "c")] == [False, True, True]
+
+
+def test_who_is_away_is_so_after_a_restart_until_they_are_back(clock: Clock) -> None:
+    journal = MemoryJournal()
+    before = Broker(clock=clock, journal=journal)
+    said = [before.presence.set_away(name, is_away=True) for name in ("alice", "bob", "alice")]
+    before.presence.set_away("bob", is_away=False)
+    after = Broker(clock=clock, journal=journal.again())
+
+    assert said == [True, True, False]
+    assert [after.presence.is_away(name) for name in ("alice", "bob")] == [True, False]
+    after.presence.set_away("alice", is_away=False)
+    assert after.journal.kept(AWAY_KIND) == []
 
 
 def test_page_that_has_said_nothing_sees_nothing() -> None:

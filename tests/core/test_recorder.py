@@ -448,3 +448,13 @@ async def test_without_a_log_a_decision_is_answered_at_once() -> None:
     record = await broker.answer("s1", Decision(approved=True, request_id=request.request_id), decided_by="ana")
 
     assert (record.status, request.recording) == ("approved", None)
+
+
+def test_who_is_away_is_on_record_where_something_is() -> None:
+    broker = Broker()
+    broker.recorder.away("alice", is_away=True)
+    broker.recorder.audit = ledger = Ledger()
+    for is_away in (True, False):
+        broker.recorder.away("alice", is_away=is_away)
+
+    assert [(entry["kind"], entry["decided_by"]) for entry in ledger.entries] == [("away", "alice"), ("back", "alice")]

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from notifier_service import Broker, Decision
+from notifier_service.web import links
 
 from .conftest import API, Client, MakeClient, WriteTokens, answer, bearer, error_of
 
 LINKS = f"{API}/links"
+SECRET = "correct-horse-battery"
 
 
 def asked(broker: Broker, session_id: str = "team-1", **more: Any) -> str:
@@ -158,6 +161,9 @@ async def test_who_asked_approves_nothing_by_a_link_and_may_try_no_more_than_rej
         ({"json": {"approved": True, "scope": "always"}}, 422),
         ({"json": {"approved": True, "parameters": {}}}, 422),
         ({"data": {"approved": "yes"}}, 422),
+        ({"data": {"show": "some"}}, 422),
+        ({"data": {"show": "all", "reason": "x"}}, 422),
+        ({"json": {"show": "all"}}, 422),
         ({"data": {"approved": "true", "more": "x"}}, 422),
         ({"data": {f"field{n}": "x" for n in range(11)}}, 422),
         ({"data": b"approved=true&reason=" + b"x" * 70_000}, 415),
@@ -194,11 +200,86 @@ async def test_parameters_that_events_show_in_part_are_read_on_the_page(guarded:
     request_id = asked(broker, parameters={"text": "x" * 300_000 + "END"})
     path = await made(guarded, request_id)
     assert await error_of(await guarded.post(path, json={"approved": True})) == (409, "parameters_unread")
-    text = await (await guarded.get(path)).text()
-    assert "END" in text
+    preview = await (await guarded.get(path)).text()
+    whole = await guarded.post(path, data={"show": "all"})
+    assert ("END" in preview, "END" in await whole.text(), whole.status) == (False, True, 200)
     sha256 = broker.get("team-1").desk.find(request_id).record.parameters_sha256
 
     assert (await guarded.post(path, json={"approved": True, "parameters_sha256": sha256})).status == 200
+
+
+@pytest.mark.parametrize(
+    "asks",
+    [
+        {"parameters": {"password": SECRET}},
+        {"parameters": {"command": f"curl -H 'Authorization: Bearer {SECRET}'"}},
+        {"description": f"with the token: {SECRET}"},
+        {"risk_reasons": [f"password={SECRET}"]},
+    ],
+)
+async def test_preview_of_a_link_gets_no_secret_and_who_decides_sees_all(
+    guarded: Client, broker: Broker, asks: dict[str, Any]
+) -> None:
+    request_id = asked(broker, **asks)
+    path = await made(guarded, request_id)
+    preview = await (await guarded.get(path)).text()
+    assert SECRET not in preview
+    assert "Show everything" in preview
+    assert "Approve" not in preview
+    assert "Reject" in preview
+
+    page = await (await guarded.post(path, data={"show": "all"}, headers={"Accept": "text/html"})).text()
+    assert SECRET in page
+    assert "Approve" in page
+    assert is_pending(broker, request_id)
+
+
+async def test_links_of_requests_that_are_over_take_no_place(guarded: Client, broker: Broker) -> None:
+    for _ in range(2):
+        request_id = asked(broker)
+        for _ in range(100):
+            await made(guarded, request_id)
+        broker.decide("team-1", Decision(approved=False, request_id=request_id), decided_by="bob")
+
+    assert (await guarded.get(await made(guarded, asked(broker)))).status == 200
+
+
+async def test_oldest_links_of_all_give_way(guarded: Client, broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(links, "_AT_MOST", 2)
+    request_id = asked(broker)
+    paths = [await made(guarded, request_id) for _ in range(3)]
+
+    assert [(await guarded.get(path)).status for path in paths] == [404, 200, 200]
+
+
+async def test_link_outlives_a_restart_with_its_request_and_with_the_rights_of_who_made_it(
+    make_client: MakeClient, write_tokens: WriteTokens, tmp_path: Path
+) -> None:
+    entries = [
+        {"token": f"{name}-token", "subject": name, "rights": ["approve", "produce"], "sessions": ["*"]}
+        for name in ("approve", "revoked", "asker")
+    ]
+    given = {"auth": "tokens", "tokens_file": write_tokens(entries), "journal": tmp_path / "journal"}
+    client = await make_client(Broker(), **given)
+    ids = []
+    for _ in range(3):
+        body = {"tool_name": "rm", "parameters": {}}
+        _, told = await answer(
+            await client.post(f"{API}/permissions/team-1?wait=0", json=body, headers=bearer("asker"))
+        )
+        ids.append(told["data"]["request_id"])
+    good, revoked = await made(client, ids[0]), await made(client, ids[1], right="revoked")
+    used = await made(client, ids[2])
+    assert (await client.post(used, json={"approved": False})).status == 200
+    await client.close()
+    write_tokens([entries[0], entries[2]])
+    again = await make_client(Broker(), **given)
+
+    assert [(await again.get(path)).status for path in (good, revoked, used)] == [200, 200, 404]
+    assert (await again.post(revoked, json={"approved": True})).status == 401
+    status, told = await answer(await again.post(good, json={"approved": True}))
+    assert (status, told["data"]["decided_by"]) == (200, "approve")
+    assert await error_of(await again.post(good, json={"approved": True})) == (410, "gone")
 
 
 async def test_no_link_reaches_a_log(guarded: Client, broker: Broker, caplog: pytest.LogCaptureFixture) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from notifier_service.web.reach.outbox import Letter, Outbox, Outcome
+from notifier_service.web.reach.outbox import LETTER_KIND, Letter, Outbox, Outcome
+from tests.core.memory_journal import MemoryJournal
 
 from .conftest import until
 
@@ -139,6 +140,89 @@ async def test_letter_of_the_same_topic_gives_way_to_the_newer(post: Post) -> No
     post.put("a", "old", topic="t")
     post.put("a", "new", topic="t")
     assert post.box.waiting == 2
+
+
+async def test_letter_that_is_on_its_way_when_a_newer_one_comes_is_not_tried_again(post: Post) -> None:
+    answers = [Outcome("again", "status 503"), Outcome("sent")]
+
+    def fail_once() -> Outcome:
+        if len(answers) == 2:
+            post.put("a", "new", topic="t")
+        return answers.pop(0)
+
+    post.outcomes["a"] = fail_once
+    post.put("a", "old", topic="t")
+    await until(lambda: not post.box.waiting)
+
+    assert post.sent == [("a", "new")]
+    assert post.counted == {"sent": 1, "expired": 1}
+
+
+async def test_letters_that_replace_nothing_are_all_sent_and_say_what_is_so_by_then(post: Post) -> None:
+    post.outcomes["a"] = lambda: Outcome("again", "down") if post.now < 60 else Outcome("sent")
+    post.put("a", "asked", topic="t", replaces=False)
+    post.put("a", "other", topic="u", replaces=False)
+    await until(lambda: post.tries["a"])
+    post.box.amend("a", "t", lambda content: f"{content}, and settled")
+    post.put("a", "settled", topic="t", replaces=False)
+    await until(lambda: not post.box.waiting)
+
+    assert [content for _, content in post.sent] == ["asked, and settled", "other", "settled"]
+
+
+async def test_letter_that_breaks_its_receiver_holds_up_no_other(post: Post, caplog: pytest.LogCaptureFixture) -> None:
+    async def deliver(letter: Letter) -> Outcome:
+        if letter.content == "poison":
+            post.tries["poison"] += 1
+            return Outcome("again", "status 500")
+        post.sent.append((letter.target, letter.content))
+        return Outcome("sent")
+
+    box = Outbox("test", deliver, post.count, clock=lambda: post.now, sleep=post.sleep)
+    for content in ("poison", 1, 2):
+        box.put(Letter("a", content))
+    await until(lambda: not box.waiting)
+
+    assert post.sent == [("a", 1), ("a", 2)]
+    assert post.now < 60
+    assert post.counted == {"sent": 2, "failed": 1}
+    assert "was refused: status 500, while others are taken" in caplog.text
+
+
+async def test_receiver_that_is_down_gets_all_in_order_though_others_are_tried(post: Post) -> None:
+    post.outcomes["a"] = lambda: Outcome("again", "down") if post.tries["a"] < 15 else Outcome("sent")
+    post.put("a", 1, 2, 3)
+    await until(lambda: not post.box.waiting)
+
+    assert [content for _, content in post.sent] == [1, 2, 3]
+
+
+# Over a restart
+
+
+async def test_what_was_not_sent_is_sent_by_the_next_run_in_order_once_and_while_it_is_of_use() -> None:
+    journal = MemoryJournal()
+    before = Post()
+    before.box.keep_in(journal, ("a", "b"))
+    before.silent |= {"a", "b", "gone"}
+    before.put("a", "first", topic="t", replaces=False)
+    before.put("a", "second", topic="t", replaces=False)
+    before.put("b", "late", until=1e-6)
+    before.put("gone", 1)
+    before.box.amend("a", "t", lambda content: f"{content}!")
+    await before.box.close(0)
+    journal.named[LETTER_KIND, "other 00000000000000000001"] = b"{}"
+    journal.named[LETTER_KIND, "test 00000000000000000001"] = b"{}"
+    after = Post()
+    again = journal.again()
+    after.box.keep_in(again, ("a", "b"))
+    after.box.put(Letter("a", "third"))
+    await until(lambda: not after.box.waiting)
+    await after.box.close(0)
+
+    assert after.sent == [("a", "first!"), ("a", "second!"), ("a", "third")]
+    assert after.counted == {"sent": 3, "expired": 1}
+    assert [change.name for change in again.kept(LETTER_KIND)] == ["other 00000000000000000001"]
 
 
 async def test_refused_letter_is_not_tried_again_and_a_target_that_is_gone_is_forgotten(post: Post) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
-from notifier_service import Broker
+from notifier_service import Broker, Settings
+from notifier_service.web import serve
 
 from .conftest import API, Client, answer, bearer, error_of, reading, until
 
@@ -55,6 +59,21 @@ async def test_who_is_away_is_away_on_every_page(client: Client, broker: Broker)
         assert (said["data"]["away"], broker.is_looked_at("s1")) == (True, False)
         await client.post(PRESENCE, json={"away": False})
         assert broker.is_looked_at("s1")
+
+
+async def test_who_is_away_is_told_so_is_on_record_and_is_so_after_a_restart(tmp_path: Path) -> None:
+    settings = Settings(port=0, journal=tmp_path / "journal", audit_file=tmp_path / "audit")
+    for body, is_away in (({"away": True}, True), ({"visible": True}, True), ({"away": False}, False)):
+        async with serve(settings=settings) as site, aiohttp.ClientSession(site.url) as http:
+            for _ in range(2):
+                async with http.post(PRESENCE, json=body) as response:
+                    assert (await response.json())["data"]["away"] is is_away
+            async with http.get(PRESENCE) as response:
+                assert (await response.json())["data"] == {"away": is_away}
+    lines = [json.loads(line) for line in (tmp_path / "audit").read_text().splitlines()]
+
+    told = [(line["kind"], line["decided_by"]) for line in lines if line["kind"] in ("away", "back")]
+    assert told == [("away", "local"), ("back", "local")]
 
 
 async def test_page_counts_in_the_sessions_of_its_token_alone(guarded: Client, broker: Broker) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import stat
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -17,11 +19,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from notifier_service import Broker, Decision, Settings
 from notifier_service.core.errors import InvalidInput
 from notifier_service.core.events import utc_now
-from notifier_service.core.label import Label
+from notifier_service.core.label import Label, clean
 from notifier_service.core.notices import Notice
 from notifier_service.web import Site, serve
 from notifier_service.web.push import PUSH
-from notifier_service.web.reach import outbox
+from notifier_service.web.reach import outbox, push_crypto
 from notifier_service.web.reach.push import Push
 from notifier_service.web.reach.push_crypto import MAX_PLAIN, ServerKey, encrypted, from_base64, to_base64
 from notifier_service.web.reach.subscriptions import Subscription, id_of
@@ -91,12 +93,20 @@ def test_encryption_is_that_of_the_example_in_the_standard() -> None:
     )
 
 
-def test_what_is_pushed_is_read_by_a_library_of_other_people(browser: Browser) -> None:
-    http_ece = pytest.importorskip("http_ece")
-    sealed = encrypted(b"hello", **browser.keys)
+async def test_what_arrives_is_read_by_a_library_of_other_people(service: PushService, browser: Browser) -> None:
+    http_ece = pytest.importorskip("http_ece", reason="the extra test has it")
+    async with serving() as (site, http):
+        await subscribed(http, service, browser, language="zh")
+        site.broker.label("s1", Label("整理", None))
+        asked(site.broker, tool_name="删除")
+        await until(lambda: service.pushes)
+    push, *_ = service.pushes
 
-    read = http_ece.decrypt(sealed, private_key=browser.private, auth_secret=browser.auth, version="aes128gcm")
-    assert read == b"hello"
+    read = http_ece.decrypt(push.body, private_key=browser.private, auth_secret=browser.auth, version="aes128gcm")
+    told = json.loads(read)
+    assert (told["kind"], told["tool_name"]) == ("permission_request", "删除")
+    assert told["summary"] == "删除 等待您的决定（高风险） · 整理"
+    assert PASSWORD.encode() not in read
 
 
 def test_what_is_too_large_is_refused_and_what_is_not_fits_a_push(browser: Browser) -> None:
@@ -184,6 +194,37 @@ async def test_name_that_is_hostile_and_long_fits_and_says_no_more_than_it_is(
     assert first["tool_name"] == "{risk}" + "删" * 240
     assert first["summary"].startswith("{risk}删")
     assert "a1B2a1B2" not in json.dumps(second)
+
+
+@pytest.mark.parametrize(
+    "tool", ["😀" * 256, '"' * 256, "\\" * 256, "删" * 256, "👩\u200d👩\u200d👧" * 51, "e\u0301" * 128, "🇩🇪" * 128]
+)
+async def test_payload_is_never_over_its_limit_and_cut_behind_a_whole_character(
+    service: PushService, browser: Browser, tool: str
+) -> None:
+    async with serving() as (site, http):
+        await subscribed(http, service, browser, language="zh")
+        site.broker.label("s" * 128, Label(tool[:200], None))
+        asked(site.broker, "s" * 128, tool_name=tool)
+        await until(lambda: service.pushes)
+    told = service.pushes[0].told(browser)
+
+    assert len(browser.read(service.pushes[0].body)) <= MAX_PLAIN
+    beginning = told["tool_name"].removesuffix("…")
+    assert clean(tool).startswith(beginning)
+    assert not clean(tool)[len(beginning) : len(beginning) + 1].startswith(("\u200d", "\u0301"))
+    assert len(beginning) >= 70
+    assert told["summary"].startswith(told["tool_name"])
+
+
+async def test_title_tells_no_secret(service: PushService, browser: Browser) -> None:
+    async with serving() as (site, http):
+        await subscribed(http, service, browser)
+        site.broker.label("s1", Label(f"with password={PASSWORD}", None))
+        asked(site.broker)
+        await until(lambda: service.pushes)
+
+    assert PASSWORD not in json.dumps(service.pushes[0].told(browser))
 
 
 async def test_person_who_looks_is_not_called_and_others_are(
@@ -284,6 +325,43 @@ async def test_service_that_fails_for_a_while_gets_it_when_it_is_back(
         await until(lambda: site.broker.counters.notifications["push", "sent"])
 
     assert len({push.headers["topic"] for push in service.pushes}) == 1
+
+
+@pytest.mark.parametrize("seconds_off", [-11 * 3600, 11 * 3600, 25 * 3600])
+async def test_clock_that_is_wrong_by_hours_serves_still_and_by_more_is_told(
+    service: PushService, browser: Browser, monkeypatch: pytest.MonkeyPatch, seconds_off: float
+) -> None:
+    monkeypatch.setattr(push_crypto, "time", SimpleNamespace(time=lambda: time.time() + seconds_off))
+    fits = abs(seconds_off) < 12 * 3600
+    service.answer = lambda path: 201 if fits else 403
+    async with serving() as (site, http):
+        await subscribed(http, service, browser)
+        asked(site.broker)
+        await until(lambda: service.pushes and site.broker.counters.notifications["push", "sent" if fits else "failed"])
+        [device] = (await answer(await http.get(PUSHES)))[1]["data"]
+
+    assert bool(service.wrong) is not fits
+    service.wrong.clear()
+    assert ("is the clock of this machine right?" in device["last_result"]) is not fits
+
+
+async def test_request_that_was_settled_while_the_push_service_was_away_calls_nobody_any_more(
+    service: PushService, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "_FIRST_BACKOFF_SECONDS", 0.01)
+    statuses = [500]
+    service.answer = lambda path: statuses[0] if statuses else 201
+    async with serving() as (site, http):
+        await subscribed(http, service, browser)
+        request_id = asked(site.broker)
+        await until(lambda: service.pushes)
+        site.broker.decide("s1", Decision(approved=True, request_id=request_id), decided_by="alice")
+        service.pushes.clear()
+        statuses.clear()
+        await until(lambda: site.broker.counters.notifications["push", "sent"])
+
+    assert service.pushes[-1].told(browser)["kind"] == "settled"
+    assert all(push.told(browser)["kind"] == "settled" for push in service.pushes[1:])
 
 
 async def test_service_that_never_answers_holds_up_no_other_device(service: PushService) -> None:
@@ -440,6 +518,29 @@ async def test_devices_and_the_key_outlive_a_restart(
     assert service.pushes[0].told(browser)["session_id"] == "s1"
     if kept_in == "push_file":
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+async def test_what_a_device_was_not_sent_before_a_restart_is_sent_after_it_and_withdrawn(
+    service: PushService, browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "_FIRST_BACKOFF_SECONDS", 0.01)
+    service.answer = lambda path: 503
+    given = {"journal": tmp_path / "journal", "shutdown_seconds": 0.1}
+    body = {"tool_name": "rm", "parameters": {"password": PASSWORD}, "risk_level": "high"}
+    async with serving(**given) as (site, http):
+        await subscribed(http, service, browser)
+        _, told = await answer(await http.post(f"{API}/permissions/s1?wait=0", json=body))
+        await until(lambda: service.pushes)
+    service.pushes.clear()
+    service.answer = lambda path: 201
+    async with serving(**given) as (site, http):
+        await until(lambda: service.pushes)
+        request_id = told["data"]["request_id"]
+        site.broker.decide("s1", Decision(approved=True, request_id=request_id), decided_by="alice")
+        await until(lambda: len(service.pushes) == 2)
+
+    assert [push.told(browser)["kind"] for push in service.pushes] == ["permission_request", "settled"]
+    assert {push.told(browser)["request_id"] for push in service.pushes} == {request_id}
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"devices": []}', '{"key": 7, "devices": []}'])

@@ -7,17 +7,27 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-__all__ = ["Letter", "Outbox", "Outcome", "Result"]
+from pydantic_core import from_json
+
+from ...core.events import dump
+from ...core.journal import NO_JOURNAL, Change, Journal
+
+__all__ = ["LETTER_KIND", "Letter", "Outbox", "Outcome", "Result"]
+
+#: What a journal keeps as this: letters that were not sent yet, in the order in which they were put.
+LETTER_KIND = "letter"
 
 _FIRST_BACKOFF_SECONDS = 1.0
 _MAX_BACKOFF_SECONDS = 60.0
 #: Longer than anybody takes to put a receiver back up.
 _KEEP_SECONDS = 24 * 3600.0
+#: After so many failures, and then each time that there are so many more, the next letter is tried too.
+_FAILURES_A_PROBE = 5
 
 Result = Literal["sent", "again", "refused", "gone"]
 
@@ -33,28 +43,36 @@ class Outcome(NamedTuple):
     retry_after_seconds: float = 0.0
 
 
-class Letter(NamedTuple):
-    """Something for a target. One of the same ``topic`` that still waits gives way to it."""
+@dataclass(eq=False, slots=True)
+class Letter:
+    """Something for a target, in JSON. What still waits of the same ``topic`` gives way to one that ``replaces`` it."""
 
     target: str
     content: Any
     topic: str | None = None
     #: When nobody needs it any more, on the clock of the outbox.
     until: float | None = None
+    replaces: bool = True
+    #: As what a journal keeps it.
+    name: str = ""
 
 
 @dataclass(eq=False)
 class _Queue:
     letters: deque[Letter] = field(default_factory=deque)
     task: asyncio.Task[None] | None = None
+    #: Those that are on their way at this moment.
+    on_their_way: list[Letter] = field(default_factory=list)
     is_failing: bool = False
+    dropped: int = 0
 
 
 class Outbox:
     """Letters in queues, one for each target: at most ``capacity`` for one and ``capacity_all``, the oldest give way.
 
-    ``deliver`` tries once. What failed is tried again, ever later, for a day at most. ``count`` hears how each ended:
-    ``sent``, ``failed``, ``dropped``, ``expired`` or ``gone``.
+    ``deliver`` tries once. What failed is tried again, ever later, for a day at most; a letter of which its target does
+    not get rid, while it takes others, is refused. ``count`` hears how each ended: ``sent``, ``failed``, ``dropped``,
+    ``expired`` or ``gone``. A ``journal`` keeps what is not sent yet.
     """
 
     def __init__(
@@ -79,28 +97,54 @@ class Outbox:
         self._gone = gone
         self._queues: dict[str, _Queue] = {}
         self._waiting = 0
+        self._journal: Journal = NO_JOURNAL
+        self._newest = 0
 
     @property
     def waiting(self) -> int:
         """Letters that are not sent yet."""
         return self._waiting
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether a target does not take what it is sent."""
+        return any(queue.is_failing for queue in self._queues.values())
+
+    def keep_in(self, journal: Journal, targets: Container[str]) -> None:
+        """Go on with the letters of before to those ``targets`` that are left, and keep what comes."""
+        self._journal = journal
+        for name, letter in self._of_before():
+            if letter is None or letter.target not in targets:
+                journal.note(Change(LETTER_KIND, name, None))
+            else:
+                self._queues.setdefault(letter.target, _Queue()).letters.append(letter)
+                self._waiting += 1
+
     def put(self, letter: Letter) -> None:
         """Have it sent soon. Never waits, never raises."""
         queue = self._queues.setdefault(letter.target, _Queue())
-        if letter.topic is not None:
-            # The first may be on its way already: it stays, and what comes later replaces it there.
-            before = [one for one in list(queue.letters)[1:] if one.topic == letter.topic]
-            for one in before:
-                queue.letters.remove(one)
-                self._waiting -= 1
+        if letter.topic is not None and letter.replaces:
+            for one in [one for one in queue.letters if one.topic == letter.topic]:
+                if one in queue.on_their_way:
+                    one.until = self.clock()  # it may arrive, and is not tried again
+                else:
+                    self._remove(queue, one)
         if len(queue.letters) >= self._capacity or self._waiting >= self._capacity_all:
             self._make_room(queue)
         queue.letters.append(letter)
         self._waiting += 1
+        self._keep(letter)
         with suppress(RuntimeError):  # where no loop runs yet, begin says when one does
             asyncio.get_running_loop()
             self.begin()
+
+    def amend(self, target: str, topic: str, amended: Callable[[Any], Any]) -> None:
+        """Have what waits about something say what is so now."""
+        queue = self._queues.get(target, _Queue())
+        for letter in queue.letters:
+            if letter.topic == topic:
+                letter.content = amended(letter.content)
+                self._keep(letter)
 
     def begin(self) -> None:
         """Send what waits, on the loop that runs."""
@@ -117,20 +161,21 @@ class Outbox:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._waiting:
-            _log.warning("%d notices over %s were not sent before the end", self._waiting, self.name)
+            lost = "are lost" if self._journal is NO_JOURNAL else "wait for the next start"
+            _log.warning("%d notices over %s were not sent before the end, and %s", self._waiting, self.name, lost)
 
     def _make_room(self, queue: _Queue) -> None:
         if not queue.letters:
             queue = max(self._queues.values(), key=lambda one: len(one.letters))
-        queue.letters.popleft()
-        self._waiting -= 1
+        self._remove(queue, queue.letters[0])
         self._count(self.name, "dropped")
-        if not queue.is_failing:
+        if not queue.dropped:
             _log.warning("more notices wait than are kept for one %s; the oldest are dropped", self.name)
+        queue.dropped += 1
         queue.is_failing = True
 
     async def _send(self, target: str, queue: _Queue) -> None:
-        backoff, began = _FIRST_BACKOFF_SECONDS, self.clock()
+        backoff, began, failures = _FIRST_BACKOFF_SECONDS, self.clock(), 0
         while queue.letters:
             letter = queue.letters[0]
             now = self.clock()
@@ -138,40 +183,102 @@ class Outbox:
                 self._end(queue, letter, "expired")
                 began = now
                 continue
-            try:
-                outcome = await self._deliver(letter)
-            except Exception as error:
-                _log.exception("a notice over %s cannot be sent", self.name)
-                outcome = Outcome("refused", type(error).__name__)
+            outcome = await self._try(queue, letter)
             if outcome.result == "again":
                 if not queue.is_failing:
                     queue.is_failing = True
                     _log.warning("a notice over %s cannot be sent: %s; it is tried again", self.name, outcome.why)
-                await self._sleep(max(outcome.retry_after_seconds, random.uniform(backoff / 2, backoff)))
-                backoff = min(_MAX_BACKOFF_SECONDS, backoff * 2)
-                continue
-            backoff, began = _FIRST_BACKOFF_SECONDS, self.clock()
-            if outcome.result == "gone":
-                self._forget(target, queue)
+                failures += 1
+                if failures % _FAILURES_A_PROBE or outcome.retry_after_seconds or not await self._probe(queue, letter):
+                    await self._sleep(max(outcome.retry_after_seconds, random.uniform(backoff / 2, backoff)))
+                    backoff = min(_MAX_BACKOFF_SECONDS, backoff * 2)
+                    continue
+                outcome = await self._try(queue, letter)
+                if outcome.result == "again":
+                    outcome = Outcome("refused", f"{outcome.why}, while others are taken")
+            backoff, began, failures = _FIRST_BACKOFF_SECONDS, self.clock(), 0
+            if not self._settle(target, queue, letter, outcome):
                 break
-            if outcome.result == "sent" and queue.is_failing:
-                _log.warning("notices over %s are sent again", self.name)
-                queue.is_failing = False
-            if outcome.result == "refused":
-                _log.warning("a notice over %s was refused: %s", self.name, outcome.why)
-            self._end(queue, letter, "sent" if outcome.result == "sent" else "failed")
         queue.task = None
         if not queue.letters:
             self._queues.pop(target, None)
 
+    async def _try(self, queue: _Queue, letter: Letter) -> Outcome:
+        queue.on_their_way.append(letter)
+        try:
+            return await self._deliver(letter)
+        except Exception as error:
+            _log.exception("a notice over %s cannot be sent", self.name)
+            return Outcome("refused", type(error).__name__)
+        finally:
+            queue.on_their_way.remove(letter)
+
+    async def _probe(self, queue: _Queue, head: Letter) -> bool:
+        """Whether the target takes the next letter: then it is the first one that breaks it."""
+        following = next((one for one in queue.letters if one is not head), None)
+        if following is None:
+            return False
+        outcome = await self._try(queue, following)
+        if outcome.result != "sent":
+            return False
+        self._settle(following.target, queue, following, outcome)
+        return True
+
+    def _settle(self, target: str, queue: _Queue, letter: Letter, outcome: Outcome) -> bool:
+        """Do what a try has led to; say whether there is a target still."""
+        if outcome.result == "gone":
+            self._forget(target, queue)
+            return False
+        if outcome.result == "sent" and queue.is_failing:
+            lost = f"; {queue.dropped} were dropped" if queue.dropped else ""
+            _log.warning("notices over %s are sent again%s", self.name, lost)
+            queue.is_failing, queue.dropped = False, 0
+        if outcome.result == "refused":
+            _log.warning("a notice over %s was refused: %s", self.name, outcome.why)
+        self._end(queue, letter, "sent" if outcome.result == "sent" else "failed")
+        return True
+
     def _end(self, queue: _Queue, letter: Letter, result: str) -> None:
         if letter in queue.letters:  # it may have been dropped meanwhile
-            queue.letters.remove(letter)
-            self._waiting -= 1
+            self._remove(queue, letter)
         self._count(self.name, result)
 
     def _forget(self, target: str, queue: _Queue) -> None:
-        self._waiting -= len(queue.letters)
-        queue.letters.clear()
+        while queue.letters:
+            self._remove(queue, queue.letters[0])
         self._count(self.name, "gone")
         self._gone(target)
+
+    def _remove(self, queue: _Queue, letter: Letter) -> None:
+        queue.letters.remove(letter)
+        self._waiting -= 1
+        self._journal.note(Change(LETTER_KIND, letter.name, None))
+
+    # Over a restart
+
+    def _keep(self, letter: Letter) -> None:
+        if self._journal is NO_JOURNAL:
+            return
+        if not letter.name:
+            # In the order of the names they are found again.
+            self._newest = max(self._newest + 1, time.time_ns())
+            letter.name = f"{self.name} {self._newest:020}"
+        until = None if letter.until is None else time.time() + letter.until - self.clock()
+        kept = {"target": letter.target, "content": letter.content, "topic": letter.topic, "until": until}
+        self._journal.note(Change(LETTER_KIND, letter.name, dump({**kept, "replaces": letter.replaces})))
+
+    def _of_before(self) -> list[tuple[str, Letter | None]]:
+        found: list[tuple[str, Letter | None]] = []
+        for change in self._journal.kept(LETTER_KIND):
+            if not change.name.startswith(f"{self.name} "):
+                continue
+            try:
+                kept = from_json(change.body or b"")
+                until = None if kept["until"] is None else kept["until"] - time.time() + self.clock()
+                letter = Letter(kept["target"], kept["content"], kept["topic"], until, kept["replaces"], change.name)
+                self._newest = max(self._newest, int(change.name.rpartition(" ")[2]))
+                found.append((change.name, letter))
+            except (ValueError, TypeError, LookupError):
+                _log.exception("a notice that was not sent cannot be read from the journal")
+                found.append((change.name, None))
+        return found

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-__all__ = ["Networks", "NotOutside", "Outside"]
+__all__ = ["LOOPBACK", "Networks", "NotOutside", "Outside", "is_not_outside", "seconds_to_wait"]
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Networks = Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]
 
 #: From which IPv6 networks a gateway goes on to an IPv4 address, which stands at their end (RFC 6052, RFC 8215).
 _TO_IPV4 = [ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48")]
+LOOPBACK: Networks = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1"))
+#: Whoever asks for more is asked again sooner.
+_MOST_SECONDS = 3600.0
 _TIMEOUT = aiohttp.ClientTimeout(total=15, connect=10)
 
 
@@ -53,6 +59,25 @@ class Outside:
         """A client that connects to these addresses alone; names are checked when they are resolved."""
         connector = aiohttp.TCPConnector(resolver=_Checked(self), use_dns_cache=False, limit=1000)
         return aiohttp.ClientSession(connector=connector, timeout=_TIMEOUT, cookie_jar=aiohttp.DummyCookieJar())
+
+
+def is_not_outside(error: BaseException) -> bool:
+    """Whether nothing was sent because of where an address leads."""
+    found = (error, error.__cause__, getattr(error, "os_error", None))
+    return any(isinstance(one, NotOutside) for one in found)
+
+
+def seconds_to_wait(headers: Mapping[str, str]) -> float:
+    """What ``Retry-After`` asks for, at most an hour: in seconds, or as a date, which is by the clock of the other."""
+    said = headers.get("Retry-After", "").strip()
+    if re.fullmatch(r"[0-9]+", said):
+        return min(float(said[:6]), _MOST_SECONDS)
+    try:
+        now = parsedate_to_datetime(headers["Date"]) if "Date" in headers else datetime.now(UTC)
+        seconds = (parsedate_to_datetime(said) - now).total_seconds()
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
+    return min(max(0.0, seconds), _MOST_SECONDS)
 
 
 class _Checked(AbstractResolver):

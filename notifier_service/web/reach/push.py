@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import ipaddress
 import json
 import logging
 import socket
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -20,22 +19,24 @@ import aiohttp
 
 from ...core.errors import Conflict, InvalidInput, LimitReached, NotFound
 from ...core.events import PermissionRecord, utc_now, utc_text
+from ...core.journal import Journal
 from ...core.label import clean
 from ...core.notices import Notice
 from ...settings import Settings, is_loopback
 from .outbox import Letter, Outbox, Outcome
-from .outside import NotOutside, Outside
-from .push_crypto import ServerKey, check_keys, encrypted, to_base64
-from .subscriptions import InMemory, Shelf, StillGood, Subscription
-from .words import pushed_summary
+from .outside import LOOPBACK, NotOutside, Outside, is_not_outside, seconds_to_wait
+from .push_crypto import MAX_PLAIN, ServerKey, check_keys, encrypted, to_base64
+from .subscriptions import InJournal, InMemory, Shelf, StillGood, Subscription
+from .words import cut, pushed_summary
 
 if TYPE_CHECKING:
     from ...storage.redaction import Redaction
 
 __all__ = ["Push"]
 
-_LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1"))
-_MOST, _MOST_EACH, _MOST_TOLD = 1000, 20, 10_000
+_MOST, _MOST_EACH = 1000, 20
+#: The longest names that fit: with the last, that of a tool twice and all with a backslash before each character.
+_NAME_BYTES = (MAX_PLAIN, 600, 300)
 #: Of a request without an end.
 _LONGEST_SECONDS = 86_400.0
 _LOOKUP_SECONDS = 3.0
@@ -54,14 +55,13 @@ class Push:
     ) -> None:
         self._settings = settings
         self._still_good = still_good
-        self._outside = Outside(_LOOPBACK if is_loopback(settings.host) else ())
+        self._outside = Outside(LOOPBACK if is_loopback(settings.host) else ())
         self._outbox = Outbox(self.name, self._deliver, count, gone=self._forget, **outbox)
         self._shelf: Shelf = InMemory()
         self._key: ServerKey | None = None
         self._devices: dict[str, Subscription] = {}
         #: How the last push to a device ended, and when.
         self._last: dict[str, tuple[str, str]] = {}
-        self._told: OrderedDict[str, set[str]] = OrderedDict()
         self._called = {escalation.to for escalation in settings.escalate}
         self._http: aiohttp.ClientSession | None = None
 
@@ -76,7 +76,17 @@ class Push:
         """Whether anybody can be called."""
         return bool(self._devices)
 
-    def keep_in(self, shelf: Shelf) -> None:
+    @property
+    def is_failing(self) -> bool:
+        """One browser that cannot be reached is no trouble of this service."""
+        return False
+
+    def keep_in(self, journal: Journal) -> None:
+        """Go on with the devices that a journal keeps, and with what they were not sent yet; keep what comes."""
+        self.keep_on(InJournal(journal))
+        self._outbox.keep_in(journal, self._devices)
+
+    def keep_on(self, shelf: Shelf) -> None:
         """Go on with the devices that are kept there, and keep what comes."""
         self._shelf = shelf
         self._key, devices = shelf.load()
@@ -168,26 +178,17 @@ class Push:
 
     # Calling
 
-    def tell(self, notice: Notice) -> int:
+    def tell(self, notice: Notice) -> Collection[str]:
         """Have the devices called of those who may see the session, and do not look at it."""
         record = notice.record
         if record is None:
-            return 0
-        before = self._told.pop(record.request_id, set()) if notice.kind == "settled" else None
-        told = 0
+            return ()
+        told = []
         for device in tuple(self._devices.values()):
-            if before is not None and device.id not in before:
-                continue
-            if before is None and not self._is_for(device, notice):
-                continue
-            if not self._may_see(device, notice.session_id):
-                continue
-            self._outbox.put(self._letter(device, notice, record))
-            told += 1
-            if notice.kind == "requested":
-                self._told.setdefault(record.request_id, set()).add(device.id)
-        while len(self._told) > _MOST_TOLD:
-            self._told.popitem(last=False)
+            is_for = device.id in notice.told if notice.kind == "settled" else self._is_for(device, notice)
+            if is_for and self._may_see(device, notice.session_id):
+                self._outbox.put(self._letter(device, notice, record))
+                told.append(device.id)
         return told
 
     def begin(self) -> None:
@@ -218,7 +219,7 @@ class Push:
         if record.expires_at is not None and notice.kind == "requested":
             seconds = max(0.0, (record.expires_at - utc_now()).total_seconds())
         topic = to_base64(hashlib.sha256(record.request_id.encode()).digest())[:32]
-        content = (_payload(notice, record, device, self._redaction), notice.kind, topic)
+        content = {"payload": _payload(notice, record, device, self._redaction), "kind": notice.kind}
         until = None if record.expires_at is None else self._outbox.clock() + seconds
         return Letter(device.id, content, topic, until)
 
@@ -226,17 +227,16 @@ class Push:
         device = self._devices.get(letter.target)
         if device is None:
             return Outcome("gone")
-        payload, kind, topic = letter.content
         left = _LONGEST_SECONDS if letter.until is None else letter.until - self._outbox.clock()
         headers = {
             "TTL": str(max(0, int(left))),
-            "Urgency": "high" if kind == "requested" else "normal",
-            "Topic": topic,
+            "Urgency": "high" if letter.content["kind"] == "requested" else "normal",
+            "Topic": str(letter.topic),
             "Content-Encoding": "aes128gcm",
             "Content-Type": "application/octet-stream",
             "Authorization": self.key.authorization(device.endpoint, self._contact),
         }
-        body = encrypted(payload, device.p256dh, device.auth)
+        body = encrypted(letter.content["payload"].encode(), device.p256dh, device.auth)
         outcome = await self._sent(device, body, headers)
         self._last[device.id] = outcome.why or outcome.result, utc_text(utc_now())
         return outcome
@@ -248,10 +248,8 @@ class Push:
             self._outside.check(device.endpoint)
             async with self._http.post(device.endpoint, data=body, headers=headers, allow_redirects=False) as response:
                 return _outcome(response)
-        except NotOutside:
-            return self._not_outside()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            if isinstance(getattr(error, "os_error", None), NotOutside) or isinstance(error.__cause__, NotOutside):
+            if is_not_outside(error):
                 return self._not_outside()
             return Outcome("again", type(error).__name__)
 
@@ -275,18 +273,25 @@ def _outcome(response: aiohttp.ClientResponse) -> Outcome:
         return Outcome("sent")
     if status in (404, 410):
         return Outcome("gone", f"status {status}")
-    said = response.headers.get("Retry-After", "")
-    wait = float(said) if said.isascii() and said.isdigit() and len(said) < 6 else 0.0
     if status in (408, 425, 429) or status >= 500:
-        return Outcome("again", f"status {status}", min(wait, 3600.0))
+        return Outcome("again", f"status {status}", seconds_to_wait(response.headers))
     why = {401: "does not know us", 403: "does not know us", 413: "finds it too large"}.get(status, "refuses it")
     hint = "; is the clock of this machine right?" if status in (401, 403) else ""
     return Outcome("refused", f"status {status}: the push service {why}{hint}")
 
 
-def _payload(notice: Notice, record: PermissionRecord, device: Subscription, redaction: Redaction) -> bytes:
-    """What the device is told: no parameter, because it fetches the whole by its own right."""
-    tool = redaction.name(clean(record.tool_name) or "")[:256]
+def _payload(notice: Notice, record: PermissionRecord, device: Subscription, redaction: Redaction) -> str:
+    """What the device is told: no parameter, because it fetches the whole by its own right. Long names are cut."""
+    tool = redaction.name(clean(record.tool_name) or "")
+    name = redaction.of(notice.label.title) or notice.session_id
+    return next(
+        payload
+        for most in _NAME_BYTES
+        if len((payload := _told(notice, record, device, cut(tool, most), cut(name, most))).encode()) <= MAX_PLAIN
+    )
+
+
+def _told(notice: Notice, record: PermissionRecord, device: Subscription, tool: str, name: str) -> str:
     is_request = notice.kind == "requested"
     told = {
         "kind": "permission_request" if is_request else "settled",
@@ -295,12 +300,12 @@ def _payload(notice: Notice, record: PermissionRecord, device: Subscription, red
         "tool_name": tool,
         "risk_level": record.risk_level,
         "expires_at": None if record.expires_at is None else utc_text(record.expires_at),
-        "summary": pushed_summary(notice, tool, device.language),
+        "summary": pushed_summary(notice, record, tool, name, device.language),
         "actions": _actions(record) if is_request else [],
     }
     if not is_request:
         told["status"] = record.status
-    return json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps(told, ensure_ascii=False, separators=(",", ":"))
 
 
 def _actions(record: PermissionRecord) -> list[str]:

@@ -5,34 +5,31 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import ipaddress
+import logging
 import re
 import secrets
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+from pydantic_core import from_json
 
 from ...core.events import PermissionRecord, dump, utc_now, utc_text
+from ...core.journal import Journal
 from ...core.notices import Notice
 from ...settings import Settings, Webhook
 from ...storage.audit_lines import written_form
 from ...storage.redaction import Redaction
 from .outbox import Letter, Outbox, Outcome
-from .outside import NotOutside, Outside
-from .words import headline, page_of, summary
+from .outside import LOOPBACK, Outside, is_not_outside, seconds_to_wait
+from .words import headline, name_of, page_of, summary
 
-__all__ = ["Webhooks"]
+__all__ = ["MakeLink", "Webhooks", "keyed"]
 
 _TYPES = {"requested": "permission.requested", "settled": "permission.settled", "session_ended": "session.ended"}
-#: Of a request that was told, the hooks that must hear of its end; of more the oldest are forgotten.
-_MOST_TOLD = 10_000
-_LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1"))
 _PRIORITIES = {"low": "3", "medium": "4", "high": "5"}
 #: What of a record other programs are told, beside its parameters.
 _FIELDS = (
@@ -40,15 +37,10 @@ _FIELDS = (
     "parameters_sha256", "action_sha256", "status", "decision", "approved", "reason", "decided_by", "decided_at",
 )  # fmt: skip
 
+#: Makes the link of a message, by which its reader decides; None where there is none.
+MakeLink = Callable[[str, Webhook, Notice], str | None]
 
-@dataclass(frozen=True, slots=True)
-class _Post:
-    """One message to a hook: the same id at each try."""
-
-    message_id: str
-    hook: Webhook
-    body: bytes
-    headers: Mapping[str, str]
+_log = logging.getLogger("notifier_service.notices")
 
 
 class Webhooks:
@@ -57,37 +49,44 @@ class Webhooks:
     name = "webhook"
     is_on = True
 
-    def __init__(self, settings: Settings, count: Callable[[str, str], object], **outbox: Any) -> None:
-        self._hooks = {str(place): hook for place, hook in enumerate(settings.webhooks)}
+    def __init__(
+        self,
+        settings: Settings,
+        count: Callable[[str, str], object],
+        make_link: MakeLink = lambda key, hook, notice: None,
+        **outbox: Any,
+    ) -> None:
+        self._hooks = keyed(settings.webhooks)
         self._settings = settings
+        self._make_link = make_link
         is_here = any(urlsplit(hook.url).hostname == "localhost" for hook in settings.webhooks)
-        self._outside = Outside((*settings.webhook_networks, *(_LOOPBACK if is_here else ())))
+        self._outside = Outside((*settings.webhook_networks, *(LOOPBACK if is_here else ())))
         self._redaction = Redaction(settings.redact_keys)
         self._outbox = Outbox(self.name, self._deliver, count, **outbox)
         self._http: aiohttp.ClientSession | None = None
-        #: The hooks that were told of a request.
-        self._told: OrderedDict[str, set[str]] = OrderedDict()
 
-    def tell(self, notice: Notice) -> int:
+    @property
+    def is_failing(self) -> bool:
+        """Whether a receiver does not take what it is sent."""
+        return self._outbox.is_failing
+
+    def keep_in(self, journal: Journal) -> None:
+        """Go on with what was not sent before, and keep what comes."""
+        self._outbox.keep_in(journal, self._hooks)
+
+    def tell(self, notice: Notice) -> Collection[str]:
         """Have the hooks told that this is for."""
-        request_id = "" if notice.record is None else notice.record.request_id
-        before = self._told.pop(request_id, set()) if notice.kind == "settled" else None
-        told = 0
+        told = []
         for key, hook in self._hooks.items():
-            if before is not None and key not in before:
-                continue
-            if before is None and not _is_for(hook, notice):
-                continue
-            self._outbox.put(Letter(key, self._post(hook, notice)))
-            told += 1
-            if notice.kind == "requested":
-                self._told.setdefault(request_id, set()).add(key)
-        while len(self._told) > _MOST_TOLD:
-            self._told.popitem(last=False)
+            if key in notice.told if notice.kind == "settled" else _is_for(hook, notice):
+                self._outbox.put(self._letter(key, hook, notice))
+                told.append(key)
         return told
 
     def begin(self) -> None:
         """Send what waits from now on, on the loop that runs."""
+        if self._settings.public_url is None:
+            _log.warning("webhooks have no link to the page: set public_url to where people reach the service")
         self._outbox.begin()
 
     async def close(self, within_seconds: float) -> None:
@@ -95,28 +94,48 @@ class Webhooks:
         if self._http is not None:
             await self._http.close()
 
-    def _post(self, hook: Webhook, notice: Notice) -> _Post:
+    def _letter(self, key: str, hook: Webhook, notice: Notice) -> Letter:
         data = _data(notice, self._redaction)
         page = page_of(self._settings, notice)
-        make = {"json": _json, "slack": _slack, "ntfy": _ntfy}[hook.format]
-        body, headers = make(notice, data, page)
-        return _Post(f"msg_{secrets.token_hex(12)}", hook, body, headers)
+        link = self._make_link(key, hook, notice) if hook.links_as is not None and notice.kind == "requested" else None
+        topic = None if notice.record is None else notice.record.request_id
+        if hook.format == "json":
+            if notice.kind == "settled" and topic is not None:
+                # What waits for a receiver that was down says then how it ended.
+                self._outbox.amend(key, topic, lambda content: _settled(content, data))
+            body, headers = _json(notice, data, page, link)
+        else:
+            body, headers = {"slack": _slack, "ntfy": _ntfy}[hook.format](notice, data, page, link)
+        content = {"message_id": f"msg_{secrets.token_hex(12)}", "body": body, "headers": headers}
+        # People are told how it ended, and not first that it waits; programs are told all, in order.
+        return Letter(key, content, topic, replaces=hook.format != "json")
 
     async def _deliver(self, letter: Letter) -> Outcome:
-        post: _Post = letter.content
+        hook, content = self._hooks[letter.target], letter.content
         if self._http is None:
             self._http = self._outside.session()
-        headers = {**post.headers, **_signed(post, str(int(time.time())))}
+        body: bytes = content["body"].encode()
+        headers = {**content["headers"], **_signed(hook, content["message_id"], body, str(int(time.time())))}
         try:
             # An address in the settings is meant; a name must lead to where it may.
-            async with self._http.post(
-                post.hook.url, data=post.body, headers=headers, allow_redirects=False
-            ) as response:
+            async with self._http.post(hook.url, data=body, headers=headers, allow_redirects=False) as response:
                 return _outcome(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            if isinstance(error.__cause__, NotOutside) or isinstance(getattr(error, "os_error", None), NotOutside):
+            if is_not_outside(error):
                 return Outcome("refused", "its name leads to a private address: name the network in webhook_networks")
             return Outcome("again", type(error).__name__)
+
+
+def keyed(hooks: Sequence[Webhook]) -> dict[str, Webhook]:
+    """Hooks by a name that each has over a restart, too, and that tells nobody where it leads."""
+    found: dict[str, Webhook] = {}
+    for hook in hooks:
+        told = dump([hook.url, hook.format, hook.sessions, hook.to])
+        key = "hook_" + hashlib.sha256(told).hexdigest()[:24]
+        while key in found:
+            key += "_"
+        found[key] = hook
+    return found
 
 
 def _is_for(hook: Webhook, notice: Notice) -> bool:
@@ -129,19 +148,16 @@ def _outcome(response: aiohttp.ClientResponse) -> Outcome:
     status = response.status
     if status < 300:
         return Outcome("sent")
-    said = response.headers.get("Retry-After", "")
-    wait = float(said) if re.fullmatch(r"[0-9]{1,5}", said) else 0.0
     if status in (408, 425, 429) or status >= 500:
-        return Outcome("again", f"status {status}", min(wait, 3600.0))
+        return Outcome("again", f"status {status}", seconds_to_wait(response.headers))
     return Outcome("refused", f"status {status}")
 
 
-def _signed(post: _Post, timestamp: str) -> dict[str, str]:
+def _signed(hook: Webhook, message_id: str, body: bytes, timestamp: str) -> dict[str, str]:
     """The headers of Standard Webhooks; the time is that of this try, so that a receiver may refuse an old one."""
-    headers = {"webhook-id": post.message_id, "webhook-timestamp": timestamp}
-    if post.hook.key is not None:
-        text = f"{post.message_id}.{timestamp}.".encode() + post.body
-        digest = hmac.new(post.hook.key, text, hashlib.sha256).digest()
+    headers = {"webhook-id": message_id, "webhook-timestamp": timestamp}
+    if hook.key is not None:
+        digest = hmac.new(hook.key, f"{message_id}.{timestamp}.".encode() + body, hashlib.sha256).digest()
         headers["webhook-signature"] = f"v1,{base64.b64encode(digest).decode()}"
     return headers
 
@@ -165,19 +181,30 @@ def _fields(record: PermissionRecord) -> dict[str, Any]:
     return {name: value for name, value in dumped.items() if value is not None}
 
 
-def _json(notice: Notice, data: Mapping[str, Any], page: str | None) -> tuple[bytes, Mapping[str, str]]:
-    told = {"type": _TYPES[notice.kind], "timestamp": utc_text(utc_now()), "data": {**data, "page": page}}
-    return dump(told), {"Content-Type": "application/json"}
+def _json(notice: Notice, data: Mapping[str, Any], page: str | None, link: str | None) -> tuple[str, Mapping[str, str]]:
+    more = {"page": page} if link is None else {"page": page, "link": link}
+    told = {"type": _TYPES[notice.kind], "timestamp": utc_text(utc_now()), "data": {**data, **more}}
+    return dump(told).decode(), {"Content-Type": "application/json"}
 
 
-def _slack(notice: Notice, data: Mapping[str, Any], page: str | None) -> tuple[bytes, Mapping[str, str]]:
-    link = f"\n<{page}|Open>" if page else ""
-    text = f"*{_escaped(headline(notice, data))}*\n{_escaped(summary(notice, data))}{link}"
-    body = {
-        "text": _escaped(headline(notice, data)),
-        "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": text[:3000]}}],
-    }
-    return dump(body), {"Content-Type": "application/json"}
+def _settled(content: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """A message that a request waits, with how that ended meanwhile."""
+    told = from_json(content["body"])
+    told["data"] |= {name: value for name, value in data.items() if name in _FIELDS}
+    return {**content, "body": dump(told).decode()}
+
+
+def _slack(
+    notice: Notice, data: Mapping[str, Any], page: str | None, link: str | None
+) -> tuple[str, Mapping[str, str]]:
+    places = [f"<{url}|{text}>" for url, text in ((link, "Decide by this link"), (page, "Open")) if url]
+    text = f"*{_escaped(headline(notice, data))}*\n{_escaped(summary(notice, data))}"
+    # Cut here, so that no link and no escape is: a section has room for 3000 characters.
+    room = 2900 - sum(map(len, places))
+    text = re.sub(r"&[a-z]{0,3}\Z", "", text[:room])
+    section = {"type": "section", "text": {"type": "mrkdwn", "text": "\n".join([text, *places])}}
+    body = {"text": _escaped(headline(notice, data)), "blocks": [section]}
+    return dump(body).decode(), {"Content-Type": "application/json"}
 
 
 def _escaped(text: str) -> str:
@@ -185,7 +212,7 @@ def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _ntfy(notice: Notice, data: Mapping[str, Any], page: str | None) -> tuple[bytes, Mapping[str, str]]:
+def _ntfy(notice: Notice, data: Mapping[str, Any], page: str | None, link: str | None) -> tuple[str, Mapping[str, str]]:
     """A topic is read by whoever knows its name: who asks for which tool, and nothing of its parameters."""
     risk = "" if notice.record is None else notice.record.risk_level
     is_call = notice.kind == "requested"
@@ -195,9 +222,20 @@ def _ntfy(notice: Notice, data: Mapping[str, Any], page: str | None) -> tuple[by
         "Priority": _PRIORITIES.get(risk, "3") if is_call else "2",
         "Tags": "raised_hand" if is_call else "white_check_mark",
     }
-    if page:
-        headers["Click"] = page
-    return f"{notice.label.title or notice.session_id}".encode()[:2000], headers
+    if place := link or page:
+        headers["Click"] = place
+        if is_call:
+            headers["Actions"] = "; ".join([f"view, Open, {place}, clear=true", *_answers(link, notice.record)])
+    return name_of(data)[:1000], headers
+
+
+def _answers(link: str | None, record: PermissionRecord | None) -> Iterable[str]:
+    """Buttons that answer on the notification: what is risky is read first, and may be refused unread."""
+    if link is not None and record is not None:
+        form = "method=POST, headers.Content-Type=application/x-www-form-urlencoded"
+        if record.risk_level != "high" and "approve" in record.allowed_decisions:
+            yield f"http, Approve, {link}, {form}, body='approved=true', clear=true"
+        yield f"http, Reject, {link}, {form}, body='approved=false', clear=true"
 
 
 def _in_header(text: str) -> str:
