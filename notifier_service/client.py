@@ -404,6 +404,23 @@ class Client:
         rules: list[dict[str, Any]] = await self._call("GET", _rules(session_id), is_safe=True)
         return rules
 
+    async def pair(self, **what: Any) -> dict[str, Any]:
+        """Return a link that gives a device a token of its own, once: ``url``, ``svg``, ``gives`` and ``expires_in``.
+
+        ``what`` are ``label``, ``rights``, ``sessions``, ``expires_in`` (s), and ``url``, the address of the service as
+        the device reaches it. Without tokens ``needs_token`` is False, and the link is that of the page.
+        """
+        given = {name: value for name, value in what.items() if value is not None}
+        return await self._record("POST", "/api/pairings", body={"page": self.url, **given})
+
+    async def devices(self) -> dict[str, Any]:
+        """Return ``devices``, which were paired, and ``subscriptions``, the browsers that are called by push."""
+        return await self._record("GET", "/api/devices", is_safe=True)
+
+    async def remove_device(self, device_id: str) -> dict[str, Any]:
+        """Take the token of a device back, or call a browser no more."""
+        return await self._record("DELETE", f"/api/devices/{quote(device_id, safe='')}")
+
     async def suggestions(self, session_id: str) -> list[dict[str, Any]]:
         """Return the rules that would have saved questions in a session; they are nobody's yet."""
         suggestions: list[dict[str, Any]] = await self._call(

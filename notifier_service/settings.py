@@ -262,6 +262,9 @@ class Settings(Limits, BaseSettings):
     push_file: Path | None = Field(
         default=None, description="Devices that are called by push, and the key for it, where there is no journal."
     )
+    devices_file: Path | None = Field(
+        default=None, description="Devices that were paired, as digests of their tokens, where there is no journal."
+    )
     push_contact: str | None = Field(
         default=None,
         pattern=r"^(mailto:[^\s@]+@[^\s@]+|https://[^\s]+)$",

@@ -84,6 +84,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "webhooks": (),
         "webhook_networks": (),
         "push_file": None,
+        "devices_file": None,
         "push_contact": None,
         "quiet_hours": None,
         "escalate": (),

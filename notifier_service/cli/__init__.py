@@ -92,6 +92,8 @@ _MODULES = {
     "history": ("history",),
     "rules": ("rules",),
     "token": ("token",),
+    "pair": ("pair",),
+    "devices": ("devices",),
     "schema": ("schema",),
     "gateway": ("gateway",),
     "connect": ("connect",),

@@ -109,11 +109,19 @@ def _details(line: Line) -> Sequence[str]:
     kind = line.get("kind")
     by = f"by {line['decided_by']}" if line.get("decided_by") else ""
     through = f"through {line['via']}" if line.get("via") else ""
+    device = f"on {line['device']}" if line.get("device") else ""
     why = str(line.get("reason") or "")
     if kind in ("asked", "started"):
         return (f"risk {line['risk_level']}" if line.get("risk_level") else "", _brief(line.get("parameters")))
     if kind == "decided":
-        return (str(line.get("decision", "")), by, through, f"after {line.get('waited_ms', 0) / 1000:.1f} s", why)
+        return (
+            str(line.get("decision", "")),
+            by,
+            through,
+            device,
+            f"after {line.get('waited_ms', 0) / 1000:.1f} s",
+            why,
+        )
     if kind == "finished":
         took = f"in {line['duration_ms']} ms" if line.get("duration_ms") is not None else ""
         return (str(line.get("outcome", "")), took, why)
@@ -123,7 +131,7 @@ def _details(line: Line) -> Sequence[str]:
         return (str(line.get("step", "")), f"to {line['to']}" if line.get("to") else "", ", ".join(told) or "nobody")
     if kind in ("allowed", "denied"):
         return (by, f"rule {line['rule']}" if line.get("rule") else "", why)
-    return (by, f"rule {line['rule']}" if line.get("rule") else "", str(line.get("file") or ""), why)
+    return (by, device, f"rule {line['rule']}" if line.get("rule") else "", str(line.get("file") or ""), why)
 
 
 def _brief(parameters: Any) -> str:

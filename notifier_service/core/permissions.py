@@ -465,6 +465,7 @@ class PermissionDesk:
         *,
         decided_by: str,
         decided_with: str = "",
+        device: str = "",
         via: str = "program",
         through: str | None = None,
         right: str | None = None,
@@ -573,7 +574,13 @@ class PermissionDesk:
 
         kept = all_of(
             self._recorder.decided(
-                self.session_id, request, settled, through=through or via, right=right, token=decided_with
+                self.session_id,
+                request,
+                settled,
+                through=through or via,
+                right=right,
+                token=decided_with,
+                device=device,
             ),
             self._keeper.settled(
                 self.session_id,

@@ -106,6 +106,7 @@ class Question(NamedTuple):
 
 class Decider(TypedDict, total=False):
     """Who decides: a name, a digest of the token that came with it, and ``via`` which way it came, for the log.
+    ``device`` is what the device is called that the token was given to.
 
     ``program`` is code of this process, which has the whole record. ``through`` is what the person used, ``right`` what
     allowed it, for the record. ``reach`` are the patterns of the sessions in which this person may decide: for always
@@ -114,6 +115,7 @@ class Decider(TypedDict, total=False):
 
     decided_by: Required[str]
     decided_with: str
+    device: str
     via: str
     through: str
     right: str

@@ -84,6 +84,7 @@ class Recorder:
         through: str,
         right: str | None,
         token: str,
+        device: str = "",
     ) -> _Kept:
         """Somebody is about to decide."""
         if not self.is_on:
@@ -105,6 +106,7 @@ class Recorder:
                 via=through,
                 right=right,
                 token_sha256=token[:16] or None,
+                device=device or None,
                 waited_ms=_waited_ms(settled),
             )
         )
@@ -166,6 +168,11 @@ class Recorder:
             told = {name: rule.get(name) for name in names}
             entry = {"rule": rule.get("name"), "tool_name": rule.get("tool"), **told, **more}
             self.audit.note(_line(kind, session_id, entry))
+
+    def device(self, kind: str, device: Mapping[str, Any]) -> None:
+        """A device was given a token of its own, or had it taken away."""
+        if self.is_on:
+            self.audit.note(_line(kind, None, device))
 
     def policy_loaded(self, file: str, rules: int, error: str | None) -> None:
         """A policy file is in force, or does not load."""

@@ -6,8 +6,8 @@ import re
 
 __all__ = ["CREDENTIAL", "without_credentials"]
 
-#: A JWT, a ticket of this service, or a token of those that begin like no word.
-CREDENTIAL = r"(?:eyJ|tk_|gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|sk-ant-|sk-proj-|[sr]k_live_|AKIA)[\w.-]{16,}"
+#: A JWT, a ticket or a device's token of this service, or a token of those that begin like no word.
+CREDENTIAL = r"(?:eyJ|tk_|nsd_|gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|sk-ant-|sk-proj-|[sr]k_live_|AKIA)[\w.-]{16,}"
 
 _CREDENTIALS = re.compile(CREDENTIAL)
 

@@ -32,6 +32,9 @@ from .chat import CHAT
 from .client_address import CLIENT_ADDRESS, address_by
 from .connection import CONNECTIONS, Connections
 from .description import ASYNCAPI, OPENAPI
+from .devices import DEVICES, Devices
+from .devices import InFile as DevicesInFile
+from .devices import InJournal as DevicesInJournal
 from .guesses import GUESSES, Guesses
 from .idempotency import IDEMPOTENCY, IdempotencyKeys
 from .jwt_auth import JwtAuth
@@ -46,6 +49,7 @@ from .ops import DRAINING
 from .origin import cors_headers, origin_guard
 from .page_stream import PageTurns
 from .pages import add_pages
+from .pairing import PAIRINGS, Pairings
 from .rates import RATES, Rates
 from .request import BROKER, SETTINGS
 from .revocation import ending_revoked
@@ -88,6 +92,8 @@ def create_app(
     app[TICKETS] = Tickets()
     app[AUTH] = _authenticator(settings, app[TICKETS].use)
     app[IS_TOKEN] = app[AUTH].is_token
+    app[DEVICES] = app[AUTH].devices = Devices(app[AUTH])
+    app[PAIRINGS] = Pairings()
     app[DRAINING] = asyncio.Event()
     app[REGISTRY] = registry_of(broker)
     app[OPENAPI] = lambda: _described("openapi", settings.prefix)
@@ -133,6 +139,8 @@ def create_app(
     if settings.audit_file is not None and not broker.recorder.is_on:
         _audit(app, settings.audit_file)
     add_channels(app)
+    if settings.devices_file is not None and settings.journal is None:
+        app[DEVICES].keep_in(DevicesInFile(settings.devices_file))
     if settings.journal is not None and not broker.is_durable:
         app.on_cleanup.append(partial(_close_journal, _kept(app, settings.journal)))
     set_process_broker(broker)
@@ -226,6 +234,7 @@ def _kept(app: web.Application, path: Path) -> JournalFile:
 
     journal = JournalFile(path, sync=app[SETTINGS].journal_sync)
     try:
+        app[DEVICES].keep_in(DevicesInJournal(journal))
         keep_channels(app, journal)  # before requests go on: who is to be called is known then
         app[BROKER].keep_in(journal)
         keep_links(app, journal)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
-from typing import Generic, Literal, Self, TypeVar
+from typing import Generic, Literal, Protocol, Self, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
@@ -25,15 +25,18 @@ from .loopback import require_own_program
 
 __all__ = [
     "AUTH",
+    "DEVICE_PREFIX",
     "TICKET_PREFIX",
     "Authenticator",
     "Caller",
+    "DeviceTokens",
     "NoAuth",
     "Right",
     "TokenAuth",
     "UseTicket",
     "WatchedFile",
     "digest_of",
+    "refuse_writable",
     "still_may_view",
     "still_sees_the_same",
     "with_included",
@@ -49,6 +52,8 @@ _GOOD_TOKEN_CHARACTERS = 16
 
 #: Tells a ticket from a token.
 TICKET_PREFIX = "tk_"
+#: And what this service gave to a device itself.
+DEVICE_PREFIX = "nsd_"
 
 Right = Literal["view", "approve", "produce", "admin"]
 
@@ -78,6 +83,11 @@ class Caller:
     renew: Callable[[Caller], Caller] | None = field(default=None, compare=False, repr=False)
     #: Which token it was, as a digest; empty where there is none. Two tokens of one name may be two programs.
     token_sha256: str = field(default="", compare=False, repr=False)
+    #: Which of the keys has signed it, as a digest; empty where none has.
+    signed_with: str = field(default="", compare=False, repr=False)
+    #: The id and the name of the device that the token was given to; empty where it was given to none.
+    device_id: str = field(default="", compare=False)
+    device: str = field(default="", compare=False)
 
     def now(self) -> Caller:
         """Whom the token stands for at this moment. Raises ``Unauthenticated`` when it has expired or was revoked."""
@@ -111,6 +121,7 @@ class Caller:
         return {
             "decided_by": self.name,
             "decided_with": self.token_sha256,
+            "device": self.device,
             "via": via,
             "reach": self.sessions,
             "through": through,
@@ -147,11 +158,22 @@ class Caller:
 UseTicket = Callable[[str], Caller | None]
 
 
+class DeviceTokens(Protocol):
+    """The tokens that this service gave to devices itself."""
+
+    def holder(self, token: str) -> Caller | None:
+        """Whose token this is; None if no device's. Raises ``Unauthenticated`` where it is no longer good."""
+
+    def reach_of(self, device_id: str) -> tuple[str, ...] | None:
+        """In which sessions a device may look on now; None for in none."""
+
+
 class Authenticator(ABC):
     """Says who sent a request, or raises ``Unauthenticated``."""
 
     def __init__(self, use_ticket: UseTicket) -> None:
         self._use_ticket = use_ticket
+        self.devices: DeviceTokens | None = None
 
     def caller_of(self, request: web.Request, *, token_in_query: bool, any_user: bool = False) -> Caller:
         """``token_in_query`` is set for streams, whose clients cannot set headers.
@@ -181,6 +203,10 @@ class Authenticator(ABC):
             if caller is None:
                 raise Unauthenticated("This ticket was used, is too old, or was never issued.", reason="ticket")
             return caller.now()
+        if token.startswith(DEVICE_PREFIX) and self.devices is not None:
+            device = self.devices.holder(token)
+            if device is not None:
+                return device
         return self._holder(token)
 
     @property
@@ -200,7 +226,10 @@ class Authenticator(ABC):
         return reach if expires_at is None or expires_at > time.time() else None
 
     def again(self, caller: Caller) -> Caller:
-        """Who came with a token that something was left with us for, maybe before a restart, as they may do it now."""
+        """Who came with a token that something was left with us for, maybe before a restart, as they may do it now.
+
+        Raises ``Unauthenticated``, or has it raised when the caller is asked, where the token is no longer good.
+        """
         return caller
 
     @abstractmethod
@@ -272,14 +301,14 @@ class WatchedFile(Generic[Content]):
 
     def _read(self) -> Content:
         try:
-            _refuse_writable(self._setting, self._path)
+            refuse_writable(self._setting, self._path)
             content = self._path.read_bytes()
         except OSError as error:
             raise InvalidInput(f"{self._setting} cannot be read: {error.strerror}") from None
         return self._load(content)
 
 
-def _refuse_writable(setting: str, path: Path) -> None:
+def refuse_writable(setting: str, path: Path) -> None:
     """Raise ``InvalidInput`` for a file that everybody on this machine may write: they could name themselves in it."""
     if os.name != "posix":
         return

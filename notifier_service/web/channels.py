@@ -13,12 +13,13 @@ from ..core.errors import LimitReached, NotifierError
 from ..core.journal import Journal
 from ..core.notices import Notice
 from ..settings import Webhook
-from .auth import AUTH
+from .auth import AUTH, Authenticator
+from .devices import DEVICES, Devices
 from .links import LINKS, Links, Maker, link_path
 from .push import PUSH
 from .reach.push import Push
 from .reach.push_crypto import can_push
-from .reach.subscriptions import InFile
+from .reach.subscriptions import InFile, Subscription
 from .request import BROKER, SETTINGS
 
 __all__ = ["add_channels", "keep_channels", "keep_links"]
@@ -42,10 +43,7 @@ def add_channels(app: web.Application) -> None:
 
         channels.append(Webhooks(settings, count, partial(_link_of_hook, app)))
     if can_push():
-        auth = app[AUTH]
-        push = app[PUSH] = Push(
-            settings, count, lambda device: auth.reach_of(device.token_sha256, device.reach, device.expires_at)
-        )
+        push = app[PUSH] = Push(settings, count, partial(_reach_of, app[AUTH], app[DEVICES]))
         if settings.push_file is not None and settings.journal is None:
             push.keep_on(InFile(settings.push_file))
         channels.append(push)
@@ -95,6 +93,13 @@ def _link_of_hook(app: web.Application, key: str, hook: Webhook, notice: Notice)
 def _is_good(hooks: Mapping[str, Webhook], maker: Maker) -> bool:
     """Whether a link of before is one still: one of a hook is, as long as the settings say so."""
     return not maker.is_hook or (maker.owner in hooks and hooks[maker.owner].links_as == maker.name)
+
+
+def _reach_of(auth: Authenticator, devices: Devices, subscription: Subscription) -> tuple[str, ...] | None:
+    """In which sessions the token is good now that a browser subscribed with; None for in none."""
+    if subscription.device_id:
+        return devices.reach_of(subscription.device_id)
+    return auth.reach_of(subscription.token_sha256, subscription.reach, subscription.expires_at)
 
 
 async def _begin(channel: Any, app: web.Application) -> None:

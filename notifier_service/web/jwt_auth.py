@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -25,7 +26,15 @@ _MAX_TOKEN_CHARACTERS = 16 * 1024
 _MIN_SECRET_BYTES = 32
 _MIN_RSA_BITS = 2048
 
-_Keys = Mapping[str | None, Any]
+
+class _Key(NamedTuple):
+    """What verifies a token, and what tells it from other keys without being one."""
+
+    material: Any
+    digest: str
+
+
+_Keys = Mapping[str | None, _Key]
 
 
 class _Claims(BaseModel):
@@ -68,6 +77,12 @@ class JwtAuth(Authenticator):
         """Verified anew only with other keys: that it expires is known."""
         return before if self._keys.content is keys else self._holder(token)
 
+    def again(self, caller: Caller) -> Caller:
+        # The token itself is kept nowhere, and says nothing else than it did as long as its key is there.
+        if not any(key.digest == caller.signed_with for key in self._keys.content.values()):
+            raise Unauthenticated("The key that signed the token was taken back.", reason="revoked")
+        return caller
+
     def _holder(self, token: str) -> Caller:
         jwt = self._jwt
         keys = self._keys.content
@@ -81,7 +96,7 @@ class JwtAuth(Authenticator):
                 raise unknown
             claims = jwt.decode(
                 token,
-                key,
+                key.material,
                 algorithms=self._algorithms,
                 options={"require": ["exp", "sub"], "verify_aud": self._audience is not None},
                 audience=self._audience,
@@ -104,7 +119,15 @@ class JwtAuth(Authenticator):
         except InvalidInput as error:
             raise Unauthenticated(f"The token's {error.message}", reason="claims") from None
         renew = partial(self._renewed, token, keys)
-        return Caller(known.sub, with_included(known.rights), tuple(known.sessions), known.exp, renew, digest_of(token))
+        return Caller(
+            known.sub,
+            with_included(known.rights),
+            tuple(known.sessions),
+            known.exp,
+            renew,
+            digest_of(token),
+            signed_with=key.digest,
+        )
 
 
 def mint(
@@ -158,13 +181,13 @@ def _pyjwt() -> ModuleType:
     return jwt
 
 
-def _key(jwt: Any, content: bytes, algorithms: Sequence[str]) -> Any:
+def _key(jwt: Any, content: bytes, algorithms: Sequence[str]) -> _Key:
     """The one key of ``jwt_key_file``, which every algorithm of the settings must be able to use."""
     content = content.strip()
     for algorithm in algorithms:
         if _is_private(_prepared(jwt, content, algorithm)):
             raise InvalidInput("jwt_key_file holds a private key: the service needs the public one only")
-    return content
+    return _Key(content, _told_apart(content))
 
 
 def _prepared(jwt: Any, content: bytes, algorithm: str) -> Any:
@@ -199,7 +222,7 @@ def _key_set(jwt: Any, content: bytes, algorithms: Sequence[str]) -> _Keys:
     usable = [key for key in found if key.algorithm_name in algorithms and key.public_key_use in (None, "sig")]
     if not usable:
         raise InvalidInput(f"jwt_jwks_file holds no key for {', '.join(algorithms)}")
-    keys: dict[str | None, Any] = {}
+    keys: dict[str | None, _Key] = {}
     for key in usable:
         if not isinstance(key.key_id, str | None):
             raise InvalidInput("jwt_jwks_file holds a kid that is no text")
@@ -208,5 +231,11 @@ def _key_set(jwt: Any, content: bytes, algorithms: Sequence[str]) -> _Keys:
         if _is_private(key.key):
             raise InvalidInput("jwt_jwks_file holds a private key: the service needs the public ones only")
         _require_strength("jwt_jwks_file", key.algorithm_name, key.key)
-        keys[key.key_id] = key
-    return {None: usable[0], **keys} if len(usable) == 1 else keys
+        material = json.dumps(key.Algorithm.to_jwk(key.key, as_dict=True), sort_keys=True)
+        keys[key.key_id] = _Key(key, _told_apart(material.encode()))
+    return {None: next(iter(keys.values())), **keys} if len(keys) == 1 else keys
+
+
+def _told_apart(material: bytes) -> str:
+    """Short, so that a secret of few words is not guessed by it either."""
+    return hashlib.sha256(b"notifier-service key " + material).hexdigest()[:16]

@@ -32,6 +32,7 @@ from ..core.session import SESSION_ID
 from ..settings import Settings
 from .answers import reply, status_of
 from .auth import AUTH, TICKET_PREFIX, Caller, Right, digest_of
+from .devices import DEVICES
 from .request import Call, Query, checked, read_body, read_json
 
 __all__ = ["LINKS", "LINK_KIND", "LinkBody", "Links", "Maker", "decide", "link_path", "make", "show"]
@@ -77,6 +78,9 @@ class Maker(BaseModel):
     sessions: tuple[str, ...]
     expires_at: float | None = None
     token_sha256: str = Field(default="", repr=False)
+    signed_with: str = Field(default="", repr=False)
+    #: The paired device whose token it was.
+    device_id: str = ""
 
     @property
     def is_hook(self) -> bool:
@@ -91,6 +95,8 @@ class Maker(BaseModel):
             sessions=caller.sessions,
             expires_at=caller.expires_at,
             token_sha256=caller.token_sha256,
+            signed_with=caller.signed_with,
+            device_id=caller.device_id,
         )
 
 
@@ -299,7 +305,16 @@ def _caller(call: Call[Query, None], link: _Link) -> Caller:
     if link.caller is not None:
         return link.caller
     maker = link.maker
-    caller = Caller(maker.name, maker.rights, maker.sessions, maker.expires_at, token_sha256=maker.token_sha256)
+    if maker.device_id:
+        return call.request.config_dict[DEVICES].again(maker.device_id)
+    caller = Caller(
+        maker.name,
+        maker.rights,
+        maker.sessions,
+        maker.expires_at,
+        token_sha256=maker.token_sha256,
+        signed_with=maker.signed_with,
+    )
     return call.request.config_dict[AUTH].again(caller) if maker.token_sha256 else caller
 
 

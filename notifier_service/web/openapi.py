@@ -64,12 +64,29 @@ _DEVICE = _object(
     id=_TEXT,
     label=_or_null(_TEXT),
     subject=_TEXT,
+    device_id=_or_null(_TEXT),
     sessions=_list(_TEXT),
     language={"enum": ["en", "zh"]},
     service=_TEXT,
     created_at=_TEXT,
     last_result=_or_null(_TEXT),
     last_at=_or_null(_TEXT),
+)
+_PAIRED = _object(
+    id=_TEXT,
+    label=_TEXT,
+    subject=_TEXT,
+    rights=_list({"enum": ["view", "approve"]}),
+    sessions=_list(_TEXT),
+    created_at=_TEXT,
+    last_used_at=_or_null(_TEXT),
+    expires_at=_TEXT,
+    ended={"enum": [None, "expired", "revoked"]},
+    is_own={"type": "boolean"},
+)
+_GIVES = _object(label=_or_null(_TEXT), subject=_TEXT, rights=_list(_TEXT), sessions=_list(_TEXT), expires_at=_TEXT)
+_PAIRING = _object(
+    pairing_id=_TEXT, status={"enum": ["waiting", "used", "expired", "withdrawn"]}, device_id=_or_null(_TEXT)
 )
 _DECIDE = {200: _data(_RECORD)}
 
@@ -116,6 +133,30 @@ _ANSWERS: Mapping[str, Mapping[int, Any]] = {
     "GET /api/push/subscriptions": {200: _data(_list(_DEVICE))},
     "POST /api/push/subscriptions": {201: _data(_DEVICE)},
     "DELETE /api/push/subscriptions/{device_id}": {200: _data(_object(id=_TEXT, status={"const": "forgotten"}))},
+    "POST /api/pairings": {
+        201: _data(
+            {
+                "anyOf": [
+                    _object(
+                        needs_token={"const": True},
+                        pairing_id=_TEXT,
+                        url=_TEXT,
+                        svg=_TEXT,
+                        expires_at=_TEXT,
+                        expires_in={"type": "number"},
+                        gives=_GIVES,
+                    ),
+                    _object(needs_token={"const": False}, url=_TEXT, svg=_TEXT),
+                ]
+            }
+        )
+    },
+    "GET /api/pairings/{pairing_id}": {200: _data(_PAIRING)},
+    "DELETE /api/pairings/{pairing_id}": {200: _data(_PAIRING)},
+    "GET /api/pair": {200: _data(_object(gives=_GIVES, expires_in={"type": "number"}))},
+    "POST /api/pair": {201: _data(_object(token=_TEXT, device=_PAIRED))},
+    "GET /api/devices": {200: _data(_object(devices=_list(_PAIRED), subscriptions=_list(_DEVICE)))},
+    "DELETE /api/devices/{device_id}": {200: _data(_object(id=_TEXT, status={"const": "removed"}))},
     "GET /api/presence": {200: _data(_object(away={"type": "boolean"}))},
     "POST /api/presence": {
         200: _data(_object(visible={"type": "boolean"}, away={"type": "boolean"}, expires_in={"type": "number"}))
@@ -168,6 +209,11 @@ _ERRORS: Mapping[str, Sequence[int]] = {
     "GET /api/push/subscriptions": (404,),
     "POST /api/push/subscriptions": (404, 409),
     "DELETE /api/push/subscriptions/{device_id}": (404,),
+    "GET /api/pairings/{pairing_id}": (404,),
+    "DELETE /api/pairings/{pairing_id}": (404,),
+    "GET /api/pair": (401, 404, 410, 429),
+    "POST /api/pair": (401, 404, 410, 429),
+    "DELETE /api/devices/{device_id}": (404,),
     "GET /api/permissions/{session_id}/{request_id}": (404,),
     "DELETE /api/permissions/{session_id}/{request_id}": (404,),
     "POST /api/permissions/{session_id}/{request_id}/claim": (404, 409, 410),
@@ -248,6 +294,14 @@ EXAMPLES: Mapping[str, Any] = {
         },
         "label": "my phone",
     },
+    "PairingBody": {
+        "label": "my phone",
+        "rights": ["approve"],
+        "sessions": ["run-*"],
+        "expires_in": 604800,
+        "url": "https://desk.example",
+    },
+    "PairBody": {"label": "Android"},
     "LabelBody": {"title": "Tidy the drafts", "agent": "claude-code"},
     "ClaimBody": {"run_id": "run-1.call-7"},
     "TakeOverBody": {"suggestion_id": "sug_1", "scope": "session"},
@@ -268,6 +322,7 @@ _PATH_PARAMETERS: Mapping[str, _Json] = {
     "request_id": {"type": "string", "example": "pr_0123456789abcdef"},
     "rule_id": {"type": "string"},
     "device_id": {"type": "string"},
+    "pairing_id": {"type": "string"},
     "link": {"type": "string"},
     "name": {"type": "string", "description": "An MCP server of the setting mcp_upstreams."},
 }
@@ -309,6 +364,7 @@ def openapi(prefix: str = "/agent_backend") -> _Json:
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "token": {"type": "apiKey", "in": "query", "name": "token"},
                 "ticket": {"type": "apiKey", "in": "query", "name": "ticket"},
+                "pairing": {"type": "http", "scheme": "bearer", "description": "The secret of a link."},
             },
         },
     }
@@ -339,6 +395,8 @@ def _operation(route: Route, prefix: str) -> _Json:
         ways = ("bearer", "token", "ticket") if route.is_stream else ("bearer",)
         operation["security"] = [{way: []} for way in ways]
         operation["security"].append({})  # with auth=none on loopback
+    elif route.path == "/api/pair":
+        operation["security"] = [{"pairing": []}]
     if (body := _body(route)) is not None:
         operation["requestBody"] = body
     for status in sorted({*_common_errors(route), *_ERRORS.get(key, ())}):

@@ -67,6 +67,7 @@ async def subscribe(call: Call[Query, SubscribeBody]) -> web.Response:
             created_at=utc_now(),
             token_sha256=caller.token_sha256,
             expires_at=caller.expires_at,
+            device_id=caller.device_id,
         )
     )
     if call.broker.is_durable:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
+from typing import Any
 
 from aiohttp import web
 
@@ -13,7 +14,7 @@ from .auth import AUTH, NoAuth
 from .request import BROKER
 from .sockets import SOCKETS
 
-__all__ = ["ending_revoked"]
+__all__ = ["end_revoked", "ending_revoked"]
 
 #: As often as the broker's sweeper looks for tokens that have expired.
 _LOOK_SECONDS = 0.5
@@ -38,6 +39,12 @@ async def ending_revoked(app: web.Application) -> AsyncIterator[None]:
         await looking
 
 
+def end_revoked(app: Mapping[Any, Any]) -> None:
+    """End now what was opened by tokens that are no longer good, for whoever knows that some are not."""
+    app[BROKER].ask_readers_again()
+    app[SOCKETS].ask_again()
+
+
 async def _look(app: web.Application) -> None:
     source, ahead = app[AUTH].source, _ahead_seconds()
     while True:
@@ -46,8 +53,7 @@ async def _look(app: web.Application) -> None:
         was_ahead, ahead = ahead, _ahead_seconds()
         if app[AUTH].source is not source or abs(ahead - was_ahead) > _JUMP_SECONDS:
             source = app[AUTH].source
-            app[BROKER].ask_readers_again()
-            app[SOCKETS].ask_again()
+            end_revoked(app)
 
 
 def _ahead_seconds() -> float:

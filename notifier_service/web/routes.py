@@ -25,6 +25,7 @@ from . import (
     links,
     metrics,
     ops,
+    pairing,
     permissions,
     polling,
     presence,
@@ -283,6 +284,28 @@ ROUTES: Sequence[Route] = (
     Route(
         "DELETE", "/api/push/subscriptions/{device_id}", push.forget, _rights("view", "approve"),
         "Call a device no more.",
+    ),
+    Route(
+        "POST", "/api/pairings", pairing.make, _rights("view", "approve"),
+        "Make a link that gives a device a token of its own.", body=pairing.PairingBody, rate="connect_rate",
+    ),
+    Route(
+        "GET", "/api/pairings/{pairing_id}", pairing.show, _rights("view", "approve"), "Whether a link was used.",
+    ),
+    Route(
+        "DELETE", "/api/pairings/{pairing_id}", pairing.withdraw, _rights("view", "approve"), "Take a link back.",
+    ),
+    Route("GET", "/api/pair", pairing.look, _rights(), "What a link gives to a device; it is not used by that."),
+    Route(
+        "POST", "/api/pair", pairing.take, _rights(), "Take what a link gives, once.", body=pairing.PairBody,
+    ),
+    Route(
+        "GET", "/api/devices", pairing.list_devices, _rights("view", "approve"),
+        "The devices that were paired, and the browsers that are called by push.",
+    ),
+    Route(
+        "DELETE", "/api/devices/{device_id}", pairing.remove_device, _rights("view", "approve"),
+        "Take the token of a device back, or call a browser no more.",
     ),
     Route(
         "POST", "/api/sessions/{session_id}", inbox.label, _rights("produce"),

@@ -96,6 +96,7 @@ def test_nobody_keeps_anything_without_a_log() -> None:
     assert not recorder.is_on
     recorder.policy_loaded("file", 1, None)
     recorder.rule("rule_learned", "s1", {})
+    recorder.device("device_paired", {})
 
 
 async def test_a_request_is_seen_by_nobody_before_it_is_on_record(audited: Broker, ledger: Ledger) -> None:
@@ -393,6 +394,21 @@ async def test_a_policy_that_is_loaded_is_on_record(audited: Broker, ledger: Led
     audited.recorder.policy_loaded("policy.toml", 3, None)
 
     assert (ledger.entries[0]["file"], ledger.entries[0]["rules"]) == ("policy.toml", 3)
+
+
+async def test_a_device_that_was_paired_and_on_which_somebody_decides_is_on_record(
+    audited: Broker, ledger: Ledger
+) -> None:
+    audited.recorder.device("device_paired", {"device_id": "device_1", "device": "phone"})
+    request = await asked(audited, ledger)
+    body = Decision(request_id=request.request_id, approved=True)
+    deciding = asyncio.ensure_future(audited.answer("s1", body, decided_by="ana", device="phone"))
+    await asyncio.sleep(0)
+    await ledger.keep()
+    await deciding
+
+    assert (ledger.entries[0]["kind"], ledger.entries[0]["device_id"]) == ("device_paired", "device_1")
+    assert (ledger.entries[-1]["kind"], ledger.entries[-1]["device"]) == ("decided", "phone")
 
 
 async def test_what_fails_when_it_takes_effect_is_told_to_who_waits() -> None:

@@ -58,7 +58,8 @@ async def call(client: Client, method: str, path: str, values: Mapping[str, str]
 
 
 VALUES = {
-    "session_id": "team-1", "request_id": "pr_none", "rule_id": "rule_none", "device_id": "dev_none", "link": "none",
+    "session_id": "team-1", "request_id": "pr_none", "rule_id": "rule_none", "device_id": "dev_none",
+    "pairing_id": "pairing_none", "link": "none",
     "name": "files", "id": "team-1",
 }  # fmt: skip
 
@@ -215,7 +216,10 @@ async def test_an_example_is_taken_by_the_service(client: Client, broker: Broker
         is_of_nothing = "{link}" in path or (
             route.body is not None and route.body.__name__ in ("ClaimBody", "LinkBody", "TakeOverBody")
         )
-        assert status in ((404,) if is_of_nothing else (200, 201))  # what they name is not there
+        if path.endswith("/api/pair"):
+            assert status == 401  # without the secret of a link
+        else:
+            assert status in ((404,) if is_of_nothing else (200, 201))  # what they name is not there
 
 
 def _references(part: Any) -> Iterator[str]:

@@ -29,6 +29,8 @@ _BODIES: dict[str, Any] = {
     "PresenceBody": {"visible": False},
     "LinkBody": {"session_id": "team-1", "request_id": "pr_none"},
     "SubscribeBody": {"endpoint": "https://push.example/", "keys": {"p256dh": "x", "auth": "x"}},
+    "PairingBody": {},
+    "PairBody": {},
     "DecideBody": {
         "decisions": [
             {"session_id": "team-1", "request_id": "pr_none", "parameters_sha256": "0" * 64, "approved": False}
@@ -50,9 +52,11 @@ ANSWERED = [route for route in ROUTES if not route.is_socket]
 GUARDED = pytest.mark.parametrize("route", [route for route in ANSWERED if route.rights], ids=_id)
 IN_A_SESSION = pytest.mark.parametrize("route", [route for route in ANSWERED if "{session_id}" in route.path], ids=_id)
 SOCKETS = pytest.mark.parametrize("route", [route for route in ROUTES if route.is_socket], ids=_id)
-#: Who knows a link needs no token for it: test_links.py shows that.
+#: Who knows a link needs no token for it: test_links.py and test_pairing.py show that.
 OPEN = pytest.mark.parametrize(
-    "route", [route for route in ROUTES if not route.rights and "{link}" not in route.path], ids=_id
+    "route",
+    [route for route in ROUTES if not route.rights and "{link}" not in route.path and route.path != "/api/pair"],
+    ids=_id,
 )
 WITH_A_BODY = pytest.mark.parametrize("route", [route for route in ROUTES if route.body is not None], ids=_id)
 
@@ -67,6 +71,7 @@ async def request(
         rule_id="rule_none",
         name="files",
         device_id="dev_none",
+        pairing_id="pairing_none",
         link="none",
     )
     if route.body is not None:
@@ -206,6 +211,7 @@ async def test_a_session_id_that_is_none_is_invalid(client: Client, route: Route
             rule_id="rule_none",
             name="files",
             device_id="dev_none",
+            pairing_id="pairing_none",
             link="none",
         )
         response = await client.request(route.method, URL(path, encoded=session_id.isascii()), **body)

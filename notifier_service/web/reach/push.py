@@ -156,6 +156,7 @@ class Push:
             "id": device.id,
             "label": device.label,
             "subject": device.subject,
+            "device_id": device.device_id or None,
             "sessions": list(device.sessions),
             "language": device.language,
             "service": urlsplit(device.endpoint).hostname,
@@ -170,6 +171,12 @@ class Push:
         if device is None or subject not in (None, device.subject):
             raise NotFound("There is no device of that id.")
         self._forget(device_id)
+
+    def forget_paired(self, paired_id: str) -> None:
+        """Forget what a device subscribed with the token that it was paired for."""
+        for device in tuple(self._devices.values()):
+            if device.device_id == paired_id:
+                self._forget(device.id)
 
     def _forget(self, device_id: str) -> None:
         if self._devices.pop(device_id, None) is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Literal, Protocol
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ...core.errors import InvalidInput
 from ...core.events import Timestamp, dump
 from ...core.journal import Change, Journal
+from ...storage.own_file import write_own
 from .push_crypto import ServerKey, from_base64, to_base64
 
 __all__ = [
@@ -54,6 +54,8 @@ class Subscription(BaseModel):
     token_sha256: Annotated[str, Field(repr=False)] = ""
     #: When the token expires, in seconds since 1970.
     expires_at: float | None = None
+    #: The paired device whose token it was.
+    device_id: str = ""
 
 
 def id_of(endpoint: str) -> str:
@@ -154,16 +156,7 @@ class InFile:
             "key": None if self._key is None else to_base64(self._key.number),
             "devices": [one.model_dump(mode="json") for one in self._kept.values()],
         }
-        draft = self._path.with_name(f"{self._path.name}.new")
-        try:
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with open(descriptor, "w", encoding="utf-8") as file:
-                json.dump(body, file)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(self._path)
-        except OSError as error:
-            raise InvalidInput(f"push_file cannot be written: {error.strerror}") from None
+        write_own(self._path, body, setting="push_file")
 
 
 def _key_of(text: str | None) -> ServerKey | None:
