@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from ..calls.asker import Asker
-from ..calls.report import Report, usable_name
+from ..calls.report import Report, new_call_id, usable_name
 from ..core.errors import InvalidInput, NotifierError, ToolDenied
 from ..core.limits import RiskLevel
 from ..core.parameters import jsonable
@@ -94,17 +94,19 @@ class ToolView:
             is_whole,
         )
 
-    def grant(self, cwd: str | None) -> None:
-        """A person has let it run: what was shown may be done, each once."""
+    def operations(self, cwd: str | None) -> list[tuple[str, ...]]:
+        """What the call as it is told now would do through the editor: may be done, each once, if it is let run."""
         shown = self.shown().parameters
-        for change in _changes(self._told.get("content")):
-            self.granted.append(("write", change["path"], change["new_text"]))
+        found: list[tuple[str, ...]] = [
+            ("write", change["path"], change["new_text"]) for change in _changes(self._told.get("content"))
+        ]
         command = shown.get("command")
         where = shown.get("cwd") or shown.get("workdir") or cwd
         if isinstance(command, str):
-            self.granted.append(("run", str(where), command))
+            found.append(("run", str(where), command))
         elif isinstance(command, list) and all(isinstance(word, str) for word in command):
-            self.granted.append(("run", str(where), shlex.join(command)))
+            found.append(("run", str(where), shlex.join(command)))
+        return found
 
     def _try_to_begin(self, shown: Shown) -> None:
         with suppress(NotifierError):  # it runs already, and is the agent's to run
@@ -128,7 +130,13 @@ class Calls:
         view = self._views.get(key)
         if view is None:
             asker = self._asker
-            report = Report(asker.tell, "other", "high", _call_id(call_id), max_event_bytes=asker.max_event_bytes)
+            report = Report(
+                asker.tell,
+                "other",
+                "high",
+                usable_name(call_id) or new_call_id(),
+                max_event_bytes=asker.max_event_bytes,
+            )
             view = self._views[key] = ToolView(call_id, report)
         view.update(told)
         view.size_bytes += size_bytes
@@ -196,9 +204,9 @@ def _changes(content: Any) -> list[dict[str, str]]:
 
 
 def _is_in(change: Mapping[str, str], parameters: Mapping[str, Any]) -> bool:
-    """Whether parameters say the same already."""
+    """Whether parameters say the same already; that nothing is left of a file, they say with an empty text."""
     values = list(parameters.values())
-    return all(not text or text in values for text in change.values())
+    return all(text in values for name, text in change.items() if text or name == "new_text")
 
 
 def _texts(content: Any) -> str | None:
@@ -219,10 +227,6 @@ def _jsonable(parameters: Mapping[str, Any]) -> dict[str, Any]:
         return jsonable(parameters)
     except InvalidInput:
         return {}
-
-
-def _call_id(call_id: str) -> str:
-    return call_id if 1 <= len(call_id) <= 256 else call_id[:128] or "call"
 
 
 def _free(name: str, taken: Mapping[str, Any]) -> str:

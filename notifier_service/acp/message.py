@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic_core import from_json
@@ -35,6 +35,26 @@ _JUDGED: Mapping[str, frozenset[str]] = {
 }
 _ENVELOPE = ("jsonrpc", "id", "method", "params", "result", "error")
 
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _are_words(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and all(map(_is_text, value)))
+
+
+def _is_text_or_none(value: Any) -> bool:
+    return value is None or _is_text(value)
+
+
+#: What these must be: an editor makes something of others, and a person could not see what.
+_SHAPES: Mapping[str, Mapping[str, Callable[[Any], bool]]] = {
+    READ_FILE: {"path": _is_text},
+    WRITE_FILE: {"path": _is_text, "content": _is_text},
+    CREATE_TERMINAL: {"command": _is_text, "args": _are_words, "cwd": _is_text_or_none},
+}
+
 #: A line that nobody can take for one of them is read the quick way.
 _MAY_BE_JUDGED = re.compile(rb"permission|text_?file|terminal|\\u", re.IGNORECASE)
 _METHOD = re.compile(r"[A-Za-z0-9_.:/$-]{1,256}")
@@ -51,13 +71,12 @@ class Message:
 
     def __init__(self, text: bytes) -> None:
         keys = _Pairs()
-        if _MAY_BE_JUDGED.search(text) is None:
-            body = from_json(text)
-        else:
-            try:
-                body = json.loads(str(text, "utf-8"), object_pairs_hook=keys.unique, parse_constant=keys.constant)
-            except RecursionError:
-                raise ValueError("the message is too deep") from None
+        try:
+            body = _read(text, keys)
+        except ValueError:
+            # Bytes that are no UTF-8 are what everybody makes of them: who waits for the message is not left waiting.
+            text = str(text, "utf-8", "replace").encode()
+            body = _read(text, keys)
         if not isinstance(body, dict):
             raise ValueError("a message is a JSON object")
         self.body: dict[str, Any] = body
@@ -124,11 +143,23 @@ class Message:
         if not isinstance(self.body.get("params"), dict) or self.session_id is None:
             raise MessageRefused(INVALID_PARAMS, f"The params of {self.method} name a sessionId.", message_id)
         known = _JUDGED[str(self.method)]
+        for name, is_one in _SHAPES.get(str(self.method), {}).items():
+            if not is_one(self.params.get(name)):
+                raise MessageRefused(INVALID_PARAMS, f"The {name} of {self.method} is something else.", message_id)
         for key in self.params:
             name = likeness(key, known)
             if name is not None:
                 raise MessageRefused(INVALID_PARAMS, f"A key looks like {name} and is not.", message_id)
         return message_id
+
+
+def _read(text: bytes, keys: _Pairs) -> Any:
+    if _MAY_BE_JUDGED.search(text) is None:
+        return from_json(text)
+    try:
+        return json.loads(str(text, "utf-8"), object_pairs_hook=keys.unique, parse_constant=keys.constant)
+    except RecursionError:
+        raise ValueError("the message is too deep") from None
 
 
 def _problem(body: Mapping[str, Any]) -> str | None:

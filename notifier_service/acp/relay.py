@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 from ..calls.asker import Asker, Permission
 from ..calls.denials import denial_by_error, frozen
 from ..calls.report import Report, new_call_id
+from ..calls.risk import RatedRisk, risk_of_call
 from ..core.errors import NotifierError, ToolDenied
 from ..core.events import DecisionKind
 from ..core.limits import RiskLevel
@@ -178,7 +179,8 @@ class AcpRelay(LineRelay):
         if any(same_id(held.message_id, message_id) for held in self._held) or _key(message_id) in self._open:
             raise MessageRefused(INVALID_REQUEST, "A request with that id is under way.", message_id)
         if message.method == PERMISSION:
-            view = self._calls.update(message.session_id, message.params.get("toolCall"))
+            call = message.params.get("toolCall")
+            view = self._calls.update(message.session_id, call, size_bytes=len(message.text))
             if view is None:
                 raise MessageRefused(INVALID_PARAMS, "A permission request names its tool call.", message_id)
             decided = self._permission(message, message_id, view)
@@ -206,6 +208,8 @@ class AcpRelay(LineRelay):
         options = _Options(message.params.get("options"))
         session_id = str(message.session_id)
         shown, report = view.shown(), view.report
+        # While a person thinks, the agent may tell of the call anew: that was not shown.
+        operations = view.operations(self._folders.get(session_id))
         report.tool_name, report.risk_level = shown.tool_name, shown.risk_level
         report.waits()
         try:
@@ -234,7 +238,7 @@ class AcpRelay(LineRelay):
             report.cancelled()
             raise
         else:
-            view.grant(self._folders.get(session_id))
+            view.granted += operations
             view.tell()
             self._server.write(_outcome(message_id, options.allow, None))
 
@@ -272,7 +276,8 @@ class AcpRelay(LineRelay):
         session_id, method = str(message.session_id), str(message.method)
         tool_name = method.replace("fs/", "").replace("/", "_")
         folder = self._folders.get(session_id)
-        risk: RiskLevel = _RISKS[method]
+        # What reads anything is not harmless where keys lie.
+        risk, reasons, _ = risk_of_call(RatedRisk(_RISKS[method], ()), {"path": message.params.get("path")})
         asker = self._asker
         report = Report(asker.tell, tool_name, risk, new_call_id(), max_event_bytes=asker.max_event_bytes)
         text = message.text
@@ -285,6 +290,7 @@ class AcpRelay(LineRelay):
                     tool_name,
                     parameters,
                     risk,
+                    risk_reasons=reasons,
                     tool_call_id=report.tool_call_id,
                     timeout_seconds=self._approval_seconds,
                     rated_by="producer",

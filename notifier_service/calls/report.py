@@ -18,6 +18,8 @@ __all__ = ["Report", "Tell", "new_call_id", "number", "usable_name"]
 
 _log = logging.getLogger("notifier_service.calls")
 
+_MAX_MESSAGE = 4096
+
 Tell = Callable[[str, EventData], object]
 
 
@@ -88,7 +90,7 @@ class Report:
             tool_call_id=self.tool_call_id,
             progress=done,
             total=number(total),
-            message=message[:4096] if isinstance(message, str) else None,
+            message=_message(message) if isinstance(message, str) else None,
         )
         self._try_to_tell("tool_progress", event)
 
@@ -169,6 +171,11 @@ class Report:
             _log.debug("%s of %s comes after the end of its session", event_type, self.tool_name)
         except NotifierError as error:
             _log.warning("%s of %s was not published: %s", event_type, self.tool_name, error)
+
+
+def _message(text: str) -> str:
+    """As much of it as an event holds; halves of characters, as in the names of some files, as escapes."""
+    return text[:_MAX_MESSAGE].encode("utf-8", "backslashreplace").decode()[:_MAX_MESSAGE]
 
 
 def number(value: Any) -> float | None:

@@ -170,6 +170,15 @@ async def test_everything_else_passes_byte_for_byte(acp: AcpWiring) -> None:
         json.dumps(request(0, "fs/write_text_file", Path="/etc/passwd", path="/w/a", content="")),
         json.dumps(request(0, "Fs/Write_Text_File", path="/w/a", content="")),
         json.dumps(request(0, "terminal/create", command="ls", Args=["-l"])),
+        json.dumps(request(0, "terminal/create", command="rm", args="-rf /")),
+        json.dumps(request(0, "terminal/create", command="rm", args={"-rf": "/"})),
+        json.dumps(request(0, "terminal/create", command="rm", args=5)),
+        json.dumps(request(0, "terminal/create", command=["rm", "a"])),
+        json.dumps(request(0, "terminal/create", command="ls", cwd={"path": "/"})),
+        json.dumps(request(0, "terminal/create", args=["ls"])),
+        json.dumps(request(0, "fs/write_text_file", path=["/w/a"], content="")),
+        json.dumps(request(0, "fs/write_text_file", path="/w/a", content={"text": "x"})),
+        json.dumps(request(0, "fs/read_text_file", path=None)),
         '{"jsonrpc":"2.0","id":0,"method":"fs/write_text_file","params":{"sessionId":"a1","path":"a","content":1e999}}',
         "[" * 100_000,
         "not json: session/request_permission",
@@ -246,6 +255,79 @@ async def test_what_was_shown_and_approved_is_written_once_without_another_quest
     assert (await acp.client.message())["id"] == 1
     await acp.says(request(2, "fs/write_text_file", path="/w/a", content="x"))
     assert (await acp.asked()).record.tool_name == "write_text_file"
+
+
+@pytest.mark.parametrize("again", [update, lambda call: permission(1, call)])
+async def test_what_the_agent_tells_of_a_call_while_it_is_asked_about_may_not_be_done_unasked(
+    again: Any, acp: AcpWiring
+) -> None:
+    acp.start()
+    diff = {"type": "diff", "path": "/w/a", "oldText": None, "newText": "x"}
+    await acp.says(permission(0))
+    asked = await acp.asked()
+    await acp.says(again({"toolCallId": "t1", "rawInput": {"command": "rm -rf /"}, "content": [diff]}))
+    await acp.in_step()
+    acp.broker.decide("s", Decision(request_id=asked.request_id, approved=True), decided_by="ada")
+    await acp.answer(0)
+
+    for request_id, operation in (
+        (2, {"method": "terminal/create", "command": "rm -rf /"}),
+        (3, {"method": "fs/write_text_file", "path": "/w/a", "content": "x"}),
+    ):
+        await acp.says(request(request_id, **operation))
+        await acp.in_step()
+        record = acp.broker.open("s").desk.pending[-1].record
+        assert record.tool_name == operation["method"].replace("fs/", "").replace("/", "_")
+    await acp.says(request(4, "terminal/create", command="make test"))
+    assert (await acp.client.message())["params"]["command"] == "make test"
+
+
+async def test_file_of_which_nothing_is_left_is_shown_as_that(acp: AcpWiring) -> None:
+    acp.start()
+    diff = {"type": "diff", "path": "/w/a", "oldText": "all", "newText": ""}
+    await acp.says(permission(0, {"toolCallId": "t1", "rawInput": {"path": "/w/a", "find": "all"}, "content": [diff]}))
+
+    changes = [{"path": "/w/a", "old_text": "all", "new_text": ""}]
+    assert (await decide(acp, approved=False)).parameters == {"path": "/w/a", "find": "all", "changes": changes}
+
+
+@pytest.mark.parametrize("call_id", ["\ud800", "", "x" * 3000, "a\x00b"])
+async def test_call_with_an_id_that_no_event_holds_is_asked_about_all_the_same(call_id: str, acp: AcpWiring) -> None:
+    acp.start()
+    call = CALL | {"toolCallId": call_id}
+    for status in ("in_progress", "pending", "in_progress"):
+        await acp.says(update(call | {"status": status, "title": f"\ud800 {status}", "rawOutput": "\ud800"}))
+    await acp.says(permission(0, call))
+    record = await decide(acp, approved=True)
+
+    assert record.parameters == {"command": "make test"}
+    assert outcome(await acp.answer(0)) == selected("o")
+
+
+async def test_agent_cannot_answer_its_own_question(acp: AcpWiring) -> None:
+    acp.start()
+    answer = {"jsonrpc": "2.0", "id": 5, "result": {"outcome": selected("o")}}
+    await acp.says(permission(5), answer, request(6, "x/ask"), answer | {"id": 6})
+    await acp.in_step()
+
+    assert not [message for message in acp.read() if "result" in message]
+    assert len(acp.broker.open("s").desk.pending) == 1
+
+
+async def test_reading_where_keys_lie_is_asked_about(acp: AcpWiring) -> None:
+    acp.start()
+    await acp.says(request(5, "fs/read_text_file", path="/home/ada/.ssh/id_ed25519"))
+
+    record = await decide(acp, approved=False)
+    assert (record.tool_name, record.risk_level) == ("read_text_file", "medium")
+    assert "did not run" in (await acp.answer(5))["error"]["message"]
+
+
+async def test_bytes_that_are_no_utf_8_leave_nobody_waiting(acp: AcpWiring) -> None:
+    acp.start()
+    await acp.client.send(b'{"jsonrpc":"2.0","id":1,"method":"x/ask","params":"\xff"}')
+    await acp.in_step()
+    assert acp.read()[0]["params"] == "\ufffd"
 
 
 @pytest.mark.parametrize(

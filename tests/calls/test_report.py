@@ -43,6 +43,17 @@ def test_each_step_is_told_once_and_in_order(report: Report, told: Told) -> None
     assert {data["tool_call_id"] for _, data in told} == {"c1"}
 
 
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [("caf\udce9", "caf\\udce9"), ("x" * 5000, "x" * 4096), ("\ud800" * 5000, "\\ud800" * 682 + "\\ud8"), (7, None)],
+)
+def test_progress_of_a_call_says_what_an_event_can_hold(message: Any, said: Any, report: Report, told: Told) -> None:
+    report.executing({})
+    report.progress(1, 2, message)
+
+    assert told[-1][1].get("message") == said
+
+
 def test_it_runs_from_where_that_is_told_to_its_end(report: Report) -> None:
     assert not report.is_running
     report.executing({})
