@@ -53,7 +53,7 @@ class Through:
             return answer.status, await answer.json()
 
 
-class _Here(AbstractResolver):
+class Here(AbstractResolver):
     """Every name is this machine's, so that a certificate is of the name that is typed."""
 
     async def resolve(
@@ -85,7 +85,7 @@ async def through(
     async with (
         running(proxy, PROXIES[proxy](front), port, folder / proxy),
         ClientSession(
-            connector=TCPConnector(ssl=tls if tls is not None else True, resolver=_Here()),
+            connector=TCPConnector(ssl=tls if tls is not None else True, resolver=Here()),
             headers={"Authorization": f"Bearer {TOKEN}"},
         ) as session,
     ):
