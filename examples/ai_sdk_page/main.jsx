@@ -8,6 +8,8 @@ const api = "/agent_backend/api/ai-sdk/page";
 const hold = new URLSearchParams(location.search).has("hold"); // somebody else answers, on another screen
 const transport = new DefaultChatTransport({
   api: `${api}?sdk=7${hold ? "&hold=1" : ""}`,
+  // Only the last message counts; the whole conversation would outgrow what the service takes.
+  prepareSendMessagesRequest: ({ messages, trigger }) => ({ body: { trigger, messages: messages.slice(-1) } }),
   prepareReconnectToStreamRequest: () => ({ api: `${api}/stream?sdk=7${hold ? "&hold=1" : ""}` }),
 });
 

@@ -42,6 +42,10 @@ class PageTurn:
         )
         #: The requests that wait, by their ids.
         self.waiting: dict[str, Mapping[str, Any]] = {}
+        #: All that were asked in it, also those that nobody remembers any more.
+        self.asked: set[str] = set()
+        #: What the page calls the conversation, where it has a name for it.
+        self.thread: str | None = None
         #: What the turn ended with, where something went wrong.
         self.error: str | None = None
         #: Where a page left to have its person answer.
@@ -63,6 +67,7 @@ class PageTurn:
         elif isinstance(step, Asked):
             self._running.discard(step.call_id)
             self.waiting[step.record["request_id"]] = step.record
+            self.asked.add(step.record["request_id"])
         elif isinstance(step, Decided):
             self.waiting.pop(step.record["request_id"], None)
         elif isinstance(step, Gave):

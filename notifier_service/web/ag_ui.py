@@ -13,7 +13,15 @@ from ..core.events import dump
 from ..core.question import Decision
 from ..frontends.ag_ui import AgUiEvents, interrupts_of
 from ..frontends.page_turn import PageTurn
-from .page_stream import PageTurns, decide_for_page, settled_otherwise, stream_end, stream_turn
+from .page_stream import (
+    PageTurns,
+    check_decisions,
+    decide_for_page,
+    page_decision,
+    settled_otherwise,
+    stream_end,
+    stream_turn,
+)
 from .request import Call, Query
 
 __all__ = ["AG_UI", "AgUiBody", "run"]
@@ -49,6 +57,8 @@ async def run(call: Call[Query, AgUiBody]) -> web.StreamResponse:
     turns = call.request.config_dict[AG_UI]
     try:
         turn = turns.find(call)
+        if turn is not None and turn.thread != call.body.thread_id:
+            turn = None  # of another conversation
         seq = 0
         if call.body.resume:
             turn, seq = await _resumed(call, turn), turn.left_at if turn is not None else 0
@@ -57,6 +67,7 @@ async def run(call: Call[Query, AgUiBody]) -> web.StreamResponse:
         else:
             call.spend("publish_rate")
             turn = turns.begin(call, _said(call.body.messages), [], lambda answer: AgUiEvents(answer.log.epoch))
+            turn.thread = call.body.thread_id
     except NotifierError as error:
         failed = dump({"type": "RUN_ERROR", "message": error.message, "code": error.code})
         return await stream_end(call, (started, failed))
@@ -81,6 +92,7 @@ async def _resumed(call: Call[Query, AgUiBody], turn: PageTurn | None) -> PageTu
     if left_out:
         raise InvalidInput("resume: every open interrupt is to be answered")
     decisions = [_decision(entry) for entry in entries]
+    check_decisions(call, turn, decisions)
     for decision in decisions:
         if not await decide_for_page(call, decision):
             settled_otherwise(call, decision)
@@ -90,12 +102,14 @@ async def _resumed(call: Call[Query, AgUiBody], turn: PageTurn | None) -> PageTu
 def _decision(entry: _Resume) -> Decision:
     """``cancelled`` is a no: nobody has said yes."""
     if entry.status == "cancelled":
-        return Decision(request_id=entry.interrupt_id, approved=False, reason="the page was left without an answer")
+        reason = "the page was left without an answer"
+        return page_decision("resume", request_id=entry.interrupt_id, approved=False, reason=reason)
     payload = entry.payload if isinstance(entry.payload, Mapping) else {}
     approved, edited, reason = payload.get("approved"), payload.get("editedArgs"), payload.get("reason")
     if not isinstance(approved, bool) or not isinstance(edited, dict | None) or not isinstance(reason, str | None):
         raise InvalidInput("resume: a payload has approved true or false, and may have editedArgs and a reason")
-    return Decision(
+    return page_decision(
+        "resume",
         request_id=entry.interrupt_id,
         approved=approved,
         parameters=edited if approved else None,

@@ -17,7 +17,7 @@ from ..core.question import Decision
 from ..frontends.ai_sdk import AiSdkChunks, is_known
 from ..frontends.page_turn import PageTurn
 from .answers import reply
-from .page_stream import PageTurns, decide_for_page, stream_turn
+from .page_stream import PageTurns, check_decisions, decide_for_page, page_decision, stream_turn
 from .request import Call, Query
 
 __all__ = ["AI_SDK", "AiSdkBody", "AiSdkQuery", "abort", "respond", "resume"]
@@ -57,7 +57,10 @@ async def respond(call: Call[AiSdkQuery, AiSdkBody]) -> web.StreamResponse:
     last = call.body.messages[-1]
     if last.get("role") == "assistant" and call.body.trigger != "regenerate-message":
         turn = turns.find(call)
-        for decision in _decisions(last):
+        decisions = list(_decisions(last))
+        if turn is not None:
+            check_decisions(call, turn, decisions)
+        for decision in decisions:
             with suppress(RequestExpired, RequestCancelled):  # the stream says what became of it
                 await decide_for_page(call, decision)
         if turn is None:
@@ -123,9 +126,8 @@ def _decisions(message: Mapping[str, JsonValue]) -> Iterator[Decision]:
         request_id, approved, reason = approval.get("id"), approval.get("approved"), approval.get("reason")
         if not isinstance(request_id, str) or not isinstance(approved, bool):
             raise InvalidInput("messages: an approval has an id, and approved true or false")
-        yield Decision(
-            request_id=request_id, approved=approved, reason=reason if isinstance(reason, str) and reason else None
-        )
+        reason = reason if isinstance(reason, str) and reason else None
+        yield page_decision("messages.approval", request_id=request_id, approved=approved, reason=reason)
 
 
 def _said(message: Mapping[str, JsonValue], max_bytes: int) -> tuple[str, list[bytes]]:

@@ -8,19 +8,37 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from aiohttp import web
+from pydantic import ValidationError
 
 from ..chat import Answer, AnswerReader, Chat
-from ..core.errors import AlreadyDecided, CursorLost, Forbidden, RequestNotFound, SessionNotFound, Unauthenticated
+from ..core.errors import (
+    AlreadyDecided,
+    CursorLost,
+    Forbidden,
+    InvalidInput,
+    RequestNotFound,
+    SessionNotFound,
+    Unauthenticated,
+)
 from ..core.question import Decision
 from ..core.session import Session
 from ..frontends.page_turn import PageTurn, Words
 from .auth import Right
 from .peer import ConnectionPeer, Stalled, written
 from .permissions import through
-from .request import Call
+from .request import Call, invalid
 from .sse import STREAM_HEADERS
 
-__all__ = ["APPROVE", "PageTurns", "decide_for_page", "settled_otherwise", "stream_end", "stream_turn"]
+__all__ = [
+    "APPROVE",
+    "PageTurns",
+    "check_decisions",
+    "decide_for_page",
+    "page_decision",
+    "settled_otherwise",
+    "stream_end",
+    "stream_turn",
+]
 
 APPROVE = frozenset[Right]({"approve"})
 
@@ -53,6 +71,24 @@ class PageTurns:
         except SessionNotFound:
             return None
         return turn if turn is not None and turn.answer.asked_by == call.caller.name else None
+
+
+def page_decision(where: str, **said: Any) -> Decision:
+    """What a page's person answers to one request. Raises ``InvalidInput`` for what is no answer."""
+    try:
+        return Decision(**said)
+    except ValidationError as error:
+        raise invalid(error, where) from None
+
+
+def check_decisions(call: Call[Any, Any], turn: PageTurn, decisions: Sequence[Decision]) -> None:
+    """Raise before any of them counts: for two answers to one request, and for a request that nobody was asked."""
+    named = [str(decision.request_id) for decision in decisions]
+    if len(set(named)) < len(named):
+        raise InvalidInput("A request is answered twice; nothing was decided.")
+    desk = call.broker.get(call.session_id).desk
+    for request_id in set(named) - turn.asked:
+        desk.find(request_id)
 
 
 async def decide_for_page(call: Call[Any, Any], decision: Decision) -> bool:

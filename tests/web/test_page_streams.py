@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import io
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from notifier_service import Broker, ChatTurn, Decision, Settings, ToolDenied, create_app, serve
+from notifier_service import Broker, ChatTurn, Decision, Settings, ToolDenied, ask, create_app, serve
 from notifier_service.core.permission_request import PermissionRequest
 
 from .conftest import API, PATIENCE_SECONDS
@@ -21,12 +22,16 @@ SEVEN = f"{AI}?sdk=7"
 AG = f"{API}/ag-ui/s"
 
 
+SCHEMA = {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}
+
+
 class Agent:
     """Deletes what it is told to, and says how that went."""
 
     def __init__(self) -> None:
         self.ran: list[str] = []
         self.turns: list[ChatTurn] = []
+        self.broker: Broker | None = None
 
     async def __call__(self, turn: ChatTurn) -> AsyncIterator[Any]:
         self.turns.append(turn)
@@ -42,6 +47,10 @@ class Agent:
         if turn.query == "both":
             await asyncio.gather(tool("a"), tool("b"), return_exceptions=True)
             yield "Both."
+            return
+        if turn.query == "schema":
+            given = await ask("s", "delete", {"path": "a"}, service=self.broker, input_schema=SCHEMA)
+            yield str(given)
             return
         if turn.query == "say":
             yield {"type": "chart.x", "points": [1]}
@@ -60,6 +69,7 @@ def agent() -> Agent:
 
 @pytest.fixture
 async def page(agent: Agent, broker: Broker) -> AsyncIterator[Page]:
+    agent.broker = broker
     async with serve(broker, Settings(port=0), agent=agent) as site, aiohttp.ClientSession(site.url) as http:
         yield Page(http, broker)
 
@@ -256,6 +266,56 @@ async def test_ai_sdk_body_that_is_wrong_is_refused(body: Any, refusal: tuple[in
     assert await page.refused("POST", AI, body) == refusal
 
 
+@pytest.mark.parametrize(
+    ("wrong", "refusal"),
+    [
+        ({"id": "pr_1"}, (404, "request_not_found")),
+        ({"id": ""}, (404, "request_not_found")),
+        ({"id": "x" * 300}, (422, "invalid")),
+        ({"reason": "x" * 10_001}, (422, "invalid")),
+        ({"approved": None}, (422, "invalid")),
+        ({"approved": False}, (422, "invalid")),  # and yes, and no
+    ],
+)
+async def test_ai_sdk_approval_that_is_forged_or_wrong_decides_nothing(
+    wrong: dict[str, Any], refusal: tuple[int, str], page: Page, agent: Agent
+) -> None:
+    asked = await page.post(AI, user("a"))
+    right = responded(one(asked, "tool-approval-request")["approvalId"], True)
+    parts = right["messages"][0]["parts"]
+    body = {
+        "messages": [{"role": "assistant", "parts": [*parts, parts[0] | {"approval": parts[0]["approval"] | wrong}]}]
+    }
+
+    assert await page.refused("POST", AI, body) == refusal
+    assert len(page.broker.open("s").desk.pending) == 1
+    assert agent.ran == []
+
+
+async def test_ai_sdk_approval_of_another_session_is_not_known_here(page: Page, agent: Agent) -> None:
+    await page.post(AI, user("a"))
+    other = await page.post(f"{API}/ai-sdk/other", user("b"))
+    request_id = one(other, "tool-approval-request")["approvalId"]
+
+    assert await page.refused("POST", AI, responded(request_id, True)) == (404, "request_not_found")
+    assert agent.ran == []
+
+
+async def test_ai_sdk_same_approval_again_gets_the_rest_again(page: Page, agent: Agent) -> None:
+    asked = await page.post(AI, user("a"))
+    answer = responded(one(asked, "tool-approval-request")["approvalId"], True)
+
+    assert await page.post(AI, answer) == await page.post(AI, answer)
+    assert agent.ran == ["a"]
+
+
+async def test_ai_sdk_message_that_is_huge_is_refused(page: Page, agent: Agent) -> None:
+    body = io.BytesIO(json.dumps(user("x" * 10_000_000)).encode())
+    async with page.http.post(AI, data=body, headers={"Content-Type": "application/json"}) as response:
+        assert (response.status, (await response.json())["error"]["code"]) == (413, "too_large")
+    assert agent.turns == []
+
+
 async def test_ai_sdk_second_message_waits_for_the_first(page: Page) -> None:
     await page.post(AI, user("a"))
     assert await page.refused("POST", AI, user("b")) == (409, "answer_running")
@@ -307,6 +367,8 @@ async def test_ag_ui_request_is_an_interrupt_that_a_resume_answers(
         (resume("pr_1", {"approved": True}), "invalid"),
         (run(resume=[]), "invalid"),
         (run(), "invalid"),
+        (resume("pr_1", {"approved": True}) | {"threadId": "other"}, "invalid"),
+        (run() | {"threadId": "other"}, "answer_running"),
     ],
 )
 async def test_ag_ui_resume_answers_every_open_interrupt(entry: Any, code: str, page: Page) -> None:
@@ -324,6 +386,36 @@ async def test_ag_ui_payload_that_is_wrong_decides_nothing(payload: Any, page: P
 
     assert events[-1]["code"] == "invalid"
     assert len(page.broker.open("s").desk.pending) == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ([{"interruptId": "pr_1", "status": "resolved", "payload": {"approved": True}}], "request_not_found"),
+        ([{"interruptId": "x" * 300, "status": "cancelled"}], "invalid"),
+        (None, "invalid"),
+    ],
+)
+async def test_ag_ui_resume_with_one_wrong_answer_decides_nothing(
+    more: Any, code: str, page: Page, agent: Agent
+) -> None:
+    body = resume(interrupt_id := await interrupted(page), {"approved": True})
+    body["resume"] += more or [{"interruptId": interrupt_id, "status": "resolved", "payload": {"approved": False}}]
+    events = await page.post(AG, body)
+
+    assert (events[-1]["type"], events[-1]["code"]) == ("RUN_ERROR", code)
+    assert len(page.broker.open("s").desk.pending) == 1
+    assert agent.ran == []
+
+
+@pytest.mark.parametrize("payload", [{"reason": "x" * 10_001, "approved": False}, {"approved": True, "editedArgs": {}}])
+async def test_ag_ui_answer_that_cannot_be_taken_leaves_the_request_open(payload: Any, page: Page) -> None:
+    interrupt_id = await interrupted(page, "schema")
+    events = await page.post(AG, resume(interrupt_id, payload))
+
+    assert (events[-1]["type"], events[-1]["code"]) == ("RUN_ERROR", "invalid")
+    edited = await page.post(AG, resume(interrupt_id, {"approved": True, "editedArgs": {"path": "b"}}))
+    assert one(edited, "TEXT_MESSAGE_CONTENT")["delta"] == "{'path': 'b'}"
 
 
 @pytest.mark.parametrize(("approved", "end"), [(True, "RUN_FINISHED"), (False, "RUN_ERROR")])

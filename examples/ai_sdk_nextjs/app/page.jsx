@@ -4,7 +4,12 @@ import { useChat } from "@ai-sdk/react";
 import { DefaultChatTransport, lastAssistantMessageIsCompleteWithApprovalResponses } from "ai";
 import { useState } from "react";
 
-const transport = new DefaultChatTransport({ api: "/api/chat?sdk=7", prepareReconnectToStreamRequest: () => ({ api: "/api/chat/page/stream?sdk=7" }) });
+const transport = new DefaultChatTransport({
+  api: "/api/chat?sdk=7",
+  // Only the last message counts; the whole conversation would outgrow what the service takes.
+  prepareSendMessagesRequest: ({ messages, trigger }) => ({ body: { trigger, messages: messages.slice(-1) } }),
+  prepareReconnectToStreamRequest: () => ({ api: "/api/chat/page/stream?sdk=7" }),
+});
 
 function Call({ part, answer }) {
   return (
