@@ -9,6 +9,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from typing import Annotated, Any, Literal
 
 from aiohttp import web
@@ -318,7 +319,11 @@ def _svg(url: str) -> str:
     """The picture of a link: black on white, whatever the page's colours are, with the border that readers need."""
     import segno  # who pairs nothing need not load it
 
-    return segno.make(url, error="m", micro=False).svg_inline(scale=4, border=4, dark="#000", light="#fff")
+    svg = BytesIO()
+    segno.make(url, error="m", micro=False).save(
+        svg, kind="svg", xmldecl=False, nl=False, omitsize=True, border=4, dark="#000", light="#fff"
+    )
+    return svg.getvalue().decode()
 
 
 def _recorded(device: Device, *, by: str) -> dict[str, Any]:
