@@ -10,6 +10,7 @@ import logging
 import secrets
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
@@ -17,7 +18,7 @@ from typing import Annotated, Any, Literal, Protocol
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..core.errors import InvalidInput, LimitReached, NotFound, Unauthenticated
+from ..core.errors import InvalidInput, LimitReached, NotDurable, NotFound, Unauthenticated
 from ..core.events import Timestamp, dump, utc_now, utc_text
 from ..core.journal import Change, Journal
 from ..storage.own_file import write_own
@@ -33,8 +34,8 @@ DEVICE_KIND = "device"
 DeviceRight = Literal["view", "approve"]
 
 _MOST, _MOST_EACH = 1000, 20
-#: When it was used last is kept no more often than so.
-_KEPT_USE_SECONDS = 3600.0
+#: When it was used last is noted no more often than so, and kept.
+_USE_SECONDS, _KEPT_USE_SECONDS = 1.0, 3600.0
 
 _log = logging.getLogger("notifier_service.auth")
 
@@ -75,7 +76,8 @@ class Shelf(Protocol):
     def load(self) -> list[Device]:
         """What was kept before."""
 
-    def keep(self, device: Device) -> None: ...
+    def keep(self, device: Device) -> None:
+        """May raise ``NotDurable``, as ``forget``."""
 
     def forget(self, device_id: str) -> None: ...
 
@@ -133,12 +135,17 @@ class InFile:
         return found
 
     def keep(self, device: Device) -> None:
-        self._kept[device.id] = device
-        self._write()
+        self._rewrite({**self._kept, device.id: device})
 
     def forget(self, device_id: str) -> None:
-        if self._kept.pop(device_id, None) is not None:
+        self._rewrite({name: device for name, device in self._kept.items() if name != device_id})
+
+    def _rewrite(self, kept: dict[str, Device]) -> None:
+        self._kept = kept
+        try:
             self._write()
+        except InvalidInput as error:  # which it is at the start alone
+            raise NotDurable(error.message) from None
 
     def _write(self) -> None:
         body = {"devices": [one.model_dump(mode="json") for one in self._kept.values()]}
@@ -217,10 +224,14 @@ class Devices:
 
     def _note_use(self, device: Device) -> None:
         now, before = utc_now(), device.last_used_at
+        ago = _KEPT_USE_SECONDS if before is None else (now - before).total_seconds()
+        if ago < _USE_SECONDS:
+            return
         used = device.model_copy(update={"last_used_at": now})
         self._take(used)
-        if before is None or (now - before).total_seconds() >= _KEPT_USE_SECONDS:
-            self._shelf.keep(used)
+        if ago >= _KEPT_USE_SECONDS:
+            with suppress(NotDurable):
+                self._shelf.keep(used)
 
     # Devices
 
@@ -242,7 +253,12 @@ class Devices:
             given_by_sha256=giver.token_sha256,
             signed_with=giver.signed_with,
         )
-        self._shelf.keep(device)
+        try:
+            self._shelf.keep(device)
+        except NotDurable:
+            with suppress(NotDurable):
+                self._shelf.forget(device.id)
+            raise
         self._take(device)
         return device, token
 
@@ -267,7 +283,8 @@ class Devices:
     def remove(self, device_id: str, caller: Caller) -> Device | None:
         """Forget a device, whose token is worth nothing from now on; None where there is none of this id.
 
-        Raises ``NotFound`` for one that is not this caller's to take back.
+        Raises ``NotFound`` for one that is not this caller's to take back. ``NotDurable`` says that it is back after a
+        restart.
         """
         device = self._by_id.get(device_id)
         if device is None:

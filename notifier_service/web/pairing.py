@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from aiohttp import web
 from pydantic import Field, StringConstraints
 
-from ..core.errors import Forbidden, Gone, LimitReached, NotFound, NotifierError, Unauthenticated
+from ..core.errors import Forbidden, Gone, LimitReached, NotDurable, NotFound, NotifierError, Unauthenticated
 from ..core.events import EventData, Many, utc_now, utc_text
 from ..core.label import MAX_AGENT, clean
 from .answers import reply
@@ -257,11 +257,13 @@ async def list_devices(call: Call[Query, None]) -> web.Response:
 async def remove_device(call: Call[Query, None]) -> web.Response:
     """Take the token of a device back, with all that it has opened; or call a browser no more."""
     device_id, caller, push = call.request.match_info["device_id"], call.caller, call.request.config_dict.get(PUSH)
-    device = call.request.config_dict[DEVICES].remove(device_id, caller)
+    try:
+        device = call.request.config_dict[DEVICES].remove(device_id, caller)
+    except NotDurable:
+        _end(call, device_id)  # though it is back after a restart
+        raise
     if device is not None:
-        end_revoked(call.request.config_dict)
-        if push is not None:
-            push.forget_paired(device_id)
+        _end(call, device_id)
         call.broker.recorder.device("device_removed", _recorded(device, by=caller.name))
     elif push is None:
         raise NotFound("There is no device of that id.")
@@ -270,6 +272,14 @@ async def remove_device(call: Call[Query, None]) -> web.Response:
     if call.broker.is_durable:
         await call.broker.on_disk()
     return reply({"id": device_id, "status": "removed"})
+
+
+def _end(call: Call[Any, Any], device_id: str) -> None:
+    """End what a device has open, and call it no more."""
+    end_revoked(call.request.config_dict)
+    push = call.request.config_dict.get(PUSH)
+    if push is not None:
+        push.forget_paired(device_id)
 
 
 _NOBODY = Caller("", frozenset(), ())

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import re
+import shutil
 import stat
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -654,6 +655,31 @@ async def test_link_whose_device_cannot_be_kept_is_not_used_up(
             response = await http.post(PAIR, json={}, headers=secret_of(link))
             assert await error_of(response) == (503, "not_durable")
         assert (await answer(await http.get(DEVICES, headers=bearer("approve"))))[1]["data"]["devices"] == []
+        await taken(http, link)
+
+
+async def test_file_of_devices_that_cannot_be_written_gives_nothing_and_takes_back_at_once(
+    tmp_path: Path, write_tokens: WriteTokens
+) -> None:
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    settings = {"auth": "tokens", "tokens_file": write_tokens(ENTRIES), "devices_file": folder / "devices.json"}
+    async with serving(**settings) as (_, http):
+        device, told = await paired(http)
+        link = await made(http)
+        shutil.rmtree(folder)
+
+        response = await http.post(PAIR, json={}, headers=secret_of(link))
+        assert await error_of(response) == (503, "not_durable")
+        assert (await http.get(f"{API}/inbox", headers=device)).status == 200
+        async with reading(http, "team-1", headers=device) as stream:
+            await stream.until("snapshot")
+            response = await http.delete(f"{DEVICES}/{told['id']}", headers=bearer("approve"))
+            assert await error_of(response) == (503, "not_durable")
+            assert (await stream.rest())[-1].data["data"]["code"] == "token_expired"
+        assert (await http.get(f"{API}/inbox", headers=device)).status == 401
+
+        folder.mkdir()
         await taken(http, link)
 
 
