@@ -6,12 +6,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sys
+from pathlib import Path
 
+import pytest
 from playwright.async_api import Browser, Error, Playwright, async_playwright
 
-__all__ = ["CannotDrive", "launched"]
+__all__ = ["BOTH", "CannotDrive", "launched"]
+
+#: For what browsers do each in their own way. Firefox takes a second to open a page.
+BOTH = pytest.mark.parametrize("engine", ["chromium", pytest.param("firefox", marks=pytest.mark.integration)])
 
 _PROGRAMS = {"chromium": "chromium", "firefox": "firefox-esr"}
 
@@ -55,7 +61,12 @@ async def _launch(playwright: Playwright, engine: str, path: str) -> Browser:
     if engine == "chromium":
         return await playwright.chromium.launch(executable_path=path, args=_CHROMIUM_ARGUMENTS)
     # Debian's own Firefox, over WebDriver BiDi; a patched one would have to be downloaded.
-    return await playwright.firefox.launch(channel="moz-firefox", executable_path=path)
+    folder, searched = os.path.dirname(sys.executable), os.environ.get("PATH", "")
+    return await playwright.firefox.launch(
+        channel="moz-firefox",
+        executable_path=Path(__file__).with_name("older_firefox.py"),
+        env={**os.environ, "PATH": f"{folder}{os.pathsep}{searched}", "FIREFOX": path},
+    )
 
 
 async def _open_a_page(browser: Browser) -> None:

@@ -12,6 +12,13 @@ __all__ = ["NETWORK_IS_AWAY", "Person"]
 #: What browsers write to the console when a request finds nobody: said by a page whose service is down.
 NETWORK_IS_AWAY = r"Failed to load resource: net::|net::ERR_|NetworkError|can’t establish a connection"
 
+#: What Firefox says where the others are silent: of Playwright's own script in the page, which it holds to the page's
+#: policy, and of a stream that ends because the person goes elsewhere.
+_FIREFOX_SAYS = (
+    r"CSP: script-src blocked eval |blocked a JavaScript eval \(script-src\)",
+    r"was interrupted while the page was loading",
+)
+
 #: Runs before anything of the page. A violation of the content security policy is an error like every other.
 _TELL_VIOLATIONS = """
 addEventListener("securitypolicyviolation", (violation) => {
@@ -34,7 +41,7 @@ class Person:
         self.problems: list[str] = []
         #: Method and URL of every request, in the order in which they were made.
         self.requested: list[tuple[str, str]] = []
-        self._allowed: list[str] = []
+        self._allowed: list[str] = list(_FIREFOX_SAYS if engine == "firefox" else ())
         context.on("console", self._console)
         context.on("weberror", self._threw)
         context.on("dialog", self._dialog)

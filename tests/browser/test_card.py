@@ -12,12 +12,11 @@ from notifier_service.core.permission_request import PermissionRequest
 from notifier_service.web import Site
 from tests.browser.conftest import SitDown
 from tests.browser.console import Console
+from tests.browser.engines import BOTH
 from tests.browser.person import Person
 from tests.browser.requests import ask_all
 
 SIZES = ({"width": 1440, "height": 900}, {"width": 1280, "height": 720}, {"width": 390, "height": 844})
-
-BOTH = pytest.mark.parametrize("engine", ["chromium", "firefox"])
 
 #: Names of buttons that a person cannot press where they are: out of the window, out of their card, or under something.
 OUT_OF_REACH = """(actions) => {
@@ -63,7 +62,15 @@ WATCH = """(card) => {
 }"""
 
 
-@pytest.mark.parametrize("locale", ["en-GB", pytest.param("zh-CN", marks=pytest.mark.integration)])
+@pytest.mark.parametrize(
+    ("engine", "locale"),
+    [
+        ("chromium", "en-GB"),
+        pytest.param("chromium", "zh-CN", marks=pytest.mark.integration),
+        pytest.param("firefox", "en-GB", marks=pytest.mark.integration),
+        pytest.param("firefox", "zh-CN", marks=pytest.mark.integration),
+    ],
+)
 async def test_buttons_that_answer_are_in_every_window_whatever_is_asked(
     sit_down: SitDown, site: Site, locale: str
 ) -> None:
@@ -83,7 +90,14 @@ async def test_buttons_that_answer_are_in_every_window_whatever_is_asked(
                 assert await console.run("document.documentElement.scrollWidth <= innerWidth"), f"{name} at {size}"
 
 
-@pytest.mark.parametrize("size", [pytest.param(SIZES[1], marks=pytest.mark.integration), SIZES[2]])
+@pytest.mark.parametrize(
+    ("engine", "size"),
+    [
+        pytest.param("chromium", SIZES[1], marks=pytest.mark.integration),
+        ("chromium", SIZES[2]),
+        pytest.param("firefox", SIZES[1], marks=pytest.mark.integration),
+    ],
+)
 async def test_nothing_of_high_risk_is_approved_before_its_end_was_on_the_screen(
     sit_down: SitDown, site: Site, size: dict[str, int]
 ) -> None:

@@ -22,10 +22,9 @@ from notifier_service.demo_agent import DemoAgent, Workspace
 from notifier_service.web import Site
 from tests.browser.conftest import Serving, SitDown
 from tests.browser.console import Console
+from tests.browser.engines import BOTH
 from tests.browser.person import Person
 from tests.cli.processes import Commands, line_of
-
-BOTH = pytest.mark.parametrize("engine", ["chromium", "firefox"])
 
 WRITTEN = "# Round 1\n\nA person said that I may write this.\n"
 

@@ -6,11 +6,10 @@ import pytest
 from playwright.async_api import Route
 
 from tests.browser.conftest import Browsers
+from tests.browser.engines import BOTH
 from tests.browser.person import NETWORK_IS_AWAY, Person
 
 PAGE = "http://page.test/"
-
-BOTH = pytest.mark.parametrize("engine", ["chromium", "firefox"])
 
 
 async def show(browsers: Browsers, engine: str, body: str) -> Person:

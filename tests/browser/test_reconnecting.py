@@ -13,10 +13,9 @@ from playwright.async_api import expect
 from notifier_service.web import Site
 from tests.browser.conftest import CableTo, SitDown
 from tests.browser.console import Console
+from tests.browser.engines import BOTH
 from tests.browser.person import NETWORK_IS_AWAY, Person
 from tests.cli.processes import Commands, free_port, line_of
-
-BOTH = pytest.mark.parametrize("engine", ["chromium", "firefox"])
 
 
 @BOTH

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
 from playwright.async_api import Error, expect
 
 from notifier_service.web import Site
 from tests.browser.conftest import PATIENCE_SECONDS, CableTo, Serving
 from tests.browser.console import Console
+from tests.browser.engines import BOTH
 from tests.browser.person import NETWORK_IS_AWAY, Person
 
 STANDS_STILL = """(url) => {
@@ -18,8 +18,6 @@ STANDS_STILL = """(url) => {
     request.send();
     return request.status;
 }"""
-
-BOTH = pytest.mark.parametrize("engine", ["chromium", "firefox"])
 
 
 async def tabs(person: Person, url: str, number: int) -> list[Console]:
