@@ -70,6 +70,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "drain_seconds": 0,
         "producer_idle_seconds": 600,
         "mcp_upstreams": {},
+        "mcp_task_seconds": 20,
         "audit_file": None,
         "audit_required": True,
         "audit_rotate_bytes": 64 * 1024 * 1024,

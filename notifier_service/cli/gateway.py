@@ -25,6 +25,7 @@ from ..core.errors import InvalidInput
 from ..core.limits import MAX_TIMEOUT_SECONDS
 from ..core.session import check_session_id
 from ..mcp.stdio_relay import StdioRelay
+from ..mcp.tasks import AFTER_SECONDS
 from ..settings import Settings
 from ..web import create_gateway_app, listening, serve, url_of
 from ..web.mcp.relay import HttpRelay
@@ -58,6 +59,7 @@ def add_commands(commands: Any) -> None:
         usage="%(prog)s [OPTION ...] -- COMMAND [ARGUMENT ...]",
     )
     add_options(stdio)
+    _add_task_option(stdio)
     stdio.add_argument("server", nargs="+", metavar="COMMAND", help="the server's command, behind --")
     stdio.set_defaults(command=_stdio, is_server=True)
     acp = kinds.add_parser(
@@ -86,6 +88,7 @@ def add_commands(commands: Any) -> None:
         "console run in this process, on a free port of this machine; where, standard error tells.",
     )
     add_options(http)
+    _add_task_option(http)
     http.add_argument("--host", default="127.0.0.1", help="loopback address to listen on (127.0.0.1)")
     http.add_argument("--port", type=int, default=8001, help="port to listen on (8001); 0 takes a free one")
     http.add_argument("upstream", metavar="UPSTREAM", help="the server's URL, such as http://127.0.0.1:3001/mcp")
@@ -120,7 +123,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--approval-timeout",
         type=_seconds,
         metavar="SECONDS",
-        help="deny what nobody answered in time (55; for claude-code as long as the service waits)",
+        help="deny what nobody answered in time (55; for claude-code, and for clients that take tasks, as long as the "
+        "service waits)",
+    )
+
+
+def _add_task_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--task-after",
+        type=_seconds_or_none,
+        default=AFTER_SECONDS,
+        metavar="SECONDS",
+        help="a call that waits longer is a task for clients that take tasks (io.modelcontextprotocol/tasks): they ask "
+        "later what became of it (20)",
     )
 
 
@@ -139,6 +154,7 @@ async def _run_stdio(arguments: argparse.Namespace) -> int:
                 server=arguments.name or name_of_server(arguments.server),
                 approval_seconds=arguments.approval_timeout,
                 client_seconds=_patience_of_claude_code(),
+                task_seconds=arguments.task_after,
             )
             return await relay.run(arguments.server, source=source, sink=sink)
     except (ValidationError, InvalidInput) as error:
@@ -193,6 +209,7 @@ async def _run_http(arguments: argparse.Namespace) -> int:
             lambda _: asked,
             server=arguments.name or urlsplit(arguments.upstream).netloc.rpartition("@")[2],
             approval_seconds=arguments.approval_timeout,
+            task_seconds=arguments.task_after,
             secrets=() if arguments.token is None else (arguments.token,),
         )
         await stack.enter_async_context(relay)
@@ -289,6 +306,13 @@ def _name(text: str) -> str:
     if not (1 <= len(text) <= 256 and text.isprintable()):
         raise argparse.ArgumentTypeError("a name has 1 to 256 characters that can be seen")
     return text
+
+
+def _seconds_or_none(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds <= MAX_TIMEOUT_SECONDS:
+        raise argparse.ArgumentTypeError("a number of seconds from 0 to 30 days is needed")
+    return seconds
 
 
 def _seconds(text: str) -> float:

@@ -91,10 +91,14 @@ class Conversation(HeldCalls):
         """Whether a call with this id waits or runs."""
         return bool(self._named(message_id)) or self.running(message_id) is not None
 
-    def own_request(self, method: str, params: Mapping[str, Any]) -> tuple[str, bytes]:
-        """A request that the gateway makes for itself, and its id, which is nobody else's."""
+    def own_id(self) -> str:
+        """An id for a request that the gateway makes; it is nobody else's."""
         self._own_count += 1
-        message_id = f"{self._own_ids}{self._own_count}"
+        return f"{self._own_ids}{self._own_count}"
+
+    def own_request(self, method: str, params: Mapping[str, Any]) -> tuple[str, bytes]:
+        """A request that the gateway makes for itself, and its id."""
+        message_id = self.own_id()
         return message_id, written({"jsonrpc": "2.0", "id": message_id, "method": method, "params": params})
 
     def is_own(self, message_id: Any) -> bool:

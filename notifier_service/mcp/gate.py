@@ -45,6 +45,21 @@ class Run:
         self._rounds = rounds
         self._report = report
         self._granted = granted
+        self._hears: Callable[[str], None] | None = None
+
+    @property
+    def edited(self) -> dict[str, Any] | None:
+        """What runs in the place of the arguments, if a person changed them."""
+        return self._granted.edited
+
+    def renew(self, message_id: str, hears: Callable[[str], None]) -> None:
+        """Have it run under another id: its client waits no longer for the answer under the one that it chose.
+
+        Who does ``hears`` what the server says while it runs.
+        """
+        self._hears = hears
+        self.call = self.call.renewed(message_id)
+        self.text = self.call.text(self.edited)
 
     def begins(self) -> None:
         """It has been sent to the server."""
@@ -53,7 +68,10 @@ class Run:
 
     def progress(self, params: Mapping[str, Any]) -> None:
         """The server told how far it is."""
-        self._report.progress(params.get("progress"), params.get("total"), params.get("message"))
+        said = params.get("message")
+        self._report.progress(params.get("progress"), params.get("total"), said)
+        if self._hears is not None and isinstance(said, str):
+            self._hears(said)
 
     def ends(self, response: Mapping[str, Any]) -> None:
         """The server has answered."""
@@ -90,7 +108,7 @@ class Gate:
 
     What is judged and shown is what ``Run.text`` says. ``client_name`` is what the client called itself when it
     connected; ``approval_seconds`` bounds how long a person may take, None for what is known of the client, which gives
-    up after ``client_seconds`` where it says so.
+    up after ``client_seconds`` where it says so, and never where it takes a task.
     ``heartbeat_seconds`` is the silence before a client that asked for progress is told some.
     """
 
@@ -208,7 +226,7 @@ class Gate:
         )
 
     def _seconds_for(self, call: ToolCall) -> float | None:
-        if self._approval_seconds is not None:
+        if self._approval_seconds is not None or call.takes_tasks:
             return self._approval_seconds
         is_patient = (call.client_name or self.client_name) in _PATIENT_CLIENTS
         if self._client_seconds is None:

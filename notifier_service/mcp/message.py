@@ -24,7 +24,9 @@ __all__ = [
     "INVALID_PARAMS",
     "INVALID_REQUEST",
     "METHOD_NOT_FOUND",
+    "MISSING_CAPABILITY",
     "PARSE_ERROR",
+    "TASKS",
     "UNSUPPORTED_VERSION",
     "Message",
     "MessageId",
@@ -38,7 +40,9 @@ __all__ = [
     "may_be_same",
     "name_of",
     "replacement_answer",
+    "result_answer",
     "same_id",
+    "takes_tasks",
     "unpacked",
     "written",
 ]
@@ -48,8 +52,10 @@ INVALID_REQUEST = -32600
 METHOD_NOT_FOUND = -32601
 INVALID_PARAMS = -32602
 INTERNAL_ERROR = -32603
-#: What the stateless era answers when a header says something else than the message, and to another version.
+#: What the stateless era answers when a header says something else than the message, to a client that does not say that
+#: it can do what is needed, and to another version.
 HEADER_MISMATCH = -32020
+MISSING_CAPABILITY = -32021
 UNSUPPORTED_VERSION = -32022
 
 #: A message's own, and those of a call that decide what runs.
@@ -65,6 +71,9 @@ MessageId = str | int
 
 #: Begins what each message of the stateless era says of itself.
 ERA = "io.modelcontextprotocol/"
+
+#: The extension whose clients take a task in place of an answer, and ask about it.
+TASKS = f"{ERA}tasks"
 
 
 class MessageRefused(Exception):
@@ -234,11 +243,31 @@ class ToolCall:
         """Whether it goes on with a call that asked its client for more (``resultType: input_required``)."""
         return "requestState" in self.params or "inputResponses" in self.params
 
+    @property
+    def takes_tasks(self) -> bool:
+        """Whether its client takes a task in place of the answer."""
+        return takes_tasks(self.meta)
+
+    def renewed(self, message_id: str, **params: Any) -> ToolCall:
+        """The same call under an id of the gateway's own, by which its progress is told too, with more params."""
+        meta = self.meta if self.progress_token is None else self.meta | {"progressToken": message_id}
+        given = {} if "_meta" not in self.params else {"_meta": meta}
+        body = self._message.body | {"id": message_id, "params": self.params | given | params}
+        return ToolCall(Message(body, written(body), has_one_reading=self.has_one_reading))
+
     def text(self, edited: Mapping[str, Any] | None = None) -> bytes:
         """What runs upstream, written anew, with a person's edit of the arguments if there is one."""
         if edited is None:
             return self._message.text
         return written(self._message.body | {"params": self.params | {"arguments": dict(edited)}})
+
+
+def takes_tasks(meta: Any) -> bool:
+    """Whether the ``_meta`` of a request says so, as the stateless era does; a task is nothing for any other client."""
+    capabilities = meta.get(f"{ERA}clientCapabilities") if isinstance(meta, dict) else None
+    extensions = capabilities.get("extensions") if isinstance(capabilities, dict) else None
+    is_stateless = isinstance(meta, dict) and f"{ERA}protocolVersion" in meta
+    return is_stateless and isinstance(extensions, dict) and isinstance(extensions.get(TASKS), dict)
 
 
 def name_of(client_info: Any) -> str | None:
@@ -287,6 +316,10 @@ def error_answer(message_id: MessageId | None, code: int, text: str, **more: Any
     return written({"jsonrpc": "2.0", "id": message_id, "error": {"code": code, "message": text, **more}})
 
 
+def result_answer(message_id: MessageId, result: Mapping[str, Any]) -> bytes:
+    return written({"jsonrpc": "2.0", "id": message_id, "result": result})
+
+
 def denial_answer(call: ToolCall, text: str) -> bytes:
     """The result that a call gets which did not run."""
     return _result(call, {"content": [{"type": "text", "text": text}], "isError": True})
@@ -317,7 +350,7 @@ def heartbeat(token: MessageId, count: int, text: str) -> bytes:
 def _result(call: ToolCall, result: dict[str, Any]) -> bytes:
     if call.is_stateless:
         result["resultType"] = "complete"  # clients of that era refuse a result without it
-    return written({"jsonrpc": "2.0", "id": call.message_id, "result": result})
+    return result_answer(call.message_id, result)
 
 
 class _Keys:

@@ -26,8 +26,8 @@ METHODS = frozenset(
         "notifications/initialized", "notifications/cancelled", "notifications/progress", "notifications/message",
         "notifications/roots/list_changed", "notifications/tools/list_changed",
         "notifications/prompts/list_changed", "notifications/resources/list_changed",
-        "notifications/resources/updated", "notifications/elicitation/complete", "notifications/tasks/status",
-        "notifications/subscriptions/acknowledged",
+        "notifications/resources/updated", "notifications/elicitation/complete",
+        "notifications/tasks/status", "notifications/tasks", "notifications/subscriptions/acknowledged",
     }
 )  # fmt: skip
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from ..calls.asker import Asker
@@ -17,17 +18,25 @@ from .message import (
     INTERNAL_ERROR,
     INVALID_REQUEST,
     Message,
+    MessageId,
     MessageRefused,
     ToolCall,
+    answerable,
     error_answer,
     name_of,
     unpacked,
+    written,
 )
 from .readings import is_harmless
+from .task_calls import begun_task, too_many, withdrawn
+from .tasks import AFTER_SECONDS, Passed, Reply, Task, Tasks
 
 __all__ = ["StdioRelay"]
 
 _log = logging.getLogger("notifier_service.mcp")
+
+#: Of so many requests whose answers are changed, the oldest will have none any more.
+_MAX_PASSED = 1000
 
 
 class StdioRelay(LineRelay):
@@ -35,7 +44,7 @@ class StdioRelay(LineRelay):
 
     Whatever ends first, the client, the server or this process, ends the others: calls that wait are withdrawn, and
     nothing runs that was not let through. A line beyond ``max_line_bytes`` is not kept. After ``client_seconds`` the
-    client is known to have given up.
+    client is known to have given up. One that takes tasks gets one for a call that waits longer than ``task_seconds``.
     """
 
     def __init__(
@@ -46,6 +55,7 @@ class StdioRelay(LineRelay):
         approval_seconds: float | None = None,
         client_seconds: float | None = None,
         heartbeat_seconds: float = 10,
+        task_seconds: float = AFTER_SECONDS,
         max_line_bytes: int = 64 * 1024 * 1024,
     ) -> None:
         super().__init__(max_line_bytes=max_line_bytes)
@@ -60,6 +70,8 @@ class StdioRelay(LineRelay):
         self._calls = Conversation(gate)
         self._waiting: set[asyncio.Task[None]] = set()
         self._own: dict[str, asyncio.Future[Mapping[str, Any]]] = {}
+        self._tasks = Tasks(after_seconds=min(task_seconds, (client_seconds or 2 * task_seconds) / 2))
+        self._passed: dict[MessageId, Passed] = {}
 
     def from_client(self, line: bytes) -> None:
         """Judge one line of the client's."""
@@ -78,7 +90,16 @@ class StdioRelay(LineRelay):
                 return  # the server has never heard of that call
         elif message.method == "initialize":
             self._calls.gate.client_name = name_of(message.params.get("clientInfo"))
-        self._server.write(message.text)
+        looked = self._tasks.look(None, message)
+        if isinstance(looked, Reply):
+            self._client.write(looked.text)
+            return
+        message_id = answerable(message.message_id)
+        if looked is not None and message_id is not None:
+            self._passed[message_id] = looked
+            if len(self._passed) > _MAX_PASSED:
+                del self._passed[next(iter(self._passed))]
+        self._server.write(message.text if looked is None else looked.text)
 
     def from_server(self, line: bytes) -> None:
         """Pass one line of the server's on, unless it answers the gateway itself, or could be read as a call."""
@@ -100,8 +121,19 @@ class StdioRelay(LineRelay):
     def _from_server(self, message: Message) -> None:
         if message.is_response and not self._is_for_client(message.message_id, message.body):
             return
-        self._client.write(self._calls.passed(message))
+        is_own = message.method == "notifications/progress" and self._calls.is_own(message.params.get("progressToken"))
+        if not is_own:
+            self._client.write(self._told(message))
         self._calls.read(message.body)
+
+    def _told(self, message: Message) -> bytes:
+        """What the client gets of a message of the server's."""
+        message_id = answerable(message.message_id) if message.is_response else None
+        passed = None if message_id is None else self._passed.pop(message_id, None)
+        if passed is not None and (told := passed.told(message.body)) is not message.body:
+            with suppress(ValueError):  # a number that has no form
+                return written(told)
+        return self._calls.passed(message)
 
     def _refused(self, refused: MessageRefused) -> None:
         """Tell whoever waits that what the server sent did not pass."""
@@ -112,7 +144,7 @@ class StdioRelay(LineRelay):
             self._server.write(refused.answer)
 
     def _fail_answer(self, refused: MessageRefused) -> None:
-        error = {"id": refused.message_id, "error": {"message": str(refused)}}
+        error = {"id": refused.message_id, "error": {"code": refused.code, "message": str(refused)}}
         if refused.message_id is not None and self._is_for_client(refused.message_id, error):
             self._client.write(refused.answer)
             self._calls.read(error)
@@ -157,7 +189,7 @@ class StdioRelay(LineRelay):
 
     async def _hold(self, call: ToolCall, held: HeldCall) -> None:
         try:
-            admitted = await self._calls.admit(call, self._client.write_if_reading)
+            admitted = await (self._held(call) if call.takes_tasks else self._admitted(call))
         except asyncio.CancelledError:
             return  # withdrawn: nobody waits for an answer
         finally:
@@ -166,6 +198,49 @@ class StdioRelay(LineRelay):
             self._client.write(admitted.text)
         else:
             self._start(admitted)
+
+    async def _admitted(self, call: ToolCall) -> Run | Answer:
+        return await self._calls.admit(call, self._client.write_if_reading)
+
+    async def _held(self, call: ToolCall) -> Run | Answer:
+        """Wait at the gate, for so long that the client gets a task for the call."""
+        task: Task | None = None
+
+        def beat(text: bytes) -> None:
+            if task is None:
+                self._client.write_if_reading(text)
+
+        admission = asyncio.create_task(self._calls.admit(call, beat))
+        try:
+            await asyncio.wait({admission}, timeout=self._tasks.after_seconds)
+        except asyncio.CancelledError:
+            await withdrawn(admission)
+            raise
+        if admission.done():
+            return admission.result()
+        task = begun_task(self._tasks, None, self._calls, call, admission, self._send)
+        if task is None:
+            await withdrawn(admission)
+            return too_many(call)
+        return Answer(task.created(call.message_id))
+
+    async def _send(self, run: Run) -> Mapping[str, Any]:
+        """Run a call for which nobody waits but its task."""
+        message_id = str(run.call.message_id)
+        answer: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
+        self._own[message_id] = answer
+        self._start(run)
+        try:
+            response = await answer
+        except asyncio.CancelledError:
+            params = {"requestId": message_id}
+            self._server.write(written({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}))
+            self._calls.drop(run)
+            raise
+        finally:
+            del self._own[message_id]
+        self._calls.read(response)
+        return response
 
     def _let_go(self, task: asyncio.Task[None], held: HeldCall) -> None:
         self._waiting.discard(task)
@@ -191,6 +266,7 @@ class StdioRelay(LineRelay):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._tasks.close()
 
     def _is_owed(self) -> bool:
         return self._calls.is_running

@@ -254,7 +254,13 @@ async def test_wrong_setting_is_told_before_anything_starts(
     assert not (tmp_path / "reached.jsonl").exists()
 
 
-@pytest.mark.parametrize("flags", [["--session", "a/b"], ["--approval-timeout", "0"], ["--approval-timeout", "x"], []])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--session", "a/b"], ["--approval-timeout", "0"], ["--approval-timeout", "x"], ["--task-after", "x"],
+        ["--task-after", "-1"], ["--task-after", "nan"], [],
+    ],
+)  # fmt: skip
 async def test_wrong_usage_is_refused(commands: Commands, flags: list[str]) -> None:
     command = ["--", "true"] if flags else []
 

@@ -1,6 +1,6 @@
 """The official conformance suite of MCP, directly and through the HTTP gateway: the same checks pass.
 
-Every call is asked about, and approved at once.
+Every call is asked about, and approved at once, or so late that it is a task.
 """
 
 from __future__ import annotations
@@ -10,21 +10,32 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 
 from notifier_service import Broker, Decision, Settings
 from notifier_service.calls.asker import BrokerAsker
+from notifier_service.core.errors import RequestCancelled
+from notifier_service.core.permission_request import PermissionRequest
 from notifier_service.web import create_gateway_app, listening
 from notifier_service.web.mcp.relay import HttpRelay
 from tests.cli.processes import free_port
 from tests.integrations.environments import NPM, PYTHON
 
 SERVER = Path(__file__).with_name("conformance_server.py")
+TASKS_SERVER = Path(__file__).with_name("tasks_server.py")
+TASKS = (
+    "lifecycle", "capability-negotiation", "wire-fields", "request-state-removal", "mrtr-input", "request-headers",
+    "dispatch-and-envelope", "status-notifications", "required-task-error", "mrtr-composition",
+)  # fmt: skip
+#: What a gateway before a server without tasks cannot do: have a tool that is given as a task only, and let the server
+#: ask the client for more before a person was asked.
+OF_THE_SERVER = {"required-task-error", "mrtr-composition"}
 SUITES = [
     pytest.param("conformance", (), 40, id="0.1.16"),
     pytest.param("conformance alpha", ("--suite", "all", "--spec-version", "2025-11-25"), 84, id="alpha-2025-11-25"),
@@ -33,10 +44,11 @@ SUITES = [
 
 
 @asynccontextmanager
-async def conformance_server(python: Path) -> AsyncIterator[str]:
-    """The server in a process of its own; its URL."""
+async def conformance_server(python: Path, *command: str | Path) -> AsyncIterator[str]:
+    """The server in a process of its own, or another one; its URL."""
     port = free_port()
-    process = await asyncio.create_subprocess_exec(python, SERVER, str(port))
+    script, *flags = command or (SERVER,)
+    process = await asyncio.create_subprocess_exec(python, script, str(port), *flags)
     try:
         url = f"http://127.0.0.1:{port}/mcp"
         async with asyncio.timeout(60), aiohttp.ClientSession() as http:
@@ -53,27 +65,34 @@ async def conformance_server(python: Path) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def gateway(upstream: str, broker: Broker) -> AsyncIterator[str]:
+async def gateway(upstream: str, broker: Broker, **options: Any) -> AsyncIterator[str]:
     """The gateway in this process; its URL."""
     settings = Settings(port=0)
     async with (
-        HttpRelay(upstream, lambda session_id: BrokerAsker(broker, session_id)) as relay,
+        HttpRelay(upstream, lambda session_id: BrokerAsker(broker, session_id), **options) as relay,
         listening(create_gateway_app(relay, settings, "s"), settings) as port,
     ):
         yield f"http://127.0.0.1:{port}/mcp"
 
 
 @asynccontextmanager
-async def approving(broker: Broker) -> AsyncIterator[list[str]]:
-    """Approve whatever is asked, at once; the names of the tools."""
+async def approving(broker: Broker, after_seconds: float = 0) -> AsyncIterator[list[str]]:
+    """Approve whatever is asked, at once or so late; the names of the tools."""
     approved: list[str] = []
     session = broker.open("s")
 
+    def decide(request: PermissionRequest) -> None:
+        with suppress(RequestCancelled):  # the suite has cancelled it meanwhile
+            broker.decide("s", Decision(request_id=request.record.request_id, approved=True), decided_by="test")
+
     async def approve() -> None:
+        seen: set[str] = set()
         while True:
             for request in session.desk.pending:
-                approved.append(request.record.tool_name)
-                broker.decide("s", Decision(request_id=request.record.request_id, approved=True), decided_by="test")
+                if request.request_id not in seen:
+                    seen.add(request.request_id)
+                    approved.append(request.record.tool_name)
+                    asyncio.get_running_loop().call_later(after_seconds, decide, request)
             await session.log.wait_after(session.log.last_seq)
 
     task = asyncio.create_task(approve())
@@ -118,8 +137,66 @@ async def test_the_same_checks_pass_directly_and_through_the_gateway(
             gated = await checks(npm, options, url, tmp_path / "gated")
 
     assert gated == direct
-    statuses = Counter[str]()
-    for (_, _, status), times in direct.items():
-        statuses[status] += times
-    assert (statuses["SUCCESS"], statuses["FAILURE"]) == (count, 0)
+    assert (statuses(direct)["SUCCESS"], statuses(direct)["FAILURE"]) == (count, 0)
     assert len(approved) >= 10
+
+
+async def task_checks(npm: Path, url: str, results: Path, scenarios: Iterable[str] = TASKS) -> Counter[Any]:
+    """Run the scenarios of tasks, a few at a time: most of their time is waited."""
+    few = asyncio.Semaphore(3)
+
+    async def run(scenario: str) -> Counter[Any]:
+        async with few:
+            return await checks(npm, ("--scenario", f"tasks-{scenario}"), url, results / scenario)
+
+    return sum(await asyncio.gather(*map(run, scenarios)), Counter[Any]())
+
+
+def statuses(found: Counter[Any]) -> Counter[str]:
+    told = Counter[str]()
+    for (_, _, status), times in found.items():
+        told[status] += times
+    return told
+
+
+async def test_tasks_of_the_server_pass(
+    python_with: Callable[..., Path], npm_with: Callable[..., Path], tmp_path: Path
+) -> None:
+    npm, python = npm_with(*NPM["conformance alpha"]), python_with(*PYTHON["sdk 2.x"])
+    broker = Broker(Settings())
+    async with conformance_server(python, TASKS_SERVER, "tasks") as upstream, gateway(upstream, broker) as url:
+        direct = await task_checks(npm, upstream, tmp_path / "direct")
+        async with approving(broker) as approved:
+            gated = await task_checks(npm, url, tmp_path / "gated")
+
+    assert gated == direct
+    # The suite has no check of notifications yet: it says so by the one that it skips.
+    assert statuses(direct) == {"SUCCESS": 44, "SKIPPED": 1}
+    assert "slow_compute" in approved
+
+
+@pytest.mark.parametrize(
+    ("flags", "left_out"),
+    [
+        pytest.param((), OF_THE_SERVER, id="of-the-gateway"),
+        pytest.param(("tasks",), set(), id="of-the-server-in-those-of-the-gateway"),
+    ],
+)
+async def test_calls_that_wait_for_a_person_are_tasks(
+    python_with: Callable[..., Path],
+    npm_with: Callable[..., Path],
+    tmp_path: Path,
+    flags: tuple[str, ...],
+    left_out: set[str],
+) -> None:
+    npm, python = npm_with(*NPM["conformance alpha"]), python_with(*PYTHON["sdk 2.x"])
+    broker = Broker(Settings())
+    async with (
+        conformance_server(python, TASKS_SERVER, *flags) as upstream,
+        gateway(upstream, broker, task_seconds=0.2) as url,
+        approving(broker, after_seconds=0.5) as approved,
+    ):
+        found = await task_checks(npm, url, tmp_path, [one for one in TASKS if one not in left_out])
+
+    assert [check for check in found if check[2] not in ("SUCCESS", "SKIPPED")] == []
+    assert "slow_compute" in approved

@@ -37,6 +37,11 @@ class HttpStub:
         self.tools: list[dict[str, Any]] = [
             listed("read", annotations=READS),
             listed("write"),
+            listed("hang"),
+            listed("broken"),
+            listed("slow"),
+            listed("needs"),
+            listed("task"),
             listed("rounds", inputSchema={"type": "object", "properties": {"rounds": {"x-mcp-header": "Rounds"}}}),
             listed("region", inputSchema={"type": "object", "properties": {"in": {"x-mcp-header": "Region"}, "n": {}}}),
             *(listed(name, annotations=READS) for name in (
@@ -51,6 +56,7 @@ class HttpStub:
         #: What it answers to every request but that for its tools, and as which type.
         self.answers: tuple[bytes, str] | None = None
         self.redirect: str | None = None
+        self.knows_discover = False
         self.port = 0
 
     def app(self) -> web.Application:
@@ -91,6 +97,13 @@ class HttpStub:
             params = message.get("params", {})
             began = {"protocolVersion": params.get("protocolVersion"), "serverInfo": {"name": "stub", "version": "1"}}
             return self._json(message_id, {**began, "capabilities": {"tools": {}}}, {"Mcp-Session-Id": "m1"})
+        if method == "server/discover" and self.knows_discover:
+            return self._json(message_id, {"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}})
+        if method in ("tasks/get", "tasks/update", "tasks/cancel"):
+            if message["params"].get("taskId") != "theirs":
+                error = {"code": -32601, "message": "no tasks"}
+                return web.json_response({"jsonrpc": "2.0", "id": message_id, "error": error}, status=404)
+            return self._json(message_id, {"taskId": "theirs", "status": "completed", "echo": message})
         if method == "server/discover":
             return web.json_response({"jsonrpc": "2.0", "id": message_id, "error": {"code": -32601, "message": "no"}})
         if method == "tools/list":
@@ -134,11 +147,28 @@ class HttpStub:
         if name == "refuse":
             error = {"jsonrpc": "2.0", "id": message_id, "error": {"code": -32021, "message": "no", "data": {"x": 1}}}
             return web.json_response(error, status=400)
-        if name == "silent":
+        if name in ("silent", "hang"):
             try:
                 await asyncio.Event().wait()
             finally:
                 self.left.set()
+        if name == "slow":
+            progress = {"progressToken": params["_meta"]["progressToken"], "progress": 1, "message": "half"}
+            told = self._event({"jsonrpc": "2.0", "method": "notifications/progress", "params": progress})
+            await self._events(request, told, end=False)
+            await asyncio.Event().wait()
+        if name == "broken":
+            error = {"code": 7, "message": "no", "data": {"x": 1}}
+            return web.json_response({"jsonrpc": "2.0", "id": message_id, "error": error})
+        if name == "needs" and "inputResponses" not in params:
+            asked = {key: {"method": "elicitation/create", "params": {"message": key}} for key in ("who", "where")}
+            needed = {"resultType": "input_required", "inputRequests": asked, "requestState": "kept"}
+            return self._json(message_id, needed)
+        if name == "needs":
+            said = json.dumps({key: params[key] for key in ("inputResponses", "requestState")})
+            result = {"content": [{"type": "text", "text": said}]}
+        if name == "task":
+            return self._json(message_id, {"resultType": "task", "taskId": "theirs", "status": "working"})
         if name == "rounds" and arguments.get("rounds", 1) > len(params.get("requestState", "")):
             result = {"resultType": "input_required", "requestState": params.get("requestState", "") + "s"}  # type: ignore[dict-item]
         return self._json(message_id, result)

@@ -94,7 +94,8 @@ class HttpWiring:
         data = message if isinstance(message, bytes) else json.dumps(message).encode()
         usual = {"Content_Type": "application/json", "Accept": "application/json, text/event-stream"}
         if isinstance(message, dict) and f"{_META}protocolVersion" in str(message):
-            usual |= {"Mcp_Method": message["method"], "Mcp_Name": message["params"]["name"]}
+            params = message["params"]
+            usual |= {"Mcp_Method": message["method"], "Mcp_Name": params.get("name") or params["taskId"]}
             usual |= {"MCP_Protocol_Version": STATELESS}
         return await self.request("POST", data, **{**usual, **headers})
 

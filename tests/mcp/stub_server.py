@@ -20,6 +20,11 @@ TOOLS: list[dict[str, Any]] = [
     {"name": "write", "inputSchema": {"type": "object"}},
     {"name": "rounds", "inputSchema": {"type": "object"}},
     {"name": "count", "inputSchema": {"type": "object"}, "outputSchema": {"type": "object"}},
+    {"name": "broken", "inputSchema": {"type": "object"}},
+    {"name": "hang", "inputSchema": {"type": "object"}},
+    {"name": "slow", "inputSchema": {"type": "object"}},
+    {"name": "needs", "inputSchema": {"type": "object"}},
+    {"name": "task", "inputSchema": {"type": "object"}},
     *({"name": name, "inputSchema": {"type": "object"}, "annotations": READS} for name in (
         "change", "twice", "garbage", "die", "big", "progress", "silent", "fail", "number", "disguise",
     )),
@@ -64,14 +69,28 @@ def call(message_id: Any, params: dict[str, Any]) -> None:
         for progress in (0, 1):
             params_of_it = {"progressToken": params["_meta"]["progressToken"], "progress": progress, "total": 2}
             send({"jsonrpc": "2.0", "method": "notifications/progress", "params": params_of_it})
-    if name == "silent":
+    if name in ("silent", "hang"):
         return
-    if name == "fail":
+    if name in ("fail", "broken"):
         send({"jsonrpc": "2.0", "id": message_id, "error": {"code": 7, "message": "no", "data": {"x": 1}}})
         return
     if name == "rounds" and arguments.get("rounds", 1) > len(params.get("requestState", "")):
         state = params.get("requestState", "") + "s"
         answer(message_id, {"resultType": "input_required", "inputRequests": {}, "requestState": state})
+        return
+    if name == "needs" and "inputResponses" not in params:
+        asked = {key: {"method": "elicitation/create", "params": {"message": key}} for key in ("who", "where")}
+        answer(message_id, {"resultType": "input_required", "inputRequests": asked, "requestState": "kept"})
+        return
+    if name == "needs":
+        answer(message_id, text(json.dumps({key: params[key] for key in ("inputResponses", "requestState")})))
+        return
+    if name == "task":
+        answer(message_id, {"resultType": "task", "taskId": "theirs", "status": "working"})
+        return
+    if name == "slow":
+        params_of_it = {"progressToken": params["_meta"]["progressToken"], "progress": 1, "message": "half"}
+        send({"jsonrpc": "2.0", "method": "notifications/progress", "params": params_of_it})
         return
     if name == "number":
         send(f'{{"jsonrpc":"2.0","id":{message_id},"result":{{"content":[],"n":1.10,"m":12345678901234567890123}}}}')
@@ -118,6 +137,12 @@ def serve() -> None:
             sys.stdout.buffer.flush()
         elif method == "vendor/environment":
             answer(message_id, {"env": dict(os.environ), "cwd": str(Path.cwd()), "pid": os.getpid()})
+        elif method == "server/discover":
+            answer(message_id, {"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}})
+        elif method in ("tasks/get", "tasks/update", "tasks/cancel") and params.get("taskId") != "theirs":
+            send({"jsonrpc": "2.0", "id": message_id, "error": {"code": -32601, "message": "no tasks"}})
+        elif method is not None and message_id is not None and method.startswith("tasks/"):
+            answer(message_id, {"taskId": "theirs", "status": "completed", "echo": message})
         elif method is not None and message_id is not None:
             answer(message_id, {"method": method, "echo": message})
         elif method is None and message_id == "q-1":

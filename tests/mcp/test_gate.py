@@ -18,6 +18,7 @@ from notifier_service.mcp.gate import Answer, Gate, Run
 from notifier_service.mcp.message import Message, ToolCall
 from tests.clock import Clock
 from tests.mcp.stdio_client import call
+from tests.mcp.task_client import TAKES
 from tests.policies import a_policy_file
 
 
@@ -85,6 +86,12 @@ async def test_nobody_is_asked_for_a_client_that_is_known_to_have_given_up(
     gate.client_name = name
 
     assert expected - 1 < await asked_for_seconds(broker, gate, tool_call(1, "write")) <= expected
+
+
+async def test_client_that_takes_tasks_waits_as_long_as_the_service_does(broker: Broker) -> None:
+    gate = Gate(BrokerAsker(broker, "s"), Catalog(no_lists), client_seconds=20)
+
+    assert await asked_for_seconds(broker, gate, tool_call(1, "write", _meta=TAKES)) == 300
 
 
 async def test_call_whose_parameters_nobody_could_be_shown_is_denied(broker: Broker) -> None:

@@ -346,8 +346,8 @@ async def test_tools_are_listed_once_page_by_page_and_the_client_sees_nothing_of
 
     assert (first["id"], second["id"]) == (1, 2)
     lists = [json.loads(line) for line in wiring.reached("tools/list")]
-    assert [message["params"].get("cursor") for message in lists] == [None, "4", "8", "12"]
-    assert len({message["id"] for message in lists}) == 4
+    assert [message["params"].get("cursor") for message in lists] == [None, "4", "8", "12", "16"]
+    assert len({message["id"] for message in lists}) == 5
 
 
 async def test_list_of_tools_is_asked_for_again_when_it_has_changed(wiring: Wiring) -> None:

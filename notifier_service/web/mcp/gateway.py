@@ -52,6 +52,7 @@ class Gateways:
                 server=name,
                 private_headers=private,
                 max_message_bytes=longest_body(settings),
+                task_seconds=settings.mcp_task_seconds,
             )
             for name, url in settings.mcp_upstreams.items()
         }
@@ -92,6 +93,7 @@ async def gateway(call: Call[GatewayQuery, None]) -> web.StreamResponse:
             request,
             session_of,
             approval_seconds=call.query.timeout_seconds,
+            caller=None if call.settings.auth == "none" else call.caller.name,
             still_may=lambda session_id: call.caller.still_may(_PRODUCE, session_id),
         )
 

@@ -19,6 +19,7 @@ __all__ = [
     "VERSION",
     "RepeatedArguments",
     "check_headers",
+    "check_task_headers",
     "headers_for_own_request",
     "mismatch",
     "relayed_headers",
@@ -61,6 +62,16 @@ def check_headers(headers: MultiMapping[str], message: Message) -> None:
         said.append((VERSION, call.meta[f"{ERA}protocolVersion"]))
     if is_stateless or (message.is_tool_call and NAME in headers):
         said.append((NAME, message.params.get("name")))
+    problem = mismatch(headers, said)
+    if problem is not None:
+        raise MessageRefused(HEADER_MISMATCH, problem, answerable(message.message_id))
+
+
+def check_task_headers(headers: MultiMapping[str], message: Message) -> None:
+    """Raise ``MessageRefused`` where the headers of a request about a task tell of another one, or of none."""
+    meta = message.params.get("_meta")
+    version = meta.get(f"{ERA}protocolVersion") if isinstance(meta, dict) else None
+    said = [(METHOD, message.method), (VERSION, version), (NAME, message.params.get("taskId"))]
     problem = mismatch(headers, said)
     if problem is not None:
         raise MessageRefused(HEADER_MISMATCH, problem, answerable(message.message_id))

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -36,11 +38,22 @@ from ...mcp.message import (
     name_of,
     same_id,
     unpacked,
+    written,
 )
 from ...mcp.readings import Skim, is_harmless
 from ...mcp.sse_messages import PATIENCE_SECONDS, SIGN_OF_LIFE, SseEvent, SseMessages, sse_event
+from ...mcp.task_calls import begun_task, too_many, withdrawn
+from ...mcp.tasks import AFTER_SECONDS, Passed, Reply, Task, Tasks
 from ..departure import has_left, noticing_departure
-from .headers import SESSION, RepeatedArguments, check_headers, headers_for_own_request, relayed_headers
+from .headers import (
+    NAME,
+    SESSION,
+    RepeatedArguments,
+    check_headers,
+    check_task_headers,
+    headers_for_own_request,
+    relayed_headers,
+)
 
 __all__ = ["HttpRelay"]
 
@@ -77,7 +90,8 @@ class HttpRelay:
 
     ``asker`` gives who is asked in a session of the service. ``private_headers``, in lower case, are meant for this
     side and not for the server, nor is any header with one of the ``secrets`` in it. A message of more than
-    ``max_message_bytes`` is not taken of a client.
+    ``max_message_bytes`` is not taken of a client. One that takes tasks gets one for a call that waits longer than
+    ``task_seconds``.
 
     It checks neither ``Host`` nor ``Origin`` nor who calls: whoever brings it requests does.
     """
@@ -90,6 +104,7 @@ class HttpRelay:
         server: str | None = None,
         approval_seconds: float | None = None,
         heartbeat_seconds: float = PATIENCE_SECONDS,
+        task_seconds: float = AFTER_SECONDS,
         private_headers: Iterable[str] = (),
         secrets: Iterable[str] = (),
         max_message_bytes: int = 64 * 1024 * 1024,
@@ -102,6 +117,7 @@ class HttpRelay:
         self._approval_seconds = approval_seconds
         self._private_headers = frozenset(private_headers)
         self._secrets = tuple(filter(None, secrets))
+        self._tasks = Tasks(after_seconds=task_seconds)
         self._parties: OrderedDict[_PartyKey, _Party] = OrderedDict()
         self._definitions: OrderedDict[str, Definitions] = OrderedDict()
         self._client_names: OrderedDict[_ClientKey, str | None] = OrderedDict()
@@ -122,6 +138,7 @@ class HttpRelay:
     ) -> None:
         for party in self._parties.values():
             party.calls.withdraw()
+        await self._tasks.close()
         assert self._http is not None  # entered
         await self._http.close()
 
@@ -131,17 +148,20 @@ class HttpRelay:
         session_of: SessionOf,
         *,
         approval_seconds: float | None = None,
+        caller: str | None = None,
         still_may: Callable[[str], bool] = lambda session_id: True,
     ) -> web.StreamResponse:
         """Answer a client's GET, POST or DELETE.
 
         ``session_of`` names the service's session that belongs to an MCP session, or to none. ``approval_seconds``
-        counts before that of all; ``still_may`` is asked before a call that was held runs. Raises
-        ``ConnectionResetError`` when the client has left.
+        counts before that of all; ``still_may`` is asked before a call that was held runs. A ``caller`` who is known
+        has tasks of its own; else a client has them by its credentials. Raises ``ConnectionResetError`` when the client
+        has left.
         """
         client = self._client_of(request)
         seconds = self._approval_seconds if approval_seconds is None else approval_seconds
         key = _PartyKey(session_of(client.mcp_session), seconds, client)
+        owner = (key.session_id, client.credentials if caller is None else caller)
         with noticing_departure(request):
             try:
                 message = None
@@ -152,55 +172,73 @@ class HttpRelay:
                     if "id" not in message.body:
                         _log.warning("a tools/call without an id was dropped: nobody could ask about it or answer it")
                         return web.Response(status=202)
-                    return await self._call(request, ToolCall(message), self._party(key), still_may)
-                return await self._pass(request, message, key)
+                    return await self._call(request, ToolCall(message), self._party(key), owner, still_may)
+                return await self._pass(request, message, key, owner)
             except MessageRefused as refused:
                 return _json(refused.answer, 413 if isinstance(refused, _TooLong) else 400)
 
-    async def _pass(self, request: web.Request, message: Message | None, key: _PartyKey) -> web.StreamResponse:
+    async def _pass(
+        self, request: web.Request, message: Message | None, key: _PartyKey, owner: _Owner
+    ) -> web.StreamResponse:
         """Send on what is no tool call, and what the server answers."""
         body, message_id = None, None
+        headers = self._headers(request)
+        passed = None
         if message is not None:
+            if self._tasks.knows(message):
+                check_task_headers(request.headers, message)
+            looked = self._tasks.look(owner, message)
+            if isinstance(looked, Reply):
+                return _json(looked.text, 400 if looked.is_error else 200)
+            passed = looked
             body = message.text
             if message.method is not None:
                 message_id = message.message_id
             if message.method == "notifications/cancelled" and self._cancelled(key, message.params.get("requestId")):
                 return web.Response(status=202)
+            if passed is not None:
+                body = passed.text
+                if passed.task_id is not None:
+                    headers[NAME] = passed.task_id
         reply = _Reply(self, request, message_id)
         try:
-            async with self.sent(request.method, self._headers(request), body) as upstream:
+            async with self.sent(request.method, headers, body) as upstream:
                 if upstream.status < 300:
                     if message is not None and message.method == "initialize":
                         self._remember_name(key.client, upstream, name_of(message.params.get("clientInfo")))
                     elif request.method == hdrs.METH_DELETE:
                         self._end_session(key.client.mcp_session)
-                return await reply.relayed(upstream, _Watch(self, key))
+                return await reply.relayed(upstream, _Watch(self, key, asked=(message_id, passed)))
         except _UpstreamAway as error:
             return await reply.failure(str(error))
 
     async def _call(
-        self, request: web.Request, call: ToolCall, party: _Party, still_may: Callable[[str], bool]
+        self, request: web.Request, call: ToolCall, party: _Party, owner: _Owner, still_may: Callable[[str], bool]
     ) -> web.StreamResponse:
         """Ask about a call, and send it on if it may run."""
         reply = _Reply(self, request, call.message_id)
         headers = party.headers = self._headers(request)
+        may = partial(still_may, party.key.session_id)
         run = party.calls.gate.admit_nowait(call)
         if run is None:
-            admitted = await self._held(reply, call, party)
+            send = partial(self._send, headers, party)
+            task_of = partial(begun_task, self._tasks, owner, party.calls, call, send=send, still_may=may)
+            admitted = await self._held(reply, call, party, task_of)
             if admitted is None:
                 return await reply.nothing()
+            if isinstance(admitted, Task):
+                return await self._task_told(request, reply, call, admitted)
             if isinstance(admitted, Answer):
                 return await reply.message(admitted.text)
             run = admitted
             if has_left(request):
                 run.cancelled()
                 raise ConnectionResetError("the client has left")
-            if not still_may(party.key.session_id):
+            if not may():
                 run.cancelled()
                 text = f"{call.name} did not run: the token of who called it is no longer good for it."
                 return await reply.message(denial_answer(call, text))
-        if run.text != call.text():  # edited by a person
-            headers = party.repeated.told_anew(headers, call.name, from_json(run.text)["params"]["arguments"])
+        headers = party.headers_for(run, headers)
         watch = _Watch(self, party.key, run)
         party.calls.starts(run)
         try:
@@ -214,8 +252,14 @@ class HttpRelay:
             if not watch.is_resumable:
                 party.calls.drop(run)
 
-    async def _held(self, reply: _Reply, call: ToolCall, party: _Party) -> Run | Answer | None:
-        """Wait for what becomes of a call; None when its client has cancelled it."""
+    async def _held(
+        self,
+        reply: _Reply,
+        call: ToolCall,
+        party: _Party,
+        task_of: Callable[[asyncio.Task[Run | Answer]], Task | None],
+    ) -> Run | Answer | Task | None:
+        """Wait for what becomes of a call, for so long that it is a task; None when its client has cancelled it."""
         beats: list[bytes] = []
         woken = asyncio.Event()
 
@@ -226,19 +270,26 @@ class HttpRelay:
         admission = asyncio.create_task(party.calls.admit(call, beat))
         admission.add_done_callback(lambda _: woken.set())
         held = party.calls.hold(call.message_id, admission.cancel)
+        task = None
+        left = self._tasks.after_seconds if call.takes_tasks else math.inf
         try:
             while not admission.done():
+                began = time.monotonic()
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(self.heartbeat_seconds):
+                    async with asyncio.timeout(min(self.heartbeat_seconds, left)):
                         await woken.wait()
                 woken.clear()
-                if not admission.done():
-                    await reply.sign_of_life(beats)
+                left -= time.monotonic() - began
+                if admission.done():
+                    break
+                if left <= 0:
+                    task = task_of(admission)
+                    return too_many(call) if task is None else task
+                await reply.sign_of_life(beats)
         finally:
             party.calls.let_go(held)
-            if not admission.done():
-                admission.cancel()
-                await asyncio.wait({admission})
+            if task is None and not admission.done():
+                await withdrawn(admission)
         if admission.cancelled():
             return None
         admitted = admission.result()
@@ -247,6 +298,33 @@ class HttpRelay:
         if isinstance(admitted, Run):
             admitted.cancelled()
         return None
+
+    async def _task_told(self, request: web.Request, reply: _Reply, call: ToolCall, task: Task) -> web.StreamResponse:
+        """Answer with a task; a client that is not told of it will not ask, and nothing runs."""
+        try:
+            if has_left(request):
+                raise ConnectionResetError("the client has left")
+            return await reply.message(task.created(call.message_id))
+        except (ConnectionError, asyncio.CancelledError):
+            self._tasks.cancel(task)
+            raise
+
+    async def _send(self, headers: CIMultiDict[str], party: _Party, run: Run) -> Mapping[str, Any]:
+        """Run a call for which nobody waits but its task."""
+        run.begins()
+        try:
+            async with self.sent("POST", party.headers_for(run, headers), run.text) as upstream:
+                async for message in _messages(upstream):
+                    party.calls.read(message, run)
+                    if "method" not in message and same_id(message.get("id"), run.call.message_id):
+                        return message
+                raise _UpstreamAway(f"The MCP server answered with status {upstream.status} and no result.")
+        except _UpstreamAway as error:
+            response = {"error": {"code": INTERNAL_ERROR, "message": str(error)}}
+            run.ends(response)
+            return response
+        finally:
+            run.cancelled()  # if it has not ended
 
     def definitions(self, session_id: str) -> Definitions:
         """What is known of the server's tools in a session of the service, whichever client has had them listed."""
@@ -363,6 +441,10 @@ class _ClientKey(NamedTuple):
     credentials: tuple[tuple[str, str], ...]
 
 
+#: Whose a task is: the session of the service, and who calls.
+_Owner = tuple[str, Hashable]
+
+
 class _PartyKey(NamedTuple):
     session_id: str
     approval_seconds: float | None
@@ -387,6 +469,10 @@ class _Party:
         self.repeated = RepeatedArguments()
         self._relay = relay
         self._refreshed_at = time.monotonic()
+
+    def headers_for(self, run: Run, headers: CIMultiDict[str]) -> CIMultiDict[str]:
+        """The headers with which a call runs: where they repeat arguments, as a person edited those."""
+        return headers if run.edited is None else self.repeated.told_anew(headers, run.call.name, run.edited)
 
     def refresh(self) -> None:
         """Forget a list of tools whose changes would not be told."""
@@ -485,6 +571,8 @@ class _Reply:
             is_answer = refused.is_response and same_id(refused.message_id, self._message_id)
             return await (self.message(refused.answer, 502) if is_answer else self.failure(str(refused)))
         watch.end()
+        if watch.is_told_anew:
+            return await self.message(passed, 400)
         if self._stream is None:
             return await self._sent(upstream, passed)
         # Say in the open stream what the server says in a plain answer.
@@ -539,10 +627,20 @@ class _Reply:
 class _Watch:
     """Reads along in an answer of the server's: what becomes of the calls that run, and whether its tools change."""
 
-    def __init__(self, relay: HttpRelay, key: _PartyKey, run: Run | None = None) -> None:
+    def __init__(
+        self,
+        relay: HttpRelay,
+        key: _PartyKey,
+        run: Run | None = None,
+        *,
+        asked: tuple[Any, Passed | None] = (None, None),
+    ) -> None:
         self._relay = relay
         self._key = key
         self._run = run
+        #: Whether the client gets another error than the server's.
+        self.is_told_anew = False
+        self._asked_id, self._passed_on = asked
         self._events: SseMessages | None = None
         self._skim: Skim | None = None
         self._missed = False
@@ -629,8 +727,16 @@ class _Watch:
         """A message as it may pass. Raises ``MessageRefused``, and ``ValueError`` for what is none."""
         message = Message.of_server(text)
         party = self._relay.party(self._key)
-        if message.is_response and party is not None and not party.calls.may_answer(message.message_id, self._run):
+        # Of two clients that cannot be told apart one may wait with the id with which the other has asked this.
+        is_asked_for = message.is_response and same_id(message.message_id, self._asked_id)
+        may_pass = is_asked_for or party is None or party.calls.may_answer(message.message_id, self._run)
+        if message.is_response and not may_pass:
             raise MessageRefused(INTERNAL_ERROR, "It answers a call that the server has not been sent.")
+        if self._passed_on is not None and is_asked_for:
+            told = self._passed_on.told(message.body)
+            if told is not message.body:
+                self.is_told_anew = "error" in told
+                return written(told)
         return message.text if party is None else party.calls.passed(message, self._run)
 
     def _read(self, data: bytes) -> None:

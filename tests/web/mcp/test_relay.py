@@ -326,6 +326,18 @@ async def test_server_without_a_list_has_every_call_asked(wiring: HttpWiring) ->
     assert (await answer).text == "read ran with {}"
 
 
+async def test_answer_to_a_client_passes_while_the_call_of_another_waits_with_the_same_id(wiring: HttpWiring) -> None:
+    await wiring.start()
+    waiting = wiring.posting(stateless(1, "write"))
+    await wiring.asked()
+
+    answered = await wiring.post({"jsonrpc": "2.0", "id": 1, "method": "vendor/odd"})
+    await wiring.decide(approved=True)
+
+    assert answered.message["result"]["method"] == "vendor/odd"
+    assert (await waiting).text == "write ran with {}"
+
+
 async def test_same_id_in_two_sessions_is_two_calls(wiring: HttpWiring) -> None:
     await wiring.start()
     first = wiring.posting(call(1, "write", {"n": 1}), Mcp_Session_Id="a")
