@@ -217,6 +217,25 @@ class Client:
         """Say what a session is called, with ``title``, ``agent`` or both; None takes one away."""
         return await self._record("POST", f"/api/sessions/{_quoted(session_id)}", body=label, is_safe=True)
 
+    async def presence(
+        self,
+        *,
+        visible: bool | None = None,
+        away: bool | None = None,
+        page: str | None = None,
+        session_id: str | None = None,
+    ) -> dict[str, Any]:
+        """Say whether a person sees what comes, which counts for a minute, or is away; return what is so by now.
+
+        ``page`` names what they see it on, ``session_id`` the only session of which they do. With neither ``visible``
+        nor ``away`` nothing is said. Who is away is called elsewhere, whatever is visible (contract section 14).
+        """
+        said = {"visible": visible, "away": away, "page": page, "session_id": session_id}
+        if visible is None and away is None:
+            return await self._record("GET", "/api/presence", is_safe=True)
+        body = {name: value for name, value in said.items() if value is not None}
+        return await self._record("POST", "/api/presence", body=body)
+
     async def decide_all(
         self, requests: Sequence[Mapping[str, Any]], *, approved: bool, reason: str | None = None
     ) -> list[dict[str, Any]]:

@@ -1189,6 +1189,16 @@ async def test_reader_says_that_a_person_sees_what_comes(site: Site, client: Cli
         await until(lambda: not site.broker.is_looked_at("s"))
 
 
+async def test_person_says_whether_they_see_what_comes_and_whether_they_are_away(site: Site, client: Client) -> None:
+    assert await client.presence() == {"away": False}
+    said = await client.presence(visible=True, page="p", session_id="s")
+    assert (said["visible"], site.broker.is_looked_at("s"), site.broker.is_looked_at("t")) == (True, True, False)
+    await client.presence(away=True)
+
+    assert not site.broker.is_looked_at("s")
+    assert await client.presence() == {"away": True}
+
+
 async def test_session_is_called_something(client: Client) -> None:
     assert (await client.label("s", title="Tidy up", agent="robot"))["title"] == "Tidy up"
 

@@ -89,6 +89,7 @@ _MODULES = {
     "service": ("serve", "demo"),
     "scripts": ("watch", "publish", "ask", "decide"),
     "desk": ("sessions", "pending"),
+    "away": ("away",),
     "history": ("history",),
     "rules": ("rules",),
     "token": ("token",),

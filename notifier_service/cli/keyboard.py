@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import termios
 import tty
@@ -19,6 +20,10 @@ _ESCAPE_SECONDS = 0.1
 _REPEAT_SECONDS = 0.2
 
 
+#: What a terminal sends that was asked to tell whether it has the focus.
+_FOCUS = re.compile(rb"\x1b\[([IO])")
+
+
 class Typed(NamedTuple):
     """A key, or a line, and when it was read (on the loop's clock)."""
 
@@ -29,13 +34,25 @@ class Typed(NamedTuple):
 class Keyboard:
     """Standard input, as long as ``open`` lasts.
 
-    On a terminal ``on_disturbed`` hears that its size has changed, or that the command was stopped and goes on.
+    On a terminal ``on_disturbed`` hears that its size has changed, or that the command was stopped and goes on, and
+    ``on_focus`` whether it has the focus, where it says so when ``write`` has asked it to.
     """
 
-    def __init__(self, stdin: TextIO, *, has_keys: bool, on_disturbed: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        stdin: TextIO,
+        *,
+        has_keys: bool,
+        on_disturbed: Callable[[], object],
+        on_focus: Callable[[bool], object] = lambda has_focus: None,
+        write: Callable[[str], object] = lambda text: None,
+    ) -> None:
         self._stdin = stdin
         self._has_keys = has_keys
         self._on_disturbed = on_disturbed
+        self._on_focus = on_focus
+        self._write = write
+        self._tells_focus = has_keys and os.environ.get("TERM", "dumb") != "dumb"
         self._input: asyncio.Queue[Typed | None] = asyncio.Queue()
         self._is_line = not has_keys
         self._typed = b""
@@ -70,6 +87,9 @@ class Keyboard:
                 self._take_keys()
                 for number in (signal.SIGWINCH, signal.SIGCONT):
                     loop.add_signal_handler(number, self._disturbed)
+                if self._tells_focus:
+                    loop.add_signal_handler(signal.SIGTSTP, self._stop)
+                self._ask_for_focus(is_asked=True)
             loop.add_reader(descriptor, self._on_readable, descriptor)
         except PermissionError:
             # A plain file as standard input cannot be waited for; it has no keys either.
@@ -81,7 +101,8 @@ class Keyboard:
         finally:
             loop.remove_reader(descriptor)
             if before is not None:
-                for number in (signal.SIGWINCH, signal.SIGCONT):
+                self._ask_for_focus(is_asked=False)
+                for number in (signal.SIGWINCH, signal.SIGCONT, signal.SIGTSTP):
                     loop.remove_signal_handler(number)
                 termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
 
@@ -92,12 +113,14 @@ class Keyboard:
         keys = termios.tcgetattr(descriptor)
         lines = termios.tcgetattr(descriptor)
         lines[3] |= termios.ICANON | termios.ECHO
+        self._ask_for_focus(is_asked=False)  # it would stand in the line
         termios.tcsetattr(descriptor, termios.TCSADRAIN, lines)
         self._is_line = True
         try:
             yield
         finally:
             self._is_line = False
+            self._ask_for_focus(is_asked=True)
             termios.tcsetattr(descriptor, termios.TCSADRAIN, keys)
 
     @contextmanager
@@ -118,8 +141,18 @@ class Keyboard:
         settings[0] &= ~termios.IXON  # with Ctrl-S keys would answer what is not on the screen yet
         termios.tcsetattr(descriptor, termios.TCSANOW, settings)
 
+    def _ask_for_focus(self, *, is_asked: bool) -> None:
+        if self._tells_focus:
+            self._write("\x1b[?1004h" if is_asked else "\x1b[?1004l")
+
+    def _stop(self) -> None:
+        """Stop as asked (Ctrl-Z), and leave the shell a terminal that does not tell of its focus."""
+        self._ask_for_focus(is_asked=False)
+        os.kill(os.getpid(), signal.SIGSTOP)
+
     def _disturbed(self) -> None:
         if not self._is_line:
+            self._ask_for_focus(is_asked=True)
             # A shell that let the command go on may have set them otherwise. What was typed stays: it may be read just
             # now, and the read would wait.
             self._take_keys(termios.TCSANOW)
@@ -131,6 +164,12 @@ class Keyboard:
         except OSError:
             data = b""  # the terminal is gone
         if self._has_keys and not self._is_line:
+            told = _FOCUS.findall(data)
+            if told:
+                self._on_focus(told[-1] == b"I")
+                data = _FOCUS.sub(b"", data)
+                if not data:
+                    return
             if not data or data == b"\x04":
                 self._end(descriptor)
             else:

@@ -97,6 +97,11 @@ class Screen:
             self._stdout.write("\r" + " " * min(self._status_cells, max(0, self.size[0] - 1)) + "\r")
             self._status_cells = 0
 
+    def control(self, sequence: str) -> None:
+        """Have the terminal do something that is not seen."""
+        self._stdout.write(sequence)
+        self._stdout.flush()
+
     def bell(self) -> None:
         self._console.bell()
 

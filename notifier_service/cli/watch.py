@@ -13,6 +13,7 @@ from rich.text import Text
 from ..client import Client
 from ..core.errors import NotifierError, ServiceRefused
 from .answers import HELP, KEYS, KEYS_OFFERED, REJECTING, SCOPES, WORDS, WORDS_HELP, WORDS_OFFERED, meant, offered
+from .attendance import Attendance
 from .bodies import Given, QuestionField, answer_to, questions_of
 from .card import card
 from .drawing import main_text
@@ -67,7 +68,14 @@ class Watch:
         self._has_keys = self._stdin.isatty() and self._stdout.isatty()
         self._screen = Screen(self._stdout)
         self._narrator = Narrator(self._screen, session_id, is_ours=lambda request_id: request_id in self._ours)
-        self._keyboard = Keyboard(self._stdin, has_keys=self._has_keys, on_disturbed=self._on_disturbed)
+        self._attendance = Attendance(client, session_id)
+        self._keyboard = Keyboard(
+            self._stdin,
+            has_keys=self._has_keys,
+            on_disturbed=self._on_disturbed,
+            on_focus=self._attendance.focus,
+            write=self._screen.control,
+        )
         self._sight = Sight(self._screen, rest_seconds)
         self._waiting = Waiting(session_id)
         self._told: set[str] = set()
@@ -89,13 +97,14 @@ class Watch:
             self._stdout.reconfigure(errors="backslashreplace")  # a terminal that knows ASCII only is served too
         with self._keyboard.open():
             tasks = {asyncio.create_task(self._follow()), asyncio.create_task(self._answer())}
+            attended = {asyncio.create_task(self._attendance.run())} if self._has_keys else set()
             try:
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 # Before the keyboard is given back: a task that has borrowed it gives it back first.
-                for task in tasks:
+                for task in tasks | attended:
                     task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+                await asyncio.gather(*tasks, *attended, return_exceptions=True)
                 if self._redrawing is not None:
                     self._redrawing.cancel()
             for task in done:
@@ -296,6 +305,7 @@ class Watch:
 
     async def _on_key(self, typed: Typed) -> bool:
         """Do what a key says; True to quit."""
+        self._attendance.touch()
         action = KEYS.get(typed.text.lower())
         if action == "quit":
             return True

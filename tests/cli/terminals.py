@@ -66,10 +66,10 @@ class Terminal:
         self._begin(asyncio.create_task(self._watch(url, session, encoding, rest_seconds)))
         await self.until("Press ? for help.")
 
-    async def start(self, commands: Commands) -> None:
+    async def start(self, commands: Commands, **environment: str) -> None:
         """Start a watch of session ``s`` as a process of its own, as a shell does, and wait until it has begun."""
         ends = dict.fromkeys(("stdin", "stdout", "stderr"), self.keyboard)
-        self.process = await commands.start("watch", "s", env=SCREEN, **ends)
+        self.process = await commands.start("watch", "s", env=SCREEN | environment, **ends)
         self._begin(asyncio.create_task(self.process.wait()))
         await self.until("Watching session s; 1 watching. Press ? for help.")
 

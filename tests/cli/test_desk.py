@@ -144,3 +144,14 @@ async def test_json_is_for_terminals_too(on_a_terminal: Any, site: Site) -> None
     decided = json.loads(await on_a_terminal("decide", "s", asked["request_id"], "--reject", "--json"))
 
     assert (asked["status"], decided["status"]) == ("pending", "rejected")
+
+
+async def test_away_says_so_until_it_is_over(commands: Commands, site: Site) -> None:
+    said = [(await commands.run_here("away", *each)).out for each in ((), ("on",), (), ("off",))]
+
+    assert said == [
+        "You are not away.\n",
+        *["You are away: what waits calls your devices.\n"] * 2,
+        "You are not away.\n",
+    ]
+    assert not site.broker.presence.is_away("local")

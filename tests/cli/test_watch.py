@@ -19,15 +19,21 @@ import rich
 
 import notifier_service
 from notifier_service import Client, Settings, serve
+from notifier_service.cli import attendance
 from notifier_service.cli.watch import Watch
 from notifier_service.core.permission_request import PermissionRequest
 from notifier_service.web import Site
 from tests.cli.processes import Commands, free_port, line_of
 from tests.cli.terminals import LOOK, SCREEN, Terminal
+from tests.web.conftest import until
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\r\x08\x9b31m\x7f\u202etxt.exe\u200b\u2028\U000e0041"
 HARMLESS = r"\u001b[2J\u001b]0;owned\u0007\r\b\u009b31m\u007f\u202etxt.exe\u200b\u2028\udb40\udc41"
 
+
+#: What asks a terminal to tell whether it has the focus, and what it says then.
+FOCUS_ON, FOCUS_OFF = "\x1b[?1004h", "\x1b[?1004l"
+HAS_FOCUS, LOST_FOCUS = "\x1b[I", "\x1b[O"
 
 Open = Callable[..., "Piped"]
 
@@ -765,8 +771,9 @@ async def test_coloured_terminal_gets_the_watchs_own_escapes_only(site: Site) ->
     finally:
         await terminal.close()
 
-    sequences = {part.partition("m")[0] for part in terminal.shown.split("\x1b")[1:]}
-    assert "\x1b[" in terminal.shown
+    shown = terminal.shown.replace(FOCUS_ON, "").replace(FOCUS_OFF, "")
+    sequences = {part.partition("m")[0] for part in shown.split("\x1b")[1:]}
+    assert "\x1b[" in shown
     assert [sequence for sequence in sequences if sequence.strip("[0123456789;")] == []
     assert "\x9b" not in terminal.shown
 
@@ -780,9 +787,109 @@ async def test_terminal_that_wants_no_colour_gets_none(site: Site) -> None:
     finally:
         await terminal.close()
 
-    codes = {code for part in terminal.shown.split("\x1b[")[1:] for code in part.partition("m")[0].split(";")}
+    shown = terminal.shown.replace(FOCUS_ON, "").replace(FOCUS_OFF, "")
+    codes = {code for part in shown.split("\x1b[")[1:] for code in part.partition("m")[0].split(";")}
     assert [code for code in codes if len(code) > 1] == []
     assert "1 - a" in "\n".join(terminal.rows)
+
+
+async def test_terminal_counts_as_looked_at_while_it_has_the_focus(site: Site) -> None:
+    terminal = Terminal()
+    try:
+        await terminal.open(f"{site.url}{site.settings.prefix}", TERM="xterm-256color")
+        await until(lambda: site.broker.is_looked_at("s"))
+        assert not site.broker.is_looked_at("another")
+        request = ask(site)
+        await terminal.until("A approve")
+        terminal.type(LOST_FOCUS)
+        await until(lambda: not site.broker.is_looked_at("s"))
+        terminal.type(HAS_FOCUS)
+        await until(lambda: site.broker.is_looked_at("s"))
+        # In a line that a person types it would stand, so that the terminal is not asked meanwhile.
+        assert (terminal.shown.count(FOCUS_ON), terminal.shown.count(FOCUS_OFF)) == (1, 0)
+        await terminal.press("r", until="Reason (Enter for none): ")
+        assert (terminal.shown.count(FOCUS_ON), terminal.shown.count(FOCUS_OFF)) == (1, 1)
+        terminal.type("no\n")
+        await until(lambda: not request.pending)
+        terminal.type("q")
+        assert await terminal.ended() == 0
+    finally:
+        await terminal.close()
+
+    assert not site.broker.is_looked_at("s")
+    assert terminal.shown.count(FOCUS_ON) == terminal.shown.count(FOCUS_OFF) == 2
+
+
+async def test_terminal_that_does_not_tell_counts_for_a_minute_after_a_key(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[bool] = []
+    tell = site.broker.presence.tell
+
+    def tell_too(account: str, page_id: str, *, is_visible: bool, sees: Callable[[str], bool]) -> None:
+        told.append(is_visible)
+        tell(account, page_id, is_visible=is_visible, sees=sees)
+
+    monkeypatch.setattr(site.broker.presence, "tell", tell_too)
+    monkeypatch.setattr(attendance, "_AGAIN_SECONDS", 0.05)
+    terminal = Terminal()
+    try:
+        await terminal.open(f"{site.url}{site.settings.prefix}")
+        await until(lambda: told == [True])
+        terminal.type("?")
+        await until(lambda: told == [True, True])
+        terminal.type("q")
+        await terminal.ended()
+    finally:
+        await terminal.close()
+
+    assert (told[:2], told[-1]) == ([True, True], False)
+    assert FOCUS_ON not in terminal.shown
+
+
+async def test_key_that_comes_soon_after_another_tells_nothing_anew(site: Site) -> None:
+    class Told(Client):
+        times = 0
+
+        async def presence(self, **said: Any) -> dict[str, Any]:
+            self.times += 1
+            return {}
+
+    client = Told(site.url)
+    attended = attendance.Attendance(client, "s")
+    running = asyncio.create_task(attended.run())
+    await until(lambda: client.times)
+    for _ in range(100):
+        attended.touch()
+        await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+    assert client.times == 2
+
+
+async def test_pipe_is_no_person(piped: Piped, site: Site) -> None:
+    ask(site)
+    await piped.until("Answer with a line")
+
+    assert not site.broker.is_looked_at("s")
+    assert site.broker.lookers("s") == set()
+
+
+async def test_stopped_watch_leaves_the_shell_a_terminal_that_does_not_tell(commands: Commands, site: Site) -> None:
+    terminal = Terminal()
+    try:
+        await terminal.start(commands, TERM="xterm-256color")
+        assert terminal.process is not None
+        terminal.process.send_signal(signal.SIGTSTP)
+        await terminal.until(FOCUS_OFF)
+        await asyncio.to_thread(os.waitid, os.P_PID, terminal.process.pid, os.WSTOPPED | os.WNOWAIT)
+        terminal.process.send_signal(signal.SIGCONT)
+        await terminal.until(FOCUS_ON)
+        terminal.type("q")
+        assert await terminal.ended() == 0
+    finally:
+        await terminal.close()
 
 
 async def test_q_restores_the_terminal(terminal: Terminal) -> None:

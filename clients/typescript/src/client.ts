@@ -68,6 +68,7 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
     );
     this.#live = new Live(this.#http, this.#options, {
       name: sessionId,
+      sessionId,
       paths: { stream: this.#path("/api/sse/events"), ticket: this.#path("/api/sse/ticket") },
       feed: this.#feed,
       begin: this.#options.from === "earliest" ? "earliest" : null,

@@ -4,6 +4,7 @@ import { Follower } from "./follower.js";
 import type { Http } from "./http.js";
 import { readerOptions, timingOf, type ClientOptions } from "./options.js";
 import { isLate, watchPage } from "./page.js";
+import { tellWhetherVisible } from "./presence.js";
 import { Reader } from "./reader.js";
 import { canShare, Tabs } from "./tabs.js";
 import type { Reading } from "./transports.js";
@@ -12,6 +13,8 @@ import type { Reading } from "./transports.js";
 export interface Source extends Pick<Reading, "paths" | "feed" | "begin" | "ask"> {
   /** Tells it from what else the tabs of a browser read of this service. */
   readonly name: string;
+  /** The one session that is read; null for all. */
+  readonly sessionId: string | null;
   /** Whether `ask` may be held until there is something. */
   readonly isHeld: boolean;
   /** How it is read has changed. */
@@ -44,6 +47,7 @@ export class Live {
     this.#work = work;
     this.link.report({ ...IDLE, phase: "connecting" });
     this.#watchPage(work.signal);
+    if (this.#options.tellPresence === true) tellWhetherVisible(this.#http, this.#source.sessionId, work.signal);
     this.#run(work.signal).then(
       () => undefined,
       (error: unknown) => this.#end(new NotifierError("unexpected", String(error))),

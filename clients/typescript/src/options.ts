@@ -7,6 +7,8 @@ export interface ClientOptions extends HttpOptions {
   from?: "now" | "earliest";
   /** One stream for all tabs of the browser that watch this session; true where the browser can. */
   shareTabs?: boolean;
+  /** Say while it is connected whether the page is visible: who sees it is not called elsewhere. false. */
+  tellPresence?: boolean;
   /** Failures in a row after which to give up; never, unless set. */
   maxReconnectAttempts?: number;
   /** The wait after the first failure; it doubles up to 3 s in the first minute, then up to `backoffCapMs`. 1,000. */

@@ -40,6 +40,7 @@ export class SessionClient {
         this.#feed = new Feed((event) => this.#emit(event), (request) => void this.#explain(request));
         this.#live = new Live(this.#http, this.#options, {
             name: sessionId,
+            sessionId,
             paths: { stream: this.#path("/api/sse/events"), ticket: this.#path("/api/sse/ticket") },
             feed: this.#feed,
             begin: this.#options.from === "earliest" ? "earliest" : null,

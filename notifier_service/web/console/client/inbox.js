@@ -23,6 +23,7 @@ export class InboxClient {
         this.#http = new Http(options);
         this.#live = new Live(this.#http, options, {
             name: "all sessions",
+            sessionId: null,
             paths: { stream: "/api/sse/inbox", ticket: "/api/sse/ticket" },
             feed: this.#feed,
             begin: null,

@@ -3,6 +3,7 @@ import { NotifierError } from "./errors.js";
 import { Follower } from "./follower.js";
 import { readerOptions, timingOf } from "./options.js";
 import { isLate, watchPage } from "./page.js";
+import { tellWhetherVisible } from "./presence.js";
 import { Reader } from "./reader.js";
 import { canShare, Tabs } from "./tabs.js";
 /** Reads what the service tells, and comes back whatever happens; one tab of a browser reads for all of them. */
@@ -28,6 +29,8 @@ export class Live {
         this.#work = work;
         this.link.report({ ...IDLE, phase: "connecting" });
         this.#watchPage(work.signal);
+        if (this.#options.tellPresence === true)
+            tellWhetherVisible(this.#http, this.#source.sessionId, work.signal);
         this.#run(work.signal).then(() => undefined, (error) => this.#end(new NotifierError("unexpected", String(error))));
     }
     /** Stop reading. `connect` goes on where this ended. */
