@@ -41,6 +41,9 @@ _OWN_SECONDS = 3590.0
 #: The service takes no more.
 _MOST_DEFERRED = 3500
 
+#: What goes on in the agent's own way where nobody answers.
+_OFFERS = frozenset({"Elicitation", "PermissionDenied"})
+
 #: Of which nobody waits for the answer.
 _REPORTS = frozenset({"PostToolUse", "PostToolUseFailure", "Stop", "SubagentStop"})
 
@@ -180,9 +183,9 @@ def _run(agent: Dialect, arguments: Arguments) -> int:
     try:
         answer = _asked(hook, arguments)
     except _NoAnswer as error:
-        if hook.get("hook_event_name") in _REPORTS:
+        if hook.get("hook_event_name") in _REPORTS | _OFFERS:
             print(f"notifier-service: {error}", file=sys.stderr)
-            return 1  # nothing waits for it, and nothing is allowed by it
+            return 1  # nothing is allowed by it
         return agent.failed(f"{hook.get('tool_name')} did not run: {error}")
     if arguments.defer is not None:
         _note_parked(hook, answer, arguments)

@@ -75,12 +75,16 @@ class Dialect:
             }
         asking = {"hooks": [{**asks, "timeout": _AGENT_SECONDS, "onFailure": "block"}]}
         telling = {"hooks": [{**tells, "timeout": 10}]}
+        # Where nobody answers here, Claude Code asks in its own way, or its denial stands.
+        offering = {"hooks": [{**tells, "timeout": _AGENT_SECONDS}]}
         return {
             "hooks": {
                 "PreToolUse": [asking],
                 "PermissionRequest": [asking],
                 "PostToolUse": [telling],
                 "PostToolUseFailure": [telling],
+                "PermissionDenied": [offering],
+                "Elicitation": [offering],
                 "Stop": [telling],
                 "SubagentStop": [telling],
             }

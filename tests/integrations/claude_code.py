@@ -28,7 +28,8 @@ from tests.integrations.messages_api import MessagesApi, messages_api
 ALL_HOOKS = ("PreToolUse", "PermissionRequest", "PostToolUse", "PostToolUseFailure", "Stop")
 PROMPT_TOOL = ("--permission-prompt-tool", "mcp__gate__approval_prompt")
 
-Person = Callable[[PermissionRequest], Mapping[str, Any]]
+#: What a person says to a card; None for nothing.
+Person = Callable[[PermissionRequest], Mapping[str, Any] | None]
 
 
 @pytest.fixture
@@ -102,8 +103,9 @@ class Run:
                     asyncio.get_running_loop().call_later(0.5, self._decide, card, person)
 
     def _decide(self, card: PermissionRequest, person: Person) -> None:
-        if card.pending:
-            decision = Decision(request_id=card.request_id, **person(card))
+        said = person(card) if card.pending else None
+        if said is not None:
+            decision = Decision(request_id=card.request_id, **said)
             self.site.broker.decide("s1", decision, decided_by="anna")
 
     @property
@@ -171,6 +173,10 @@ def edit(card: PermissionRequest) -> dict[str, Any]:
 
 def reject(card: PermissionRequest) -> dict[str, Any]:
     return {"approved": False, "reason": "not on a Sunday"}
+
+
+def nothing(card: PermissionRequest) -> None:
+    return None
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""An MCP server with one tool, which writes a file: line by line, without an SDK."""
+"""An MCP server with a tool that writes a file, and one that asks its person: line by line, without an SDK."""
 
 from __future__ import annotations
 
@@ -12,6 +12,23 @@ TOOL = {
     "description": "Keeps a note.",
     "inputSchema": {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]},
 }
+ASK = {"name": "ask", "description": "Asks where to file it.", "inputSchema": {"type": "object"}}
+FORM = {
+    "type": "object",
+    "properties": {"project": {"type": "string", "enum": ["billing", "web"]}, "urgent": {"type": "boolean"}},
+    "required": ["project"],
+}
+
+
+def asked() -> str:
+    """What the person says to the form."""
+    params = {"message": "Where shall it be filed?", "requestedSchema": FORM}
+    print(json.dumps({"jsonrpc": "2.0", "id": "e1", "method": "elicitation/create", "params": params}), flush=True)
+    for line in sys.stdin:
+        answer = json.loads(line)
+        if answer.get("id") == "e1":
+            return json.dumps(answer.get("result", answer))
+    return ""
 
 
 def result(message: dict[str, Any]) -> dict[str, Any] | None:
@@ -20,7 +37,9 @@ def result(message: dict[str, Any]) -> dict[str, Any] | None:
         server = {"name": "notes", "version": "1"}
         return {"protocolVersion": params["protocolVersion"], "capabilities": {"tools": {}}, "serverInfo": server}
     if message["method"] == "tools/list":
-        return {"tools": [TOOL]}
+        return {"tools": [TOOL, ASK]}
+    if message["method"] == "tools/call" and params["name"] == "ask":
+        return {"content": [{"type": "text", "text": asked()}]}
     if message["method"] == "tools/call":
         Path("note").write_text(params["arguments"]["text"])
         return {"content": [{"type": "text", "text": "kept"}]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from notifier_service.cli import main
 from tests.mcp.http_stub import HttpStub
 from tests.mcp.http_wiring import on_a_port
 
-from .claude_code import ALL_HOOKS, CHANNELS, Begin, Person, approve, bash, edit, no_service, reject
+from .claude_code import ALL_HOOKS, CHANNELS, Begin, Person, approve, bash, edit, no_service, nothing, reject
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
@@ -190,6 +191,37 @@ async def test_question_of_its_own_is_answered_by_a_person(
     result, is_error = run.api.results["toolu_1"]
     assert told in result
     assert is_error is (person is reject)
+
+
+@pytest.mark.parametrize("hooks", ["http", "command"])
+@pytest.mark.parametrize(
+    ("person", "told"),
+    [
+        (
+            lambda card: {"approved": True, "parameters": {**card.record.parameters, "content": {"project": "web"}}},
+            {"action": "accept", "content": {"project": "web"}},
+        ),
+        (reject, {"action": "decline"}),
+        (nothing, {"action": "cancel"}),
+    ],
+    ids=["an answer", "a rejection", "nobody"],
+)
+async def test_question_of_an_mcp_server_is_answered_by_a_person(
+    begin: Begin, hooks: str, person: Person, told: dict[str, Any]
+) -> None:
+    call = {"id": "toolu_1", "name": "mcp__notes__ask", "input": {}}
+    run = await begin(call, permission_timeout_seconds=1 if person is nothing else 300)
+    server = Path(__file__).with_name("notes_server.py")
+    run.servers["notes"] = {"type": "stdio", "command": sys.executable, "args": [str(server)]}
+    run.flags += ["--allowedTools", "mcp__notes__ask"]
+    (run.with_hooks if hooks == "http" else run.with_command_hooks)("Elicitation")
+    await run.ends(person)
+
+    (card,) = run.cards
+    assert (card.record.tool_name, card.record.server) == ("Elicitation", "notes")
+    result, is_error = run.api.results["toolu_1"]
+    answer = json.loads(result)
+    assert (is_error, {name: answer[name] for name in told}) == (False, told)
 
 
 @pytest.mark.parametrize("event", ["PreToolUse", "PermissionRequest"])

@@ -83,6 +83,7 @@ SENTENCES: Mapping[str, str] = {
     "asks_the_web": "it tells the web what it asks for",
     "began_before": "this call was started before, and its end is unknown: it may have run, and may not",
     "agent_rules": "the agent's own rules want a person for this call",
+    "agent_denied": "the agent's own judgement denied this call, and it may try it again if you approve",
     "agent_question": "the agent asks a question; nothing runs",
     "server_question": "an MCP server asks a question, and gets the answer; nothing runs",
     "asker_says": "the asker says: {said}",

@@ -41,6 +41,9 @@ Channel = Literal["pre_tool_use", "permission_request", "prompt_tool"]
 #: How long an approval over one channel answers another one about the same call: they follow each other at once.
 _GRANT_SECONDS = 60.0
 
+#: How long an agent may take to make a call again that a person has let it: its model writes the call anew.
+_RETRY_SECONDS = 300.0
+
 #: Sessions whose calls are remembered before it is looked which of them have ended.
 _SESSIONS_A_LOOK = 64
 
@@ -146,6 +149,9 @@ class JoinedCall:
         #: False where an edit is the answer to a question, of which the agent hears anyway.
         self.notes_edits = True
         self.granted_at: float | None = None
+        #: Until when the same call, made again, is let run by the approval of this one; then it ``is_retry``.
+        self.retry_until = -math.inf
+        self.is_retry = False
         #: What the agent is still to be told of a person's edit.
         self.edit_note: str | None = None
         self._run_id = secrets.token_urlsafe(16)
@@ -269,6 +275,11 @@ class JoinedCall:
         """The approval was used: no other channel gets it."""
         self.granted_at = -math.inf
 
+    def retried_as(self, tool_call_id: str | None, now: float) -> None:
+        """The agent has made this call again, which was approved for that: no other one is let run by it."""
+        self.retry_until, self.is_retry, self.granted_at = -math.inf, True, now
+        self.tool_call_id = self._event_id = tool_call_id or self._event_id
+
     def tell_running(self, parameters: Mapping[str, Any]) -> None:
         """Publish that it runs, with what. Raises what publishing does."""
         self.report.executing(parameters, whole_bytes=self.asked.body_bytes)
@@ -330,6 +341,10 @@ class JoinedCalls:
             known = next((call for call in calls if _is_come_back_to(call, asked)), None)
             if known is not None:
                 known.is_parked = False  # two that come back are no one run
+            else:
+                known = next((call for call in calls if call.retry_until > now and _is_like(call, asked)), None)
+                if known is not None:
+                    known.retried_as(asked.tool_call_id, now)
         else:
             matching = [call for call in calls if _is_same(call, channel, asked, now)]
             by_id = [call for call in matching if call.tool_call_id is not None and asked.tool_call_id is not None]
@@ -351,6 +366,13 @@ class JoinedCalls:
             known.asked = known.asked._replace(run_id=asked.run_id)
         known.channels.add(channel)
         return known
+
+    def let_retry(self, session: Session, call: JoinedCall) -> None:
+        """Let the next call that is just like this one, of the same run, run once by its approval."""
+        calls = self._of(session)
+        call.retry_until = session.clock() + _RETRY_SECONDS
+        calls.append(call)
+        _forget_oldest(calls, session.limits)
 
     def finish(self, session: Session, asked: AskedCall) -> JoinedCall | None:
         """Return the call that has run; None if nobody told of it."""

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Annotated, Any, NamedTuple
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ...calls.denials import denial_by_error, denial_by_record
 from ...calls.report import Report
@@ -31,11 +31,12 @@ from ..auth import Right
 from ..departure import held
 from ..idempotency import idempotency_key
 from ..long_body import BODY_BYTES
-from ..request import UNREAD, Call, Query, read_body
+from ..request import UNREAD, Call, Query, invalid, read_body
 from ..slow_answer import SlowAnswer
 from .agent_calls import JOINED_CALLS, AskedBy, AskedCall, Channel, JoinedCall, JoinedCalls
 from .agent_questions import answered_in_words, how_asked, is_question
 from .built_ins import risk_by_agent
+from .elicitations import Elicitation, elicitation_answer, elicitation_asked, how_elicited
 from .held_hooks import HELD_HOOKS
 
 __all__ = [
@@ -59,6 +60,9 @@ CLAUDE_CODE = "claude-code"
 _PARKED_SECONDS = 86_400.0
 
 TimeoutSeconds = Annotated[float, Field(ge=0, le=MAX_TIMEOUT_SECONDS)]
+
+#: Characters of an agent's own reason that a person is told.
+_MOST_SAID = 2000
 
 _PRODUCE = frozenset[Right]({"produce"})
 
@@ -104,7 +108,24 @@ class HookBody(BaseModel):
     tool_response: Any = None
     duration_ms: float | None = None
     error: str | None = None
+    #: Why the agent's own rules denied it.
+    reason: str | None = None
     is_interrupt: bool | None = None
+    #: What an MCP server asks.
+    mcp_server_name: Any = None
+    message: Any = None
+    mode: Any = None
+    url: Any = None
+    requested_schema: Any = None
+
+    @property
+    def elicitation(self) -> Elicitation:
+        """What an MCP server asks. Raises ``InvalidInput`` when it is no question."""
+        try:
+            told = self.model_dump(include=set(Elicitation.model_fields), exclude_none=True)
+            return Elicitation.model_validate(told)
+        except ValidationError as error:
+            raise invalid(error, "") from None
 
     def asked(self, asked_by: AskedBy) -> AskedCall:
         """The call it is about. Raises ``InvalidInput`` when it names no tool or its parameters cannot be shown."""
@@ -288,6 +309,8 @@ async def _pre_tool_use(call: _HookCall, asked: AskedCall | None) -> dict[str, A
         joined.notes_edits = not is_question(asked)
         how = {} if joined.notes_edits else how_asked(asked)
         is_new = joined.request is None
+        if joined.is_retry:
+            joined.tell_running(asked.parameters)
         if is_new and not how and verdict.effect == "allow" and verdict.rule_id is None:
             # It is not ours to allow what the agent's own rules may want a person for.
             joined.tell_running(asked.parameters)
@@ -333,6 +356,49 @@ async def _permission_request(call: _HookCall, asked: AskedCall | None) -> dict[
     return _permission({"behavior": "allow", "updatedInput": record.parameters})
 
 
+async def _permission_denied(call: _HookCall, asked: AskedCall | None) -> dict[str, Any]:
+    """The agent's own judgement denied a call: it does not run, unless a person has exactly this call tried again."""
+    assert asked is not None
+    session = call.broker.open(call.session_id, opened_by=call.caller.name)
+    calls = _calls(call)
+    known = calls.finish(session, asked)
+    if known is not None and known.request is not None:
+        return {}  # it was asked about here, and decided
+    reason = call.body.reason or "it does not say why"
+    if known is not None and not known.is_over:
+        known.is_over = True
+        known.report.ended("denied", reason=f"{asked.tool_name} did not run: denied by the agent: {reason}")
+    joined = JoinedCall(call.broker, session, asked)
+    how = {"by_policy": False, "scopes": ("once",), "allowed_decisions": ("approve", "reject")}
+    reasons = (Reason("agent_denied", why=reason[:_MOST_SAID]), *asked.risk_reasons)
+    record = await _person_says(call, joined, asked, risk_reasons=reasons, **how)
+    if record is None or not record.approved:
+        return {}
+    calls.let_retry(session, joined)
+    return {"hookSpecificOutput": {"hookEventName": "PermissionDenied", "retry": True}}
+
+
+async def _elicitation(call: _HookCall, asked: AskedCall | None) -> dict[str, Any]:
+    """An MCP server asks the person at the agent something: one here answers, or the agent asks in its own way."""
+    elicited = elicitation_asked(call.body.elicitation, _asked_by(call), call.body.session_id)
+    elicited = elicited._replace(body_bytes=call.request.get(BODY_BYTES))
+    session = call.broker.open(call.session_id, opened_by=call.caller.name)
+    joined = JoinedCall(call.broker, session, elicited)
+    joined.notes_edits = False
+    record = await _person_says(call, joined, elicited, **how_elicited(elicited))
+    return {} if record is None else elicitation_answer(record)
+
+
+async def _person_says(call: _HookCall, joined: JoinedCall, asked: AskedCall, **how: Any) -> PermissionRecord | None:
+    """What a person says to something beside the agent's calls; None where nobody can be asked."""
+    try:
+        joined.ask(timeout_seconds=call.query.timeout_seconds, **how, **_coming_back(call, asked))
+        return await _decided(call, joined)
+    except NotifierError as error:
+        _log.info("nobody can be asked about a hook %s: %s", call.body.hook_event_name, error)
+        return None
+
+
 async def _post_tool_use(call: _HookCall, asked: AskedCall | None) -> dict[str, Any]:
     return _ended(call, asked, success=True)
 
@@ -358,10 +424,12 @@ _EVENTS: Mapping[str, Callable[[_HookCall, AskedCall | None], Coroutine[Any, Any
     "PermissionRequest": _permission_request,
     "PostToolUse": _post_tool_use,
     "PostToolUseFailure": _post_tool_use_failure,
+    "PermissionDenied": _permission_denied,
+    "Elicitation": _elicitation,
     "Stop": _stop,
     "SubagentStop": _stop,
 }
-_TOOL_EVENTS = _EVENTS.keys() - {"Stop", "SubagentStop"}
+_TOOL_EVENTS = _EVENTS.keys() - {"Elicitation", "Stop", "SubagentStop"}
 #: Those whose answer is a verdict.
 _ASKING = frozenset({"PreToolUse", "PermissionRequest"})
 _LIKE_ASKING = frozenset({"pretooluse", "permissionrequest", "beforetool"})
