@@ -466,7 +466,8 @@ class Client:
 
     async def _stream(self, path: str, cursor: str | None, *, visible: bool = False) -> _Steps:
         """Follow over the stream. Raises ``_Silent`` when nothing comes for too long, whoever holds it back."""
-        headers = {"Accept": "text/event-stream"} | ({} if cursor is None else {"Last-Event-ID": cursor})
+        headers = {"Accept": "text/event-stream", "Prefer": "replay=0"}
+        headers |= {} if cursor is None else {"Last-Event-ID": cursor}
         silence_seconds = self._silence_seconds
         query = {"visible": "1"} if visible else {}
         opening = self._session.get(self.url + path, headers=headers, params=query)
@@ -488,6 +489,9 @@ class Client:
                         # Who has only the hello of another opening still needs the snapshot.
                         cursor = event_id
                     yield cursor, event
+                    if event["type"] == "snapshot" and path != _INBOX_STREAM:
+                        for record in event["data"]["permission_requests"]:
+                            yield cursor, {"type": "permission_request", "data": record | {"replayed": True}}
 
     async def _long_poll(self, session_id: str, cursor: str | None, probe_seconds: float) -> _Steps:
         """Follow over long-poll, opened as a stream is; ends when the stream gets through again.

@@ -26,6 +26,7 @@ from aiohttp import web
 
 from notifier_service import Broker, Limits, Settings
 from notifier_service.core.events import EventData, ToolProgress, ToolResult, ToolStatus
+from notifier_service.core.question import Decision
 from notifier_service.core.session import Session
 from notifier_service.web import Site, serve
 
@@ -248,6 +249,41 @@ async def test_publishing_costs_little_more_than_a_request_that_does_nothing(sit
 
     assert one - nothing_done < 137
     assert (hundred - one) / 99 < 34
+
+
+async def test_request_is_encoded_once_before_and_once_behind_its_decision() -> None:
+    broker = Broker()
+
+    async def ask_and_decide() -> None:
+        request = broker.ask("s", tool_name="t", parameters={"path": "x"}, risk_level="high", tool_call_id="c")
+        broker.decide("s", Decision(approved=True, request_id=request.request_id), decided_by="ann")
+
+    count = await least(ask_and_decide)
+    broker.close()
+
+    assert count.of["to_json"] == 3  # and permission_cleared
+    assert count.calls < 830
+
+
+async def test_answers_about_requests_encode_none_of_them(site: Site, connect: Connect) -> None:
+    for number in range(20):
+        site.broker.ask("s", tool_name="t", parameters={"path": "x"}, risk_level="high", tool_call_id=f"c{number}")
+    [first, *_] = site.broker.open("s").desk.pending
+    client, prefix = connect(site.port), site.settings.prefix
+    paths = (
+        f"/api/permissions/s/{first.request_id}",
+        "/api/permissions/s",
+        "/api/polling/session-info/s",
+        "/api/inbox",
+    )
+
+    async def read(path: str) -> None:
+        client.send(f"GET {prefix}{path}")
+        assert b'"request_id"' in await client.answered()
+
+    encoded = [(await least(partial(read, path))).of["to_json"] for path in paths]
+
+    assert max(encoded) <= 3  # what stands beside them
 
 
 async def turns_until_answered(client: Plain) -> int:

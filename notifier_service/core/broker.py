@@ -588,15 +588,18 @@ class Broker:
         account: str | None = None,
         address: str = "",
         may_approve: bool = True,
+        replays: bool = True,
     ) -> Reader:
         """Let a live reader into a session, behind its cursor; it counts against ``account`` and ``address``.
 
         Raises ``LimitReached`` beyond ``max_connections`` or ``max_connections_per_session``, of which some are kept
-        for who ``may_approve``, and what ``open`` does.
+        for who ``may_approve``, and what ``open`` does. ``replays`` as for ``Session.join``.
         """
         self._seats.check(account, address=address, may_approve=may_approve)
         session = self.open(session_id, opened_by=account)
-        return session.join(transport, peer, cursor, account=account, address=address, may_approve=may_approve)
+        return session.join(
+            transport, peer, cursor, account=account, address=address, may_approve=may_approve, replays=replays
+        )
 
     def join_inbox(
         self,

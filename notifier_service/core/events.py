@@ -52,6 +52,7 @@ __all__ = [
     "ToolProgress",
     "ToolResult",
     "ToolStatus",
+    "beside",
     "checked_event",
     "dump",
     "encode",
@@ -253,6 +254,10 @@ class ToolResult(EventData):
     result_bytes: int | None = _absent(ge=0)
 
 
+#: What is larger no event tells, and few read it: it is encoded for each of them.
+_MOST_ENCODED_BYTES = 256 * 1024
+
+
 class PermissionRecord(EventData):
     """A permission request: all that was asked, and how it ended (contract section 4).
 
@@ -271,6 +276,9 @@ class PermissionRecord(EventData):
     ``code`` is there where the service itself cancelled it. ``rule`` names the rule of the policy that settled it, or
     that wants it asked; ``justification`` is what that rule says for it.
     """
+
+    # Beside the fields: a copy with other fields does not have it.
+    __slots__ = ("_encoded",)
 
     request_id: str
     tool_name: ToolName
@@ -311,6 +319,36 @@ class PermissionRecord(EventData):
     decided_by: str | None = None
     decided_at: Timestamp | None = None
     code: CancelCode | None = _absent()
+
+    @property
+    def encoded(self) -> bytes:
+        """It as JSON, by the rules of ``encode``: encoded once for all who tell of it."""
+        try:
+            encoded: bytes = self._encoded
+        except AttributeError:
+            encoded = dump(self)
+            if len(encoded) <= _MOST_ENCODED_BYTES:
+                object.__setattr__(self, "_encoded", encoded)
+        return encoded
+
+    def retold(self, **update: datetime | int | None) -> PermissionRecord:
+        """A copy with these fields, of those that are always there; what is encoded already is not encoded again."""
+        told = self.model_copy(update=update)
+        encoded = self.encoded
+        for name, now in update.items():
+            before = getattr(self, name)
+            if before != now:
+                field = _field_json(name, before)
+                if encoded.count(field) != 1:  # parameters may have such a field, too
+                    return told
+                encoded = encoded.replace(field, _field_json(name, now))
+        object.__setattr__(told, "_encoded", encoded)
+        return told
+
+
+def _field_json(name: str, value: datetime | int | None) -> bytes:
+    text = "null" if value is None else f'"{utc_text(value)}"' if isinstance(value, datetime) else value
+    return f'"{name}":{text}'.encode()
 
 
 class Rule(EventData):
@@ -410,6 +448,22 @@ class Snapshot(EventData):
     running: Many[RunningCall]
     end_unknown: Many[RunningCall] | None = _absent()
 
+    @property
+    def encoded(self) -> bytes:
+        """It as JSON."""
+        names = ("last_event_id", "tool_status", "tool_result", "running")
+        told = {name: getattr(self, name) for name in names}
+        return self.with_requests(told if self.end_unknown is None else {**told, "end_unknown": self.end_unknown})
+
+    def with_requests(self, told: Mapping[str, Any]) -> bytes:
+        """As JSON what is ``told`` and the requests, which are encoded already."""
+        requests = [record.encoded for record in self.permission_requests]
+        return b'%b,"permission_request":%b,"permission_requests":[%b]}' % (
+            dump(told)[:-1],
+            requests[0] if requests else b"null",
+            b",".join(requests),
+        )
+
 
 class SessionLabel(EventData):
     """``session_opened`` and ``session_closed``: what a session is called, in the words of who runs it.
@@ -445,6 +499,14 @@ class InboxRecord(PermissionRecord):
 
     session_id: str
 
+    @classmethod
+    def of(cls, record: PermissionRecord, session_id: str) -> InboxRecord:
+        """A request of a session, encoded already as that is."""
+        told = cls.model_construct(**record.__dict__, session_id=session_id)
+        encoded = b'%b,"session_id":"%b"}' % (record.encoded[:-1], session_id.encode())
+        object.__setattr__(told, "_encoded", encoded)
+        return told
+
 
 class InboxCleared(PermissionCleared):
     """``permission_cleared``, and the session in which it was asked."""
@@ -472,6 +534,13 @@ class InboxSnapshot(EventData):
     last_event_id: str
     permission_requests: Many[InboxRecord]
     sessions: Many[SessionRow]
+
+    @property
+    def encoded(self) -> bytes:
+        """It as JSON; the requests are encoded already."""
+        told = dump({"last_event_id": self.last_event_id, "sessions": self.sessions})
+        records = b",".join([record.encoded for record in self.permission_requests])
+        return b'%b,"permission_requests":[%b]}' % (told[:-1], records)
 
 
 class Gap(EventData):
@@ -544,6 +613,11 @@ def encode(event_type: str, data: EventData | Mapping[str, Any] | None = None, *
     if data is not None:
         event["data"] = data
     return dump(event)
+
+
+def beside(event_type: str, data_json: bytes) -> bytes:
+    """``encode(event_type, data)`` of an event without an id, where the data is encoded already."""
+    return b'{"type":%b,"data":%b}' % (_type_json(event_type), data_json)
 
 
 def enveloped(event_type: str, event_id: str, data_json: bytes | None, traceparent: str | None = None) -> bytes:

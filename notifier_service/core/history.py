@@ -41,18 +41,28 @@ class _Settled(NamedTuple):
         """Whose room it takes."""
         return self.asked_by, self.decided_by == "policy"
 
+    @property
+    def told(self) -> bytes:
+        """The record as JSON with its ``session_id``."""
+        return b"%b%b" % (_session_head(self.session_id), self.json[1:])
+
     def kept(self) -> Change:
         """It, as a journal keeps it: what is looked for, and then what is told."""
         found = [self.seq, self.session_id, self.tool_name, self.decided_by, self.asked_by]
-        return Change(_KIND, self.request_id, b"%b\n%b" % (dump(found), self.json))
+        return Change(_KIND, self.request_id, b"%b\n%b" % (dump(found), self.told))
+
+
+def _session_head(session_id: str) -> bytes:
+    return b'{"session_id":"%b",' % session_id.encode()
 
 
 def _of_before(change: Change) -> _Settled:
-    found, _, json = (change.body or b"").partition(b"\n")
+    found, _, told = (change.body or b"").partition(b"\n")
     seq, session_id, tool_name, decided_by, asked_by = from_json(found)
-    if type(seq) is not int or not json.startswith(b"{"):
+    head = _session_head(session_id)
+    if type(seq) is not int or not told.startswith(head):
         raise ValueError("this is no settled request")
-    return _Settled(seq, change.name, session_id, tool_name, decided_by, asked_by, json)
+    return _Settled(seq, change.name, session_id, tool_name, decided_by, asked_by, b"{%b" % told[len(head) :])
 
 
 class HistoryPage(NamedTuple):
@@ -108,21 +118,19 @@ class History:
 
     def ahead(self, session_id: str, shown: PermissionRecord, *, asked_by: str | None) -> Sequence[Change]:
         """What keeps a settled request in one piece with a decision that is not told yet; ``add`` comes behind it."""
-        return () if self._journal is NO_JOURNAL else (_settled(session_id, shown, asked_by, dump(shown)).kept(),)
+        return () if self._journal is NO_JOURNAL else (_settled(session_id, shown, asked_by).kept(),)
 
     def take_back(self, request_id: str) -> None:
         """What was kept ``ahead`` has not happened."""
         self._journal.note(Change(_KIND, request_id, None))
 
-    def add(
-        self, session_id: str, record: PermissionRecord, *, asked_by: str | None, json: bytes | None = None
-    ) -> None:
-        """Keep a settled request as it is shown; ``json`` is the record if that is encoded already."""
-        self._add(_settled(session_id, record, asked_by, dump(record) if json is None else json))
+    def add(self, session_id: str, shown: PermissionRecord, *, asked_by: str | None) -> None:
+        """Keep a settled request as it is shown."""
+        self._add(_settled(session_id, shown, asked_by))
 
     def _add(self, settled: _Settled) -> None:
         self._last_seq += 1
-        settled = settled._replace(seq=self._last_seq)
+        settled = _Settled(self._last_seq, *settled[1:])
         if self._journal is not NO_JOURNAL:
             self._journal.note(settled.kept())
         self._take(settled)
@@ -171,7 +179,7 @@ class History:
             size += len(settled.json)
             if len(records) == limit or (records and size > _PAGE_BYTES):
                 return HistoryPage(records, f"{self._epoch}-{base36(oldest)}")
-            records.append(settled.json)
+            records.append(settled.told)
             oldest = settled.seq
         return HistoryPage(records, None)
 
@@ -195,6 +203,5 @@ class History:
             del self._of[holder], self._bytes_of[holder]
 
 
-def _settled(session_id: str, record: PermissionRecord, asked_by: str | None, json: bytes) -> _Settled:
-    text = b'{"session_id":"%b",%b' % (session_id.encode(), json[1:])
-    return _Settled(0, record.request_id, session_id, record.tool_name, record.decided_by, asked_by, text)
+def _settled(session_id: str, shown: PermissionRecord, asked_by: str | None) -> _Settled:
+    return _Settled(0, shown.request_id, session_id, shown.tool_name, shown.decided_by, asked_by, shown.encoded)

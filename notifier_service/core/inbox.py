@@ -148,7 +148,7 @@ class Inbox:
             told += size
             if told > _WHOLE_BYTES and not record.parameters_truncated:
                 record = _shortened(record)
-            records.append(InboxRecord.model_construct(**record.__dict__, session_id=session_id))
+            records.append(InboxRecord.of(record, session_id))
         return records
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import json.encoder
 import math
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -83,8 +83,9 @@ def action_sha256(*, session_id: str, server: str | None, tool_name: str, parame
 
 def action_sha256_of(parameters: bytes, *, session_id: str, server: str | None, tool_name: str) -> str:
     """The same of parameters in their canonical form."""
-    around = canonical_json({"server": server, "session_id": session_id, "tool_name": tool_name})
-    return hashlib.sha256(b'{"parameters":%b,%b' % (parameters, around[1:])).hexdigest()
+    named = "null" if server is None else _text(server)
+    around = f'"server":{named},"session_id":{_text(session_id)},"tool_name":{_text(tool_name)}}}'
+    return hashlib.sha256(b'{"parameters":%b,%b' % (parameters, around.encode())).hexdigest()
 
 
 def beginning(text: bytes, *, max_bytes: int) -> str:
@@ -95,7 +96,8 @@ def beginning(text: bytes, *, max_bytes: int) -> str:
     return shown
 
 
-_text = json.JSONEncoder(ensure_ascii=False).encode
+#: A text as the encoder of ``json`` writes it beyond ASCII, without the way there.
+_text: Callable[[str], str] = json.encoder.encode_basestring
 
 
 def canonical_json(value: Any) -> bytes:

@@ -31,6 +31,7 @@ class PermissionRequest:
     __slots__ = (
         "_collected",
         "_readers",
+        "_shown",
         "_waiters",
         "_withdraw",
         "announced",
@@ -102,11 +103,21 @@ class PermissionRequest:
         #: Bytes of what is shown.
         self.size = 0
         self._readers: set[str] = set()
+        #: The record of which ``shown`` was made last, what stood in it, and that.
+        self._shown: tuple[PermissionRecord, Mapping[str, Any], PermissionRecord] | None = None
 
     @property
     def shown(self) -> PermissionRecord:
         """The record for events and lists: of large parameters the beginning, their size and their hash."""
-        return self.record if self.preview is None else self.record.model_copy(update=self.preview)
+        record, preview = self.record, self.preview
+        if preview is None:
+            return record
+        before = self._shown
+        if before is not None and before[0] is record and before[1] is preview:
+            return before[2]
+        shown = record.model_copy(update=preview)
+        self._shown = record, preview, shown
+        return shown
 
     def note_reader(self, name: str) -> None:
         """Tell that the whole was given to this caller, who may approve it from now on."""
@@ -124,7 +135,7 @@ class PermissionRequest:
 
     def forget_whole(self) -> None:
         """Keep of large parameters what is shown only."""
-        self.record, self.preview = self.shown, None
+        self.record, self.preview, self._shown = self.shown, None, None
         self.question = self.question._replace(parameters=self.record.parameters)
 
     @property
@@ -181,7 +192,8 @@ class PermissionRequest:
     def settle(self, record: PermissionRecord) -> None:
         """Give the record of its end to all who wait for it."""
         self.record = record
-        self.question = self.question._replace(input_schema=None)
+        if self.question.input_schema is not None:
+            self.question = self.question._replace(input_schema=None)
         self.deadline = None
         self._give(record)
 

@@ -291,6 +291,7 @@ class PermissionDesk:
         frozen, text = frozen_json(question.parameters)
         tool = question.tool
         words = described(tool, question.risk_level) if "session" in question.scopes else None
+        is_settled = verdict is not None and verdict.effect != "ask"
         is_readable = words is not None and len(words) <= _MAX_WORDS
         parameters_bytes = self._size_of(text)
         record = _record(
@@ -310,9 +311,9 @@ class PermissionDesk:
             allowed_decisions=tuple(kind for kind in ALL_DECISIONS if kind in offered),
             scopes=self._scopes(question, may_always=is_readable),
             suggested_rule=words,
-            suggested_policy_rule=rule_table("allow", tool, question.risk_level) if is_readable else None,
+            suggested_policy_rule=rule_table("allow", tool, question.risk_level, words) if is_readable else None,
             description=question.description,
-            viewers=self._count_viewers(),
+            viewers=self._count_viewers() if is_settled else 0,  # of those who see it, when it is announced
             tool_call_id=question.tool_call_id,
             traceparent=question.traceparent or traceparent_now(),
             server=question.server,
@@ -327,7 +328,6 @@ class PermissionDesk:
         room = min(self.limits.max_event_bytes // 8, 16 * 1024)
         request.parameters_bytes = parameters_bytes
         request.preview, request.size = self._fitted(record, parameters_bytes, room=room)
-        is_settled = verdict is not None and verdict.effect != "ask"
         if not is_settled:
             places = self._places_for(timeout)
             for place in places:
@@ -406,9 +406,7 @@ class PermissionDesk:
         viewers = self._count_viewers()
         if not viewers and not self._is_seen():
             self._counters.unseen_requests += 1
-        request.record = request.record.model_copy(
-            update={"expires_at": expires_at, "viewers": viewers, "timestamp": utc_now()}
-        )
+        request.record = request.record.retold(expires_at=expires_at, viewers=viewers, timestamp=utc_now())
         request.announced = True
         self._pending[request.request_id] = request
         request.seq = getattr(self._publish("permission_request", request.shown), "seq", 0)
@@ -1059,7 +1057,7 @@ class PermissionDesk:
             if request.pending:
                 request.settle(settled)
                 self._remember(request, via="policy")
-                self._publish("permission_response_result", _response_result(request.shown))
+                self._tell_answer(request.shown)
 
         kept = self._recorder.by_policy(self.session_id, request, settled, rule_id)
         if kept is not None:
@@ -1105,13 +1103,18 @@ class PermissionDesk:
             self._counters.decision_wait_seconds.observe(self._clock() - request.announced_at)
         self._remember(request, via=via)
         if answered:
-            self._publish("permission_response_result", _response_result(request.shown))
+            self._tell_answer(request.shown)
         if announced:
             self.left_at = self._clock()
             cleared = PermissionCleared(
                 request_id=record.request_id, tool_name=record.tool_name, status=record.status, reason=record.reason
             )
             self._publish("permission_cleared", cleared)
+
+    def _tell_answer(self, shown: PermissionRecord) -> None:
+        """Tell the record as it is when somebody has answered."""
+        answered = shown.retold(timestamp=shown.decided_at or shown.timestamp)
+        self._publish("permission_response_result", answered)
 
     def _announce_next(self) -> None:
         """Show the next request that waits unannounced, if it is its turn."""
@@ -1126,9 +1129,9 @@ class PermissionDesk:
         """Keep a settled request for repeated decisions and reads, within the bounds of the log, and in the history."""
         self._tell_the_log(request.record, via)
         self._linger(request)
-        json = dump(request.shown)
-        self._history.add(self.session_id, request.record, asked_by=request.asked_by, json=json)
-        request.size = len(json)
+        shown = request.shown
+        self._history.add(self.session_id, shown, asked_by=request.asked_by)
+        request.size = len(shown.encoded)
         self._settled[request.request_id] = request
         self.settled_bytes += request.size
         self._counters.permissions[request.record.status] += 1
@@ -1139,6 +1142,8 @@ class PermissionDesk:
 
     def _tell_the_log(self, record: PermissionRecord, via: str) -> None:
         """One line: who let what run, or not. No parameters and no reason, and what others named only quoted."""
+        if not _log.isEnabledFor(logging.INFO):
+            return
         _log.info(
             "%s: %s by %s through %s (request %s, session %s%s)",
             without_credentials(quoted(record.tool_name)),
@@ -1166,7 +1171,7 @@ class PermissionDesk:
     ) -> tuple[Mapping[str, Any] | None, int]:
         """What stands in the place of the parameters if an event cannot hold them, and the size of what is shown."""
         limit = self.limits.max_event_bytes - room
-        if parameters_bytes <= limit and (size := len(dump(record))) <= limit:
+        if parameters_bytes <= limit and (size := len(record.encoded)) <= limit:
             return None, size
         preview = {
             "parameters": {"beginning": beginning(dump(record.parameters), max_bytes=self.limits.max_event_bytes // 4)},
@@ -1248,8 +1253,3 @@ def _record(**fields: Any) -> PermissionRecord:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         raise InvalidInput(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-
-
-def _response_result(record: PermissionRecord) -> PermissionRecord:
-    """``permission_response_result``: the record, and when somebody answered."""
-    return record.model_copy(update={"timestamp": record.decided_at or record.timestamp})

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from .errors import CursorLost
 from .event_log import Event, EventLog
-from .events import Bye, EventData, Gap, PermissionRecord, encode
+from .events import Bye, EventData, Gap, InboxSnapshot, PermissionRecord, Snapshot, beside, encode
 from .fan_out import Audience
 from .limits import Limits
 from .metrics import Counters
@@ -70,7 +70,7 @@ class Source(Protocol):
 
     def hello(self, opening: Opening) -> EventData: ...
 
-    def snapshot(self, behind: int | None = None) -> EventData: ...
+    def snapshot(self, behind: int | None = None) -> Snapshot | InboxSnapshot: ...
 
     def forget(self, reader: Reader) -> None:
         """Let a reader go that has left."""
@@ -95,6 +95,7 @@ class Reader:
         "_log",
         "_push",
         "_read_from",
+        "_replays",
         "_sent_at",
         "_seq",
         "_still_may",
@@ -115,8 +116,19 @@ class Reader:
         "transport",
     )
 
-    def __init__(self, session: Source, transport: str, peer: Peer, account: str | None, address: str = "") -> None:
+    def __init__(
+        self,
+        session: Source,
+        transport: str,
+        peer: Peer,
+        account: str | None,
+        address: str = "",
+        *,
+        replays: bool = True,
+    ) -> None:
         self.session = session
+        #: Whether it is shown again what waits behind a snapshot, which tells the same to who knows it.
+        self._replays = replays
         #: Who reads, and from where, for whose places it counts.
         self.account = account
         self.address = address
@@ -351,11 +363,13 @@ class Reader:
         told = []
         if opening.gap is not None:
             told.append(Event(0, "", "gap", encode("gap", opening.gap)))
-        if opening.resumed != "full":
-            told.append(Event(0, "", "snapshot", encode("snapshot", self.session.snapshot(opening.seq))))
-        for record in opening.replay:
-            replayed = record.model_copy(update={"replayed": True})
-            told.append(Event(0, "", "permission_request", encode("permission_request", replayed)))
+        is_told = opening.resumed != "full"
+        if is_told:
+            snapshot = beside("snapshot", self.session.snapshot(opening.seq).encoded)
+            told.append(Event(0, "", "snapshot", snapshot))
+        for record in () if is_told and not self._replays else opening.replay:
+            replayed = beside("permission_request", b'%b,"replayed":true}' % record.encoded[:-1])
+            told.append(Event(0, "", "permission_request", replayed))
         return [*told, *opening.trail]
 
 

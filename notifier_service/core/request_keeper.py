@@ -156,7 +156,6 @@ class RequestKeeper:
         schema = question.input_schema
         body = {
             "session_id": session_id,
-            "record": record,
             "beside": {name: getattr(question, name) for name in _BESIDE},
             "input_schema": None if schema is None else schema.to_json(),
             "at": self._clock() if request.waits_since is None else request.waits_since,
@@ -167,7 +166,7 @@ class RequestKeeper:
             "is_lost": request.is_lost,
             "outlives": question.outlives,
         }
-        return Change(_KIND, request.request_id, dump(body))
+        return Change(_KIND, request.request_id, b'{"record":%b,%b' % (record.encoded, dump(body)[1:]))
 
 
 def _kept(body: bytes, alive_at: float) -> KeptRequest:

@@ -506,15 +506,17 @@ class Session:
         account: str | None = None,
         address: str = "",
         may_approve: bool = True,
+        replays: bool = True,
     ) -> Reader:
         """Let a live reader in behind its cursor, or raise ``LimitReached`` or ``SessionClosed``.
 
-        It counts against ``account``, and ``address`` if that is known.
+        It counts against ``account``, and ``address`` if that is known. What waits is told again behind a snapshot
+        where it ``replays``.
         """
         if self.log.closed:
             raise SessionClosed("This session has ended.")
         self.readers.require_place(account, address=address, may_approve=may_approve)
-        reader = Reader(self, transport, peer, account, address)
+        reader = Reader(self, transport, peer, account, address, replays=replays)
         self.readers.add(reader)
         self._attend(self)
         reader.begin(cursor)
@@ -689,7 +691,8 @@ class Session:
         self._count_beside()
         if getattr(data, "decided_by", None) == "policy":
             owner += " by policy"
-        event = self._append(event_type, data, owner=owner)
+        data_json = data.encoded if type(data) is PermissionRecord else None
+        event = self._append(event_type, data, data_json=data_json, owner=owner)
         if was_shown:  # what the policy answers by itself waits for nobody
             self._tell_asked(self.session_id, event, owner, request)
         if self.space.is_over:
@@ -813,7 +816,7 @@ class Session:
     def _tell_end(self, record: PermissionRecord, *, is_answer_told: bool) -> None:
         """Tell how a request ended, which was kept and of which nobody heard any more, or of one half only."""
         if not is_answer_told and record.status in ("approved", "rejected"):
-            answered = record.model_copy(update={"timestamp": record.decided_at or record.timestamp})
+            answered = record.retold(timestamp=record.decided_at or record.timestamp)
             self._append_asked("permission_response_result", answered)
         cleared = PermissionCleared(
             request_id=record.request_id, tool_name=record.tool_name, status=record.status, reason=record.reason

@@ -31,6 +31,7 @@ __all__ = [
     "json_answer",
     "reply",
     "status_of",
+    "told",
     "unreadable",
 ]
 
@@ -63,6 +64,11 @@ ANSWER_HEADERS = {
 def reply(data: Any, *, status: int = 200, **beside: Any) -> web.Response:
     """``{"success": true, "data": …}``"""
     return _json({"success": True, "data": data, **beside}, status)
+
+
+def told(data_json: bytes, *, status: int = 200) -> web.Response:
+    """The same of data whose JSON is encoded already."""
+    return json_answer(b'{"success":true,"data":%b}' % data_json, status)
 
 
 def error_body(error: errors.NotifierError) -> dict[str, Any]:

@@ -89,6 +89,7 @@ def _chain(request: web.BaseRequest) -> list[str]:
     return [named.strip('"') for named in _FOR.findall(",".join(request.headers.getall("Forwarded", ())))]
 
 
+@lru_cache(maxsize=1024)
 def _parsed(text: str) -> _Address | None:
     """The address in a text that may have a port, brackets or a zone."""
     text = text.strip()

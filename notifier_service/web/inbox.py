@@ -26,7 +26,7 @@ from ..core.label import MAX_AGENT, MAX_TITLE
 from ..core.question import MAX_REASON, Decision
 from ..core.reader import Reader
 from ..core.session import SESSION_ID
-from .answers import error_body, json_answer, reply
+from .answers import error_body, json_answer, reply, told
 from .auth import Right, still_sees_the_same
 from .connection import StreamConnection
 from .permissions import through
@@ -73,7 +73,7 @@ async def read(call: Call[Query, None]) -> web.Response:
     tag = ETag(hashlib.sha256(dump([rows, ids])).hexdigest()[:32], is_weak=True)
     known = call.request.if_none_match or ()
     is_known = any(found.value in (tag.value, "*") for found in known)
-    response = web.Response(status=304) if is_known else reply(snapshot)
+    response = web.Response(status=304) if is_known else told(snapshot.encoded)
     response.headers["Cache-Control"] = "private, no-cache"  # keep it, and ask each time
     response.etag = tag
     return response

@@ -128,12 +128,10 @@ class StateAndEvents(_State):
 
 
 def present_state(snapshot: Snapshot) -> dict[str, object]:
-    """The fields that every poll tells of the state; not validated again, they come from the session."""
+    """What every poll tells of the state beside the requests; not validated again, it comes from the session."""
     return {
         "last_event_id": snapshot.last_event_id,
         "tool_status": snapshot.tool_status,
-        "permission_request": snapshot.permission_request,
-        "permission_requests": snapshot.permission_requests,
         "tool_result": snapshot.tool_result,
         "running": snapshot.running,
     }

@@ -235,7 +235,10 @@ _ONE_PATH: Mapping[str, str] = {
 }
 
 _HEADERS: Mapping[str, Sequence[tuple[str, str]]] = {
-    "GET /api/sse/events/{session_id}": (("Last-Event-ID", "Resume behind this event; wins over the query."),),
+    "GET /api/sse/events/{session_id}": (
+        ("Last-Event-ID", "Resume behind this event; wins over the query."),
+        ("Prefer", "replay=0: as in the query."),
+    ),
     "GET /api/sse/inbox": (("Last-Event-ID", "Resume behind this event; wins over the query."),),
     "GET /api/inbox": (("If-None-Match", "304 where nothing has changed."),),
     "GET /agent_chat_stream": (("Last-Event-ID", "Resume an answer behind this piece."),),

@@ -11,6 +11,8 @@ from .departure import has_left
 
 __all__ = ["ConnectionPeer", "Stalled", "written", "written_out"]
 
+#: Less than a transport takes before it has anybody wait.
+_AT_ONCE_BYTES = 32 * 1024
 #: How often it is looked whether a peer that had stalled has taken the rest.
 _LOOK_SECONDS = 0.02
 
@@ -91,6 +93,8 @@ async def written_out(request: web.Request, response: web.StreamResponse, stalle
     Whoever holds a place for the request gives it back only then.
     """
     peer = ConnectionPeer(request)
+    if not peer.unsent_bytes() and (response.content_length or _AT_ONCE_BYTES) < _AT_ONCE_BYTES:
+        return response  # as soon as it is handed over, the connection has taken it
 
     async def write() -> None:
         await response.prepare(request)

@@ -21,7 +21,7 @@ from ..core.limits import MAX_TIMEOUT_SECONDS, RiskLevel
 from ..core.permission_request import PermissionRequest
 from ..core.policy.reasons import Reason
 from ..core.question import ALL_DECISIONS, Decision, Question
-from .answers import error_body, reply
+from .answers import error_body, told
 from .departure import held
 from .idempotency import IDEMPOTENCY, idempotency_key
 from .long_body import BODY_BYTES, too_large
@@ -79,7 +79,7 @@ async def decide(call: Call[Query, Decision]) -> web.Response:
     # The tool that waits goes first: it is woken in the next turn of the loop, at whose end its answer leaves.
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    return reply(record)
+    return told(record.encoded)
 
 
 def through(request: web.Request) -> str:
@@ -107,7 +107,7 @@ async def _ask_and_wait(call: Call[WaitQuery, AskBody]) -> web.Response:
                 await call.broker.all_kept()
         if not request.pending:
             request.collect()
-            return reply(request.record)
+            return told(request.record.encoded)
         await held(call.request, request.decision(), call.query.wait)
     except (asyncio.CancelledError, ConnectionError):
         if key is None:
@@ -120,13 +120,13 @@ async def _ask_and_wait(call: Call[WaitQuery, AskBody]) -> web.Response:
         request.cancel("the asker's token is no longer good for it")
         raise
     request.collect()
-    return reply(request.record, status=201 if request.pending else 200)
+    return told(request.record.encoded, status=201 if request.pending else 200)
 
 
 async def list_pending(call: Call[Query, None]) -> web.Response:
     """All pending requests, oldest first; a mere producer sees those it asked itself."""
     pending = call.broker.look(call.session_id).pending
-    return reply([request.shown for request in pending if _is_for(call, request)])
+    return told(b"[%b]" % b",".join([request.shown.encoded for request in pending if _is_for(call, request)]))
 
 
 async def read(call: Call[WaitQuery, None]) -> web.StreamResponse:
@@ -158,20 +158,20 @@ async def _read(call: Call[WaitQuery, None]) -> web.StreamResponse:
         request.note_reader(call.caller.name)
     if request.asked_by == call.caller.name:
         request.collect()
-    return await slow.end(dump({"success": True, "data": request.record}))
+    return await slow.end(b'{"success":true,"data":%b}' % request.record.encoded)
 
 
 async def claim(call: Call[Query, ClaimBody]) -> web.Response:
     """Take what was approved for one run, before it begins: another run is refused from then on."""
     request = _found(call, to_cancel=True)
     desk = call.broker.look(call.session_id).desk
-    return reply(await desk.claim(request, call.body.run_id, reports=call.body.reports))
+    return told((await desk.claim(request, call.body.run_id, reports=call.body.reports)).encoded)
 
 
 async def cancel(call: Call[Query, None]) -> web.Response:
     """The agent went away: nobody needs to decide any more."""
     request = _found(call, to_cancel=True)
-    return reply(request.cancel("the agent withdrew it"))
+    return told(request.cancel("the agent withdrew it").encoded)
 
 
 def _asked(call: Call[WaitQuery, AskBody], key: str | None) -> PermissionRequest:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -13,7 +13,7 @@ from ..core.errors import CursorLost
 from ..core.event_log import Event, EventLog
 from ..core.events import Gap, dump
 from ..core.session import Session
-from .answers import json_answer, reply
+from .answers import json_answer, reply, told
 from .departure import held
 from .models import present_state
 from .peer import written_out
@@ -45,25 +45,30 @@ class LongPollQuery(Query):
 async def session_info(call: Call[Query, None]) -> web.Response:
     """The whole present state."""
     session = _polled(call)
-    return _unless_known(call, session, {**present_state(session.snapshot()), "viewers": session.viewer_count})
+
+    def tell() -> bytes:
+        snapshot = session.snapshot()
+        return snapshot.with_requests({**present_state(snapshot), "viewers": session.viewer_count})
+
+    return _unless_known(call, session, tell)
 
 
 async def tool_status(call: Call[Query, None]) -> web.Response:
     """The last tool status, or null."""
     session = _polled(call)
-    return _unless_known(call, session, session.state.tool_status)
+    return _unless_known(call, session, lambda: dump(session.state.tool_status))
 
 
 async def permission_request(call: Call[Query, None]) -> web.Response:
     """The oldest pending permission request, or null."""
     session = _polled(call)
-    return _unless_known(call, session, session.snapshot().permission_request)
+    return _unless_known(call, session, lambda: session.pending[0].shown.encoded if session.pending else b"null")
 
 
 async def tool_result(call: Call[Query, None]) -> web.Response:
     """The last tool result, or null."""
     session = _polled(call)
-    return _unless_known(call, session, session.state.tool_result)
+    return _unless_known(call, session, lambda: dump(session.state.tool_result))
 
 
 async def clear_result(call: Call[Query, None]) -> web.Response:
@@ -97,8 +102,8 @@ async def _long_poll(call: Call[LongPollQuery, None]) -> web.Response:
         except CursorLost as lost:  # a burst went through the log
             opening = session.reopen(lost)
     trail = session.trail() if call.query.after == "earliest" else ()
-    body, told = _long_poll_body(session, opening.seq, events, opening.gap, trail)
-    call.broker.counters.events_delivered["long-poll"] += told
+    body, count = _long_poll_body(session, opening.seq, events, opening.gap, trail)
+    call.broker.counters.events_delivered["long-poll"] += count
     call.broker.counters.bytes_delivered += len(body)
     response = json_answer(body)
     if log.closed:
@@ -112,12 +117,12 @@ def _polled(call: Call[Any, None]) -> Session:
     return session
 
 
-def _unless_known(call: Call[Query, None], session: Session, data: Any) -> web.Response:
+def _unless_known(call: Call[Query, None], session: Session, tell: Callable[[], bytes]) -> web.Response:
     """The state with an ETag, or 304 when the client has it already; whatever changes the state moves the log."""
     tag = ETag(f"{session.log.last_event_id}.{session.viewer_count}", is_weak=True)
     known = call.request.if_none_match or ()
     is_known = any(found.value in (tag.value, "*") for found in known)
-    response = web.Response(status=304) if is_known else reply(data)
+    response = web.Response(status=304) if is_known else told(tell())
     response.headers["Cache-Control"] = "private, no-cache"  # keep it, and ask each time
     response.etag = tag
     return response
@@ -149,7 +154,8 @@ def _long_poll_body(
     if len(events) > 1 and sum(len(event.json) for event in events) > _PAGE_BYTES:
         events = events[:-1]  # the one that passes the page
     events = [*trail, *events]
-    state = dump({"gap": gap, **present_state(session.snapshot(events[-1].seq if events else None))})
+    snapshot = session.snapshot(events[-1].seq if events else None)
+    state = snapshot.with_requests({"gap": gap, **present_state(snapshot)})
     body = b'{"success":true,"data":{"events":[%s],%s}' % (b",".join([event.json for event in events]), state[1:])
     if gap is None and not trail and session.viewer_count:  # for the others who wait; one alone leaves no copy behind
         _bodies[log] = _Body(seq, log.last_seq, body, len(events))

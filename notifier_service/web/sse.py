@@ -24,7 +24,7 @@ from .peer import ConnectionPeer
 from .presence import page_of
 from .request import Call, Query
 
-__all__ = ["STREAM_HEADERS", "StreamQuery", "cursor_of", "health", "stream", "streamed"]
+__all__ = ["STREAM_HEADERS", "StreamQuery", "cursor_of", "health", "replays", "stream", "streamed"]
 
 STREAM_HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -43,11 +43,13 @@ _CURSOR_NAMES = frozenset({"lasteventid", "evslasteventid"})
 class StreamQuery(Query):
     """``last_event_id`` resumes where a ``Last-Event-ID`` header cannot be set; ``named=1`` adds ``event:`` lines.
 
+    ``replay=0`` says that the client knows ``snapshot``, and needs no request that waits told again behind it.
     ``visible=1`` says that somebody sees the page, ``page`` which of the caller's pages that is.
     """
 
     last_event_id: str | None = None
     named: str | None = None
+    replay: str | None = None
     visible: str | None = None
     page: str | None = None
 
@@ -67,6 +69,7 @@ async def stream(call: Call[StreamQuery, None]) -> web.StreamResponse:
             account=caller.name,
             address=call.address,
             may_approve=caller.may("approve"),
+            replays=replays(call.request, call.query.replay),
         )
         reader.permit(caller.seconds_left, still_may_view(caller, call.session_id))
         reader.page = page_of(call, caller)
@@ -111,6 +114,15 @@ def cursor_of(request: web.Request) -> str | None:
         if value and name.replace("-", "").replace("_", "").lower() in _CURSOR_NAMES
     ]
     return request.headers.get("Last-Event-ID") or (in_query[-1] if in_query else None)
+
+
+def replays(request: web.Request, in_query: str | None) -> bool:
+    """Whether what waits is told again behind a snapshot, unless the client knows that: ``replay=0``, or so preferred.
+
+    A client that sets headers says it with one (RFC 7240), and its URL stays as it is.
+    """
+    preferred = request.headers.get("Prefer", "").replace(" ", "").lower().split(",")
+    return in_query not in ("0", "false") and "replay=0" not in preferred
 
 
 async def health(call: Call[Query, None]) -> web.Response:

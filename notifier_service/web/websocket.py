@@ -19,14 +19,16 @@ from .auth import Caller, still_may_view
 from .presence import page_of
 from .request import Call, Query, checked
 from .sockets import Socket, on_socket
+from .sse import replays
 
 __all__ = ["SocketQuery", "socket"]
 
 
 class SocketQuery(Query):
-    """``after`` resumes behind an event; ``visible`` and ``page`` are as on the stream."""
+    """``after`` resumes behind an event; ``replay``, ``visible`` and ``page`` are as on the stream."""
 
     after: str | None = None
+    replay: str | None = None
     visible: str | None = None
     page: str | None = None
 
@@ -54,6 +56,7 @@ async def socket(call: Call[SocketQuery, None]) -> web.StreamResponse:
             account=caller.name,
             address=call.address,
             may_approve=caller.may("approve"),
+            replays=replays(call.request, call.query.replay),
         )
         socket.follows_session = True
         reader.permit(caller.seconds_left, still_may_view(caller, call.session_id))

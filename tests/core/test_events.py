@@ -22,6 +22,7 @@ from notifier_service.core.events import (
     EventData,
     Gap,
     Hello,
+    InboxRecord,
     PermissionCleared,
     PermissionRecord,
     ResultCleared,
@@ -234,6 +235,63 @@ def test_time_of_now_holds_no_more_than_the_wire_shows() -> None:
 )
 def test_event_has_the_shape_of_the_contract(event_type: str, data: EventData, on_the_wire: dict[str, Any]) -> None:
     assert json.loads(encode(event_type, data, id="e-1")) == {"type": event_type, "id": "e-1", "data": on_the_wire}
+
+
+def test_record_is_encoded_once_for_all_who_tell_of_it() -> None:
+    record = RECORD.model_copy()
+
+    assert record.encoded is record.encoded
+    assert json.loads(record.encoded) == RECORD_ON_THE_WIRE
+    assert json.loads(record.model_copy(update={"viewers": 3}).encoded)["viewers"] == 3
+
+
+def test_record_that_no_event_holds_is_not_kept_encoded() -> None:
+    record = RECORD.model_copy(update={"parameters": {"text": "x" * 300_000}})
+
+    assert record.encoded == dump(record)
+    assert record.encoded is not record.encoded
+
+
+@given(
+    parameters=st.dictionaries(
+        st.sampled_from(["timestamp", "viewers", "expires_at", "path"]),
+        st.sampled_from([NOON_TEXT, "null", 2, None, {"viewers": 2}, {"expires_at": None}, '"viewers":2']),
+    ),
+    viewers=st.integers(0, 3),
+    expires_at=st.none() | st.timedeltas(timedelta(0), timedelta(days=9)).map(NOON.__add__),
+)
+def test_record_that_is_retold_says_what_one_says_that_is_encoded_anew(
+    parameters: dict[str, Any], viewers: int, expires_at: datetime | None
+) -> None:
+    record = RECORD.model_copy(update={"parameters": parameters})
+
+    retold = record.retold(viewers=viewers, expires_at=expires_at, timestamp=NOON + timedelta(seconds=1))
+
+    assert json.loads(retold.encoded) == json.loads(dump(retold))
+    assert retold.timestamp > record.timestamp
+
+
+def test_record_of_the_inbox_is_encoded_as_that_of_its_session() -> None:
+    told = InboxRecord.of(RECORD, "s1")
+
+    assert json.loads(told.encoded) == json.loads(dump(told)) == {**RECORD_ON_THE_WIRE, "session_id": "s1"}
+
+
+@pytest.mark.parametrize("waiting", [0, 2])
+@pytest.mark.parametrize("lost", [0, 1])
+def test_snapshot_of_encoded_requests_says_the_same(waiting: int, lost: int) -> None:
+    records = [RECORD.model_copy(update={"request_id": f"pr_{number}"}) for number in range(waiting)]
+    snapshot = Snapshot(
+        last_event_id="a-1",
+        tool_status=ToolStatus(status="executing", tool_name="rm", timestamp=NOON),
+        permission_request=records[0] if records else None,
+        permission_requests=records,
+        tool_result=None,
+        running=(),
+        end_unknown=(RunningCall(status="failed", tool_name="cp", timestamp=NOON),) * lost or None,
+    )
+
+    assert json.loads(snapshot.encoded) == json.loads(dump(snapshot))
 
 
 def test_event_without_data_has_no_such_field() -> None:

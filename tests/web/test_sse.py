@@ -184,6 +184,43 @@ async def test_pending_requests_are_replayed_after_the_snapshot_without_an_id(cl
     ]
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"params": {"replay": "0"}},
+        {"params": {"replay": "false"}},
+        {"headers": {"Prefer": "replay=0"}},
+        {"headers": {"Prefer": "respond-async, Replay = 0"}},
+    ],
+    ids=["0", "false", "header", "one-of-many"],
+)
+async def test_client_that_knows_the_snapshot_is_told_once_what_waits(
+    client: Client, broker: Broker, said: dict[str, Any]
+) -> None:
+    asked = [broker.ask("s1", **ASK).request_id for _ in range(100)]
+
+    async with reading(client, **said) as stream:
+        frames = await stream.take(2)
+        last = broker.publish_nowait("s1", "note").id
+        frames += await stream.take(1)
+
+    assert [record["request_id"] for record in frames[1].data["data"]["permission_requests"]] == asked
+    assert all(str(frames[1].data).count(request_id) == 1 for request_id in asked[1:])
+    assert (types(frames), frames[2].id) == (["hello", "snapshot", "note"], last)
+
+
+async def test_client_that_knows_the_snapshot_is_told_what_waits_where_it_gets_none(
+    client: Client, broker: Broker
+) -> None:
+    asked = broker.ask("s1", **ASK).request_id
+    broker.publish_nowait("s1", "note")
+
+    frames = await opening(client, "earliest", 3, params={"replay": "0"})
+
+    assert {frame.data["data"]["request_id"] for frame in frames[1:] if frame.data["type"] != "note"} == {asked}
+    assert "snapshot" not in types(frames)
+
+
 async def test_a_request_asked_while_somebody_reads_is_not_replayed_and_counts_viewers(
     client: Client, broker: Broker
 ) -> None:

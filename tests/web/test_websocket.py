@@ -282,6 +282,20 @@ async def test_resume_with_a_lost_cursor_gives_a_gap_the_state_and_then_what_com
     assert ids(await socket.take(1)) == live
 
 
+async def test_socket_that_knows_the_snapshot_is_told_once_what_waits(
+    site: Site, broker: Broker, open_socket: OpenSocket
+) -> None:
+    broker.ask("s", **ASK)
+    socket = await open_socket(site.port, f"{PATH}?replay=0")
+    told = await socket.take(2)
+    await socket.send({"type": "resume", "after": "garbage"})
+    told += await socket.take(2)
+    live = publish(broker, 1)
+
+    assert [event["type"] for event in told] == ["hello", "snapshot", "gap", "snapshot"]
+    assert ids(await socket.take(1)) == live
+
+
 async def test_resume_in_the_same_breath_as_the_handshake_loses_nothing(
     site: Site, broker: Broker, open_socket: OpenSocket
 ) -> None:

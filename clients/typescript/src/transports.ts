@@ -58,7 +58,7 @@ const HOLD_SECONDS = 25;
 export async function readStream(reading: Reading, signal: AbortSignal): Promise<Ending> {
   const { EventSource, feed, http, paths, timing } = reading;
   if (EventSource === undefined) throw new TypeError("this platform has no EventSource: pass one in the options");
-  const query: Record<string, string> = {};
+  const query: Record<string, string> = { replay: "0" };
   const cursor = feed.cursor ?? reading.begin;
   if (cursor !== null) query["last_event_id"] = cursor;
   try {

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from json.encoder import encode_basestring_ascii
 from typing import Any, Literal, NamedTuple
 
 from ..errors import LimitReached, RuleNotFound
@@ -212,9 +212,9 @@ def rule_from(
     )
 
 
-def named(effect: Effect, tool: AskedTool, risk_level: RiskLevel) -> str:
-    """What a rule about this tool is called: what it does, with which calls."""
-    name = f"{effect} {described(tool, risk_level if effect == 'allow' else None)}"
+def named(effect: Effect, tool: AskedTool, risk_level: RiskLevel, words: str | None = None) -> str:
+    """What a rule about this tool is called: what it does, with which calls; ``words`` say which, if they are there."""
+    name = f"{effect} {words or described(tool, risk_level if effect == 'allow' else None)}"
     return name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 3]}..."
 
 
@@ -245,4 +245,4 @@ def _which_calls(tool: AskedTool) -> str:
 
 def quoted(text: str) -> str:
     """Text that somebody else chose, within a sentence: it ends no line, moves no terminal, and looks like no other."""
-    return json.dumps(text[:256]).replace("\x7f", "\\u007f")
+    return encode_basestring_ascii(text[:256]).replace("\x7f", "\\u007f")

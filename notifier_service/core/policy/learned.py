@@ -378,12 +378,13 @@ def _lock(target: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def rule_table(effect: Effect, tool: AskedTool, risk_level: RiskLevel) -> dict[str, Any]:
+def rule_table(effect: Effect, tool: AskedTool, risk_level: RiskLevel, words: str | None = None) -> dict[str, Any]:
     """The rule that a decision about such a call becomes, as a table of the file.
 
     Without what only the decision tells: its id, who made it, when, why, and in which sessions that person may decide.
+    ``words`` say for which calls it holds, if somebody has them.
     """
-    table = _conditions(effect, named(effect, tool, risk_level), tool, risk_level)
+    table = _conditions(effect, named(effect, tool, risk_level, words), tool, risk_level)
     if learned := bindings(tool):
         table["learned"] = learned
     return table

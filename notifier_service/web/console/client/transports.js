@@ -8,7 +8,7 @@ export async function readStream(reading, signal) {
     const { EventSource, feed, http, paths, timing } = reading;
     if (EventSource === undefined)
         throw new TypeError("this platform has no EventSource: pass one in the options");
-    const query = {};
+    const query = { replay: "0" };
     const cursor = feed.cursor ?? reading.begin;
     if (cursor !== null)
         query["last_event_id"] = cursor;
