@@ -48,6 +48,12 @@ class Asker(Protocol):
     async def ask(self, question: Question) -> Permission:
         """Wait for the answer. Raises ``ToolDenied``; cancelled, it withdraws the request."""
 
+    def introduce(self, *, title: str | None = None, agent: str | None = None) -> None:
+        """Say what asks and where, for people: a session that nobody has called anything is called so with a question.
+
+        Both are words of somebody who may be nobody to trust, and no rule goes by them.
+        """
+
     def tell(self, event_type: str, event: EventData) -> None:
         """Publish an event. Never waits, never raises."""
 
@@ -59,6 +65,7 @@ class BrokerAsker:
         self._broker = broker
         self._session_id = session_id
         self._agent = agent
+        self._introduced: dict[str, str | None] = {"title": None, "agent": None}
 
     @property
     def max_event_bytes(self) -> int:
@@ -74,8 +81,10 @@ class BrokerAsker:
     async def ask(self, question: Question) -> Permission:
         asked = self._asked(question)
         try:
-            if await self._broker.open(self._session_id).admit(asked):
+            session = self._broker.open(self._session_id)
+            if await session.admit(asked):
                 return Permission()
+            session.be_called(session.label.filled(**self._introduced))
             request = self._broker.ask(self._session_id, asked)
         except (BrokerClosed, LimitReached, NotRecorded, TooLarge, InvalidInput) as error:
             raise denial_by_error(question.tool_name, error) from error
@@ -96,11 +105,19 @@ class BrokerAsker:
         asked_by, asked_with = ASKED_BY.get()
         return question._replace(asked_by=asked_by, asked_with=asked_with, agent=self._agent)
 
+    def introduce(self, *, title: str | None = None, agent: str | None = None) -> None:
+        self._introduced = introduced(self._introduced, title, agent)
+
     def tell(self, event_type: str, event: EventData) -> None:
         try:
             publish_in_trace(self._broker, self._session_id, event_type, event)
         except NotifierError as error:
             _log.warning("%s was not published: %s", event_type, error)
+
+
+def introduced(before: Mapping[str, str | None], title: str | None, agent: str | None) -> dict[str, str | None]:
+    """What is known by now of who asks; an empty word says nothing."""
+    return {"title": title or before["title"], "agent": agent or before["agent"]}
 
 
 def publish_in_trace(broker: Broker, session_id: str, event_type: str, event: EventData) -> None:

@@ -16,10 +16,11 @@ from typing import Any, Self
 from ..client import Client
 from ..core.errors import NotifierError, ServiceRefused, ServiceRestarted, ServiceUnavailable, ToolDenied
 from ..core.events import CallDetails, DecisionKind, EventData, ToolStatus, dump
+from ..core.label import NO_LABEL
 from ..core.limits import Limits
 from ..core.question import Question
 from ..core.trace import in_trace
-from .asker import Permission, permission_by_record
+from .asker import Permission, introduced, permission_by_record
 from .denials import denial_by_error
 from .results import shown_parameters
 
@@ -74,6 +75,9 @@ class ServiceAsker:
         self._is_away = False
         self._is_leaving = False
         self._publisher: asyncio.Task[None] | None = None
+        #: What to call the session, and whether that was said.
+        self._introduced: dict[str, str | None] = {"title": None, "agent": None}
+        self._is_introduced = True
 
     async def __aenter__(self) -> Self:
         self._publisher = asyncio.create_task(self._publish())
@@ -155,6 +159,23 @@ class ServiceAsker:
         left = min(person_seconds, _LONGEST_AWAY_SECONDS) - (time.monotonic() - began)
         return max(_LEAST_AWAY_SECONDS, left)
 
+    def introduce(self, *, title: str | None = None, agent: str | None = None) -> None:
+        known = introduced(self._introduced, title, agent)
+        self._is_introduced &= known == self._introduced
+        self._introduced = known
+
+    async def _say_what_asks(self) -> None:
+        """Call the session after what asks where nobody has; who may not do that asks all the same."""
+        if self._is_introduced:
+            return
+        with suppress(ServiceRefused):
+            row = await self._client.label(self._session_id)
+            label = NO_LABEL.filled(**self._introduced)._asdict()
+            unsaid = {name: text for name, text in label.items() if text is not None and row.get(name) is None}
+            if unsaid:
+                await self._client.label(self._session_id, **unsaid)
+        self._is_introduced = True
+
     def tell(self, event_type: str, event: EventData) -> None:
         self._outbox.append((event_type, event))
         self._has_mail.set()
@@ -183,6 +204,7 @@ class ServiceAsker:
         }
 
         async def post() -> dict[str, Any]:
+            await self._say_what_asks()
             with in_trace(question.traceparent):
                 record = await self._client.ask(
                     self._session_id,

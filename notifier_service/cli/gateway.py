@@ -148,6 +148,7 @@ async def _run_stdio(arguments: argparse.Namespace) -> int:
     session_id = arguments.session or made_up_session(arguments.server)
     try:
         async with asker(arguments, session_id) as asked:
+            asked.introduce(title=_folder())
             source, sink = _taken_standard_streams()
             relay = StdioRelay(
                 asked,
@@ -249,6 +250,8 @@ async def asker(
             ServiceAsker(client, session_id) as asked,
         ):
             _say(kind, client.url, session_id)
+            if agent is not None:
+                asked.introduce(title=_folder(), agent=agent)
             yield asked
     else:
         files = {"policy_file": arguments.policy_file, "audit_file": arguments.audit_file}
@@ -271,6 +274,12 @@ def name_of_server(command: Sequence[str]) -> str:
     name = next((name for name in names if name not in _LAUNCHERS), "server")
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:60].strip("-")
     return name or "server"
+
+
+def _folder() -> str | None:
+    """What people call the folder of the project that this was started in; None where it is none of a project."""
+    folder = Path.cwd()
+    return None if folder in (Path.home(), Path(folder.anchor)) else folder.name
 
 
 def _patience_of_claude_code() -> float | None:

@@ -185,6 +185,7 @@ class Gate:
                     parameters = jsonable(call.arguments)
                 except InvalidInput as error:
                     raise ToolDenied(f"{call.name} did not run: {error.message}", outcome="invalid") from error
+                self._asker.introduce(agent=call.client_name or self.client_name)
                 permission = await self._asker.ask(
                     question._replace(
                         parameters=parameters,

@@ -16,6 +16,7 @@ from notifier_service.core.audit import Entry
 from notifier_service.core.broker import set_process_broker
 from notifier_service.core.errors import InvalidInput, NotRecorded
 from notifier_service.core.events import PermissionRecord, ToolStatus
+from notifier_service.core.label import Label
 from notifier_service.core.limits import RiskLevel
 from notifier_service.core.permission_request import PermissionRequest
 from notifier_service.core.question import Question
@@ -331,3 +332,19 @@ async def test_call_that_cannot_be_put_on_record_does_not_run_and_says_why(risk_
     broker.close()
 
     assert denied.value.outcome == "unavailable"
+
+
+async def test_session_is_called_after_what_asks_where_nobody_has_called_it_anything() -> None:
+    broker = Broker()
+    asker = BrokerAsker(broker, "s")
+    asker.introduce(title="folder", agent=None)
+    asker.introduce(agent="robot\u202e")
+    asking = asyncio.ensure_future(asker.ask(Question("rm", {}, "high", ())))
+    while not broker.open("s").desk.pending:  # noqa: ASYNC110  # a core has no event for it
+        await asyncio.sleep(0)
+    assert broker.open("s").label == Label("folder", "robot")
+    broker.label("s", Label("mine", None))
+    broker.decide("s", Decision(approved=True), decided_by="ana")
+    await asking
+
+    assert broker.open("s").label == Label("mine", None)

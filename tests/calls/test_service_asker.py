@@ -19,6 +19,7 @@ from notifier_service.calls.service_asker import ServiceAsker
 from notifier_service.core.errors import InvalidInput, NotifierError, ServiceRefused, ServiceRestarted
 from notifier_service.core.events import ToolStatus
 from notifier_service.core.input_schema import InputSchema
+from notifier_service.core.label import Label
 from notifier_service.core.permission_request import PermissionRequest
 from notifier_service.core.question import Question
 from notifier_service.web import Site
@@ -531,3 +532,40 @@ async def test_rule_of_the_policy_there_denies_in_its_own_words(site: Site, tmp_
 
     assert str(denied.value) == 'write did not run: denied by policy rule "no write": because of write'
     assert (denied.value.outcome, denied.value.details["rule"]) == ("policy", "no write")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (Label(), Label("folder", "robot")),
+        (Label("mine", None), Label("mine", "robot")),
+        (Label("mine", "other"), Label("mine", "other")),
+    ],
+)
+async def test_session_is_called_after_what_asks_where_nobody_has_called_it_anything(
+    site: Site, before: Label, after: Label
+) -> None:
+    site.broker.label("s", before)
+    async with asker_of(url_of(site)) as asker:
+        asker.introduce(title="folder")
+        asker.introduce(title="", agent="robot")
+        for expected in (after, Label("theirs", None)):  # it is said once
+            asking = asyncio.ensure_future(asker.ask(question()))
+            request = await asked(site.broker)
+            assert site.broker.open("s").label == expected
+            site.broker.label("s", Label("theirs", None))
+            site.broker.decide("s", Decision(approved=True, request_id=request.request_id), decided_by="ana")
+            await asking
+
+
+async def test_service_that_does_not_let_a_session_be_called_anything_is_asked_all_the_same(site: Site) -> None:
+    class Older(Client):
+        async def label(self, session_id: str, **label: str | None) -> dict[str, Any]:
+            raise ServiceRefused(404, "not_found", "There is no such path.")
+
+    async with Older(url_of(site)) as client, ServiceAsker(client, "s", hold_seconds=0.3) as asker:
+        asker.introduce(agent="robot")
+        asking = asyncio.ensure_future(asker.ask(question()))
+        request = await asked(site.broker)
+        site.broker.decide("s", Decision(approved=True, request_id=request.request_id), decided_by="ana")
+        assert (await asking).decided_by == "ana"

@@ -18,12 +18,13 @@ import pytest
 
 from notifier_service import Client, serve
 from notifier_service.cli.gateway import made_up_session
+from notifier_service.core.label import Label
 from notifier_service.settings import Settings
 from notifier_service.web import Site
 from tests.cli.processes import Commands, Finished, free_port, line_of
 from tests.mcp.http_stub import HttpStub
 from tests.mcp.http_wiring import on_a_port
-from tests.mcp.stdio_client import call
+from tests.mcp.stdio_client import call, initialize
 
 STUB = Path(__file__).parent.parent / "mcp" / "stub_server.py"
 
@@ -81,10 +82,16 @@ async def test_gateway_runs_the_service_itself_and_says_where(commands: Commands
 async def test_running_service_is_asked(
     commands: Commands, stub: list[str], site: Site, client: Client, tmp_path: Path
 ) -> None:
-    process = await commands.start("gateway", "stdio", "--service", client.url, "--session", "mine", "--", *stub)
+    (folder := tmp_path / "tidy").mkdir()
+    process = await commands.start(
+        "gateway", "stdio", "--service", client.url, "--session", "mine", "--", *stub, cwd=folder
+    )
+    await send(process, initialize("claude-code"))
+    await answer(process)
     await send(process, call(1, "write"))
 
     record = await pending(client, "mine")
+    assert site.broker.open("mine").label == Label("tidy", "claude-code")
     await client.decide("mine", {"approved": False, "reason": "no", "request_id": record["request_id"]})
 
     assert (await answer(process))["result"]["content"][0]["text"] == "write did not run: rejected by local: no"
