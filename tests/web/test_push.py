@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import stat
 import time
 from collections.abc import AsyncIterator
@@ -569,3 +570,45 @@ def test_file_that_cannot_be_written_is_refused_at_the_start(tmp_path: Path) -> 
 
     with pytest.raises(InvalidInput, match="push_file cannot be written"):
         create_app(Broker(), Settings(push_file=tmp_path / "nowhere" / "push.json"))
+
+
+# Where it leads
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """What a name server says, which may be something else the next time."""
+    found: dict[str, list[str]] = {}
+    resolve = asyncio.BaseEventLoop.getaddrinfo
+
+    async def said(self: Any, host: Any, port: Any, **more: Any) -> Any:
+        if host not in found:
+            return await resolve(self, host, port, **more)
+        kind = socket.AF_INET
+        return [(kind, socket.SOCK_STREAM, 6, "", (one, port)) for one in found[host]]
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", said)
+    return found
+
+
+@pytest.mark.parametrize("addresses", [["10.0.0.7"], ["93.184.216.34", "169.254.169.254"], ["0.0.0.0"]])
+async def test_name_that_leads_to_a_private_address_is_refused(
+    client: Client, names: dict[str, list[str]], addresses: list[str]
+) -> None:
+    names["push.example"] = addresses
+    body = {"endpoint": "https://push.example/x", "keys": GOOD}
+
+    assert await error_of(await client.post(PUSHES, json=body)) == (422, "invalid")
+
+
+async def test_device_whose_name_leads_to_a_private_address_later_is_not_called_and_forgotten(
+    names: dict[str, list[str]],
+) -> None:
+    names["push.example"] = ["93.184.216.34"]
+    async with serving() as (site, http):
+        body = {"endpoint": "https://push.example/x", "keys": GOOD}
+        assert (await http.post(PUSHES, json=body)).status == 201
+        names["push.example"] = ["10.0.0.7"]
+        asked(site.broker)
+        await until(lambda: site.broker.counters.notifications["push", "gone"])
+        assert (await answer(await http.get(PUSHES)))[1]["data"] == []

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 import re
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -403,6 +404,23 @@ async def test_step_that_was_told_is_on_record(receiver: Receiver, tmp_path: Any
 
     [line] = [line for line in lines if line["kind"] == "notified"]
     assert (line["step"], line["channels"]) == ("unseen", {"webhook": 1})
+
+
+@pytest.mark.parametrize(("networks", "result"), [("", "failed"), ("127.0.0.0/8", "sent")])
+async def test_name_that_leads_into_this_network_is_called_where_the_settings_say_so(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, networks: str, result: str
+) -> None:
+    port = int(receiver.url.rpartition(":")[2])
+
+    async def said(self: Any, host: Any, port: Any, **more: Any) -> Any:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    async with serving({"url": f"http://hooks.example:{port}/", "secret": SECRET}, webhook_networks=networks) as site:
+        monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", said)
+        asked(site.broker)
+        await until(lambda: site.broker.counters.notifications["webhook", result])
+
+    assert bool(receiver.posts) is (result == "sent")
 
 
 # Settings

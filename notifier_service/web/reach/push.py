@@ -8,7 +8,7 @@ import json
 import logging
 import socket
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -113,12 +113,13 @@ class Push:
         try:
             port = place.port or (443 if place.scheme == "https" else 80)
             self._outside.check(endpoint)
+            found: Sequence[Any] = ()
             with suppress(TimeoutError, OSError):  # one that cannot be looked up now is looked up when it is used
                 async with asyncio.timeout(_LOOKUP_SECONDS):
                     loop = asyncio.get_running_loop()
                     found = await loop.getaddrinfo(place.hostname, port, type=socket.SOCK_STREAM)
-                    for *_, address in found:
-                        self._outside.check(f"https://{_in_url(str(address[0]))}/")
+            for *_, address in found:
+                self._outside.check(f"https://{_in_url(str(address[0]))}/")
         except ValueError:
             raise InvalidInput("endpoint: a URL of a push service, without user and fragment") from None
         except NotOutside:
