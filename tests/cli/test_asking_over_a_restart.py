@@ -20,6 +20,7 @@ from notifier_service.core.errors import NotifierError, ServiceRefused
 from tests.cli.processes import Commands, free_port, line_of
 from tests.cli.test_gateway import answer, left, send
 from tests.mcp.stdio_client import call
+from tests.mcp.task_client import TAKES, polled
 from tests.service_process import service_process
 
 STUB = Path(__file__).parent.parent / "mcp" / "stub_server.py"
@@ -190,6 +191,33 @@ async def test_hook_that_was_killed_over_a_restart_comes_again_to_the_same_quest
 
         assert await _hook_ran(commands, again)
         assert await told(client) == ONCE
+
+
+async def test_call_that_is_a_task_rides_over_a_kill_and_runs_once(commands: Commands, service: Service) -> None:
+    server = [sys.executable, "-I", "-S", str(STUB), "/dev/null"]
+    flags = ("--service", service.url, "--session", "s", "--task-after", "0")
+    process = await commands.start("gateway", "stdio", *flags, "--", *server)
+
+    async def got() -> dict[str, Any]:
+        about = {"taskId": task["taskId"], "_meta": TAKES}
+        await send(process, {"jsonrpc": "2.0", "id": 2, "method": "tasks/get", "params": about})
+        result: dict[str, Any] = (await answer(process))["result"]
+        return result
+
+    async with service.running() as client:
+        await send(process, call(1, "write", {"path": "a"}, _meta=TAKES))
+        task = (await answer(process))["result"]
+        await waiting(client)
+    while_away = await got()
+    async with service.running() as client:
+        await approve(client, await waiting(client))
+        ended = await polled(got)
+        types = await told(client)
+
+    assert while_away["statusMessage"] == "write waits for a person to decide."
+    assert ended["result"]["content"][0]["text"] == 'write ran with {"path": "a"}'
+    assert types == ONCE
+    assert (await left(commands, process)).out == ""
 
 
 async def test_library_rides_over_a_kill(service: Service) -> None:

@@ -49,6 +49,7 @@ NPM: dict[str, tuple[str, ...]] = {
     ),
     "conformance": ("@modelcontextprotocol/conformance@0.1.16",),
     "conformance alpha": ("@modelcontextprotocol/conformance@0.2.0-alpha.12",),
+    "tasks": ("@modelcontextprotocol/client@2.4.0", "@modelcontextprotocol/ext-tasks@0.2.2"),
     "inspector": ("@modelcontextprotocol/inspector@2.12.0",),
     # Whose rules are imported.
     "codex": ("@openai/codex@0.169.0",),

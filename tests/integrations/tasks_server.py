@@ -1,6 +1,7 @@
 """The server that the task scenarios of the MCP conformance suite call for, with the SDK 2.x.
 
-Its arguments are a port and ``tasks``; without the second it knows no tasks, and answers each call when it has ended.
+Its arguments are a port or ``stdio``, and ``tasks``; without the second it knows no tasks, and answers each call when
+it has ended.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from uuid import uuid4
 import uvicorn
 from mcp import types
 from mcp.server.lowlevel import Server
+from mcp.server.stdio import stdio_server
 from mcp.shared.exceptions import MCPError
 from starlette.requests import Request
 
@@ -223,6 +225,11 @@ async def list_tools(ctx: Any, params: Any) -> types.ListToolsResult:
     return types.ListToolsResult.model_validate({"tools": tools})
 
 
+async def over_stdio(server: Any) -> None:
+    async with stdio_server() as (read, write):
+        await server.run(read, write, server.create_initialization_options())
+
+
 def main() -> None:
     warnings.simplefilter("ignore")  # of what the newest protocol no longer has
     server: Any = Server("tasks", version="1", on_list_tools=list_tools, on_call_tool=call_tool)
@@ -230,6 +237,9 @@ def main() -> None:
         server.extensions[TASKS] = {}
         for method, answer in {"tasks/get": get, "tasks/update": update, "tasks/cancel": cancel}.items():
             server.add_request_handler(method, TaskParams, answer)
+    if sys.argv[1] == "stdio":
+        asyncio.run(over_stdio(server))
+        return
     uvicorn.run(server.streamable_http_app(), host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")
 
 
