@@ -19,7 +19,7 @@ from ..core.events import CallDetails, DecisionKind, EventData, ToolStatus, dump
 from ..core.label import NO_LABEL
 from ..core.limits import Limits
 from ..core.question import Question
-from ..core.trace import in_trace
+from ..core.trace import in_trace, traceparent_now
 from .asker import Permission, introduced, permission_by_record
 from .denials import denial_by_error
 from .results import shown_parameters
@@ -69,7 +69,8 @@ class ServiceAsker:
         self._hold_seconds = hold_seconds
         self._ask_seconds = ask_seconds
         self._wait_seconds = wait_seconds
-        self._outbox: deque[tuple[str, EventData]] = deque(maxlen=_MAX_OUTBOX)
+        #: Events, and in which trace each was told.
+        self._outbox: deque[tuple[str, EventData, str | None]] = deque(maxlen=_MAX_OUTBOX)
         self._has_mail = asyncio.Event()
         self._withdrawals: set[asyncio.Task[None]] = set()
         self._is_away = False
@@ -177,7 +178,7 @@ class ServiceAsker:
         self._is_introduced = True
 
     def tell(self, event_type: str, event: EventData) -> None:
-        self._outbox.append((event_type, event))
+        self._outbox.append((event_type, event, traceparent_now()))
         self._has_mail.set()
 
     def _tell_that_it_waits(self, question: Question, request_id: str) -> None:
@@ -189,7 +190,8 @@ class ServiceAsker:
             tool_call_id=question.tool_call_id,
             details=details,
         )
-        self.tell("tool_status", waiting)
+        with in_trace(question.traceparent):
+            self.tell("tool_status", waiting)
 
     async def _post(
         self, question: Question, key: str, patience_seconds: float, *, anew: bool = False
@@ -287,21 +289,26 @@ class ServiceAsker:
                 self._has_mail.clear()
                 await self._has_mail.wait()
                 continue
-            batch = self._batch()
+            traceparent = self._outbox[0][2]
+            batch = self._batch(traceparent)
             try:
-                async with asyncio.timeout(self._answer_seconds):
-                    await self._client.publish(self._session_id, batch)
+                with in_trace(traceparent):
+                    async with asyncio.timeout(self._answer_seconds):
+                        await self._client.publish(self._session_id, batch)
             except (ServiceUnavailable, TimeoutError):
                 # What a service did not see while it was away is over when it is back.
                 _log.warning("%d events were lost: the service does not answer", len(batch))
             except NotifierError as error:
                 _log.warning("%d events were refused: %s", len(batch), error)
 
-    def _batch(self) -> list[dict[str, Any]]:
+    def _batch(self, traceparent: str | None) -> list[dict[str, Any]]:
+        """The next events that were told in one trace."""
         batch: list[dict[str, Any]] = []
         size = 0
         while self._outbox and len(batch) < _MAX_BATCH and size < _MAX_BATCH_BYTES:
-            event_type, event = self._outbox.popleft()
+            if self._outbox[0][2] != traceparent:
+                break
+            event_type, event, _ = self._outbox.popleft()
             size += len(dump(event))
             batch.append({"type": event_type, "data": event.model_dump(mode="json")})
         return batch

@@ -14,10 +14,11 @@ from ..calls.report import Report, new_call_id
 from ..calls.risk import risk_of_call
 from ..calls.rounds import Round, Rounds
 from ..core.errors import InvalidInput, ToolDenied
+from ..core.events import EventData
 from ..core.limits import RiskLevel
 from ..core.parameters import jsonable
 from ..core.question import Question
-from ..core.trace import checked_traceparent
+from ..core.trace import checked_traceparent, in_trace
 from .message import ToolCall, denial_answer, heartbeat, replacement_answer, written
 
 __all__ = ["Answer", "Gate", "Run"]
@@ -237,8 +238,13 @@ class Gate:
         return seconds if is_patient else min(seconds, _APPROVAL_SECONDS)
 
     def _reporting(self, call: ToolCall, risk_level: RiskLevel) -> Report:
-        asker = self._asker
-        return Report(asker.tell, call.name, risk_level, new_call_id(), max_event_bytes=asker.max_event_bytes)
+        asker, traceparent = self._asker, checked_traceparent(call.meta.get("traceparent"))
+
+        def tell(event_type: str, event: EventData) -> None:
+            with in_trace(traceparent):
+                asker.tell(event_type, event)
+
+        return Report(tell, call.name, risk_level, new_call_id(), max_event_bytes=asker.max_event_bytes)
 
 
 def _error(response: Mapping[str, Any]) -> str:

@@ -22,6 +22,7 @@ from notifier_service.core.input_schema import InputSchema
 from notifier_service.core.label import Label
 from notifier_service.core.permission_request import PermissionRequest
 from notifier_service.core.question import Question
+from notifier_service.core.trace import in_trace
 from notifier_service.web import Site
 from tests.cli.processes import free_port
 from tests.losing_proxy import Fate, LosingProxy
@@ -99,6 +100,23 @@ async def test_answer_of_a_person_comes_through(site: Site, decision: dict[str, 
         assert request.record.parameters in ({"path": "a"}, {"path": "b"})
         await until(lambda: events(site.broker, "tool_status"))
         assert events(site.broker, "tool_status")[0]["status"] == "waiting_permission"
+
+
+async def test_each_event_is_told_in_the_trace_of_its_call(site: Site) -> None:
+    traces = [f"00-{digit * 32}-{'b' * 16}-01" for digit in "1223"]
+    async with asker_of(url_of(site)) as asker:
+        for number, traceparent in enumerate([None, *traces]):
+            with in_trace(traceparent):
+                asker.tell("tool_status", ToolStatus(status="executing", tool_name=f"t{number}"))
+        asking = asyncio.create_task(asker.ask(question("asked", traceparent=traces[0])))
+        await until(lambda: len(events(site.broker, "tool_status")) == 6)
+        site.broker.decide("s", Decision(approved=True), decided_by="ada")
+        await asking
+
+    told = [json.loads(event.json) for event in site.broker.open("s").log.read_after(0)]
+    assert [
+        (event["data"]["tool_name"], event.get("traceparent")) for event in told if event["type"] == "tool_status"
+    ] == [("t0", None), *zip(("t1", "t2", "t3", "t4", "asked"), [*traces, traces[0]], strict=True)]
 
 
 async def test_wrapped_function_asks_a_service_and_tells_it_what_becomes_of_the_call(site: Site) -> None:

@@ -94,6 +94,30 @@ async def test_client_that_takes_tasks_waits_as_long_as_the_service_does(broker:
     assert await asked_for_seconds(broker, gate, tool_call(1, "write", _meta=TAKES)) == 300
 
 
+async def test_whole_call_is_told_in_the_trace_that_it_names(broker: Broker) -> None:
+    traceparent = f"00-{'a' * 32}-{'b' * 16}-01"
+    gate = Gate(BrokerAsker(broker, "s"), Catalog(no_lists))
+    admission = asyncio.create_task(
+        gate.admit(tool_call(1, "w", _meta={"traceparent": traceparent}), lambda beat: None)
+    )
+    session = broker.open("s")
+    async with asyncio.timeout(5):
+        while not session.desk.pending:
+            await session.log.wait_after(session.log.last_seq)
+
+    broker.decide("s", Decision(approved=True), decided_by="ada")
+    run = await admission
+    assert isinstance(run, Run)
+    run.begins()
+    run.ends({"result": {"content": []}})
+
+    events = [json.loads(event.json) for event in session.log.read_after(0)]
+    told = {(event["type"], event["data"].get("status")): event.get("traceparent") for event in events}
+    for status in ("waiting_permission", "executing", "completed"):
+        assert told["tool_status", status] == traceparent
+    assert told["tool_result", None] == traceparent
+
+
 async def test_call_whose_parameters_nobody_could_be_shown_is_denied(broker: Broker) -> None:
     gate = Gate(BrokerAsker(broker, "s"), Catalog(one_list))
     made = ToolCall(
