@@ -255,7 +255,9 @@ async def show(call: Call[Query, None]) -> web.Response:
         if not _is_browser(call):
             raise
         return _page("This link leads nowhere any more", f"<p>{html.escape(error.message)}</p>", status_of(error))
-    return _page("A decision is asked", _asked(call, link, request.record, in_full=False), 200)
+    # It takes long to take secrets out of a long text.
+    asked = await asyncio.to_thread(_asked, call, link, request.record, in_full=False)
+    return _page("A decision is asked", asked, 200)
 
 
 async def decide(call: Call[Query, None]) -> web.Response:

@@ -526,7 +526,7 @@ async def test_what_a_device_was_not_sent_before_a_restart_is_sent_after_it_and_
 ) -> None:
     monkeypatch.setattr(outbox, "_FIRST_BACKOFF_SECONDS", 0.01)
     service.answer = lambda path: 503
-    given = {"journal": tmp_path / "journal", "shutdown_seconds": 0.1}
+    given = {"journal": tmp_path / "journal", "shutdown_seconds": 2}
     body = {"tool_name": "rm", "parameters": {"password": PASSWORD}, "risk_level": "high"}
     async with serving(**given) as (site, http):
         await subscribed(http, service, browser)

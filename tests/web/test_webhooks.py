@@ -298,7 +298,7 @@ async def test_what_was_not_sent_when_the_service_stopped_is_sent_by_the_next_an
         {"url": f"{receiver.url}/all", "secret": SECRET},
         {"url": f"{receiver.url}/some", "secret": SECRET, "sessions": ["x*"]},
     ]
-    given = {"journal": tmp_path / "journal", "shutdown_seconds": 0.1}
+    given = {"journal": tmp_path / "journal", "shutdown_seconds": 2}
     body = {"tool_name": "rm", "parameters": {"password": PASSWORD}, "risk_level": "high"}
     async with serving(*hooks, **given) as site, aiohttp.ClientSession(site.url) as http:
         async with http.post(f"{API}/permissions/s1?wait=0", json=body) as response:
@@ -343,6 +343,23 @@ async def test_receiver_says_how_long_to_wait(
     await channel.close(0)
 
     assert low <= slept[0] <= high
+
+
+async def test_what_takes_long_to_write_is_told_in_order_and_at_the_end_too(receiver: Receiver, tmp_path: Path) -> None:
+    long = {"content": f"password={PASSWORD} " + "def f(x): return x\n" * 400}
+    given = {"journal": tmp_path / "journal", "shutdown_seconds": 2}
+    async with serving({"url": receiver.url, "secret": SECRET}, **given) as site:
+        request_id = asked(site.broker, parameters=long)
+        site.broker.decide("s1", Decision(approved=False, request_id=request_id), decided_by="alice")
+        await until(lambda: len(receiver.posts) == 2)
+        asked(site.broker, "s2", parameters=long)
+    async with serving({"url": receiver.url, "secret": SECRET}, **given):
+        await until(lambda: len(receiver.posts) == 4)
+    told = [(json.loads(body)["type"], json.loads(body)["data"]["session_id"]) for _, _, body in receiver.posts]
+
+    kinds = ("permission.requested", "permission.settled")
+    assert told == [(kind, session_id) for session_id in ("s1", "s2") for kind in kinds]
+    assert PASSWORD not in str(receiver.posts)
 
 
 async def test_where_people_cannot_be_led_to_the_page_the_start_says_so_once(

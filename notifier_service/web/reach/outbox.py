@@ -72,7 +72,7 @@ class Outbox:
 
     ``deliver`` tries once. What failed is tried again, ever later, for a day at most; a letter of which its target does
     not get rid, while it takes others, is refused. ``count`` hears how each ended: ``sent``, ``failed``, ``dropped``,
-    ``expired`` or ``gone``. A ``journal`` keeps what is not sent yet.
+    ``expired`` or ``gone``. A journal keeps what is not sent yet. ``where`` says for the log which target one is.
     """
 
     def __init__(
@@ -86,8 +86,10 @@ class Outbox:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         gone: Callable[[str], object] = lambda target: None,
+        where: Callable[[str], str | None] = lambda target: None,
     ) -> None:
         self.name = name
+        self._where = where
         self.clock = clock
         self._deliver = deliver
         self._count = count
@@ -167,10 +169,11 @@ class Outbox:
     def _make_room(self, queue: _Queue) -> None:
         if not queue.letters:
             queue = max(self._queues.values(), key=lambda one: len(one.letters))
+        target = queue.letters[0].target
         self._remove(queue, queue.letters[0])
         self._count(self.name, "dropped")
         if not queue.dropped:
-            _log.warning("more notices wait than are kept for one %s; the oldest are dropped", self.name)
+            _log.warning("more notices wait than are kept for one %s; the oldest are dropped", self._way(target))
         queue.dropped += 1
         queue.is_failing = True
 
@@ -187,7 +190,8 @@ class Outbox:
             if outcome.result == "again":
                 if not queue.is_failing:
                     queue.is_failing = True
-                    _log.warning("a notice over %s cannot be sent: %s; it is tried again", self.name, outcome.why)
+                    way = self._way(target)
+                    _log.warning("a notice over %s cannot be sent: %s; it is tried again", way, outcome.why)
                 failures += 1
                 if failures % _FAILURES_A_PROBE or outcome.retry_after_seconds or not await self._probe(queue, letter):
                     await self._sleep(max(outcome.retry_after_seconds, random.uniform(backoff / 2, backoff)))
@@ -231,12 +235,16 @@ class Outbox:
             return False
         if outcome.result == "sent" and queue.is_failing:
             lost = f"; {queue.dropped} were dropped" if queue.dropped else ""
-            _log.warning("notices over %s are sent again%s", self.name, lost)
+            _log.warning("notices over %s are sent again%s", self._way(target), lost)
             queue.is_failing, queue.dropped = False, 0
         if outcome.result == "refused":
-            _log.warning("a notice over %s was refused: %s", self.name, outcome.why)
+            _log.warning("a notice over %s was refused: %s", self._way(target), outcome.why)
         self._end(queue, letter, "sent" if outcome.result == "sent" else "failed")
         return True
+
+    def _way(self, target: str) -> str:
+        where = self._where(target)
+        return self.name if where is None else f"{self.name} {where}"
 
     def _end(self, queue: _Queue, letter: Letter, result: str) -> None:
         if letter in queue.letters:  # it may have been dropped meanwhile

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -9,9 +10,10 @@ import logging
 import re
 import secrets
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -36,6 +38,9 @@ _FIELDS = (
     "request_id", "tool_name", "server", "risk_level", "risk_reasons", "description", "timestamp", "expires_at",
     "parameters_sha256", "action_sha256", "status", "decision", "approved", "reason", "decided_by", "decided_at",
 )  # fmt: skip
+
+#: Beyond so many characters it takes some milliseconds to take the secrets out.
+_MOST_AT_ONCE = 1000
 
 #: Makes the link of a message, by which its reader decides; None where there is none.
 MakeLink = Callable[[str, Webhook, Notice], str | None]
@@ -62,8 +67,12 @@ class Webhooks:
         is_here = any(urlsplit(hook.url).hostname == "localhost" for hook in settings.webhooks)
         self._outside = Outside((*settings.webhook_networks, *(LOOPBACK if is_here else ())))
         self._redaction = Redaction(settings.redact_keys)
-        self._outbox = Outbox(self.name, self._deliver, count, **outbox)
+        where = {key: f"{at} ({urlsplit(hook.url).hostname})" for at, (key, hook) in enumerate(self._hooks.items(), 1)}
+        self._outbox = Outbox(self.name, self._deliver, count, where=where.get, **outbox)
         self._http: aiohttp.ClientSession | None = None
+        #: What is to be written for which hooks, in order, and who does that.
+        self._unwritten: deque[_Unwritten] = deque()
+        self._writer: asyncio.Task[None] | None = None
 
     @property
     def is_failing(self) -> bool:
@@ -76,12 +85,38 @@ class Webhooks:
 
     def tell(self, notice: Notice) -> Collection[str]:
         """Have the hooks told that this is for."""
-        told = []
-        for key, hook in self._hooks.items():
-            if key in notice.told if notice.kind == "settled" else _is_for(hook, notice):
-                self._outbox.put(self._letter(key, hook, notice))
-                told.append(key)
-        return told
+        keys = [
+            key
+            for key, hook in self._hooks.items()
+            if (key in notice.told if notice.kind == "settled" else _is_for(hook, notice))
+        ]
+        if keys:
+            self._write(_Unwritten(notice, keys, utc_text(utc_now()), _data(notice)))
+        return keys
+
+    def _write(self, unwritten: _Unwritten) -> None:
+        """Have it written: at once where that is quick, else in a thread, so that no request waits for it."""
+        is_quick = self._writer is None and len(repr(unwritten.data)) <= _MOST_AT_ONCE
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            is_quick = True  # nobody waits before the service runs
+        if is_quick:
+            self._put(unwritten, written_form(unwritten.data, self._redaction))
+            return
+        self._unwritten.append(unwritten)
+        if self._writer is None:
+            self._writer = loop.create_task(self._write_all())
+
+    async def _write_all(self) -> None:
+        while self._unwritten:
+            data = await asyncio.to_thread(written_form, self._unwritten[0].data, self._redaction)
+            self._put(self._unwritten.popleft(), data)
+        self._writer = None
+
+    def _put(self, unwritten: _Unwritten, data: Mapping[str, Any]) -> None:
+        for key in unwritten.keys:
+            self._outbox.put(self._letter(key, unwritten, data))
 
     def begin(self) -> None:
         """Send what waits from now on, on the loop that runs."""
@@ -90,12 +125,18 @@ class Webhooks:
         self._outbox.begin()
 
     async def close(self, within_seconds: float) -> None:
+        if self._writer is not None:
+            self._writer.cancel()
+            await asyncio.gather(self._writer, return_exceptions=True)
+            while self._unwritten:  # so that it is kept
+                unwritten = self._unwritten.popleft()
+                self._put(unwritten, written_form(unwritten.data, self._redaction))
         await self._outbox.close(within_seconds)
         if self._http is not None:
             await self._http.close()
 
-    def _letter(self, key: str, hook: Webhook, notice: Notice) -> Letter:
-        data = _data(notice, self._redaction)
+    def _letter(self, key: str, unwritten: _Unwritten, data: Mapping[str, Any]) -> Letter:
+        hook, notice = self._hooks[key], unwritten.notice
         page = page_of(self._settings, notice)
         link = self._make_link(key, hook, notice) if hook.links_as is not None and notice.kind == "requested" else None
         topic = None if notice.record is None else notice.record.request_id
@@ -103,7 +144,7 @@ class Webhooks:
             if notice.kind == "settled" and topic is not None:
                 # What waits for a receiver that was down says then how it ended.
                 self._outbox.amend(key, topic, lambda content: _settled(content, data))
-            body, headers = _json(notice, data, page, link)
+            body, headers = _json(unwritten, data, page, link)
         else:
             body, headers = {"slack": _slack, "ntfy": _ntfy}[hook.format](notice, data, page, link)
         content = {"message_id": f"msg_{secrets.token_hex(12)}", "body": body, "headers": headers}
@@ -124,6 +165,15 @@ class Webhooks:
             if is_not_outside(error):
                 return Outcome("refused", "its name leads to a private address: name the network in webhook_networks")
             return Outcome("again", type(error).__name__)
+
+
+class _Unwritten(NamedTuple):
+    """What is told to some hooks, before the secrets are taken out."""
+
+    notice: Notice
+    keys: Sequence[str]
+    timestamp: str
+    data: Mapping[str, Any]
 
 
 def keyed(hooks: Sequence[Webhook]) -> dict[str, Webhook]:
@@ -162,8 +212,8 @@ def _signed(hook: Webhook, message_id: str, body: bytes, timestamp: str) -> dict
     return headers
 
 
-def _data(notice: Notice, redaction: Redaction) -> dict[str, Any]:
-    """What other programs are told, without what the audit log would take out."""
+def _data(notice: Notice) -> dict[str, Any]:
+    """What other programs are told, before what the audit log would take out is."""
     record = notice.record
     label = {name: text for name, text in notice.label._asdict().items() if text is not None}
     told: dict[str, Any] = {"session_id": notice.session_id, **label}
@@ -173,7 +223,7 @@ def _data(notice: Notice, redaction: Redaction) -> dict[str, Any]:
             told["step"] = notice.step
         if notice.to is not None:
             told["to"] = notice.to
-    return written_form(told, redaction)
+    return told
 
 
 def _fields(record: PermissionRecord) -> dict[str, Any]:
@@ -181,9 +231,12 @@ def _fields(record: PermissionRecord) -> dict[str, Any]:
     return {name: value for name, value in dumped.items() if value is not None}
 
 
-def _json(notice: Notice, data: Mapping[str, Any], page: str | None, link: str | None) -> tuple[str, Mapping[str, str]]:
+def _json(
+    unwritten: _Unwritten, data: Mapping[str, Any], page: str | None, link: str | None
+) -> tuple[str, Mapping[str, str]]:
     more = {"page": page} if link is None else {"page": page, "link": link}
-    told = {"type": _TYPES[notice.kind], "timestamp": utc_text(utc_now()), "data": {**data, **more}}
+    kind, timestamp = _TYPES[unwritten.notice.kind], unwritten.timestamp
+    told = {"type": kind, "timestamp": timestamp, "data": {**data, **more}}
     return dump(told).decode(), {"Content-Type": "application/json"}
 
 
