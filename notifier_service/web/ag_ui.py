@@ -102,8 +102,8 @@ async def _resumed(call: Call[Query, AgUiBody], turn: PageTurn | None) -> PageTu
 def _decision(entry: _Resume) -> Decision:
     """``cancelled`` is a no: nobody has said yes."""
     if entry.status == "cancelled":
-        reason = "the page was left without an answer"
-        return page_decision("resume", request_id=entry.interrupt_id, approved=False, reason=reason)
+        nobody = "the page was left without an answer"
+        return page_decision("resume", request_id=entry.interrupt_id, approved=False, reason=nobody)
     payload = entry.payload if isinstance(entry.payload, Mapping) else {}
     approved, edited, reason = payload.get("approved"), payload.get("editedArgs"), payload.get("reason")
     if not isinstance(approved, bool) or not isinstance(edited, dict | None) or not isinstance(reason, str | None):

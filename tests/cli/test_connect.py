@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -118,15 +119,40 @@ def test_what_makes_each_agent_ask_is_in_its_settings(home: Path) -> None:
     assert cursor["web"] == {"url": "http://x"}
 
 
-def test_file_that_was_changed_since_is_left_to_its_user(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("again", [None, "http://127.0.0.1:9999"])
+def test_what_a_person_changed_since_stays_and_ours_is_taken_out(again: str | None, home: Path) -> None:
+    zed, claude, codex = (
+        home / name for name in (".config/zed/settings.json", ".claude/settings.json", ".codex/hooks.json")
+    )
+    before = all_of(home)
+    main(["connect", "--yes"])
+    zed.write_text(zed.read_text().replace('"theme": "One Dark"', '"theme": "Ayu"'))
+    entry = '{"matcher": "Edit", "hooks": [{"type": "command", "command": "lint"}]}'
+    claude.write_bytes(claude.read_bytes().replace(b'"hooks": []}', b'"hooks": []}, ' + entry.encode()))
+    codex.write_text(codex.read_text() + "\n")
+    if again is not None:
+        assert main(["connect", "--yes", "--url", again]) == 0
+
+    assert main(["connect", "--undo", "--yes"]) == 0
+
+    assert zed.read_text() == ZED.replace("One Dark", "Ayu")
+    hooks = {"PreToolUse": [{"matcher": "Bash", "hooks": []}, json.loads(entry)]}
+    assert json.loads(claude.read_text()) == {"model": "opus", "hooks": hooks}
+    now = all_of(home)
+    assert now.keys() == before.keys()
+    assert {name for name in now if now[name] != before[name]} == {".claude/settings.json", ".config/zed/settings.json"}
+    assert main(["connect", "--undo", "--yes"]) == 0
+    assert all_of(home) == now
+
+
+def test_file_that_a_person_broke_since_is_left_to_them(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["connect", "cursor", "--yes"])
     file = home / ".cursor/mcp.json"
-    file.write_bytes(file.read_bytes() + b"\n")
-    now = file.read_bytes()
+    file.write_bytes(now := file.read_bytes() + b"}")
 
     assert main(["connect", "--undo", "--yes"]) == 1
     assert file.read_bytes() == now
-    assert "was changed since" in capsys.readouterr().err
+    assert "what it was is kept in" in capsys.readouterr().err
 
 
 def test_file_that_is_no_json_is_left_and_the_others_go_on(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -147,6 +173,114 @@ def test_link_is_followed(home: Path) -> None:
 
     assert (home / ".cursor/mcp.json").is_symlink()
     assert "notifier_service" in target.read_text()
+
+
+def test_link_that_leads_nowhere_leads_nowhere_again(home: Path) -> None:
+    link = home / ".cursor/mcp.json"
+    (home / ".claude/settings.json").unlink()
+    (home / ".claude/settings.json").symlink_to("../made/for/it.json")
+    assert main(["connect", "claude", "--yes"]) == 0
+    assert (home / "made/for/it.json").exists()
+
+    assert main(["connect", "--undo", "--yes"]) == 0
+    assert (home / ".claude/settings.json").is_symlink()
+    assert not (home / "made").exists()
+    assert link.exists()
+
+
+def test_folder_that_was_made_goes_with_its_file(home: Path) -> None:
+    main(["connect", "windsurf", "jetbrains", "copilot", "codex", "--yes"])
+    (home / ".codex/hooks.json").unlink()
+    assert main(["connect", "--undo", "--yes"]) == 0
+
+    assert not (home.parent / ".github").exists()
+    assert (home / ".codex").exists()
+
+
+def odd(kind: str, file: Path) -> None:
+    file.unlink()
+    if kind == "a folder":
+        file.mkdir()
+    elif kind == "a pipe":
+        os.mkfifo(file)
+    elif kind == "a device":
+        file.symlink_to("/dev/zero")
+    elif kind == "a circle":
+        file.symlink_to(file.name)
+    elif kind == "latin-1":
+        file.write_bytes(b'{"a": "\xe9"}')
+    elif kind == "a list":
+        file.write_text("[]")
+    else:
+        file.write_text("{}")
+        file.chmod(0o444)
+
+
+@pytest.mark.parametrize("kind", ["a folder", "a pipe", "a device", "a circle", "latin-1", "a list", "read-only"])
+def test_file_that_cannot_be_changed_is_left_and_the_others_go_on(
+    kind: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = home / ".claude/settings.json"
+    odd(kind, file)
+
+    assert main(["connect", "--yes"]) == 1
+
+    assert f"{file}" in (said := capsys.readouterr().err)
+    assert "Claude Code is left as it is" in said
+    assert b"notifier_service" in (home / ".cursor/mcp.json").read_bytes()
+    assert main(["connect", "--undo", "--yes"]) == 0
+    assert (home / ".cursor/mcp.json").read_text() == CURSOR
+
+
+def test_file_that_cannot_be_written_is_told_and_the_others_go_on(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = all_of(home)
+    replace = os.replace
+
+    def fails(source: str, target: Path) -> None:
+        if target.name == "settings.json":
+            raise OSError(28, "No space left on device", str(target))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", fails)
+    assert main(["connect", "--yes"]) == 1
+    assert "No space left on device" in capsys.readouterr().err
+    changed = all_of(home)
+    assert {name for name in changed if changed[name] != before.get(name)} == {".codex/hooks.json", ".cursor/mcp.json"}
+
+    monkeypatch.undo()
+    monkeypatch.setenv("HOME", str(home))
+    assert main(["connect", "--undo", "--yes"]) == 0
+    assert all_of(home) == before
+
+
+def test_hooks_of_others_stay_also_beside_ours_and_under_nearly_our_name(home: Path) -> None:
+    ours = {"type": "command", "command": "notifier-service hook --url http://old"}
+    others = [
+        {"type": "command", "command": "python ~/notifier-service-extras/log.py hook"},
+        {"type": "http", "url": "http://127.0.0.1/hooks/claude-code-log"},
+    ]
+    file = home / ".claude/settings.json"
+    mixed = {"matcher": "Bash", "hooks": [others[0], ours, others[1]]}
+    file.write_text(json.dumps({"hooks": {"PreToolUse": [mixed]}}, indent=2))
+    main(["connect", "claude", "--yes"])
+
+    [entry] = json.loads(file.read_text())["hooks"]["PreToolUse"]
+    assert [entry["hooks"][0], entry["hooks"][2]] == others
+    assert entry["hooks"][1]["url"].endswith("/hooks/claude-code")
+    assert entry["matcher"] == "Bash"
+
+
+def test_gateway_that_a_person_has_put_there_stays(home: Path) -> None:
+    args = ["gateway", "stdio", "--session", "mine", "--", "npx", "fs"]
+    servers = {"a": {"command": "notifier-service", "args": args}, "b": {"command": "notifier-service"}}
+    (home / ".cursor/mcp.json").write_text(json.dumps({"mcpServers": servers}))
+    main(["connect", "cursor", "--yes"])
+
+    now = json.loads((home / ".cursor/mcp.json").read_text())["mcpServers"]
+    assert now["a"] == servers["a"]
+    assert now["b"]["args"][-2:] == ["--", "notifier-service"]
 
 
 def test_agent_that_nobody_knows_is_said(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -180,6 +314,40 @@ def test_only_the_place_of_a_value_changes(text: str, path: list[Any], value: An
     settings.set(path, value)
 
     assert settings.text == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "expected"),
+    [
+        ('{"a": 1}', ["a"], "{}"),
+        ('{"a": 1, "b": 2}', ["a"], '{ "b": 2}'),
+        ('{"a": 1, "b": 2}', ["b"], '{"a": 1 }'),
+        ('{\n  "a": 1, // one\n  "b": 2,\n}', ["b"], '{\n  "a": 1, // one\n}'),
+        ('{\r\n\t"a": 1,\r\n\t"b": [2]\r\n}', ["b"], '{\r\n\t"a": 1\r\n}'),
+        ('{"l": [1, 2, 3]}', ["l", 1], '{"l": [1,  3]}'),
+    ],
+)
+def test_only_what_is_removed_goes(text: str, path: list[Any], expected: str) -> None:
+    settings = Jsonc(text)
+    settings.remove(path)
+
+    assert settings.text == expected
+
+
+@given(
+    before=st.lists(st.integers(), min_size=1, max_size=4),
+    indent=st.sampled_from([None, 1, "\t"]),
+    at=st.integers(0, 3),
+)
+def test_what_is_removed_is_gone_and_the_rest_as_before(before: list[int], indent: Any, at: int) -> None:
+    at %= len(before)
+    listed = Jsonc(json.dumps(before, indent=indent))
+    listed.remove([at])
+    named = Jsonc(json.dumps({str(number): one for number, one in enumerate(before)}, indent=indent))
+    named.remove([str(at)])
+
+    assert json.loads(listed.text) == before[:at] + before[at + 1 :]
+    assert list(json.loads(named.text)) == [str(number) for number in range(len(before)) if number != at]
 
 
 values = st.recursive(

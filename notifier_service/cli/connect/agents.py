@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from ..hook_dialects import DIALECTS, Commands
 from .jsonc import Jsonc
 
 __all__ = ["AGENTS", "Agent", "Place"]
 
-#: What our own entries are known by.
-_OURS = ("notifier_service", "notifier-service", "/hooks/claude-code")
+#: What our own hooks are known by, and nobody else's that is called nearly so.
+_OUR_COMMAND = re.compile(
+    r"notifier_service\.cli import main.{0,40}[\"'] hook |-m notifier_service hook\b"
+    r"|notifier-service(?:\.exe)?[\"']? hook\b"
+)
+_OUR_PATH = "/hooks/claude-code"
+_PERMISSION = {"edit": "ask", "bash": "ask", "webfetch": "ask"}
+
+Steps = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,8 @@ class Agent:
     title: str
     path: Callable[[Place], Path]
     change: Callable[[Jsonc, Place], None]
+    #: Takes out what ``change`` put in, where a person has changed the file since.
+    restore: Callable[[Jsonc], None]
     #: Programs that show that it is here, besides the folder of its settings.
     programs: Sequence[str] = ()
     #: What a person has to do besides.
@@ -60,46 +70,119 @@ def _hooks(dialect: str) -> Callable[[Jsonc, Place], None]:
     def change(settings: Jsonc, place: Place) -> None:
         config = DIALECTS[dialect]().config(place.commands(dialect))
         for name, value in config.items():
-            if name != "hooks":
+            if name != "hooks" and settings.get([name]) != value:
                 settings.set([name], value)
         for event, entries in config["hooks"].items():
-            present = settings.get(["hooks", event])
-            present = present if isinstance(present, list) else []
-            ours = [number for number, entry in enumerate(present) if _is_ours(entry)]
-            for number, entry in zip(ours, entries, strict=False):
-                if present[number] != entry:
-                    settings.set(["hooks", event, number], entry)
-            for entry in entries[len(ours) :]:
+            [entry] = entries
+            ours = _our_hooks(settings, event)
+            for path in ours:
+                hook = entry["hooks"][0] if "hooks" in entry else entry
+                if settings.get(path) != hook:
+                    settings.set(path, hook)
+            if not ours:
                 settings.append(["hooks", event], entry)
 
     return change
+
+
+def _without_hooks(settings: Jsonc) -> None:
+    hooks = settings.get(["hooks"])
+    for event in hooks if isinstance(hooks, dict) else ():
+        for path in reversed(_our_hooks(settings, event)):
+            settings.remove(path)
+            # What held nothing else goes with it: the list, and with that the entry; the event; all hooks.
+            holders: list[tuple[Steps, Steps]] = [(held, held) for held in (("hooks", event), ("hooks",))]
+            if len(path) > 3:
+                holders.insert(0, (path[:-1], path[:3]))
+            for holder, taken in holders:
+                if settings.get(holder):
+                    break
+                settings.remove(taken)
+
+
+def _our_hooks(settings: Jsonc, event: str) -> list[Steps]:
+    """Where our hooks of this event are, in an entry of their own or beside others."""
+    entries = settings.get(["hooks", event])
+    found: list[Steps] = []
+    for number, entry in enumerate(entries if isinstance(entries, list) else ()):
+        inner = entry.get("hooks") if isinstance(entry, dict) else None
+        if isinstance(inner, list):
+            found += [("hooks", event, number, "hooks", at) for at, hook in enumerate(inner) if _is_ours(hook)]
+        elif _is_ours(entry):
+            found.append(("hooks", event, number))
+    return found
+
+
+def _is_ours(hook: Any) -> bool:
+    if not isinstance(hook, dict):
+        return False
+    url = hook.get("url")
+    if isinstance(url, str) and urlsplit(url).path.endswith(_OUR_PATH):
+        return True
+    commands = (hook.get(name) for name in ("command", "bash", "powershell"))
+    return any(isinstance(command, str) and _OUR_COMMAND.search(command) for command in commands)
 
 
 def _started(key: str, gateway: str) -> Callable[[Jsonc, Place], None]:
     """Put the gateway of this kind before each server or agent that a command starts."""
 
     def change(settings: Jsonc, place: Place) -> None:
-        started = settings.get([key])
-        for name, entry in started.items() if isinstance(started, dict) else ():
-            if isinstance(entry, dict) and isinstance(entry.get("command"), str):
-                _wrap(settings, [key, name], entry, place, ["gateway", gateway, *_named(name)])
+        for path, words in _commands(settings, key):
+            behind = _behind(words)
+            if behind is None and _is_gateway(words):
+                continue  # somebody has put one there in a way of their own
+            program, *arguments = place.program
+            how = ["gateway", gateway, *_named(str(path[-1])), "--service", place.url, "--"]
+            wanted = [program, *arguments, *how, *(words if behind is None else behind)]
+            if words != wanted:
+                _put(settings, path, words, wanted)
 
     return change
 
 
-def _wrap(settings: Jsonc, path: Sequence[str], server: Mapping[str, Any], place: Place, how: Sequence[str]) -> None:
-    words = server.get("args", [])
-    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        return
-    behind = [server["command"], *words]
-    if "--" in words and _is_ours(behind[: behind.index("--")]):
-        behind = behind[behind.index("--") + 1 :]
-    program, *arguments = place.program
-    wanted = [*arguments, *how, "--service", place.url, "--", *behind]
-    if server["command"] != program:
-        settings.set([*path, "command"], program)
-    if words != wanted:
-        settings.set([*path, "args"], wanted)
+def _not_started(key: str) -> Callable[[Jsonc], None]:
+    def restore(settings: Jsonc) -> None:
+        for path, words in _commands(settings, key):
+            behind = _behind(words)
+            if behind:
+                _put(settings, path, words, behind)
+
+    return restore
+
+
+def _commands(settings: Jsonc, key: str) -> list[tuple[Steps, list[str]]]:
+    """Where a command is started, and its words."""
+    started = settings.get([key])
+    found: list[tuple[Steps, list[str]]] = []
+    for name, entry in started.items() if isinstance(started, dict) else ():
+        arguments = entry.get("args", []) if isinstance(entry, dict) else None
+        if isinstance(arguments, list):
+            words = [entry.get("command"), *arguments]
+            if all(isinstance(word, str) for word in words):
+                found.append(((key, name), words))
+    return found
+
+
+def _put(settings: Jsonc, path: Steps, words: Sequence[str], wanted: Sequence[str]) -> None:
+    if words[0] != wanted[0]:
+        settings.set([*path, "command"], wanted[0])
+    if list(words[1:]) != list(wanted[1:]):
+        settings.set([*path, "args"], list(wanted[1:]))
+
+
+def _behind(words: Sequence[str]) -> list[str] | None:
+    """What our gateway starts, if these words are it as it is put here."""
+    match words[1:]:
+        case ["-P", "-m", "notifier_service", "gateway", _, "--name", _, "--service", _, "--", *behind]:
+            return list(behind)
+        case ["-P", "-m", "notifier_service", "gateway", _, "--service", _, "--", *behind]:
+            return list(behind)
+    return None
+
+
+def _is_gateway(words: Sequence[str]) -> bool:
+    stem = words[0].replace("\\", "/").rpartition("/")[2].removesuffix(".exe")
+    return "gateway" in words and (stem == "notifier-service" or "notifier_service" in words)
 
 
 def _named(name: str) -> list[str]:
@@ -109,12 +192,12 @@ def _named(name: str) -> list[str]:
 def _opencode(settings: Jsonc, place: Place) -> None:
     """Have it ask for what it would do unasked; nobody's own choice is changed."""
     if settings.get(["permission"]) is None:
-        settings.set(["permission"], {"edit": "ask", "bash": "ask", "webfetch": "ask"})
+        settings.set(["permission"], _PERMISSION)
 
 
-def _is_ours(entry: Any) -> bool:
-    text = json.dumps(entry)
-    return any(word in text for word in _OURS)
+def _not_opencode(settings: Jsonc) -> None:
+    if settings.get(["permission"]) == _PERMISSION:
+        settings.remove(["permission"])
 
 
 def _application(*mac: str, linux: Sequence[str]) -> Callable[[Place], Path]:
@@ -138,6 +221,7 @@ AGENTS: Sequence[Agent] = (
         "Claude Code",
         lambda place: place.folder("CLAUDE_CONFIG_DIR", ".claude") / "settings.json",
         _hooks("claude"),
+        _without_hooks,
         ("claude",),
         "set NOTIFIER_TOKEN where claude is started, if the service wants a token",
     ),
@@ -146,6 +230,7 @@ AGENTS: Sequence[Agent] = (
         "Codex",
         lambda place: place.folder("CODEX_HOME", ".codex") / "hooks.json",
         _hooks("codex"),
+        _without_hooks,
         ("codex",),
         "Codex asks once whether it may trust the hooks",
     ),
@@ -154,6 +239,7 @@ AGENTS: Sequence[Agent] = (
         "Gemini CLI",
         lambda place: place.home / ".gemini" / "settings.json",
         _hooks("gemini"),
+        _without_hooks,
         ("gemini",),
     ),
     Agent(
@@ -161,6 +247,7 @@ AGENTS: Sequence[Agent] = (
         "Copilot CLI",
         _copilot,
         _hooks("copilot"),
+        _without_hooks,
         ("copilot",),
         "Copilot CLI reads its hooks from the repository in which it works: this one",
     ),
@@ -169,6 +256,7 @@ AGENTS: Sequence[Agent] = (
         "opencode",
         lambda place: place.folder("XDG_CONFIG_HOME", ".config") / "opencode" / "opencode.json",
         _opencode,
+        _not_opencode,
         ("opencode",),
         "opencode asks now; answer here with: notifier-service bridge opencode http://127.0.0.1:4096",
     ),
@@ -177,27 +265,41 @@ AGENTS: Sequence[Agent] = (
         "Zed",
         _application("Zed", "settings.json", linux=("zed", "settings.json")),
         _started("agent_servers", "acp"),
+        _not_started("agent_servers"),
     ),
     Agent(
-        "jetbrains", "JetBrains", lambda place: place.home / ".jetbrains" / "acp.json", _started("agent_servers", "acp")
+        "jetbrains",
+        "JetBrains",
+        lambda place: place.home / ".jetbrains" / "acp.json",
+        _started("agent_servers", "acp"),
+        _not_started("agent_servers"),
     ),
-    Agent("cursor", "Cursor", lambda place: place.home / ".cursor" / "mcp.json", _started("mcpServers", "stdio")),
+    Agent(
+        "cursor",
+        "Cursor",
+        lambda place: place.home / ".cursor" / "mcp.json",
+        _started("mcpServers", "stdio"),
+        _not_started("mcpServers"),
+    ),
     Agent(
         "windsurf",
         "Windsurf",
         lambda place: place.home / ".codeium" / "windsurf" / "mcp_config.json",
         _started("mcpServers", "stdio"),
+        _not_started("mcpServers"),
     ),
     Agent(
         "claude-desktop",
         "Claude Desktop",
         _application("Claude", "claude_desktop_config.json", linux=("Claude", "claude_desktop_config.json")),
         _started("mcpServers", "stdio"),
+        _not_started("mcpServers"),
     ),
     Agent(
         "vscode",
         "VS Code",
         _application("Code", "User", "mcp.json", linux=("Code", "User", "mcp.json")),
         _started("servers", "stdio"),
+        _not_started("servers"),
     ),
 )

@@ -7,24 +7,28 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-__all__ = ["Kept", "Original", "write"]
+__all__ = ["Kept", "Original", "take_away", "write"]
 
 
-class Original:
+class Original(NamedTuple):
     """A file as it was before the first change, and as the last change left it."""
 
-    def __init__(self, content: bytes | None, left_sha256: str) -> None:
-        #: None where there was no file.
-        self.content = content
-        self.left_sha256 = left_sha256
+    #: None where there was no file.
+    content: bytes | None
+    left_sha256: str
+    #: Whether a person has changed it between two of our changes: then what it was is not what it should be.
+    is_edited: bool
+    #: The folders that were made for it, outer ones first.
+    made: Sequence[Path]
 
     def is_as_left(self, now: bytes | None) -> bool:
         """Whether nobody has changed the file since."""
-        return now is not None and _sha256(now) == self.left_sha256
+        return now is not None and not self.is_edited and _sha256(now) == self.left_sha256
 
 
 class Kept:
@@ -36,18 +40,31 @@ class Kept:
     def __iter__(self) -> Iterator[tuple[Path, Original]]:
         for name, kept in self._read().items():
             content = kept["content"]
-            yield Path(name), Original(None if content is None else base64.b64decode(content), kept["left_sha256"])
+            yield (
+                Path(name),
+                Original(
+                    None if content is None else base64.b64decode(content),
+                    kept["left_sha256"],
+                    kept.get("is_edited", False),
+                    [Path(folder) for folder in kept.get("made", ())],
+                ),
+            )
 
-    def keep(self, path: Path, before: bytes | None, after: bytes) -> None:
-        """Remember what a file was, before it is written; of one that was changed before, what it was first."""
+    def keep(self, path: Path, before: bytes | None, after: bytes) -> Callable[[], None]:
+        """Remember what a file was, before it is written; of one that was changed before, what it was first.
+
+        Returns what takes that back, where it could not be written.
+        """
         kept = self._read()
         first = kept.get(str(path))
-        if first is None or (before is None or _sha256(before) != first["left_sha256"]):
+        if first is None or before is None:
             content = None if before is None else base64.b64encode(before).decode()
-        else:
-            content = first["content"]
-        kept[str(path)] = {"content": content, "left_sha256": _sha256(after)}
+            kept[str(path)] = {"content": content, "made": [str(folder) for folder in _missing(path)]}
+        elif _sha256(before) != first["left_sha256"]:
+            kept[str(path)] = {**first, "is_edited": True}
+        kept[str(path)] = {**kept[str(path)], "left_sha256": _sha256(after)}
         self._write(kept)
+        return lambda: self.forget(path) if first is None else self._write(kept | {str(path): first})
 
     def forget(self, path: Path) -> None:
         kept = self._read()
@@ -69,6 +86,20 @@ class Kept:
     def _write(self, kept: Mapping[str, Any]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         write(self.path, json.dumps(kept, indent=1).encode(), mode=0o600)
+
+
+def take_away(path: Path, made: Sequence[Path]) -> None:
+    """Take a file away, behind a link what it leads to, and the folders that were made for it and hold nothing else."""
+    os.unlink(os.path.realpath(path))
+    for folder in reversed(made):
+        with suppress(OSError):  # it holds something else by now
+            folder.rmdir()
+
+
+def _missing(path: Path) -> list[Path]:
+    """The folders that are to be made for it, outer ones first."""
+    target = Path(os.path.realpath(path))
+    return [folder for folder in reversed(target.parents) if not folder.exists()]
 
 
 def write(path: Path, content: bytes, *, mode: int | None = None) -> None:

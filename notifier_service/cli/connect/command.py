@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...bare import DEFAULT_URL
 from ..hook import commands_of
 from .agents import AGENTS, Agent, Place
-from .changes import Kept, write
+from .changes import Kept, Original, take_away, write
 from .jsonc import Jsonc, NotJson
 
 __all__ = ["add_commands"]
@@ -47,6 +48,8 @@ class _Change(NamedTuple):
     #: None takes the file away.
     after: bytes | None
     note: str = ""
+    #: The folders that go with a file that is taken away.
+    made: Sequence[Path] = ()
 
 
 async def _connect(arguments: argparse.Namespace) -> int:
@@ -62,7 +65,10 @@ async def _connect(arguments: argparse.Namespace) -> int:
     )
     try:
         if arguments.undo:
-            changes, problems = _undone(kept, {agent.path(place) for agent in chosen} if arguments.agents else None)
+            by_path = {agent.path(place): agent for agent in AGENTS}
+            changes, problems = _undone(
+                kept, by_path, [agent.path(place) for agent in chosen] if arguments.agents else None
+            )
         else:
             changes, problems = _changes(chosen, place, is_named=bool(arguments.agents))
         for problem in problems:
@@ -79,9 +85,13 @@ async def _connect(arguments: argparse.Namespace) -> int:
             print("Nothing was changed.")
             return 0 if sys.stdin.isatty() else 2
         for change in changes:
-            _make(change, kept, is_undone=arguments.undo)
+            try:
+                _make(change, kept, is_undone=arguments.undo)
+            except OSError as error:
+                problems.append(_said(error))
+                print(f"notifier-service: {problems[-1]}", file=sys.stderr)
     except OSError as error:
-        print(f"notifier-service: {error.strerror or error}: {error.filename or ''}".rstrip(": "), file=sys.stderr)
+        print(f"notifier-service: {_said(error)}", file=sys.stderr)
         return 1
     return 1 if problems else 0
 
@@ -91,35 +101,73 @@ def _changes(agents: Sequence[Agent], place: Place, *, is_named: bool) -> tuple[
     problems: list[str] = []
     for agent in agents:
         path = agent.path(place)
-        if not (is_named or (agent.is_here(place) and agent.name != "copilot")):
-            continue  # the hooks of Copilot CLI go into a repository, which others share: only where it is named
-        before = _content(path)
         try:
-            if before is not None and len(before) > _MAX_BYTES:
-                raise NotJson(f"it is larger than {_MAX_BYTES} bytes")
-            settings = Jsonc("{}\n" if before is None or not before.strip() else before.decode())
+            if not (is_named or (agent.is_here(place) and agent.name != "copilot")):
+                continue  # the hooks of Copilot CLI go into a repository, which others share: only where it is named
+            before = _content(path)
+            settings = _read(before)
             agent.change(settings, place)
-        except (NotJson, UnicodeDecodeError) as error:
+        except OSError as error:
+            problems.append(f"{_said(error)}; {agent.title} is left as it is")
+            continue
+        except NotJson as error:
             problems.append(f"{path}: {error}; {agent.title} is left as it is")
             continue
         after = settings.text.encode()
         if after != before and settings.value != {}:
-            changes.append(_Change(agent.title, path, before, after, agent.note))
+            if _is_read_only(path):
+                problems.append(f"{path} is read-only; {agent.title} is left as it is")
+            else:
+                changes.append(_Change(agent.title, path, before, after, agent.note))
     return changes, problems
 
 
-def _undone(kept: Kept, only: set[Path] | None) -> tuple[list[_Change], list[str]]:
+def _undone(kept: Kept, agents: Mapping[Path, Agent], only: Collection[Path] | None) -> tuple[list[_Change], list[str]]:
     changes: list[_Change] = []
     problems: list[str] = []
     for path, original in kept:
         if only is not None and path not in only:
             continue
-        now = _content(path)
-        if original.is_as_left(now):
-            changes.append(_Change("given back", path, now, original.content))
+        try:
+            now = _content(path)
+            if original.is_as_left(now) or now == original.content:
+                change = _Change("given back", path, now, original.content, made=original.made)
+            else:
+                change = _taken_out(path, now, original, agents.get(path))
+        except (OSError, NotJson) as error:
+            said = _said(error) if isinstance(error, OSError) else f"{path}: {error}"
+            problems.append(f"{said}; it is left as it is, and what it was is kept in {kept.path}")
+            continue
+        if now is not None and _is_read_only(path):
+            problems.append(f"{path} is read-only, and is left as it is")
         else:
-            problems.append(f"{path} was changed since, and is left as it is; what it was is kept in {kept.path}")
+            changes.append(change)
     return changes, problems
+
+
+def _taken_out(path: Path, now: bytes | None, original: Original, agent: Agent | None) -> _Change:
+    """What gives back a file that a person has changed since: only what was put in goes. Raises ``NotJson``."""
+    if now is None:
+        return _Change("is gone", path, None, None)
+    if agent is None:
+        raise NotJson("it was changed since")
+    settings = _read(now)
+    agent.restore(settings)
+    is_empty = original.content is None and not (settings.value.keys() - {"version"})
+    after = None if is_empty else settings.text.encode()
+    title = "taken out; what else was changed since stays"
+    return _Change(title, path, now, after, made=original.made)
+
+
+def _read(content: bytes | None) -> Jsonc:
+    """The settings; none and nothing are empty ones. Raises ``NotJson``."""
+    try:
+        settings = Jsonc("{}\n" if content is None or not content.strip() else content.decode())
+    except UnicodeDecodeError:
+        raise NotJson("it is no text in UTF-8") from None
+    if not isinstance(settings.value, dict):
+        raise NotJson("line 1: there is no object")
+    return settings
 
 
 def _show(change: _Change) -> None:
@@ -158,23 +206,42 @@ def _make(change: _Change, kept: Kept, *, is_undone: bool) -> None:
     if _content(change.path) != change.before:
         raise OSError(0, "it was changed meanwhile; nothing was written to", str(change.path))
     if is_undone:
-        if change.after is None:
-            change.path.unlink()
-        else:
+        if change.after is not None:
             write(change.path, change.after)
+        elif change.before is not None:
+            take_away(change.path, change.made)
         kept.forget(change.path)
     else:
         assert change.after is not None  # only what is given back is taken away
-        kept.keep(change.path, change.before, change.after)
-        write(change.path, change.after)
+        take_back = kept.keep(change.path, change.before, change.after)
+        try:
+            write(change.path, change.after)
+        except OSError:
+            take_back()
+            raise
     print(f"{'Gave back' if is_undone else 'Changed'} {change.path}")
 
 
 def _content(path: Path) -> bytes | None:
+    """What is in a file, or None where there is none. Raises ``OSError`` for what is no file, or far too large."""
     try:
-        return path.read_bytes()
+        status = path.stat()
     except FileNotFoundError:
         return None
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(0, "This is no file", str(path))
+    if status.st_size > _MAX_BYTES:
+        raise OSError(0, f"This is larger than {_MAX_BYTES} bytes", str(path))
+    return path.read_bytes()
+
+
+def _is_read_only(path: Path) -> bool:
+    """Whether nobody may write it: its user has said so, though its folder would let it be replaced."""
+    return path.exists() and not path.stat().st_mode & 0o222
+
+
+def _said(error: OSError) -> str:
+    return f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
 
 
 def _state_folder() -> Path:

@@ -24,6 +24,8 @@ class NotJson(Exception):
 @dataclass
 class _Node:
     start: int
+    #: Where its key begins, if it has one.
+    begins: int = 0
     value: Any = None
     end: int = 0
     members: dict[str | int, _Node] = field(default_factory=dict)
@@ -72,6 +74,30 @@ class Jsonc:
         """Put a value at the end of the list there, which is made where it is missing. Raises ``NotJson``."""
         held = self.get(path)
         self.set([*path, len(held) if isinstance(held, list) else 0], value)
+
+    def remove(self, path: Path) -> None:
+        """Take a member of an object or of a list away, with its comma, and its line where nothing else is on it."""
+        node, holder = self._find(path), self._find(path[:-1])
+        assert node is not None  # who removes it has found it
+        assert holder is not None
+        begin, end = node.begins, node.end
+        comma = self._gap(end)
+        before = [one.end for one in holder.members.values() if one.end <= begin]
+        if self.text[comma : comma + 1] == ",":
+            end = comma + 1
+        elif before:
+            comma = self._gap(max(before))
+            self.text = self.text[:comma] + self.text[comma + 1 :]
+            begin, end = begin - 1, end - 1
+        line = self.text.rfind("\n", 0, begin) + 1
+        rest = re.compile(r"[ \t]*\r?\n").match(self.text, end)
+        if rest is not None and not self.text[line:begin].strip(" \t"):
+            begin, end = line, rest.end()
+        self._splice(begin, end, "")
+        left = self._find(path[:-1])
+        assert left is not None  # it is only empty now
+        if not self.text[left.start + 1 : left.end - 1].strip():
+            self._splice(left.start + 1, left.end - 1, "")
 
     def _insert(self, holder: _Node, part: str | int, value: Any) -> None:
         own = self._indent_at(holder.start)
@@ -159,6 +185,7 @@ class Jsonc:
         place = self._gap(node.start + 1)
         while self.text[place : place + 1] != closing:
             part: str | int = len(node.members)
+            begins = place
             if closing == "}":
                 key = self._node(place)
                 colon = self._gap(key.end)
@@ -166,6 +193,7 @@ class Jsonc:
                     raise NotJson(f"line {self._line(place)}: a key and a colon are needed")
                 part, place = key.value, self._gap(colon + 1)
             member = self._node(place)
+            member.begins = begins
             node.members[part] = member
             place = self._gap(member.end)
             if self.text[place : place + 1] == ",":
