@@ -14,12 +14,12 @@ from typing import NamedTuple
 import pytest
 from aiohttp import ClientSession, TCPConnector
 
+from notifier_service import Settings, serve
 from notifier_service.cli.proxies import PROXIES, Front
 from tests.cli.processes import Commands, free_port
 from tests.deploy.conftest import TOKEN
 from tests.deploy.programs import make_certificate, needs, running
 from tests.deploy.test_proxies import API, NAME, Here, event_of
-from tests.service_process import service_process
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "phone.md"
 
@@ -79,16 +79,16 @@ async def reached(way: str, tokens_file: Path, folder: Path) -> AsyncIterator[tu
     needs({"nginx": "nginx"}.get(way, "caddy"))
     port = free_port()
     public = f"https://{NAME}:{port}"
-    flags = ["--auth", "tokens", "--tokens-file", str(tokens_file), "--public-url", public]
-    async with service_process(*flags, "--trusted-proxies", "127.0.0.1") as (_, service):
-        proxy, configuration, authority = WAYS[way](service, port, folder)
+    settings = Settings(port=0, auth="tokens", tokens_file=tokens_file, public_url=public, trusted_proxies="127.0.0.1")
+    async with serve(settings=settings) as site:
+        proxy, configuration, authority = WAYS[way](site.port, port, folder)
         async with running(proxy, configuration, port, folder / proxy):
             async with asyncio.timeout(10):
                 while not authority.exists():  # noqa: ASYNC110  # another process makes it: only asking tells
                     await asyncio.sleep(0.01)
             tls = ssl.create_default_context(cafile=str(authority))
             async with ClientSession(public, connector=TCPConnector(ssl=tls, resolver=Here())) as phone:
-                yield f"http://127.0.0.1:{service}", public, phone
+                yield site.url, public, phone
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -354,7 +354,7 @@ async def test_device_pairs_no_other_and_takes_none_away(people: Client) -> None
 async def test_device_may_no_more_than_its_giver_at_this_moment(
     people: Client, broker: Broker, write_tokens: WriteTokens
 ) -> None:
-    device, _ = await paired(people)
+    device, told = await paired(people)
     write_tokens([{**ENTRIES[0], "rights": ["view"]}])
     assert (await decide(people, request_id := asked(broker), device)).status == 403
 
@@ -363,8 +363,11 @@ async def test_device_may_no_more_than_its_giver_at_this_moment(
     write_tokens([{**ENTRIES[0], "rights": ["produce"]}])
     assert (await people.get(f"{API}/permissions/team-1", headers=device)).status == 401
 
-    write_tokens(ENTRIES)
+    write_tokens([{**ENTRIES[0], "subject": "anastasia"}])
     assert (await decide(people, request_id, device)).status == 200
+    assert broker.get("team-1").desk.find(request_id).record.decided_by == "anastasia"
+    [listed] = (await answer(await people.get(DEVICES, headers=bearer("approve"))))[1]["data"]["devices"]
+    assert (listed["id"], listed["ended"]) == (told["id"], None)
 
 
 async def test_device_ends_with_the_token_that_paired_it_and_a_link_of_it_too(
