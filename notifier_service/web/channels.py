@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -16,6 +17,7 @@ from ..settings import Webhook
 from .auth import AUTH, Authenticator
 from .devices import DEVICES, Devices
 from .links import LINKS, Links, Maker, link_path
+from .origin import is_served_under
 from .push import PUSH
 from .reach.push import Push
 from .reach.push_crypto import can_push
@@ -23,6 +25,8 @@ from .reach.subscriptions import InFile, Subscription
 from .request import BROKER, SETTINGS
 
 __all__ = ["add_channels", "keep_channels", "keep_links"]
+
+_log = logging.getLogger("notifier_service.notices")
 
 _CHANNELS: web.AppKey[Sequence[Any]] = web.AppKey("channels", Sequence)
 
@@ -33,6 +37,11 @@ def add_channels(app: web.Application) -> None:
     notices = broker.notices
     notices.escalate, notices.quiet = settings.escalate, settings.quiet_hours
     app[LINKS] = Links(partial(_is_open, broker))
+    if settings.public_url is not None and not is_served_under(settings.public_url, settings):
+        _log.warning(
+            "who comes by the public_url is refused, unless a proxy sends another Host: the setting allowed_hosts must "
+            "name it, with auth=tokens or auth=jwt"
+        )
 
     def count(channel: str, result: str) -> None:
         broker.counters.notifications[channel, result] += 1

@@ -19,7 +19,7 @@ from ..core.redaction import without_credentials
 from ..settings import Settings, is_loopback
 from .logs import Seldom
 
-__all__ = ["cors_headers", "origin_guard", "require_origin"]
+__all__ = ["cors_headers", "is_served_under", "origin_guard", "require_origin"]
 
 
 _seldom = Seldom("notifier_service.web")
@@ -129,6 +129,11 @@ def _host_name(host: str) -> str:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
+
+
+def is_served_under(url: str, settings: Settings) -> bool:
+    """Whether who comes by this address, with its Host, is answered."""
+    return _is_served(urlsplit(url).netloc, settings)
 
 
 def _is_served(host: str, settings: Settings) -> bool:

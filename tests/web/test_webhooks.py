@@ -26,7 +26,7 @@ from pydantic import ValidationError
 from notifier_service import Broker, Decision, Settings
 from notifier_service.core.label import Label
 from notifier_service.core.notices import Notice, QuietHours
-from notifier_service.web import Site, serve
+from notifier_service.web import Site, create_app, serve
 from notifier_service.web.reach import outbox
 from notifier_service.web.reach.webhooks import Webhooks
 from tests.mcp.http_wiring import on_a_port
@@ -374,6 +374,23 @@ async def test_where_people_cannot_be_led_to_the_page_the_start_says_so_once(
 
     assert caplog.text.count("set public_url") == 1
     assert "click" not in receiver.posts[0][1]
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({}, True),  # with auth=none nobody is answered under another name
+        ({"public_url": "http://127.0.0.1:8000"}, False),
+        ({"allowed_hosts": "other.example"}, True),
+        ({"allowed_hosts": "*.example"}, False),
+    ],
+)
+def test_start_says_that_people_who_are_led_to_the_page_would_be_refused(
+    more: dict[str, Any], says: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    create_app(Broker(), Settings(**{"public_url": "https://desk.example", **more}))
+
+    assert ("who comes by the public_url is refused" in caplog.text) is says
 
 
 async def test_readiness_says_whether_receivers_take_what_they_are_sent(
