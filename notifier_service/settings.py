@@ -214,7 +214,9 @@ class Settings(Limits, BaseSettings):
         description="MCP servers behind the gateway, as name=URL with commas: files=http://127.0.0.1:3001/mcp.",
     )
     mcp_task_seconds: float = Field(
-        default=20, ge=0, description="A call there that waits longer is a task for an MCP client that takes tasks."
+        default=20,
+        ge=0,
+        description="A call at /mcp that waits longer for a person is a task, for an MCP client that takes tasks.",
     )
     audit_file: Path | None = Field(
         default=None, description="Put on record there who let what run, before it runs; audit verify checks the file."

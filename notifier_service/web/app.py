@@ -20,6 +20,7 @@ from ..core.events import dump
 from ..core.policy.learned import LearnedRules
 from ..core.policy.policy_file import PolicyFile
 from ..demo_agent import DemoChat
+from ..mcp.tasks import Tasks
 from ..settings import Settings
 from .ag_ui import AG_UI
 from .agents.agent_calls import JOINED_CALLS, JoinedCalls
@@ -43,6 +44,7 @@ from .keys import AUDIT_KEYS
 from .listener import listening, url_of
 from .logs import IS_TOKEN
 from .mcp.gateway import GATEWAYS, Gateways
+from .mcp.prompt_tasks import PROMPT_TASKS
 from .mcp.prompt_tool import HELD_CALLS
 from .metrics import REGISTRY, registry_of
 from .ops import DRAINING
@@ -114,6 +116,7 @@ def create_app(
     app[JOINED_CALLS] = JoinedCalls()
     app[HELD_HOOKS] = HeldHooks()
     app[HELD_CALLS] = {}
+    app[PROMPT_TASKS] = Tasks(after_seconds=settings.mcp_task_seconds)
     app[GATEWAYS] = Gateways(broker, settings)
     app[AUDIT_KEYS] = ()
     app.cleanup_ctx.append(app[GATEWAYS].running)
@@ -126,6 +129,7 @@ def create_app(
     async def clean_up(app: web.Application) -> None:
         # By now aiohttp has closed what it knows of, and nobody is served any more.
         await app[HELD_HOOKS].close()
+        await app[PROMPT_TASKS].close()
         await app[CONNECTIONS].closed(settings.shutdown_seconds / 8)
         await app[CHAT].drain(settings.shutdown_seconds / 4)
         demo.close()

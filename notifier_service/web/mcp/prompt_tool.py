@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any, NamedTuple
 
 from aiohttp import web
@@ -28,12 +29,14 @@ from ...mcp.message import (
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
     PARSE_ERROR,
+    TASKS,
     UNSUPPORTED_VERSION,
     MessageId,
     answerable,
     envelope_problem,
     error_answer,
     heartbeat,
+    takes_tasks,
 )
 from ...mcp.sse_messages import PATIENCE_SECONDS, SIGN_OF_LIFE, sse_event
 from ...version import __version__
@@ -46,12 +49,17 @@ from ..request import Call, Query, invalid
 from ..slow_answer import SlowAnswer
 from ..sse import STREAM_HEADERS
 from .headers import METHOD, NAME, VERSION, mismatch
+from .prompt_tasks import PROMPT_TASKS, answer_about_task, question_as_task
 
 __all__ = ["HELD_CALLS", "PromptQuery", "prompt_tool"]
 
 _HANDSHAKE_VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
 _STATELESS_VERSION = "2026-07-28"
 _VERSIONS = (_STATELESS_VERSION, *_HANDSHAKE_VERSIONS)
+
+_TASK_METHODS = ("tasks/get", "tasks/update", "tasks/cancel")
+#: Clients wait 60 s for the first byte of an answer.
+_LONGEST_SILENCE_SECONDS = 50.0
 
 _SERVER_INFO = {"name": "notifier_service", "title": "Ask a person", "version": __version__}
 _INSTRUCTIONS = "approval_prompt asks a person whether a tool call may run; ask_human asks a person a question."
@@ -172,6 +180,9 @@ async def prompt_tool(call: Call[PromptQuery, None]) -> web.StreamResponse:
         if message is None:
             return web.Response(status=202)
         with in_trace(checked_traceparent(message.meta.get("traceparent"))):
+            if message.is_stateless and message.method in _TASK_METHODS:
+                about = answer_about_task(call.request.config_dict[PROMPT_TASKS], _owner(call), body)
+                return json_answer(about.text, 400 if about.is_error else 200)
             return await _answered(call, message)
     except _Refused as refused:
         return json_answer(refused.answer(message_id), refused.status)
@@ -236,6 +247,8 @@ def _check_stateless(call: _PromptCall, method: str, params: Mapping[str, Any], 
     said = [(VERSION, version), (METHOD, method)]
     if method == "tools/call":
         said.append((NAME, params.get("name", "")))
+    elif method in _TASK_METHODS:
+        said.append((NAME, params.get("taskId", "")))
     problem = mismatch(call.request.headers, said)
     if problem is not None:
         raise _Refused(HEADER_MISMATCH, problem)
@@ -256,7 +269,11 @@ async def _answered(call: _PromptCall, message: _Message) -> web.StreamResponse:
     if message.is_stateless and message.method == "server/discover":
         return json_answer(
             message.result(
-                {"supportedVersions": _VERSIONS, "capabilities": {"tools": {}}, "instructions": _INSTRUCTIONS}
+                {
+                    "supportedVersions": _VERSIONS,
+                    "capabilities": {"tools": {}, "extensions": {TASKS: {}}},
+                    "instructions": _INSTRUCTIONS,
+                }
             )
         )
     if not message.is_stateless and message.method == "ping":
@@ -347,7 +364,28 @@ async def _ask_human(call: _PromptCall, message: _Message, arguments: Mapping[st
         )
     except NotifierError as error:
         return json_answer(message.result(_text(f"Nobody was asked: {error.message}", is_error=True)))
+    if message.is_stateless and takes_tasks(message.meta):
+        return await _soon_or_as_task(call, message, joined)
     return await _when_settled(call, message, joined, _answer)
+
+
+def _owner(call: _PromptCall) -> tuple[str | None, str]:
+    """Whose a task is."""
+    return call.session_id, call.caller.name
+
+
+async def _soon_or_as_task(call: _PromptCall, message: _Message, joined: JoinedCall) -> web.StreamResponse:
+    """Answer with what a person says, or with a task when that takes longer than a while."""
+    assert joined.request is not None
+    tasks = call.request.config_dict[PROMPT_TASKS]
+    seconds = min(tasks.after_seconds, _LONGEST_SILENCE_SECONDS)
+    with joined.waiting() as place, call.holding(), _held_call(call, message, joined, place):
+        if await held(call.request, joined.request.decision(), seconds) is not None:
+            return json_answer(message.result(_answer(joined.record)))
+        task = question_as_task(tasks, _owner(call), joined, _answer)
+        if task is None:
+            return json_answer(message.result(_text("Nobody was asked: too many questions are tasks.", is_error=True)))
+        return json_answer(task.created(message.id))
 
 
 def _answer(record: PermissionRecord) -> dict[str, Any]:
@@ -379,13 +417,10 @@ async def _when_settled(
     A call that ``runs`` when it is approved is taken for that first.
     """
     assert joined.request is not None
-    books, key = call.request.config_dict[HELD_CALLS], (call.session_id, call.caller.name)
     patience = min(PATIENCE_SECONDS, call.settings.heartbeat_seconds)
     takes_stream = "text/event-stream" in call.request.headers.get("Accept", "")
     slow = SlowAnswer(call.request)
-    with joined.waiting() as place, call.holding():
-        calls = books.setdefault(key, HeldCalls())
-        waiting = calls.hold(message.id, lambda: joined.leave(place, "the agent withdrew it"))
+    with joined.waiting() as place, call.holding(), _held_call(call, message, joined, place):
         try:
             while await held(call.request, joined.request.decision(), patience) is None:
                 if takes_stream:
@@ -398,11 +433,21 @@ async def _when_settled(
             if not slow.has_begun:
                 raise
             return await slow.end(error_answer(message.id, INTERNAL_ERROR, refused.message))
-        finally:
-            calls.let_go(waiting)
-            if not calls.is_waiting:
-                books.pop(key, None)
     return await slow.end(message.result(told(joined.record)))
+
+
+@contextmanager
+def _held_call(call: _PromptCall, message: _Message, joined: JoinedCall, place: object) -> Iterator[None]:
+    """As long as this lasts, its client can withdraw the call by its id."""
+    books, key = call.request.config_dict[HELD_CALLS], (call.session_id, call.caller.name)
+    calls = books.setdefault(key, HeldCalls())
+    waiting = calls.hold(message.id, lambda: joined.leave(place, "the agent withdrew it"))
+    try:
+        yield
+    finally:
+        calls.let_go(waiting)
+        if not calls.is_waiting:
+            books.pop(key, None)
 
 
 async def _streamed(

@@ -13,6 +13,7 @@ import pytest
 
 from notifier_service import Broker, Decision
 from notifier_service.core.permission_request import PermissionRequest
+from tests.mcp.task_client import TASKS, polled
 
 from ..conftest import Client, MakeClient, bearer, error_of, serving, until
 
@@ -659,3 +660,118 @@ async def test_cancelling_is_for_who_asked(guarded: Client, broker: Broker) -> N
 
     assert card.pending
     asking.cancel()
+
+
+# Questions as tasks
+
+
+TAKING = META | {"io.modelcontextprotocol/clientCapabilities": {"extensions": {TASKS: {}}}}
+
+
+async def as_taker(
+    client: Client, method: str, meta: Any = TAKING, *, path: str = PATH, **params: Any
+) -> dict[str, Any]:
+    """What the endpoint answers to a client that takes tasks."""
+    name = params.get("taskId") or params.get("name") or ""
+    headers = {**ACCEPT, "MCP-Protocol-Version": "2026-07-28", "Mcp-Method": method, "Mcp-Name": name}
+    async with client.post(path, json=message(method, {**params, "_meta": meta}), headers=headers) as response:
+        answer: dict[str, Any] = await response.json()
+        return answer
+
+
+async def question_as_task(client: Client, broker: Broker, path: str = PATH) -> str:
+    answer = await as_taker(client, "tools/call", path=path, name="ask_human", arguments={"question": "Which?"})
+    await card_of(broker)
+    assert (answer["result"]["resultType"], answer["result"]["status"]) == ("task", "working")
+    task_id: str = answer["result"]["taskId"]
+    return task_id
+
+
+async def test_question_that_nobody_answers_at_once_is_a_task(make_client: MakeClient, broker: Broker) -> None:
+    client = await make_client(broker, mcp_task_seconds=0)
+    task_id = await question_as_task(client, broker)
+
+    before = await as_taker(client, "tasks/get", taskId=task_id)
+    decide(broker, False, response="the second")
+    after = await polled(
+        lambda: as_taker(client, "tasks/get", taskId=task_id), lambda got: got["result"]["status"] != "working"
+    )
+
+    assert before["result"]["statusMessage"] == "A person is asked."
+    assert (after["result"]["status"], text_of(after["result"]["result"])) == ("completed", "the second")
+
+
+async def test_question_that_is_answered_soon_is_no_task(client: Client, broker: Broker) -> None:
+    answer = asyncio.ensure_future(as_taker(client, "tools/call", name="ask_human", arguments={"question": "Which?"}))
+    await card_of(broker)
+
+    decide(broker, True)
+
+    assert text_of((await answer)["result"]) == "Yes."
+
+
+async def test_question_is_withdrawn_with_its_task(make_client: MakeClient, broker: Broker) -> None:
+    client = await make_client(broker, mcp_task_seconds=0)
+    task_id = await question_as_task(client, broker)
+    card = await card_of(broker)
+
+    cancelled = await as_taker(client, "tasks/cancel", taskId=task_id)
+    await until(lambda: not card.pending)
+
+    assert cancelled["result"] == {"resultType": "complete"}
+    assert (card.record.status, card.record.reason) == ("cancelled", "the agent withdrew it")
+    assert (await as_taker(client, "tasks/get", taskId=task_id))["result"]["status"] == "cancelled"
+
+
+async def test_question_that_its_time_ends_is_a_task_that_says_so(make_client: MakeClient, broker: Broker) -> None:
+    client = await make_client(broker, mcp_task_seconds=0)
+    task_id = await question_as_task(client, broker, f"{PATH}?timeout_seconds=0.2")
+
+    after = await polled(
+        lambda: as_taker(client, "tasks/get", taskId=task_id), lambda got: got["result"]["status"] != "working"
+    )
+
+    assert after["result"]["result"]["isError"] is True
+    assert text_of(after["result"]["result"]).startswith("Nobody answered: ")
+
+
+async def test_client_with_too_many_questions_is_told_so(
+    make_client: MakeClient, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("notifier_service.mcp.tasks.Tasks._has_room", lambda *_: False)
+    client = await make_client(broker, mcp_task_seconds=0)
+
+    answer = await as_taker(client, "tools/call", name="ask_human", arguments={"question": "Which?"})
+
+    assert answer["result"]["isError"] is True
+    await until(lambda: not broker.open("s1").desk.pending)
+
+
+@pytest.mark.parametrize(("meta", "code"), [(TAKING, -32602), (META, -32021)], ids=["takes tasks", "does not say so"])
+@pytest.mark.parametrize("method", ["tasks/get", "tasks/update", "tasks/cancel"])
+async def test_unknown_task_is_refused(client: Client, method: str, meta: Any, code: int) -> None:
+    assert (await as_taker(client, method, meta, taskId="x" * 32))["error"]["code"] == code
+
+
+@pytest.mark.parametrize("method", ["tasks/list", "tasks/result"])
+async def test_requests_of_the_older_tasks_are_unknown(client: Client, method: str) -> None:
+    assert (await as_taker(client, method, taskId="x"))["error"]["code"] == -32601
+
+
+async def test_request_about_a_task_says_in_its_headers_which(make_client: MakeClient, broker: Broker) -> None:
+    client = await make_client(broker, mcp_task_seconds=0)
+    task_id = await question_as_task(client, broker)
+    headers = {**ACCEPT, "MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "tasks/cancel", "Mcp-Name": "another"}
+
+    refused = await client.post(
+        PATH, json=message("tasks/cancel", {"taskId": task_id, "_meta": TAKING}), headers=headers
+    )
+
+    assert await refusal(refused) == (400, -32020)
+    assert (await card_of(broker)).pending
+
+
+async def test_endpoint_tells_that_it_has_tasks(client: Client) -> None:
+    told = await as_taker(client, "server/discover")
+
+    assert told["result"]["capabilities"] == {"tools": {}, "extensions": {TASKS: {}}}
