@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from typing import Any
-
-from pydantic_core import from_json
 
 from .conversation import Conversation
 from .gate import Answer, Run
@@ -99,5 +98,5 @@ def _forget(admission: asyncio.Task[Run | Answer]) -> None:
 
 
 def _response(text: bytes) -> Mapping[str, Any]:
-    response: Mapping[str, Any] = from_json(text)
+    response: Mapping[str, Any] = json.loads(text)
     return response

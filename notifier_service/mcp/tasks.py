@@ -14,8 +14,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple
 
-from pydantic_core import from_json
-
 from .message import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
@@ -101,18 +99,19 @@ class Task:
 
     def told(self, message_id: MessageId) -> bytes:
         """The answer to a client that asks how it is."""
-        more = from_json(self.end) if self.end else {}
-        if self.status == "input_required":
-            more = {"inputRequests": self._wanted}
+        more = {"inputRequests": self._wanted} if self.status == "input_required" else {}
+        text = result_answer(message_id, {"resultType": "complete", **self._state(), **more})
         self.is_known = self.is_over
-        return result_answer(message_id, {"resultType": "complete", **self._state(), **more})
+        # Never parsed again: it may be large, or deep.
+        return text[:-2] + b"," + self.end[1:-1] + b"}}" if self.end else text
 
     def says(self, text: str) -> None:
         """Tell its client what it is at."""
         self._says, self._updated = text, datetime.now(UTC)
 
     async def given(self, requests: Mapping[str, Any]) -> dict[str, Any]:
-        """Ask its client for all of these, and wait until they are answered."""
+        """Ask its client for all of these, and wait for the answers. Raises ``ValueError`` for what has no form."""
+        written(requests)
         self._given = {}
         for key, request in requests.items():
             # A key is one request's as long as the task lives; the server may use it again in its next round.
@@ -237,7 +236,11 @@ class Tasks:
 
     def _asked(self, message: Message, message_id: MessageId, task: Task) -> Reply:
         if message.method == "tasks/get":
-            return Reply(task.told(message_id))
+            try:
+                return Reply(task.told(message_id))
+            except RecursionError:
+                text = "What the server wants is too deep."
+                return Reply(error_answer(message_id, INTERNAL_ERROR, text), is_error=True)
         if message.method == "tasks/cancel":
             self.cancel(task)
         else:

@@ -39,6 +39,7 @@ class HttpStub:
             listed("write"),
             listed("hang"),
             listed("broken"),
+            listed("half"),
             listed("slow"),
             listed("needs"),
             listed("task"),
@@ -152,6 +153,10 @@ class HttpStub:
                 await asyncio.Event().wait()
             finally:
                 self.left.set()
+        if name == "half":
+            result = {"content": [], "n": 1.1, "half": "\ud800"}
+            body = json.dumps({"jsonrpc": "2.0", "id": message_id, "result": result}).encode()
+            return web.Response(body=body, headers={"Content-Type": "application/json"})
         if name == "slow":
             progress = {"progressToken": params["_meta"]["progressToken"], "progress": 1, "message": "half"}
             told = self._event({"jsonrpc": "2.0", "method": "notifications/progress", "params": progress})

@@ -22,6 +22,7 @@ TOOLS: list[dict[str, Any]] = [
     {"name": "count", "inputSchema": {"type": "object"}, "outputSchema": {"type": "object"}},
     {"name": "broken", "inputSchema": {"type": "object"}},
     {"name": "hang", "inputSchema": {"type": "object"}},
+    {"name": "half", "inputSchema": {"type": "object"}},
     {"name": "slow", "inputSchema": {"type": "object"}},
     {"name": "needs", "inputSchema": {"type": "object"}},
     {"name": "task", "inputSchema": {"type": "object"}},
@@ -87,6 +88,9 @@ def call(message_id: Any, params: dict[str, Any]) -> None:
         return
     if name == "task":
         answer(message_id, {"resultType": "task", "taskId": "theirs", "status": "working"})
+        return
+    if name == "half":
+        send(f'{{"jsonrpc":"2.0","id":{json.dumps(message_id)},"result":{{"content":[],"n":1.10,"half":"\\ud800"}}}}')
         return
     if name == "slow":
         params_of_it = {"progressToken": params["_meta"]["progressToken"], "progress": 1, "message": "half"}

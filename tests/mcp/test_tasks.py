@@ -295,6 +295,12 @@ async def test_key_is_one_requests_as_long_as_the_task_lives(book: Book) -> None
     assert got == [{"who": "ada"}, {"who": "bob"}, {}]
 
 
+async def test_request_that_has_no_form_is_not_asked(book: Book) -> None:
+    task_id, got = await needing(book, {"who": {"n": float("inf")}})
+
+    assert (book.ask("tasks/get", task_id)["status"], got) == ("failed", [])
+
+
 @pytest.mark.parametrize("answers", [None, [], "x", 1])
 async def test_answers_that_are_no_object_are_refused(book: Book, answers: Any) -> None:
     task_id, _ = await needing(book, {"who": {}})

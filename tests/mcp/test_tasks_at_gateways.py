@@ -199,6 +199,15 @@ async def test_nobody_answers_in_time(gateway: Gateway) -> None:
     assert gateway.ran() == []
 
 
+async def test_result_with_half_a_character_is_given_as_it_came(gateway: Gateway) -> None:
+    await gateway.start()
+    created = await gateway.call("half")
+
+    await gateway.decide(approved=True)
+
+    assert (await gateway.over(created["taskId"]))["result"] == {"content": [], "n": 1.1, "half": "\ud800"}
+
+
 async def test_error_of_the_server_is_a_failure(gateway: Gateway) -> None:
     await gateway.start()
     created = await gateway.call("broken")

@@ -6,6 +6,7 @@ Both eras of the protocol: the one with handshake and sessions (to 2025-11-25), 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import math
 import time
@@ -391,7 +392,8 @@ class HttpRelay:
         named = (
             (name.lower(), value)
             for name, value in request.headers.items()
-            if name.lower() == "user-agent" or any(word in name.lower() for word in _CREDENTIAL_WORDS)
+            if name.lower() == "user-agent"
+            or (name.lower() != "idempotency-key" and any(word in name.lower() for word in _CREDENTIAL_WORDS))
         )
         return _ClientKey(request.headers.get(SESSION), tuple(sorted(named)))
 
@@ -812,6 +814,9 @@ def _object(data: bytes) -> Mapping[str, Any] | None:
     try:
         message = from_json(data)
     except ValueError:
+        with suppress(ValueError, RecursionError):  # half a character, which only this parser takes
+            message = json.loads(data)
+            return message if isinstance(message, dict) else None
         return None
     return message if isinstance(message, dict) else None
 

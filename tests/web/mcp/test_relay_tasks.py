@@ -79,6 +79,13 @@ async def test_other_credentials_have_other_tasks(wiring: HttpWiring) -> None:
     assert mine.message["result"]["status"] == "working"
 
 
+async def test_key_of_one_request_is_no_credential(wiring: HttpWiring) -> None:
+    await wiring.start(task_seconds=0)
+    task_id = await created(wiring, Idempotency_Key="1")
+
+    assert (await ask(wiring, task_id, Idempotency_Key="2")).message["result"]["status"] == "working"
+
+
 async def test_task_runs_with_the_credentials_of_its_call(wiring: HttpWiring) -> None:
     await wiring.start(task_seconds=0)
     task_id = await created(wiring, Authorization="Bearer ada")
