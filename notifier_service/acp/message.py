@@ -143,9 +143,9 @@ class Message:
         if not isinstance(self.body.get("params"), dict) or self.session_id is None:
             raise MessageRefused(INVALID_PARAMS, f"The params of {self.method} name a sessionId.", message_id)
         known = _JUDGED[str(self.method)]
-        for name, is_one in _SHAPES.get(str(self.method), {}).items():
-            if not is_one(self.params.get(name)):
-                raise MessageRefused(INVALID_PARAMS, f"The {name} of {self.method} is something else.", message_id)
+        for field, is_one in _SHAPES.get(str(self.method), {}).items():
+            if not is_one(self.params.get(field)):
+                raise MessageRefused(INVALID_PARAMS, f"The {field} of {self.method} is something else.", message_id)
         for key in self.params:
             name = likeness(key, known)
             if name is not None:

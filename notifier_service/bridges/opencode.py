@@ -6,7 +6,6 @@ Read in opencode 1.18 (``GET /event``, ``GET /permission``, ``POST /permission/{
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import random
 from collections.abc import AsyncIterator, Mapping
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple, Self
 from urllib.parse import quote, urlsplit
 
 import aiohttp
+from pydantic_core import from_json
 
 from ..calls.asker import Asker
 from ..calls.denials import denial_by_error, frozen
@@ -32,6 +32,7 @@ _ANSWER_SECONDS = 10.0
 #: opencode says something every 10 s; a stream that is silent for longer is dead.
 _SILENCE_SECONDS = 45.0
 _MAX_BACKOFF_SECONDS = 10.0
+_REPLY_PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0)
 #: As many as wait at the same time; the rest is found when the bridge looks again.
 _MAX_WAITING = 100
 
@@ -111,13 +112,15 @@ class OpencodeBridge:
                 if not piece:
                     return
                 for data in messages.take(piece):
-                    event = json.loads(data)
+                    event = from_json(data)
                     if isinstance(event, dict):
                         yield event
 
     async def _look(self) -> None:
         """Ask what waits there, and withdraw what does not any more."""
         pending = await self._request("GET", "/permission")
+        if not isinstance(pending, list):
+            raise ValueError("its list of permissions is none")
         asked = {one["id"]: one for one in pending if isinstance(one, dict) and isinstance(one.get("id"), str)}
         for request_id in self._waiting.keys() - asked.keys():
             self._withdraw(request_id)
@@ -179,17 +182,28 @@ class OpencodeBridge:
         except asyncio.CancelledError:
             report.cancelled()
             raise
-        try:
-            await self._request("POST", f"/permission/{quote(request_id, safe='')}/reply", reply)
-        except ServiceRefused as error:
-            if error.status != 404:
-                _log.warning("opencode did not take the answer to %s: %s", request_id, error.message)
-            if reply["reply"] == "once":  # somebody answered there first, or it is gone: nobody knows that it runs
-                report.ended("cancelled", reason="opencode did not take the answer: it had another one already")
-        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
-            _log.warning("opencode does not take the answer to %s: %s", request_id, error or type(error).__name__)
-            if reply["reply"] == "once":
-                report.ended("cancelled", reason="opencode did not take the answer")
+        problem = await self._replied(request_id, reply)
+        if problem is not None and reply["reply"] == "once":  # nobody knows that it runs
+            report.ended("cancelled", reason=f"opencode did not take the answer{problem}")
+
+    async def _replied(self, request_id: str, reply: Mapping[str, Any]) -> str | None:
+        """Reply there, again where that fails for a moment, since it waits for this; why it was not taken."""
+        path = f"/permission/{quote(request_id, safe='')}/reply"
+        for pause in (*_REPLY_PAUSES_SECONDS, None):
+            try:
+                await self._request("POST", path, reply)
+            except ServiceRefused as error:
+                if error.status == 404:
+                    return ": it had another one already"  # somebody answered there first, or it is gone
+                said = error.message
+            except (aiohttp.ClientError, TimeoutError, ConnectionError, ValueError) as error:
+                said = str(error) or type(error).__name__
+            else:
+                return None
+            _log.warning("opencode did not take the answer to %s: %s", request_id, said)
+            if pause is not None:
+                await asyncio.sleep(pause)
+        return ""
 
     async def _shown(self, asked: Mapping[str, Any]) -> _Shown:
         """What a person is shown: the call itself where opencode has it, else what it told with its question."""
@@ -212,7 +226,8 @@ class OpencodeBridge:
         tool = asked.get("tool")
         if not isinstance(tool, dict):
             return {}
-        path = f"/session/{quote(str(asked.get('sessionID')))}/message/{quote(str(tool.get('messageID')))}"
+        session_id, message_id = (quote(str(name), safe="") for name in (asked.get("sessionID"), tool.get("messageID")))
+        path = f"/session/{session_id}/message/{message_id}"
         try:
             message = await self._request("GET", path)
         except (aiohttp.ClientError, TimeoutError, ConnectionError, ValueError, ServiceRefused):
@@ -231,7 +246,7 @@ class OpencodeBridge:
         ):
             if response.status != 200:
                 await _refuse(response)
-            return await response.json()
+            return await response.json(loads=from_json)
 
 
 class _Shown(NamedTuple):

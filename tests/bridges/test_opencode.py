@@ -41,7 +41,9 @@ class Server:
         self.pending: dict[str, dict[str, Any]] = {}
         self.parts: list[Any] = [CALL]
         self.replies: list[tuple[str, Any]] = []
-        self.reply_status = 200
+        #: How it answers replies; the last one goes on.
+        self.reply_statuses = [200]
+        self.lists: list[Any] = []
         self._streams: list[web.StreamResponse] = []
         self._changed = asyncio.Event()
         self._cut = asyncio.Event()
@@ -90,6 +92,8 @@ class Server:
         return stream
 
     async def _list(self, request: web.Request) -> web.Response:
+        if self.lists:
+            return web.Response(text=self.lists.pop(0), content_type="application/json")
         return web.json_response(list(self.pending.values()))
 
     async def _message(self, request: web.Request) -> web.Response:
@@ -99,12 +103,14 @@ class Server:
         self.replies.append((request.match_info["id"], await request.json()))
         self.pending.pop(request.match_info["id"], None)
         self._changed.set()
-        return web.json_response(True, status=self.reply_status)
+        statuses = self.reply_statuses
+        return web.json_response(True, status=statuses.pop(0) if len(statuses) > 1 else statuses[0])
 
 
 @pytest.fixture
 async def server(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
     monkeypatch.setattr(opencode, "_MAX_BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr(opencode, "_REPLY_PAUSES_SECONDS", (0.01, 0.01))
     monkeypatch.setattr(opencode.random, "uniform", lambda *_: 0.01)
     server = Server()
     async with on_a_port(server.app()) as port:
@@ -220,7 +226,7 @@ async def test_after_a_cut_what_waits_waits_on_and_what_is_gone_is_withdrawn(ser
 
 
 async def test_answer_that_came_too_late_is_told(server: Server, broker: Broker) -> None:
-    server.reply_status = 404
+    server.reply_statuses = [404]
     async with bridged(server, broker):
         await server.ask()
         request = await asked(broker)
@@ -230,6 +236,38 @@ async def test_answer_that_came_too_late_is_told(server: Server, broker: Broker)
         async with asyncio.timeout(10):
             while "had another one already" not in str(session.log.read_after(0)[-1].json):
                 await session.log.wait_after(session.log.last_seq)
+
+
+@pytest.mark.parametrize(("statuses", "times"), [([500, 502, 200], 3), ([503], 3), ([404], 1)])
+async def test_answer_is_given_again_where_it_was_not_taken_for_a_moment(
+    statuses: list[int], times: int, server: Server, broker: Broker
+) -> None:
+    server.reply_statuses = statuses
+    async with bridged(server, broker):
+        await server.ask()
+        request = await asked(broker)
+        broker.decide("s", Decision(request_id=request.request_id, approved=True), decided_by="ada")
+        await server.until(lambda: len(server.replies) == times)
+        await server.ask(request_id="p2")
+        await asked(broker)
+
+    assert server.replies == [("p1", {"reply": "once"})] * times
+
+
+@pytest.mark.parametrize("listed", ["{}", "null", "7", '{"error": "no"}', "[" * 100_000, "[{]", "[null, 7, {}]"])
+async def test_list_that_is_none_withdraws_nothing_and_is_asked_for_again(
+    listed: str, server: Server, broker: Broker
+) -> None:
+    async with bridged(server, broker):
+        await server.ask()
+        waiting = await asked(broker)
+        server.lists = [listed] if not listed.startswith("[null") else []
+        server.cut()
+        await server.follows()
+        await server.ask(request_id="p2")
+        await asked(broker, 2)
+
+        assert waiting in broker.open("s").desk.pending
 
 
 async def test_bridge_that_ends_withdraws_and_answers_nothing(server: Server, broker: Broker) -> None:
@@ -243,7 +281,14 @@ async def test_bridge_that_ends_withdraws_and_answers_nothing(server: Server, br
 
 @pytest.mark.parametrize(
     "event",
-    ["null", "[]", '{"type": "permission.asked"}', '{"type": "permission.asked", "properties": {"id": 1}}', "not json"],
+    [
+        "null",
+        "[]",
+        '{"type": "permission.asked"}',
+        '{"type": "permission.asked", "properties": {"id": 1}}',
+        "not json",
+        "[" * 100_000,
+    ],
 )
 async def test_event_that_is_none_is_passed_over(event: str, server: Server, broker: Broker) -> None:
     async with bridged(server, broker):
