@@ -917,7 +917,7 @@ def _rules(session_id: str | None) -> str:
 async def _data(response: aiohttp.ClientResponse, field: str = "data") -> Any:
     try:
         return (await response.json())[field]
-    except (aiohttp.ContentTypeError, ValueError, KeyError, TypeError):
+    except (aiohttp.ContentTypeError, ValueError, KeyError, TypeError, RecursionError):
         raise _of_another(response) from None
 
 
@@ -934,7 +934,7 @@ async def _refused(response: aiohttp.ClientResponse) -> None:
         body = await response.json()
         error = dict(body["error"])
         code, message = str(error.pop("code")), str(error.pop("message"))
-    except (aiohttp.ContentTypeError, ValueError, KeyError, TypeError):
+    except (aiohttp.ContentTypeError, ValueError, KeyError, TypeError, RecursionError):
         raise _of_another(response) from None
     kind = ServiceRestarted if code == "request_not_found" and error.get("restarted") is True else ServiceRefused
     refused = kind(response.status, code, message, **error)

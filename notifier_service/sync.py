@@ -108,8 +108,9 @@ def approved(
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         if not callable(function):
             raise TypeError("approved() decorates a function: write @approved(SESSION_ID)")
-        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-            raise TypeError(f"{function.__name__} is a coroutine function: use notifier_service.ToolWrapper for it")
+        # An object may be one by its class.
+        if any(map(_is_asynchronous, (function, type(function).__call__))):
+            raise TypeError(f"{_name_of(function)} is a coroutine function: use notifier_service.ToolWrapper for it")
         return _Approved(function, session_id, service, token, how)
 
     if callable(session_id) and inspect.isfunction(session_id) and inspect.signature(session_id).parameters:
@@ -215,7 +216,7 @@ class _Approved(Generic[P, R]):
         return _Approved(self._function.__get__(instance, owner), self._session_id, *self._reached, self._how)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        name: str = self._how["tool_name"] or getattr(self._function, "__name__", "the tool")
+        name: str = self._how["tool_name"] or _name_of(self._function)
         way = _way(*self._reached, name)
         session_id = self._session_id if isinstance(self._session_id, str) else self._session_id()
         raised: list[BaseException] = []
@@ -228,7 +229,7 @@ class _Approved(Generic[P, R]):
                 def run() -> Any:
                     token = RUNNING_CALL.set(call)
                     try:
-                        return self._function(*args, **kwargs)
+                        return _not_to_be_awaited(self._function(*args, **kwargs), name)
                     except BaseException as error:
                         raised.append(error)
                         raise
@@ -248,6 +249,22 @@ class _Approved(Generic[P, R]):
                 raise raised[0] from None  # what a loop cannot carry
             raise
         return result
+
+
+def _is_asynchronous(function: Any) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+
+
+def _name_of(function: Any) -> str:
+    return str(getattr(getattr(function, "func", function), "__name__", "the tool"))
+
+
+def _not_to_be_awaited(result: R, name: str) -> R:
+    """The result of a function that has run. Raises ``TypeError`` for a coroutine, which nobody here would await."""
+    if inspect.iscoroutine(result):
+        result.close()
+        raise TypeError(f"{name} gave a coroutine, which did not run: use notifier_service.ToolWrapper for it")
+    return result
 
 
 class _Loop:

@@ -1001,7 +1001,14 @@ async def test_stream_is_tried_again_where_another_try_may_help(status: int) -> 
 
 
 @pytest.mark.parametrize(
-    "body", [b"text/html\r\n\r\n<p>no</p>", b"application/json\r\n\r\n[1]", b'application/json\r\n\r\n{"error": "no"}']
+    "body",
+    [
+        b"text/html\r\n\r\n<p>no</p>",
+        b"application/json\r\n\r\n[1]",
+        b'application/json\r\n\r\n{"error": "no"}',
+        b"application/json\r\n\r\n" + b"[" * 100_000,
+    ],
+    ids=["html", "list", "text", "deep"],
 )
 async def test_error_of_another_service_says_that_it_is_another(body: bytes) -> None:
     head = b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Type: "

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import pytest
@@ -277,6 +278,8 @@ def test_address_that_is_taken_is_said_in_the_thread_that_called(service: sync.S
         (lambda: sync.approved("s")("text"), "decorates a function"),  # type: ignore[arg-type]
         (lambda: sync.ask("s", "rm", {}, service=Client()), "a URL, or what serve_in_thread"),  # type: ignore[arg-type]
         (lambda: sync.ask("s", "rm", {}, service="http://127.0.0.1:9", riks="low"), "riks"),
+        (lambda: sync.approved("s")(partial(_one_argument, 1)), "_one_argument is a coroutine function"),
+        (lambda: sync.approved("s")(_AsynchronousObject()), "the tool is a coroutine function"),
     ],
 )
 def test_what_is_written_wrong_is_said(decorated: Callable[[], object], says: str) -> None:
@@ -285,6 +288,22 @@ def test_what_is_written_wrong_is_said(decorated: Callable[[], object], says: st
 
 
 async def _coroutine() -> None: ...
+
+
+async def _one_argument(n: int) -> None: ...
+
+
+class _AsynchronousObject:
+    async def __call__(self) -> None: ...
+
+
+def test_function_that_gives_a_coroutine_is_told_that_nobody_awaits_it(
+    way: sync.Service | str, service: sync.Service, session_id: str
+) -> None:
+    function = sync.approved(session_id, service=way, tool_name="later")(lambda: _coroutine())
+    with person(service, session_id, approved=True), pytest.raises(TypeError, match=r"^later gave a coroutine"):
+        function()
+    assert statuses(service, session_id)[-1] == "failed"
 
 
 def _plain(n: Any) -> Any:
