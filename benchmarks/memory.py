@@ -10,12 +10,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import os
 import socket
 import tracemalloc
 from collections.abc import Awaitable, Callable
 
 from notifier_service import Broker, Limits, Settings
 from notifier_service.web import Site, serve
+
+#: Of the first streams some is kept that is bounded: addresses that were read.
+_WARM = 200
 
 
 async def kib_each(many: int, make: Callable[[int], Awaitable[object]]) -> float:
@@ -50,16 +54,21 @@ async def session(many: int, *, has_events: bool) -> float:
 
 async def stream(many: int) -> float:
     """A session of its own with an event stream that has been told all there is."""
-    settings = Settings(port=0, log_level="error", max_connections=many + 1, max_sessions=many + 1)
-    clients = []
+    settings = Settings(port=0, log_level="error", max_connections=many + _WARM + 1, max_sessions=2 * many + _WARM)
+    clients: list[int] = []
 
     async def make(number: int) -> None:
-        clients.append(await opened(site, f"session-{number:06}"))
+        clients.append((await opened(site, f"session-{number:06}")).detach())  # what is left of it is the kernel's
 
     async with serve(settings=settings) as site:
+        for number in range(site.settings.log_events):  # of so many sessions the inbox tells, and no more
+            site.broker.open(f"before-{number}")
+            site.broker.end_session(f"before-{number}")
+        for number in range(-_WARM, 0):
+            await make(number)
         found = await kib_each(many, make)
         for client in clients:
-            client.close()
+            os.close(client)
     return found
 
 

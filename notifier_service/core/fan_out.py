@@ -20,6 +20,9 @@ __all__ = ["SLICE_READERS", "Audience", "Delivery"]
 
 _log = logging.getLogger("notifier_service.delivery")
 
+#: So few readers are kept in what is small for few.
+_FEW = 3
+
 #: Readers brought up to date in one turn of the loop: less than a quarter of a millisecond of sends.
 SLICE_READERS = 20
 
@@ -100,7 +103,7 @@ class Audience(Generic[ReaderT]):
         self.is_due = False
         self._log = log
         self._delivery = delivery
-        self._readers: dict[ReaderT, None] = {}
+        self._readers: dict[ReaderT, None] | tuple[ReaderT, ...] = ()
         self._round: Sequence[ReaderT] = ()
         self._next = 0
         self._again = False
@@ -121,10 +124,15 @@ class Audience(Generic[ReaderT]):
         return reader in self._readers
 
     def add(self, reader: ReaderT) -> None:
-        self._readers[reader] = None
+        readers = dict.fromkeys((*self._readers, reader)) if isinstance(self._readers, tuple) else self._readers
+        readers[reader] = None
+        self._readers = readers if len(readers) > _FEW else tuple(readers)
 
     def discard(self, reader: ReaderT) -> None:
-        self._readers.pop(reader, None)
+        if isinstance(self._readers, tuple):
+            self._readers = tuple(each for each in self._readers if each is not reader)
+        else:
+            self._readers.pop(reader, None)
 
     def touch(self) -> None:
         """There is something to tell."""
@@ -143,7 +151,7 @@ class Audience(Generic[ReaderT]):
     def serve(self, at_most: int) -> int:
         """Bring so many readers up to date, and return how many it were."""
         if self._next >= len(self._round):
-            self._round = list(self._readers)
+            self._round = tuple(self._readers)
             self._next = 0
             self._again = False
             if self._touched_at is not None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from .events import PermissionRecord, RunningCall, Snapshot, ToolProgress, ToolResult, ToolStatus
 
-__all__ = ["OVER", "SessionState"]
+__all__ = ["NOTHING", "OVER", "SessionState"]
 
 OVER = frozenset({"completed", "failed", "denied", "cancelled"})
 
@@ -142,3 +142,7 @@ class SessionState:
         self._running_bytes += call.size
         while len(self._running) > self._max_calls or self._running_bytes > self._max_bytes:
             self._running_bytes -= self._running.popitem(last=False)[1].size
+
+
+#: Where nothing has been told yet; nobody's own, so that nothing may be told it.
+NOTHING = SessionState(0, 0)

@@ -147,7 +147,7 @@ class Reader:
         self._delivered = self._told_bytes = 0
         #: When what is held back for this reader was published, if that is timed.
         self._held_since: float | None = None
-        self._beside: list[Event] = []
+        self._beside: Sequence[Event] = ()
         self._attend: Callable[[], None] | None = None
         self._push: Callable[[], bool] | None = None
         self._farewell: Callable[[], object] | None = None
@@ -183,7 +183,9 @@ class Reader:
 
     def greet(self) -> Event:
         """Return ``hello``, for a transport that writes it apart from what follows; call it first."""
-        return self._beside.pop(0)
+        hello, *rest = self._beside
+        self._beside = rest
+        return hello
 
     def next(self) -> Sequence[Event]:
         """Return what to tell now, and take it as told; nothing when there is nothing."""
@@ -373,14 +375,14 @@ class Reader:
         return [*told, *opening.trail]
 
 
-def _slice(events: list[Event]) -> tuple[list[Event], list[Event]]:
+def _slice(events: Sequence[Event]) -> tuple[Sequence[Event], Sequence[Event]]:
     """What goes out at once, and the rest: a trail may be longer than one write should be."""
     size = 0
     for place, event in enumerate(events, 1):
         size += len(event.json)
         if size > _SLICE_BYTES and event.seq > 0:
             return events[:place], events[place:]
-    return events, []
+    return events, ()
 
 
 def heartbeat() -> bytes:

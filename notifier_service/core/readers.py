@@ -10,7 +10,7 @@ from .fan_out import Audience, Delivery
 from .limits import Limits
 from .metrics import Counters
 from .reader import Reader
-from .shares import Shares
+from .shares import Shares, is_roomy
 
 __all__ = ["Readers", "Seats"]
 
@@ -106,6 +106,7 @@ class Readers(Audience[Reader]):
 
     @property
     def _own_seats(self) -> Shares:
+        """Who has the places of this session; nobody counts them while there are many more than readers."""
         if self._seats is None:
             self._seats = Shares(
                 "max_connections_per_session",
@@ -113,24 +114,29 @@ class Readers(Audience[Reader]):
                 "This session has {} readers; no more are taken.",
                 refused=self._counters.limits_reached,
             )
+            for reader in self:
+                self._seats.take(reader.account)
         return self._seats
 
     def require_place(self, account: str | None, *, address: str = "", may_approve: bool = True) -> None:
         """Raise ``LimitReached`` when there is no place for another one of this account, from this address."""
         self._all_seats.check(account, address=address, may_approve=may_approve)
-        self._own_seats.check(account, may_approve=may_approve)
+        if self._seats is not None or not is_roomy(self._at_most, len(self)):
+            self._own_seats.check(account, may_approve=may_approve)
 
     def add(self, reader: Reader) -> None:
         super().add(reader)
         self._all_seats.take(reader.account, reader.address)
-        self._own_seats.take(reader.account)
+        if self._seats is not None:
+            self._seats.take(reader.account)
         self._counters.connections_opened += 1
         self._counters.connections[reader.transport] += 1
 
     def discard(self, reader: Reader) -> None:
         if reader in self:
             super().discard(reader)
-            self._own_seats.leave(reader.account)
+            if self._seats is not None:
+                self._seats.leave(reader.account)
             self._all_seats.leave(reader.account, reader.address)
             self._counters.connections[reader.transport] -= 1
             self._count(reader)

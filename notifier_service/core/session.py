@@ -50,7 +50,7 @@ from .policy.by_risk import Ratings, judge
 from .policy.reasons import Reason, is_of_more_than_the_tool, is_of_the_call
 from .policy.rule_book import RuleBook, log_taken_back, require_other
 from .policy.verdict import AskedTool, Verdict, is_riskier
-from .present_state import SessionState
+from .present_state import NOTHING, SessionState
 from .question import Decider, Decision, Question
 from .reader import Opening, Peer, Reader
 from .readers import Readers, Seats
@@ -113,6 +113,7 @@ class Session:
         "_pending_places",
         "_ratings",
         "_request_left_at",
+        "_state",
         "_tell_asked",
         "_tell_label",
         "_tell_learned",
@@ -136,7 +137,6 @@ class Session:
         "rules",
         "session_id",
         "space",
-        "state",
     )
 
     def __init__(
@@ -220,7 +220,7 @@ class Session:
             Seats(limits, self.counters) if seats is None else seats,
         )
         self._working = 0
-        self.state = SessionState(limits.log_events, limits.log_bytes)
+        self._state: SessionState | None = None
         #: When somebody has used it last, on its clock.
         self.active_at: float = clock()
 
@@ -251,6 +251,16 @@ class Session:
             )
             desk.closed = self.log.closed
         return desk
+
+    @property
+    def state(self) -> SessionState:
+        """What its events add up to, to read."""
+        return NOTHING if self._state is None else self._state
+
+    def _own_state(self) -> SessionState:
+        if self._state is None:
+            self._state = SessionState(self.limits.log_events, self.limits.log_bytes)
+        return self._state
 
     @property
     def pending(self) -> Sequence[PermissionRequest]:
@@ -289,7 +299,8 @@ class Session:
         Raises ``SessionClosed``, ``TooLarge`` or ``InvalidInput``; nothing has happened then.
         """
         event = self._append(event_type, data, data_json=data_json, traceparent=traceparent)
-        if type(data) is not dict and (kind := self.state.follow(data, len(event.json))) is not None:
+        is_plain = data is None or type(data) is dict  # as most are, and such leave no state
+        if not is_plain and (kind := (self._state or self._own_state()).follow(data, len(event.json))) is not None:
             self._count_beside()
             if kind is ToolStatus:
                 self.recorder.told(self.session_id, data)
@@ -735,7 +746,8 @@ class Session:
 
     def _count_beside(self) -> None:
         """Count what is kept beside the log: the present state, and the requests that were settled."""
-        beside = self.state.size_bytes + (0 if self._desk is None else self._desk.settled_bytes)
+        state, desk = self._state, self._desk
+        beside = (0 if state is None else state.size_bytes) + (0 if desk is None else desk.settled_bytes)
         self.space.beside_bytes += beside - self.beside_bytes
         self.beside_bytes = beside
 
@@ -847,7 +859,7 @@ class Session:
         else:
             with suppress(ValidationError):  # of an earlier version, which took what is not taken any more
                 followed = PRODUCED[event.type].model_validate(data)
-                self.state.follow(followed, len(event.json))
+                self._own_state().follow(followed, len(event.json))
                 if isinstance(followed, ToolStatus | ToolResult):
                     told[followed.tool_call_id or str(data.get("details", {}).get("request_id"))] = followed
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 from .errors import LimitReached
 
-__all__ = ["EVERYBODY", "Shares"]
+__all__ = ["EVERYBODY", "Shares", "is_roomy"]
 
 #: The holder where callers cannot be told apart: bounded by the number of places alone.
 EVERYBODY = "local"
@@ -16,6 +16,11 @@ EVERYBODY = "local"
 _PART = 5
 #: The part that is kept for those who may approve: whoever looks on does not keep out who decides.
 _APPROVERS_PART = 10
+
+
+def is_roomy(places: int, used: int) -> bool:
+    """Whether there is a place for anybody, whoever has the others: as long as that is so, nobody need count them."""
+    return places - used > places // _PART
 
 
 class Shares:

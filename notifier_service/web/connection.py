@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from weakref import WeakSet
 
 from aiohttp import web
 
@@ -20,6 +19,7 @@ from ..core.event_log import Event
 from ..core.events import Bye
 from ..core.reader import Reader
 from .logs import StreamLine
+from .loopback import forget_user
 
 __all__ = ["CONNECTIONS", "Connections", "Form", "StreamConnection"]
 
@@ -37,8 +37,8 @@ class StreamConnection(asyncio.Protocol):
     """The connection of one reader, which is told what there is as fast as the peer takes it."""
 
     __slots__ = (
-        "__weakref__",
         "_abort",
+        "_among",
         "_form",
         "_handed",
         "_is_over",
@@ -60,6 +60,7 @@ class StreamConnection(asyncio.Protocol):
         self.is_closed = False
         self._abort: asyncio.TimerHandle | None = None
         self._line: StreamLine | None = None
+        self._among: Connections | None = None
 
     def begin(self, request: web.Request, reader: Reader, form: Form) -> None:
         """Take the connection over from aiohttp, and tell its peer what there is for ``reader``, from now on."""
@@ -74,7 +75,9 @@ class StreamConnection(asyncio.Protocol):
         transport.resume_reading()
         handler.transport = None  # what it does not have it does not close
         handler.connection_lost(None)
-        request.config_dict[CONNECTIONS].add(self)
+        forget_user(transport)
+        self._among = request.config_dict[CONNECTIONS]
+        self._among.add(self)
         reader.attend(self._push)
 
     # What the transport says
@@ -91,6 +94,8 @@ class StreamConnection(asyncio.Protocol):
         self._is_over = self.is_closed = True
         if self._abort is not None:
             self._abort.cancel()
+        if self._among is not None:
+            self._among.discard(self)
         if self._line is not None:
             self._line.write()
         if self._reader is not None:
@@ -151,10 +156,13 @@ class Connections:
     """The connections that aiohttp does not know of any more, so that a shutdown waits for them."""
 
     def __init__(self) -> None:
-        self._open: WeakSet[StreamConnection] = WeakSet()
+        self._open: set[StreamConnection] = set()
 
     def add(self, connection: StreamConnection) -> None:
         self._open.add(connection)
+
+    def discard(self, connection: StreamConnection) -> None:
+        self._open.discard(connection)
 
     async def closed(self, seconds: float) -> None:
         """Wait until all of them are, which were told to end; cut those whose peer has not taken the rest by then."""

@@ -21,7 +21,7 @@ from aiohttp import hdrs, web
 from ..core.errors import Forbidden
 from .logs import Seldom
 
-__all__ = ["require_own_program", "user_of"]
+__all__ = ["forget_user", "require_own_program", "user_of"]
 
 _HELP = "auth=none is for programs of the user who started the service: set auth=tokens"
 
@@ -72,6 +72,11 @@ def require_own_program(request: web.Request, *, any_user: bool = False) -> None
         _users[transport] = user
     if user not in _TRUSTED:
         raise _refused("user", f"this request came from a program of another user (uid {user})")
+
+
+def forget_user(transport: asyncio.BaseTransport) -> None:
+    """No more requests come over this connection."""
+    _users.pop(transport, None)
 
 
 def _refused(kind: str, why: str) -> Forbidden:

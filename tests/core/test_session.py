@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import OrderedDict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -556,6 +557,29 @@ def test_more_readers_than_the_limit_are_not_taken(clock: Clock) -> None:
 
     assert caught.value.limit == "max_connections_per_session"
     assert session.counters.connections.total() == 1
+
+
+def test_places_of_a_session_are_counted_from_when_few_are_left(clock: Clock) -> None:
+    session = limited(clock, max_connections_per_session=10)
+    readers = [session.join("sse", Peer(), account="ann") for _ in range(8)]
+
+    with pytest.raises(LimitReached) as caught:
+        session.join("sse", Peer(), account="ann")
+    session.join("sse", Peer(), account="bob").leave()
+    for reader in readers[:3]:
+        reader.leave()
+    session.join("sse", Peer(), account="ann")
+
+    assert "8 of them are yours" in caught.value.message
+    assert len(session.readers) == 6
+
+
+def test_data_of_a_program_s_own_leaves_no_state(clock: Clock) -> None:
+    session = limited(clock)
+    session.publish("note", OrderedDict({"n": 1}))
+    session.publish("note")
+
+    assert (session.snapshot().tool_status, running(session), session.log.last_seq) == (None, [], 2)
 
 
 def test_request_tells_how_many_could_see_it(session: Session) -> None:
