@@ -67,6 +67,8 @@ def has_more_values(value: Any, most: int) -> bool:
                 return True
             inner = holder.values() if type(holder) is dict or isinstance(holder, Mapping) else holder
             below += [item for item in inner if type(item) not in _SIMPLE and isinstance(item, dict | list | tuple)]
+        if not below:
+            break
         level = below
     return False
 
