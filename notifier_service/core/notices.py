@@ -62,6 +62,7 @@ class Notice(NamedTuple):
 
     ``to`` is the one whom an escalation is for, None for all. ``lookers`` are those who look at the session now.
     ``told`` are those of the channel who have heard of the request before: who hears that it is settled.
+    ``seconds_left`` is how long a request waits on, by a clock that nobody sets; None for ever.
     """
 
     kind: Kind
@@ -72,6 +73,7 @@ class Notice(NamedTuple):
     to: str | None = None
     lookers: frozenset[str] = frozenset()
     told: frozenset[str] = frozenset()
+    seconds_left: float | None = None
 
 
 class Taken(NamedTuple):
@@ -256,8 +258,17 @@ class Notices:
         waiting.steps.append(step)
         kind: Step = "escalated" if to else step  # type: ignore[assignment]  # it is one of the others
         session_id, request = waiting.session_id, waiting.request
-        lookers = frozenset(self._lookers(session_id))
-        notice = Notice("requested", session_id, self._label(session_id), request.shown, kind, to or None, lookers)
+        seconds = request.record.timeout_seconds
+        notice = Notice(
+            "requested",
+            session_id,
+            self._label(session_id),
+            request.shown,
+            kind,
+            to or None,
+            lookers=frozenset(self._lookers(session_id)),
+            seconds_left=max(0.0, waiting.asked_at + seconds - self._clock()) if seconds else None,
+        )
         told = self._tell(notice)
         for channel, names in told.items():
             waiting.told.setdefault(channel, set()).update(names)

@@ -102,6 +102,7 @@ def test_request_that_nobody_sees_is_told_at_once_again_at_half_its_time_and_wit
     assert phone.steps == ["unseen"]
     pass_seconds(broker, clock, 1)
     assert phone.steps == ["unseen", "half"]
+    assert [notice.seconds_left for notice in phone.told] == [300, 150]
     decide(broker, request)
     pass_seconds(broker, clock, 300)
 
@@ -170,7 +171,7 @@ def test_request_without_an_end_has_no_half(broker: Broker, phone: Phone, clock:
     asked(broker, timeout_seconds=0)
     pass_seconds(broker, clock, 600)
 
-    assert phone.steps == ["unseen"]
+    assert [(notice.step, notice.seconds_left) for notice in phone.told] == [("unseen", None)]
 
 
 @pytest.mark.parametrize(

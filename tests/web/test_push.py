@@ -9,6 +9,7 @@ import stat
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,6 +26,7 @@ from notifier_service.core.notices import Notice
 from notifier_service.web import Site, serve
 from notifier_service.web.push import PUSH
 from notifier_service.web.reach import outbox, push_crypto
+from notifier_service.web.reach import push as push_module
 from notifier_service.web.reach.push import Push
 from notifier_service.web.reach.push_crypto import MAX_PLAIN, ServerKey, encrypted, from_base64, to_base64
 from notifier_service.web.reach.subscriptions import Subscription, id_of
@@ -346,6 +348,18 @@ async def test_clock_that_is_wrong_by_hours_serves_still_and_by_more_is_told(
     assert ("is the clock of this machine right?" in device["last_result"]) is not fits
 
 
+async def test_clock_that_is_set_takes_no_time_from_a_push(
+    service: PushService, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving() as (site, http):
+        await subscribed(http, service, browser)
+        monkeypatch.setattr(push_module, "utc_now", lambda: utc_now() + timedelta(days=1))
+        asked(site.broker)
+        await until(lambda: service.pushes)
+
+    assert 290 <= int(service.pushes[0].headers["ttl"]) <= 300
+
+
 async def test_request_that_was_settled_while_the_push_service_was_away_calls_nobody_any_more(
     service: PushService, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -403,7 +417,7 @@ async def test_push_of_a_request_that_is_over_is_not_sent_any_more() -> None:
     )
     broker = Broker()
     record = broker.ask("s1", tool_name="rm", parameters={}, timeout_seconds=300).record
-    push.tell(Notice("requested", "s1", Label(), record, "unseen"))
+    push.tell(Notice("requested", "s1", Label(), record, "unseen", seconds_left=300))
     await until(lambda: counted)
 
     assert counted == [("push", "expired")]

@@ -422,6 +422,18 @@ async def test_receiver_that_refuses_is_not_asked_again_and_nowhere_else(receive
         assert len(receiver.posts) == 1
 
 
+async def test_receiver_that_does_not_know_us_by_our_clock_is_told_with_how_far_it_is_off(
+    receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    receiver.answer = lambda: 401
+    receiver.headers = {"Date": format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True)}
+    async with serving({"url": receiver.url, "secret": SECRET}) as site:
+        asked(site.broker)
+        await until(lambda: site.broker.counters.notifications["webhook", "failed"])
+
+    assert re.search(r"status 401; are the secret and the clock .* It is 360\d s ahead of that of who", caplog.text)
+
+
 async def test_receiver_that_never_answers_keeps_nobody_from_stopping(receiver: Receiver) -> None:
     receiver.answer = lambda: None
     async with serving({"url": receiver.url, "secret": SECRET}, shutdown_seconds=0.5) as site:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-__all__ = ["LOOPBACK", "Networks", "NotOutside", "Outside", "is_not_outside", "seconds_to_wait"]
+__all__ = ["LOOPBACK", "Networks", "NotOutside", "Outside", "clock_hint", "is_not_outside", "seconds_to_wait"]
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Networks = Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]
@@ -25,6 +25,8 @@ _TO_IPV4 = [ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:
 LOOPBACK: Networks = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1"))
 #: Whoever asks for more is asked again sooner.
 _MOST_SECONDS = 3600.0
+#: Receivers of Standard Webhooks take what is five minutes old.
+_CLOCK_SECONDS = 120.0
 _TIMEOUT = aiohttp.ClientTimeout(total=15, connect=10)
 
 
@@ -78,6 +80,17 @@ def seconds_to_wait(headers: Mapping[str, str]) -> float:
     except (ValueError, TypeError, OverflowError):
         return 0.0
     return min(max(0.0, seconds), _MOST_SECONDS)
+
+
+def clock_hint(headers: Mapping[str, str]) -> str:
+    """A sentence on how far our clock is from that of who answered, where it is too far for what is signed with it."""
+    try:
+        ahead = (datetime.now(UTC) - parsedate_to_datetime(headers["Date"])).total_seconds()
+    except (KeyError, ValueError, TypeError, OverflowError):
+        return ""
+    if abs(ahead) < _CLOCK_SECONDS:
+        return ""
+    return f" It is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} that of who answered."
 
 
 class _Checked(AbstractResolver):

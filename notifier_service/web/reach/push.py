@@ -24,7 +24,7 @@ from ...core.label import clean
 from ...core.notices import Notice
 from ...settings import Settings, is_loopback
 from .outbox import Letter, Outbox, Outcome
-from .outside import LOOPBACK, NotOutside, Outside, is_not_outside, seconds_to_wait
+from .outside import LOOPBACK, NotOutside, Outside, clock_hint, is_not_outside, seconds_to_wait
 from .push_crypto import MAX_PLAIN, ServerKey, check_keys, encrypted, to_base64
 from .subscriptions import InJournal, InMemory, Shelf, StillGood, Subscription
 from .words import cut, pushed_summary
@@ -223,9 +223,7 @@ class Push:
         return _matches(session_id, reach) and _matches(session_id, device.sessions)
 
     def _letter(self, device: Subscription, notice: Notice, record: PermissionRecord) -> Letter:
-        seconds = _LONGEST_SECONDS
-        if record.expires_at is not None and notice.kind == "requested":
-            seconds = max(0.0, (record.expires_at - utc_now()).total_seconds())
+        seconds = _LONGEST_SECONDS if notice.seconds_left is None else notice.seconds_left
         topic = to_base64(hashlib.sha256(record.request_id.encode()).digest())[:32]
         content = {"payload": _payload(notice, record, device, self._redaction), "kind": notice.kind}
         until = None if record.expires_at is None else self._outbox.clock() + seconds
@@ -284,7 +282,7 @@ def _outcome(response: aiohttp.ClientResponse) -> Outcome:
     if status in (408, 425, 429) or status >= 500:
         return Outcome("again", f"status {status}", seconds_to_wait(response.headers))
     why = {401: "does not know us", 403: "does not know us", 413: "finds it too large"}.get(status, "refuses it")
-    hint = "; is the clock of this machine right?" if status in (401, 403) else ""
+    hint = f"; is the clock of this machine right?{clock_hint(response.headers)}" if status in (401, 403) else ""
     return Outcome("refused", f"status {status}: the push service {why}{hint}")
 
 

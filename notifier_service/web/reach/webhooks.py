@@ -26,7 +26,7 @@ from ...settings import Settings, Webhook
 from ...storage.audit_lines import written_form
 from ...storage.redaction import Redaction
 from .outbox import Letter, Outbox, Outcome
-from .outside import LOOPBACK, Outside, is_not_outside, seconds_to_wait
+from .outside import LOOPBACK, Outside, clock_hint, is_not_outside, seconds_to_wait
 from .words import headline, name_of, page_of, summary
 
 __all__ = ["MakeLink", "Webhooks", "keyed"]
@@ -200,7 +200,8 @@ def _outcome(response: aiohttp.ClientResponse) -> Outcome:
         return Outcome("sent")
     if status in (408, 425, 429) or status >= 500:
         return Outcome("again", f"status {status}", seconds_to_wait(response.headers))
-    return Outcome("refused", f"status {status}")
+    hint = "; are the secret and the clock of this machine right?" if status in (400, 401, 403) else ""
+    return Outcome("refused", f"status {status}{hint}{clock_hint(response.headers) if hint else ''}")
 
 
 def _signed(hook: Webhook, message_id: str, body: bytes, timestamp: str) -> dict[str, str]:
