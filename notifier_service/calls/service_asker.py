@@ -202,6 +202,7 @@ class ServiceAsker:
             "description": question.description,
             "server": question.server,
             "definition_sha256": question.definition_sha256,
+            "agent_call_id": question.agent_call_id,
             "input_schema": None if question.input_schema is None else question.input_schema.to_json(),
         }
 

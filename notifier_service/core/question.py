@@ -61,6 +61,10 @@ class Question(NamedTuple):
     is_whole: bool = True
     #: What the tool says that it takes, where that is known: an edit must fit.
     input_schema: InputSchema | None = None
+    #: The agent's own id of the call, under which its hooks may have told of it.
+    agent_call_id: str | None = None
+    #: Who has approved this very call where its agent asked about it: what would only be asked again is let run.
+    approved_before: str | None = None
     #: The trace that the call belongs to, checked.
     traceparent: str | None = None
     #: Who asks is another process, which may come back after a restart of this one.

@@ -353,6 +353,12 @@ class Session:
         return question._replace(risk_level=level, rated_by="service", risk_reasons=reasons)
 
     def _judged(self, question: Question) -> Verdict:
+        verdict = self._judged_alone(question)
+        if verdict.effect != "ask" or question.approved_before is None or not question.is_whole:
+            return verdict
+        return Verdict("allow", (Reason("approved_before", by=question.approved_before),))
+
+    def _judged_alone(self, question: Question) -> Verdict:
         by_rule = self._by_rules(question)
         if by_rule is not None:
             return by_rule

@@ -224,6 +224,7 @@ class Gate:
             announce_status=True,
             is_whole=call.has_one_reading,
             input_schema=tool.input_schema,
+            agent_call_id=_agent_call_id(call.meta),
             traceparent=checked_traceparent(call.meta.get("traceparent")),
         )
 
@@ -245,6 +246,12 @@ class Gate:
                 asker.tell(event_type, event)
 
         return Report(tell, call.name, risk_level, new_call_id(), max_event_bytes=asker.max_event_bytes)
+
+
+def _agent_call_id(meta: Mapping[str, Any]) -> str | None:
+    """How the agent behind the client calls this call, where it says so: in hooks it does, too."""
+    told = meta.get("claudecode/toolUseId")
+    return told if isinstance(told, str) and 1 <= len(told) <= 256 else None
 
 
 def _error(response: Mapping[str, Any]) -> str:

@@ -117,7 +117,7 @@ def create_app(
     app[HELD_HOOKS] = HeldHooks()
     app[HELD_CALLS] = {}
     app[PROMPT_TASKS] = Tasks(after_seconds=settings.mcp_task_seconds)
-    app[GATEWAYS] = Gateways(broker, settings)
+    app[GATEWAYS] = Gateways(broker, settings, app[JOINED_CALLS])
     app[AUDIT_KEYS] = ()
     app.cleanup_ctx.append(app[GATEWAYS].running)
     app.cleanup_ctx.append(ending_revoked)

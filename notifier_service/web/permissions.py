@@ -21,6 +21,7 @@ from ..core.limits import MAX_TIMEOUT_SECONDS, RiskLevel
 from ..core.permission_request import PermissionRequest
 from ..core.policy.reasons import Reason
 from ..core.question import ALL_DECISIONS, Decision, Question
+from .agents.agent_calls import JOINED_CALLS
 from .answers import error_body, told
 from .departure import held
 from .idempotency import IDEMPOTENCY, idempotency_key
@@ -47,6 +48,8 @@ class AskBody(EventData):
     server: ServerName | None = None
     definition_sha256: Sha256 | None = None
     input_schema: dict[str, JsonValue] | None = None
+    #: The agent's own id of the call, under which its hooks may have told of it.
+    agent_call_id: ToolCallId | None = None
 
 
 class ClaimBody(EventData):
@@ -241,8 +244,11 @@ def _ask_person(call: Call[WaitQuery, AskBody], key: Sequence[str] | None) -> Pe
         input_schema=input_schema,
         asked_with=call.caller.token_sha256,
         outlives=True,
+        agent_call_id=body.agent_call_id,
         key=key,
     )
+    asked_by = (call.caller.name, call.caller.token_sha256)
+    question = call.request.config_dict[JOINED_CALLS].taken(question, asked_by)
     return call.broker.ask(call.session_id, question)
 
 

@@ -907,6 +907,26 @@ def test_what_only_a_person_can_answer_no_rule_allows(tool: str, status: str, cl
     assert ask(session, tool, by_policy=False, scopes=("once",)).record.status == status
 
 
+@pytest.mark.parametrize(
+    ("tool", "more", "effect"),
+    [
+        ("write", {}, "allow"),
+        ("pay", {}, "allow"),  # a person was asked
+        ("rm", {}, "deny"),
+        ("write", {"is_whole": False}, "ask"),
+        ("write", {"approved_before": None}, "ask"),
+    ],
+)
+def test_what_a_person_approved_where_its_agent_asked_is_not_asked_again(
+    tool: str, more: dict[str, Any], effect: str, clock: Clock, tmp_path: Path
+) -> None:
+    session = ruled(clock, tmp_path, ask="pay", deny="rm")
+    verdict = session.judge(Question(tool, {}, "high", **{"approved_before": "anna", **more}))
+
+    assert verdict.effect == effect
+    assert ("anna has approved" in " ".join(verdict.reasons)) is (effect == "allow")
+
+
 def test_call_of_which_not_all_is_there_is_asked_at_any_risk(clock: Clock, tmp_path: Path) -> None:
     session = ruled(clock, tmp_path, allow="read", deny="rm")
     effects = [session.judge(Question(tool, {}, "low", is_whole=False)).effect for tool in ("write", "rm")]

@@ -10,10 +10,15 @@ from typing import Any
 import pytest
 
 from notifier_service.cli import main
+from notifier_service.core.permission_request import PermissionRequest
 from tests.mcp.http_stub import HttpStub
 from tests.mcp.http_wiring import on_a_port
 
 from .claude_code import ALL_HOOKS, CHANNELS, Begin, Person, approve, bash, edit, no_service, nothing, reject
+
+
+def edit_text(card: PermissionRequest) -> dict[str, Any]:
+    return {"approved": True, "parameters": {"text": "y"}}
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
@@ -277,6 +282,44 @@ async def test_server_behind_the_stdio_gateway_is_asked_about(
     assert is_error is (kept is None)
     assert run.files == ([] if kept is None else ["note"])
     assert kept is None or (run.folder / "work" / "note").read_text() == kept
+
+
+@pytest.mark.parametrize(
+    ("gateway", "person"),
+    [("stdio", approve), ("stdio", edit_text), ("stdio", reject), ("http", edit_text)],
+    ids=["stdio-approve", "stdio-edit", "stdio-reject", "http-edit"],
+)
+async def test_call_over_hook_and_gateway_is_one_card(begin: Begin, gateway: str, person: Person) -> None:
+    stub = HttpStub()
+    async with on_a_port(stub.app()) as port:
+        stub.port = port
+        tool = "mcp__notes__keep" if gateway == "stdio" else "mcp__notes__write"
+        run = await begin({"id": "toolu_1", "name": tool, "input": {"text": "x"}}, mcp_upstreams={"files": stub.url})
+        run.with_hooks(*ALL_HOOKS)
+        server = Path(__file__).with_name("notes_server.py")
+        words = ["gateway", "stdio", "--service", f"{run.site.url}/agent_backend", "--session", "s1", "--"]
+        run.servers["notes"] = (
+            {
+                "type": "stdio",
+                "command": sys.executable,
+                "args": ["-m", "notifier_service", *words, sys.executable, str(server)],
+            }
+            if gateway == "stdio"
+            else {"type": "http", "url": f"{run.site.url}/mcp/gateway/files?session_id=s1"}
+        )
+        await run.ends(person)
+
+    (card,) = run.cards
+    assert card.record.tool_name == tool
+    told, is_error = run.api.results["toolu_1"]
+    assert is_error is (person is reject)
+    text = {approve: "x", edit_text: "y", reject: None}[person]
+    if gateway == "http":
+        assert told.startswith(f'write ran with {{"text": "{text}"}}') is (text is not None)
+        assert len(stub.ran()) == (text is not None)
+    else:
+        assert run.files == ([] if text is None else ["note"])
+        assert text is None or (run.folder / "work" / "note").read_text() == text
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ __all__ = [
     "Reason",
     "as_told",
     "codes_of",
+    "doubts_the_tool",
     "is_of_more_than_the_tool",
     "is_of_the_call",
 ]
@@ -83,6 +84,7 @@ SENTENCES: Mapping[str, str] = {
     "asks_the_web": "it tells the web what it asks for",
     "began_before": "this call was started before, and its end is unknown: it may have run, and may not",
     "agent_rules": "the agent's own rules want a person for this call",
+    "approved_before": "{by} has approved this very call where its agent asked about it",
     "agent_denied": "the agent's own judgement denied this call, and it may try it again if you approve",
     "agent_question": "the agent asks a question; nothing runs",
     "server_question": "an MCP server asks a question, and gets the answer; nothing runs",
@@ -146,10 +148,10 @@ def is_of_the_call(reasons: Iterable[str]) -> bool:
 
 def is_of_more_than_the_tool(reasons: Iterable[str]) -> bool:
     """Whether a call stays riskier than a person rates its tool: by what it does itself, or because of doubts."""
-    return is_of_the_call(reasons) or _doubts_the_tool(reasons)
+    return is_of_the_call(reasons) or doubts_the_tool(reasons)
 
 
-def _doubts_the_tool(reasons: Iterable[str]) -> bool:
+def doubts_the_tool(reasons: Iterable[str]) -> bool:
     """Whether it is uncertain that the tool is the one which was rated."""
     return not _DOUBTS.isdisjoint(codes_of(reasons))
 

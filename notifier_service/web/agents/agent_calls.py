@@ -11,10 +11,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Literal, NamedTuple
+from weakref import WeakValueDictionary
 
 from aiohttp import web
 
@@ -28,7 +30,8 @@ from ...core.limits import Limits, RiskLevel
 from ...core.parameters import frozen_json
 from ...core.permission_request import PermissionRequest
 from ...core.policy.places import is_workspace
-from ...core.policy.reasons import Reason
+from ...core.policy.reasons import Reason, doubts_the_tool
+from ...core.policy.verdict import is_riskier
 from ...core.question import Question
 from ...core.session import Session
 from ..long_body import too_large
@@ -40,6 +43,8 @@ Channel = Literal["pre_tool_use", "permission_request", "prompt_tool"]
 
 #: How long an approval over one channel answers another one about the same call: they follow each other at once.
 _GRANT_SECONDS = 60.0
+
+_NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
 
 #: How long an agent may take to make a call again that a person has let it: its model writes the call anew.
 _RETRY_SECONDS = 300.0
@@ -152,6 +157,8 @@ class JoinedCall:
         #: Until when the same call, made again, is let run by the approval of this one; then it ``is_retry``.
         self.retry_until = -math.inf
         self.is_retry = False
+        #: A gateway has asked about this call too, and was told so by its approval.
+        self.stood_for_gateway = False
         #: What the agent is still to be told of a person's edit.
         self.edit_note: str | None = None
         self._run_id = secrets.token_urlsafe(16)
@@ -280,6 +287,24 @@ class JoinedCall:
         self.retry_until, self.is_retry, self.granted_at = -math.inf, True, now
         self.tool_call_id = self._event_id = tool_call_id or self._event_id
 
+    def may_stand_for(self, question: Question, asked_by: tuple[str, str]) -> bool:
+        """Whether a person has approved this very call, of which a gateway now asks, and it was not asked for before.
+
+        Where the gateway knows the tool to be riskier than the person saw, or doubts which one it is, it was another.
+        """
+        request = self.request
+        if request is None or request.pending or self.is_over or self.stood_for_gateway or not self.record.approved:
+            return False
+        is_by_person = request.record.decided_by not in (None, "policy")
+        return (
+            is_by_person
+            and (self.asked.asked_by.name, self.asked.asked_by.token_sha256) == asked_by
+            and _is_tool_of_server(self.asked.tool_name, question.tool_name)
+            and not is_riskier(question.risk_level, request.record.risk_level)
+            and not doubts_the_tool(question.risk_reasons)
+            and self.asked.sha256 == _sha256_of(question.parameters)
+        )
+
     def tell_running(self, parameters: Mapping[str, Any]) -> None:
         """Publish that it runs, with what. Raises what publishing does."""
         self.report.executing(parameters, whole_bytes=self.asked.body_bytes)
@@ -327,6 +352,8 @@ class JoinedCalls:
 
     def __init__(self) -> None:
         self._calls: dict[Session, list[JoinedCall]] = {}
+        #: The newest of each id; a gateway may speak in another session than the hooks.
+        self._by_id: WeakValueDictionary[str, JoinedCall] = WeakValueDictionary()
         self._look_at = _SESSIONS_A_LOOK
 
     def join(self, broker: Broker, session: Session, channel: Channel, asked: AskedCall) -> JoinedCall:
@@ -365,7 +392,22 @@ class JoinedCalls:
         if known.asked.run_id is None:
             known.asked = known.asked._replace(run_id=asked.run_id)
         known.channels.add(channel)
+        if known.tool_call_id is not None:
+            self._by_id[known.tool_call_id] = known
         return known
+
+    def approved(self, question: Question, asked_by: tuple[str, str]) -> JoinedCall | None:
+        """The call that a person has approved over a hook, and of which a gateway asks now."""
+        known = None if question.agent_call_id is None else self._by_id.get(question.agent_call_id)
+        return known if known is not None and known.may_stand_for(question, asked_by) else None
+
+    def taken(self, question: Question, asked_by: tuple[str, str]) -> Question:
+        """The gateway's question with who has approved it over a hook, once; without, as it is."""
+        known = self.approved(question, asked_by)
+        if known is None:
+            return question
+        known.stood_for_gateway = True
+        return question._replace(approved_before=known.record.decided_by)
 
     def let_retry(self, session: Session, call: JoinedCall) -> None:
         """Let the next call that is just like this one, of the same run, run once by its approval."""
@@ -455,6 +497,19 @@ def _is_of_one_run(call: JoinedCall, asked: AskedCall) -> bool:
         and (None in agents or agents[0] == agents[1])
         and (None in runs or runs[0] == runs[1])
     )
+
+
+def _is_tool_of_server(called: str, tool_name: str) -> bool:
+    """Whether an agent calls a server's tool so: ``mcp__SERVER__TOOL``, in letters that its API takes."""
+    return called.startswith("mcp__") and called.endswith("__" + _NOT_IN_NAMES.sub("_", tool_name))
+
+
+def _sha256_of(parameters: Mapping[str, Any]) -> str | None:
+    """The hash of parameters; None for those that cannot be shown, and so were never approved."""
+    try:
+        return hashlib.sha256(frozen_json(parameters)[1]).hexdigest()
+    except NotifierError:
+        return None
 
 
 def _has_same_content(call: JoinedCall, asked: AskedCall) -> bool:

@@ -80,6 +80,7 @@ export const chineseReasons = {
   asks_the_web: "它会把所查询的内容告诉外部网站",
   began_before: "此调用之前已经开始，结果未知：可能已执行，也可能没有",
   agent_rules: "智能体自己的规则要求由人决定此调用",
+  approved_before: "{by} 已在智能体询问时批准了此次调用",
   agent_denied: "智能体自身的判断拒绝了此调用；如果您批准，它可以重试",
   agent_question: "智能体在提问，不会运行任何东西",
   server_question: "MCP 服务器在提问并会得到回答，不会运行任何东西",

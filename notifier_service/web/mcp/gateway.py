@@ -10,12 +10,14 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import Field
 
-from ...calls.asker import ASKED_BY, BrokerAsker
+from ...calls.asker import ASKED_BY, BrokerAsker, Permission
 from ...core.broker import Broker
 from ...core.errors import NotFound
 from ...core.limits import MAX_TIMEOUT_SECONDS
+from ...core.question import Question
 from ...core.session import check_session_id
 from ...settings import Settings
+from ..agents.agent_calls import JoinedCalls
 from ..answers import answer_errors, expect
 from ..auth import Right
 from ..long_body import longest_body
@@ -39,16 +41,38 @@ class GatewayQuery(Query):
     timeout_seconds: Annotated[float, Field(gt=0, le=MAX_TIMEOUT_SECONDS)] | None = None
 
 
+class _Asker(BrokerAsker):
+    """Asks about no call that a person has just approved where its agent asked about it, over a hook."""
+
+    def __init__(self, broker: Broker, session_id: str, *, agent: str, joined_calls: JoinedCalls) -> None:
+        super().__init__(broker, session_id, agent=agent)
+        self._joined_calls = joined_calls
+
+    def allows(self, question: Question, *, goes_on: bool = False) -> bool:
+        name, token_sha256 = ASKED_BY.get()
+        known = self._joined_calls.approved(question, (name or "", token_sha256))
+        if known is not None:
+            question = question._replace(approved_before=known.record.decided_by)
+        is_allowed = super().allows(question, goes_on=goes_on)
+        if known is not None and is_allowed:
+            known.stood_for_gateway = True
+        return is_allowed
+
+    async def ask(self, question: Question) -> Permission:
+        name, token_sha256 = ASKED_BY.get()
+        return await super().ask(self._joined_calls.taken(question, (name or "", token_sha256)))
+
+
 class Gateways:
     """The relays to the servers that the settings name."""
 
-    def __init__(self, broker: Broker, settings: Settings) -> None:
+    def __init__(self, broker: Broker, settings: Settings, joined_calls: JoinedCalls) -> None:
         # Cookies are for the host, and a token for the service: neither is the server's to know.
         private = {"cookie"} if settings.auth == "none" else {"cookie", "authorization"}
         self._relays = {
             name: HttpRelay(
                 url,
-                lambda session_id: BrokerAsker(broker, session_id, agent="mcp-gateway"),
+                lambda session_id: _Asker(broker, session_id, agent="mcp-gateway", joined_calls=joined_calls),
                 server=name,
                 private_headers=private,
                 max_message_bytes=longest_body(settings),
