@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.async_api import async_playwright
 
 from notifier_service.cli import main
 from notifier_service.core.permission_request import PermissionRequest
+from tests.browser.engines import CannotDrive, launched
 from tests.mcp.http_stub import HttpStub
 from tests.mcp.http_wiring import on_a_port
 
@@ -198,6 +201,36 @@ async def test_question_of_its_own_is_answered_by_a_person(
     assert is_error is (person is reject)
 
 
+async def test_option_that_is_chosen_in_the_console_reaches_the_agent(begin: Begin) -> None:
+    run = await begin({"id": "toolu_1", "name": "AskUserQuestion", "input": {"questions": [_BRANCH, _TESTS]}})
+    run.with_prompt_tool()
+    run.with_hooks(*ALL_HOOKS)
+    async with async_playwright() as playwright:
+        try:
+            browser = await launched(playwright, "chromium")
+        except CannotDrive as error:
+            pytest.skip(str(error))
+        page = await browser.new_page()
+        await page.goto(f"{run.site.url}/agent_backend/#/session/s1")
+
+        async def choose() -> None:
+            card = page.locator("article[data-state=open][data-ready]")
+            await card.get_by_role("radio", name="dev").check()
+            for name in ("main", "dev"):
+                await card.get_by_role("checkbox", name=name).check()
+            await card.locator("[data-action=answer]").click()
+
+        choosing = asyncio.create_task(choose())
+        await run.ends(nothing)
+        await choosing
+        await browser.close()
+
+    assert len(run.cards) == 1
+    result, is_error = run.api.results["toolu_1"]
+    assert '"Which branch?"="dev", "Which tests?"="main, dev"' in result
+    assert not is_error
+
+
 @pytest.mark.parametrize("hooks", ["http", "command"])
 @pytest.mark.parametrize(
     ("person", "told"),
@@ -227,6 +260,24 @@ async def test_question_of_an_mcp_server_is_answered_by_a_person(
     result, is_error = run.api.results["toolu_1"]
     answer = json.loads(result)
     assert (is_error, {name: answer[name] for name in told}) == (False, told)
+
+
+_NOT_CHECKED = "Auto mode is unavailable"
+
+
+@pytest.mark.parametrize("person", [approve, reject], ids=["approve", "reject"])
+async def test_call_that_auto_mode_denied_is_tried_again_when_a_person_says_so(begin: Begin, person: Person) -> None:
+    page = {"name": "WebFetch", "input": {"url": "http://127.0.0.1:9/", "prompt": "what it says"}}
+    run = await begin({"id": "toolu_1", **page}, ask_from_risk="high")  # or it is asked about before
+    run.api.turns.append([{"id": "toolu_2", **page}])
+    run.with_hooks("PreToolUse", "PermissionDenied")
+    run.flags += ["--permission-mode", "auto"]
+    await run.ends(person)
+
+    assert [reason.code for card in run.cards for reason in card.record.reasons if reason.code == "agent_denied"]
+    assert run.api.results["toolu_1"][0].startswith(_NOT_CHECKED)
+    assert run.api.results["toolu_2"][0].startswith(_NOT_CHECKED) is (person is reject)
+    assert len(run.cards) == (1 if person is approve else 2)
 
 
 @pytest.mark.parametrize("event", ["PreToolUse", "PermissionRequest"])
