@@ -96,22 +96,6 @@ def test_encryption_is_that_of_the_example_in_the_standard() -> None:
     )
 
 
-async def test_what_arrives_is_read_by_a_library_of_other_people(service: PushService, browser: Browser) -> None:
-    http_ece = pytest.importorskip("http_ece", reason="the extra test has it")
-    async with serving() as (site, http):
-        await subscribed(http, service, browser, language="zh")
-        site.broker.label("s1", Label("整理", None))
-        asked(site.broker, tool_name="删除")
-        await until(lambda: service.pushes)
-    push, *_ = service.pushes
-
-    read = http_ece.decrypt(push.body, private_key=browser.private, auth_secret=browser.auth, version="aes128gcm")
-    told = json.loads(read)
-    assert (told["kind"], told["tool_name"]) == ("permission_request", "删除")
-    assert told["summary"] == "删除 等待您的决定（高风险） · 整理"
-    assert PASSWORD.encode() not in read
-
-
 def test_what_is_too_large_is_refused_and_what_is_not_fits_a_push(browser: Browser) -> None:
     assert browser.read(encrypted(b"x" * MAX_PLAIN, **browser.keys)) == b"x" * MAX_PLAIN
     with pytest.raises(ValueError, match="3073"):
