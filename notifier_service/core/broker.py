@@ -14,7 +14,7 @@ from zlib import crc32
 
 from .audit import NO_AUDIT, AuditLog
 from .errors import BrokerClosed, LimitReached, NoBroker, NotDurable, SessionNotFound
-from .event_log import Event, base36, new_epoch
+from .event_log import Event, Piece, base36, new_epoch
 from .events import EventData, PermissionRecord, SessionRow
 from .fan_out import Delivery
 from .history import History
@@ -48,6 +48,9 @@ __all__ = ["Broker", "BrokerStatistics", "process_broker", "set_process_broker"]
 
 #: Events that one turn of the loop publishes, before readers get their turn.
 _EVENTS_A_TURN = 50
+
+#: Bytes of an event around its data: its type, its id, a trace.
+_MOST_AROUND_DATA = 256
 
 #: So many sessions, or readers, does the sweeper look at in one turn of the loop, in well below a millisecond.
 _LOOKS_A_TURN = 100
@@ -512,6 +515,30 @@ class Broker:
         self._unyielded_events += 1
         self._unyielded_bytes += len(event.json)
         return event
+
+    def extend(self, session: Session, pieces: Sequence[Piece], *, traceparent: str | None = None) -> Sequence[Event]:
+        """Append the first of these events, which leave no state, to this very session; return which it were.
+
+        They are as many as one turn of the loop publishes, and one at least. What bounds them holds as if they came one
+        by one. Raises what ``publish_to`` does; nothing has happened then.
+        """
+        if self.closed:
+            raise BrokerClosed("The service is shutting down.")
+        events = session.extend(pieces[: self._fitting(pieces)], traceparent=traceparent)
+        self._unyielded_events += len(events)
+        for event in events:
+            self._unyielded_bytes += len(event.json)
+        return events
+
+    def _fitting(self, pieces: Sequence[Piece]) -> int:
+        """How many at once neither take from readers more than one turn of the loop, nor have anybody give way."""
+        count = min(len(pieces), self._turn_events - self._unyielded_events)
+        space = self._space
+        room = min(self._turn_bytes - self._unyielded_bytes, space.most_bytes - space.log_bytes - space.beside_bytes)
+        room -= count * _MOST_AROUND_DATA
+        for _, json in pieces[: max(0, count)]:
+            room -= 0 if json is None else len(json)
+        return count if count > 0 and room >= 0 else 1
 
     async def publish(
         self, session_id: str, event_type: str, data: EventData | Mapping[str, Any] | None = None

@@ -16,7 +16,7 @@ from .errors import CursorLost, GapReason, SessionClosed, TooLarge
 from .events import EventData, dump, enveloped
 from .log_space import Held
 
-__all__ = ["Event", "EventLog", "LogStatistics"]
+__all__ = ["Event", "EventLog", "LogStatistics", "Piece"]
 
 #: What people were asked, and how it ended.
 _TRAIL = frozenset({"permission_request", "permission_response_result", "permission_cleared"})
@@ -39,6 +39,10 @@ class Event(NamedTuple):
 
 #: ``Event`` without the detour through Python that its own constructor takes.
 _new_event = partial(tuple.__new__, Event)
+
+
+#: What becomes an event: its type, and JSON.
+Piece = tuple[str, bytes | None]
 
 
 class LogStatistics(NamedTuple):
@@ -182,10 +186,10 @@ class EventLog:
     def id_of(self, seq: int) -> str:
         if self._leaps:
             seq = self._number(seq)
-        high, low = divmod(seq, 36)
+        high = seq // 36
         if high != self._id_high:  # 36 in a row have all but the last digit in common
             self._id_high, self._id_head = high, f"{self.epoch}-{base36(high) if high else ''}"
-        return self._id_head + _DIGITS[low]
+        return self._id_head + _DIGITS[seq % 36]
 
     def append(
         self,
@@ -216,22 +220,45 @@ class EventLog:
             encoded = enveloped(event_type, event_id, data_json, traceparent)
         size = len(encoded)
         if size > self.max_event_bytes:
-            raise TooLarge(
-                f"An event of {size} bytes is over the limit of {self.max_event_bytes}.",
-                limit="max_event_bytes",
-            )
-        self.last_seq = seq
+            raise self._too_large(size)
         if owner:
             if self._owners is None:
                 self._owners = {}
             self._owners[seq] = owner
         event = _new_event((seq, event_id, event_type, encoded))
-        events = self._events
-        events.append(event)
+        self._events.append(event)
+        self._grown(seq, size)
+        return event
+
+    def extend(self, pieces: Sequence[Piece], *, traceparent: str | None = None) -> Sequence[Event]:
+        """``append`` events in this order, each a type and its data as JSON, and wake who waits once.
+
+        Raises the same; nothing of them all is kept then.
+        """
+        if self.closed:
+            raise SessionClosed("This session has ended.")
+        seq, size, made = self.last_seq, 0, list[Event]()
+        for event_type, data_json in pieces:
+            seq += 1
+            event_id = self.id_of(seq)
+            encoded = enveloped(event_type, event_id, data_json, traceparent)
+            length = len(encoded)
+            if length > self.max_event_bytes:
+                raise self._too_large(length)
+            size += length
+            made.append(_new_event((seq, event_id, event_type, encoded)))
+        self._events.extend(made)
+        self._grown(seq, size)
+        return made
+
+    def _grown(self, last_seq: int, size: int) -> None:
+        """Drop what is too much, and wake who waits: events of this size were kept."""
+        self.last_seq = last_seq
         self._read = None
         self._bytes += size
         self.held.log_bytes += size
         self.appended_bytes += size
+        events = self._events
         while len(events) > self._most_events or (self._bytes > self.capacity_bytes and len(events) > 1):
             if isinstance(events, list):
                 events = self._as_deque()
@@ -239,7 +266,11 @@ class EventLog:
                 self._dropped(events.popleft())
         if self._listeners:
             self._wake()
-        return event
+
+    def _too_large(self, size: int) -> TooLarge:
+        return TooLarge(
+            f"An event of {size} bytes is over the limit of {self.max_event_bytes}.", limit="max_event_bytes"
+        )
 
     def shrink(self, to_bytes: int) -> None:
         """Drop the oldest events until what is kept takes no more than this; the newest one goes only for 0 bytes."""

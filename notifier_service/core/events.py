@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
@@ -55,10 +55,14 @@ __all__ = [
     "beside",
     "checked_event",
     "dump",
+    "dump_each",
     "encode",
     "enveloped",
+    "is_own_type",
     "on_one_line",
+    "parse_each",
     "parse_json",
+    "require_finite",
     "utc_now",
     "utc_text",
 ]
@@ -603,6 +607,15 @@ def _model_of(event_type: str) -> type[EventData] | None:
     return PRODUCED.get(event_type)
 
 
+@lru_cache(maxsize=1024)
+def is_own_type(event_type: str) -> bool:
+    """Whether a producer may publish this type, and any object with it: one of its own."""
+    try:
+        return _model_of(event_type) is None
+    except InvalidInput:
+        return False
+
+
 def encode(event_type: str, data: EventData | Mapping[str, Any] | None = None, **top: JsonValue) -> bytes:
     """One event as JSON, on one line, in UTF-8; without ``data`` where there is none.
 
@@ -649,6 +662,27 @@ def dump(value: Any) -> bytes:
     return on_one_line(text)
 
 
+#: Stands between the values of ``dump_each``. They are objects, so that it is next to one on either side.
+_BETWEEN = "~"
+_CUT = b',"~",'
+
+
+def dump_each(values: Sequence[dict[str, Any]]) -> Sequence[bytes] | None:
+    """``dump`` of each of these objects, which came in as JSON, in one go.
+
+    None where that is not possible: ``dump`` them one by one, and see whether a number is infinite.
+    """
+    row: list[Any] = [_BETWEEN] * (2 * len(values) - 1)
+    row[::2] = values
+    try:
+        text = to_json(row, inf_nan_mode="constants")
+    except (PydanticSerializationError, ValueError):
+        return None
+    # In a text the quotes would be escaped: what looks so elsewhere is an item of an array, and one piece too many.
+    pieces = on_one_line(text[1:-1]).split(_CUT)
+    return None if len(pieces) != len(values) or b"Infinity" in text else pieces
+
+
 def on_one_line(json: bytes) -> bytes:
     """The same JSON without the three characters that many readers of lines, not JSON, take for the end of one."""
     if not json.isascii():  # a look at every byte is spared most texts
@@ -677,13 +711,15 @@ def _has_more_brackets(text: bytes) -> bool:
     return outside.count(b"[") + outside.count(b"{") > _MAX_BRACKETS
 
 
-def parse_json(text: bytes, *, unique_keys: bool = False, takes_halves: bool = False) -> JsonValue:
+def parse_json(
+    text: bytes, *, unique_keys: bool = False, takes_halves: bool = False, takes_infinity: bool = False
+) -> JsonValue:
     """Parse JSON that came in. Raises ``InvalidInput`` that says where and why, never with the text itself.
 
     Of a key that an object has twice the last counts, as everywhere; with ``unique_keys`` it is refused, because others
     read the first: what is asked, decided or run must have one reading.
     ``takes_halves`` takes half a surrogate pair, which a text that was cut within an emoji ends with, as ``encode``
-    writes it: escaped, as text.
+    writes it: escaped, as text. ``takes_infinity`` leaves it to the caller to ``require_finite`` numbers.
     ``TooLarge`` for more brackets than any body of events has: a megabyte of them would take a hundred times as long as
     one of text.
     """
@@ -693,14 +729,32 @@ def parse_json(text: bytes, *, unique_keys: bool = False, takes_halves: bool = F
         value: JsonValue = from_json(text, allow_inf_nan=False)
     except ValueError as error:
         if takes_halves and (whole := _SURROGATES.sub(_half_as_text, text)) != text:
-            return parse_json(whole, unique_keys=unique_keys)
+            return parse_json(whole, unique_keys=unique_keys, takes_infinity=takes_infinity)
         raise InvalidInput(f"no valid JSON: {_why(text, error)}") from error
-    # 1e999 is valid JSON and reads as infinity, which no answer could repeat.
-    if _may_hold_infinity(text) and _has_infinity(value):
-        raise InvalidInput("no valid JSON: a number is too large")
+    if not takes_infinity:
+        require_finite(text, value)
     if unique_keys and text.count(b":") > 1 and _STRINGS.sub(b"", text).count(b":") != _count_keys(value):
         raise InvalidInput("an object has the same key twice, so that it can be read in two ways")
     return value
+
+
+def parse_each(texts: Sequence[bytes]) -> Sequence[JsonValue] | None:
+    """``parse_json`` of each, with ``takes_infinity``; None where one cannot be read so, which that says of it."""
+    if max(map(len, texts), default=0) > _MAX_BRACKETS:
+        return None
+    try:
+        return [from_json(text, allow_inf_nan=False) for text in texts]
+    except ValueError:
+        return None
+
+
+def require_finite(text: bytes, value: JsonValue) -> None:
+    """Raise ``InvalidInput`` where a number in this JSON, which reads as this value, is too large.
+
+    1e999 is valid, and reads as infinity, which no answer could repeat.
+    """
+    if _may_hold_infinity(text) and _has_infinity(value):
+        raise InvalidInput("no valid JSON: a number is too large")
 
 
 def _count_keys(value: JsonValue) -> int:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from .errors import CursorLost, InvalidInput, InvalidSessionId, LimitReached, RequestNotFound, SessionClosed
-from .event_log import Event, EventLog
+from .event_log import Event, EventLog, Piece
 from .events import (
     PRODUCED,
     CallDetails,
@@ -310,6 +310,23 @@ class Session:
         if space.log_bytes + space.beside_bytes > space.most_bytes:
             space.make_room(self)
         return event
+
+    def extend(self, pieces: Sequence[Piece], *, traceparent: str | None = None) -> Sequence[Event]:
+        """Append events that leave no state, as ``publish`` does one by one; nothing has happened where it raises."""
+        evicted = self.log.evicted
+        events = self.log.extend(pieces, traceparent=traceparent)
+        self.readers.touch()
+        self.counters.events_published += len(events)
+        self.counters.events_evicted += self.log.evicted - evicted
+        self.active_at = self.clock()
+        if self.kept is not None:
+            for event in events:
+                self.kept.put(event)
+            self.forget_evicted()
+        space = self.space
+        if space.log_bytes + space.beside_bytes > space.most_bytes:
+            space.make_room(self)
+        return events
 
     def clear_result(self) -> None:
         """Forget the last result and tell the readers; without effect when there is none."""

@@ -14,15 +14,17 @@ from typing_extensions import TypedDict
 
 from ..core.broker import Broker
 from ..core.errors import BrokerClosed, Forbidden, InvalidInput, LimitReached, NotDurable, NotifierError, TooLarge
-from ..core.events import EventData, checked_event, dump, parse_json
+from ..core.event_log import Piece
+from ..core.events import EventData, checked_event, dump, parse_each, parse_json, require_finite
 from ..core.parameters import has_more_values
 from ..core.session import Session, check_session_id
 from .answers import json_answer, reply
 from .auth import Right
 from .idempotency import IDEMPOTENCY, idempotency_key
 from .kept_answers import fingerprint_of, kept_answer
+from .plain_events import plain_pieces
 from .rates import RATES
-from .request import Call, Query, check_body, invalid, read_checked_json, still_allowed, why_unread
+from .request import Call, Query, check_body, invalid, read_body, still_allowed, why_unread
 from .trace import TRACE_BYTES, traceparent_of
 
 __all__ = ["end_session", "publish"]
@@ -63,16 +65,18 @@ async def publish(call: Call[Query, None]) -> web.Response:
         with call.holding():
             return await _publish_stream(call)
     # Nothing is decided by an event, and what readers get is what was read here.
-    body = await read_checked_json(call.request, call.settings.max_body_bytes, unique_keys=False)
+    text = await read_body(call.request, call.settings.max_body_bytes)
+    body = parse_json(text, takes_infinity=True)
     key = idempotency_key(call.request)
     if key is None:
-        return reply({"ids": await _publish_all(call, body)}, status=201)
+        return reply({"ids": await _publish_all(call, body, text)}, status=201)
+    require_finite(text, body)
     keys = call.request.config_dict[IDEMPOTENCY]
     scope = ("publish", call.caller.name, call.session_id, key)
     answer, first = keys.claim(scope, fingerprint_of(body))
     if first:
         try:
-            made = await _publish_once(call, body, scope)
+            made = await _publish_once(call, body, text, scope)
             keys.answered(scope, made, len(made))
             return json_answer(made, 201)
         except NotifierError as error:
@@ -106,23 +110,23 @@ def _is_alone(call: Call[Query, None]) -> bool:
         return opened_by == [call.caller.name]
 
 
-async def _publish_all(call: Call[Query, None], body: Any) -> list[str]:
+async def _publish_all(call: Call[Query, None], body: Any, text: bytes) -> list[str]:
     if not call.broker.is_durable:
-        return await _append_all(call, body)
+        return await _append_all(call, body, text)
     call.broker.require_durable()
-    ids = await _append_all(call, body)
+    ids = await _append_all(call, body, text)
     await call.broker.all_kept()
     return ids
 
 
-async def _publish_once(call: Call[Query, None], body: Any, scope: Sequence[str]) -> bytes:
+async def _publish_once(call: Call[Query, None], body: Any, text: bytes, scope: Sequence[str]) -> bytes:
     """Publish under a key, and return the answer; where events are kept, it is kept with them."""
     broker = call.broker
     if not broker.is_durable:
-        return _told(await _append_all(call, body))
+        return _told(await _append_all(call, body, text))
     broker.require_durable()
     with broker.journal.together():
-        made = _told(await _append_all(call, body))
+        made = _told(await _append_all(call, body, text))
         broker.journal.note(kept_answer(scope, fingerprint_of(body), made))
     await broker.all_kept()
     return made
@@ -132,14 +136,18 @@ def _told(ids: Sequence[str]) -> bytes:
     return dump({"success": True, "data": {"ids": ids}})
 
 
-async def _append_all(call: Call[Query, None], body: Any) -> list[str]:
+async def _append_all(call: Call[Query, None], body: Any, text: bytes) -> list[str]:
     broker, trace = call.broker, traceparent_of(call.request)
+    limit = broker.limits.max_event_bytes
+    values = body if isinstance(body, list) else [body] if len(text) <= limit else []
+    if call.session_id and (pieces := plain_pieces(values, max_bytes=_room(call, trace))) is not None:
+        return await _append_plain(call, pieces, trace)
+    require_finite(text, body)
     if not isinstance(body, list):
-        limit = broker.limits.max_event_bytes
         # A value takes two bytes at least: what cannot fit is not encoded to find that out.
         if (call.request.content_length or limit + 1) > limit and has_more_values(body, limit // 2):
             raise TooLarge(f"An event is over the limit of {limit} bytes.", limit="max_event_bytes")
-        session_id, event_type, data, data_json = _ready(call, _checked(_ONE, body), traced=trace is not None)
+        session_id, event_type, data, data_json = _ready(call, _checked(_ONE, body), trace=trace)
         session = broker.open(session_id, opened_by=call.caller.name)
         broker.require_room(session)
         ids = [broker.publish_to(session, event_type, data, data_json=data_json, traceparent=trace).id]
@@ -152,7 +160,7 @@ async def _append_all(call: Call[Query, None], body: Any) -> list[str]:
     if len(body) > 1:
         call.spend("publish_rate", len(body) - 1)  # that one is sent is counted already
     events: list[PublishedEvent] = _checked(_MANY, body)
-    ready = [_ready(call, event, number, traced=trace is not None) for number, event in enumerate(events)]
+    ready = [_ready(call, event, number, trace=trace) for number, event in enumerate(events)]
     named = dict.fromkeys([event[0] for event in ready])
     sessions = {name: broker.open(name, opened_by=call.caller.name, beside=named) for name in named}
     broker.require_room(next(iter(sessions.values())))
@@ -160,6 +168,21 @@ async def _append_all(call: Call[Query, None], body: Any) -> list[str]:
     for session_id, event_type, data, data_json in ready:
         session = sessions[session_id]
         ids.append(broker.publish_to(session, event_type, data, data_json=data_json, traceparent=trace).id)
+        if broker.must_breathe(session):
+            await _breathe(broker, session)
+    return ids
+
+
+async def _append_plain(call: Call[Query, None], pieces: Sequence[Piece], trace: str | None) -> list[str]:
+    """Append plain events to the session of the path, all of them."""
+    broker = call.broker
+    if len(pieces) > 1:
+        call.spend("publish_rate", len(pieces) - 1)  # that one is sent is counted already
+    session = broker.open(call.session_id, opened_by=call.caller.name)
+    broker.require_room(session)
+    ids: list[str] = []
+    while len(ids) < len(pieces):
+        ids += [event.id for event in broker.extend(session, pieces[len(ids) :], traceparent=trace)]
         if broker.must_breathe(session):
             await _breathe(broker, session)
     return ids
@@ -184,17 +207,32 @@ async def _publish_stream(call: Call[Query, None]) -> web.Response:
             still_allowed(call.request)
             if broker.is_durable:
                 broker.require_durable()
-            for at_line, line in lines:  # noqa: B007  # told when a line fails
+            values = parse_each([line for _, line in lines])
+            pieces = None
+            if values and not is_paced and call.session_id:
+                pieces = plain_pieces(values, max_bytes=_room(call, trace))
+            done = 0
+            while done < len(lines):
+                at_line, line = lines[done]
                 if is_paced:
                     await _paced(call)
-                event = _checked(_ONE, parse_json(line, takes_halves=True))
-                session_id, event_type, data, data_json = _ready(call, event, traced=trace is not None)
-                session = broker.open(session_id, opened_by=call.caller.name)
-                broker.require_room(session)
-                last_event_ids[session_id] = broker.publish_to(
-                    session, event_type, data, data_json=data_json, traceparent=trace
-                ).id
-                count += 1
+                if pieces is None:
+                    value = parse_json(line, takes_halves=True, takes_infinity=True) if values is None else values[done]
+                    require_finite(line, value)
+                    session_id, event_type, data, data_json = _ready(call, _checked(_ONE, value), trace=trace)
+                    session = broker.open(session_id, opened_by=call.caller.name)
+                    broker.require_room(session)
+                    event = broker.publish_to(session, event_type, data, data_json=data_json, traceparent=trace)
+                    done += 1
+                    count += 1
+                else:
+                    session = broker.open(call.session_id, opened_by=call.caller.name)
+                    broker.require_room(session)
+                    *_, event = events = broker.extend(session, pieces[done:], traceparent=trace)
+                    done += len(events)
+                    count += len(events)
+                    at_line = lines[done - 1][0]
+                last_event_ids[session.session_id] = event.id
                 if broker.must_breathe(session):
                     await broker.breathe(session)
                     still_allowed(call.request)
@@ -260,7 +298,7 @@ def _checked(form: TypeAdapter[Checked], value: Any) -> Checked:
         raise invalid(error, "") from None
 
 
-def _ready(call: Call[Query, None], event: PublishedEvent, place: int | None = None, *, traced: bool) -> _Ready:
+def _ready(call: Call[Query, None], event: PublishedEvent, place: int | None = None, *, trace: str | None) -> _Ready:
     """Check an event's session, the right to publish there, its type and its data, and encode the data."""
     session_id, named, event_type, data = call.session_id, event.get("session_id"), event["type"], event.get("data")
     if session_id:
@@ -279,10 +317,14 @@ def _ready(call: Call[Query, None], event: PublishedEvent, place: int | None = N
         raise InvalidInput(_at(place, f"type: {error.message}")) from None
     data_json = None if checked_data is None else dump(checked_data)
     limit = call.broker.limits.max_event_bytes
-    around = _ENVELOPE_BYTES + (TRACE_BYTES if traced else 0)
-    if data_json is not None and len(data_json) + len(event_type) + around > limit:
+    if data_json is not None and len(data_json) + len(event_type) > _room(call, trace):
         raise TooLarge(f"An event is over the limit of {limit} bytes.", limit="max_event_bytes")
     return session_id, event_type, checked_data, data_json
+
+
+def _room(call: Call[Query, None], trace: str | None) -> int:
+    """Bytes that the type and the data of an event may have."""
+    return call.broker.limits.max_event_bytes - _ENVELOPE_BYTES - (0 if trace is None else TRACE_BYTES)
 
 
 def _at(place: int | None, what: str) -> str:

@@ -31,7 +31,6 @@ __all__ = [
     "invalid",
     "packed_otherwise",
     "read_body",
-    "read_checked_json",
     "read_json",
     "read_query",
     "still_allowed",
@@ -185,11 +184,6 @@ async def read_json(request: web.Request, limit: int, *, unique_keys: bool = Tru
     ``unique_keys`` as for ``parse_json``.
     """
     check_body(request, "application/json")
-    return await read_checked_json(request, limit, unique_keys=unique_keys)
-
-
-async def read_checked_json(request: web.Request, limit: int, *, unique_keys: bool) -> Any:
-    """The same of a body that ``check_body`` has let pass."""
     body = await read_body(request, limit)
     try:
         return parse_json(body, unique_keys=unique_keys)

@@ -610,3 +610,50 @@ def test_stranger_may_be_unlistened() -> None:
     log.unlisten(print)
 
     assert log.append("note").seq == 1
+
+
+# many at once
+
+
+PIECES = [("note", b'{"n":%d}' % number) for number in range(40)]
+
+
+@pytest.mark.parametrize("traceparent", [None, "00-" + "1" * 32 + "-" + "2" * 16 + "-01"])
+def test_many_at_once_are_the_events_that_they_are_one_by_one(traceparent: str | None) -> None:
+    bounds = {"capacity": 20, "capacity_bytes": 900}
+    singly, together = EventLog(epoch="e", **bounds), EventLog(epoch="e", **bounds)
+    pieces = [*PIECES[:30], ("bare", None), ("long", b'"%b"' % (b"x" * 800)), *PIECES[30:]]
+    appended = [singly.append(event_type, data_json=json, traceparent=traceparent) for event_type, json in pieces]
+
+    events = together.extend(pieces, traceparent=traceparent)
+
+    assert list(events) == appended
+    assert together.read_after(together.first_seq - 1) == singly.read_after(singly.first_seq - 1)
+    assert together.statistics() == singly.statistics()
+    assert (together.appended_bytes, together.held.log_bytes) == (singly.appended_bytes, singly.held.log_bytes)
+
+
+def test_many_at_once_wake_who_waits_once() -> None:
+    log, woken = EventLog(), []
+    log.listen(lambda: woken.append(log.last_seq))
+
+    log.extend(PIECES)
+
+    assert woken == [40]
+
+
+def test_of_many_at_once_none_is_kept_where_one_is_too_large() -> None:
+    log = EventLog(max_event_bytes=100)
+
+    with pytest.raises(TooLarge):
+        log.extend([*PIECES, ("note", b'"%b"' % (b"x" * 100))])
+
+    assert (log.last_seq, log.size_bytes, log.read_after(0)) == (0, 0, ())
+
+
+def test_closed_log_takes_not_one_of_many() -> None:
+    log = EventLog()
+    log.close()
+
+    with pytest.raises(SessionClosed):
+        log.extend(PIECES)

@@ -33,8 +33,12 @@ from notifier_service.core.events import (
     ToolStatus,
     checked_event,
     dump,
+    dump_each,
     encode,
+    is_own_type,
+    parse_each,
     parse_json,
+    require_finite,
     utc_now,
     utc_text,
 )
@@ -646,3 +650,67 @@ def test_brackets_in_texts_are_not_those_of_the_structure() -> None:
     assert is_same
     with pytest.raises(TooLarge):
         parse_json(b'["' + b'[","' * 10 + b'",' + b"[]," * 100_001 + b"1]")
+
+
+# many at once
+
+
+OBJECTS = st.dictionaries(
+    st.text(max_size=8),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8) | st.just("~"),
+        lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=8), inner, max_size=5),
+        max_leaves=12,
+    ),
+    max_size=5,
+)
+
+
+@given(st.lists(OBJECTS.map(json.dumps), min_size=1, max_size=6))
+def test_many_are_read_and_written_as_each_by_itself(texts: list[str]) -> None:
+    values = parse_each([text.encode() for text in texts])
+    if values is None:  # half a surrogate pair
+        assert "\\ud" in "".join(texts)
+        return
+    assert values == [parse_json(text.encode(), takes_infinity=True) for text in texts]
+
+    written = dump_each(values)  # type: ignore[arg-type]
+
+    if written is not None:
+        assert written == [dump(value) for value in values]
+        for text, value in zip(texts, values, strict=True):
+            require_finite(text.encode(), value)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[{"a": float("inf")}], [{"a": "Infinity"}], [{"a": [1, "~", 2]}, {}], [{"a": "\ud83d"}, {}]],
+)
+def test_what_cannot_be_written_together_is_left_to_be_written_singly(values: list[dict[str, Any]]) -> None:
+    assert dump_each(values) is None
+
+
+def test_what_looks_like_the_cut_in_a_text_is_none() -> None:
+    values = [{"a": ',"~",'}, {',"~",': "\u2028"}]
+
+    assert dump_each(values) == [dump(value) for value in values]
+
+
+def test_many_are_not_read_together_where_one_is_very_long() -> None:
+    assert parse_each([b"{}", b'"%b"' % (b"x" * 100_000)]) is None
+    assert parse_each([]) == []
+
+
+def test_number_that_is_too_large_is_told_where_it_was_left_to_the_caller() -> None:
+    value = parse_json(b'{"n":1e999}', takes_infinity=True)
+
+    with pytest.raises(InvalidInput, match="a number is too large"):
+        require_finite(b'{"n":1e999}', value)
+
+
+@pytest.mark.parametrize(
+    ("event_type", "is_own"),
+    [("note", True), ("a.b_9", True), ("tool_status", False), ("hello", False), ("No", False), ("", False)],
+)
+def test_type_of_a_producers_own_is_known(event_type: str, is_own: bool) -> None:
+    assert is_own_type(event_type) is is_own
