@@ -153,6 +153,10 @@ async def test_ntfy_is_told_no_parameter_and_where_to_decide(receiver: Receiver)
     assert (headers["priority"], headers["click"]) == ("5", page)
     assert headers["actions"] == f"view, Open, {page}, clear=true"
     assert (body, "/srv" in str(headers)) == (b"s1", False)
+    settled = receiver.posts[-1][1]  # at the end of the service
+    assert settled["x-sequence-id"] == headers["x-sequence-id"]
+    assert re.fullmatch(r"[-_A-Za-z0-9]{1,64}", headers["x-sequence-id"])
+    assert "actions" not in settled
 
 
 @pytest.mark.parametrize("form", ["slack", "ntfy", "json"])

@@ -191,11 +191,14 @@ class Push:
         record = notice.record
         if record is None:
             return ()
-        told = []
+        told: list[str] = []
+        payloads: dict[str, str] = {}
         for device in tuple(self._devices.values()):
             is_for = device.id in notice.told if notice.kind == "settled" else self._is_for(device, notice)
             if is_for and self._may_see(device, notice.session_id):
-                self._outbox.put(self._letter(device, notice, record))
+                if device.language not in payloads:
+                    payloads[device.language] = _payload(notice, record, device.language, self._redaction)
+                self._outbox.put(self._letter(device, notice, record, payloads[device.language]))
                 told.append(device.id)
         return told
 
@@ -222,10 +225,10 @@ class Push:
             return False
         return _matches(session_id, reach) and _matches(session_id, device.sessions)
 
-    def _letter(self, device: Subscription, notice: Notice, record: PermissionRecord) -> Letter:
+    def _letter(self, device: Subscription, notice: Notice, record: PermissionRecord, payload: str) -> Letter:
         seconds = _LONGEST_SECONDS if notice.seconds_left is None else notice.seconds_left
         topic = to_base64(hashlib.sha256(record.request_id.encode()).digest())[:32]
-        content = {"payload": _payload(notice, record, device, self._redaction), "kind": notice.kind}
+        content = {"payload": payload, "kind": notice.kind}
         until = None if record.expires_at is None else self._outbox.clock() + seconds
         return Letter(device.id, content, topic, until)
 
@@ -286,18 +289,18 @@ def _outcome(response: aiohttp.ClientResponse) -> Outcome:
     return Outcome("refused", f"status {status}: the push service {why}{hint}")
 
 
-def _payload(notice: Notice, record: PermissionRecord, device: Subscription, redaction: Redaction) -> str:
+def _payload(notice: Notice, record: PermissionRecord, language: str, redaction: Redaction) -> str:
     """What the device is told: no parameter, because it fetches the whole by its own right. Long names are cut."""
     tool = redaction.name(clean(record.tool_name) or "")
     name = redaction.of(notice.label.title) or notice.session_id
     return next(
         payload
         for most in _NAME_BYTES
-        if len((payload := _told(notice, record, device, cut(tool, most), cut(name, most))).encode()) <= MAX_PLAIN
+        if len((payload := _told(notice, record, language, cut(tool, most), cut(name, most))).encode()) <= MAX_PLAIN
     )
 
 
-def _told(notice: Notice, record: PermissionRecord, device: Subscription, tool: str, name: str) -> str:
+def _told(notice: Notice, record: PermissionRecord, language: str, tool: str, name: str) -> str:
     is_request = notice.kind == "requested"
     told = {
         "kind": "permission_request" if is_request else "settled",
@@ -306,7 +309,7 @@ def _told(notice: Notice, record: PermissionRecord, device: Subscription, tool: 
         "tool_name": tool,
         "risk_level": record.risk_level,
         "expires_at": None if record.expires_at is None else utc_text(record.expires_at),
-        "summary": pushed_summary(notice, record, tool, name, device.language),
+        "summary": pushed_summary(notice, record, tool, name, language),
         "actions": _actions(record) if is_request else [],
     }
     if not is_request:

@@ -276,6 +276,9 @@ def _ntfy(notice: Notice, data: Mapping[str, Any], page: str | None, link: str |
         "Priority": _PRIORITIES.get(risk, "3") if is_call else "2",
         "Tags": "raised_hand" if is_call else "white_check_mark",
     }
+    if notice.record is not None:
+        # What is said later of a request stands in the place of what was said first.
+        headers["X-Sequence-ID"] = hashlib.sha256(notice.record.request_id.encode()).hexdigest()[:32]
     if place := link or page:
         headers["Click"] = place
         if is_call:
