@@ -114,7 +114,21 @@ async def test_oldest_give_way_when_more_wait_than_are_kept_which_is_counted_and
 
     assert post.box.waiting == 5
     assert post.counted == {"dropped": 3}
-    assert caplog.text.count("the oldest are dropped") >= 1
+    assert caplog.text.count("some are dropped") >= 1
+
+
+async def test_what_is_over_gives_way_first(post: Post) -> None:
+    post.outcomes["a"] = lambda: Outcome("again", "down") if post.now < 10 else Outcome("sent")
+    post.put("a", "waits", topic="t", replaces=False)
+    for number in range(5):
+        post.put("a", f"asked {number}", topic=f"{number}", replaces=False)
+        post.box.amend("a", f"{number}", lambda content: f"{content} and cancelled")
+        post.put("a", f"cancelled {number}", topic=f"{number}", replaces=False, is_over=True)
+    post.put("a", "waits too", topic="u", replaces=False)
+    await until(lambda: not post.box.waiting)
+
+    assert [content for _, content in post.sent] == ["waits", "cancelled 4", "waits too"]
+    assert post.counted == {"sent": 3, "dropped": 9}
 
 
 async def test_letter_that_nobody_needs_any_more_is_not_sent(post: Post) -> None:

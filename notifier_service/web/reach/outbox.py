@@ -53,6 +53,8 @@ class Letter:
     #: When nobody needs it any more, on the clock of the outbox.
     until: float | None = None
     replaces: bool = True
+    #: It is about something that nobody can do anything about any more: it gives way first.
+    is_over: bool = False
     #: As what a journal keeps it.
     name: str = ""
 
@@ -68,7 +70,8 @@ class _Queue:
 
 
 class Outbox:
-    """Letters in queues, one for each target: at most ``capacity`` for one and ``capacity_all``, the oldest give way.
+    """Letters in queues, one for each target: at most ``capacity`` for one and ``capacity_all``. What is about
+    something that is over gives way first, then the oldest: who makes much of no use takes no place of what waits.
 
     ``deliver`` tries once. What failed is tried again, ever later, for a day at most; a letter of which its target does
     not get rid, while it takes others, is refused. ``count`` hears how each ended: ``sent``, ``failed``, ``dropped``,
@@ -141,11 +144,11 @@ class Outbox:
             self.begin()
 
     def amend(self, target: str, topic: str, amended: Callable[[Any], Any]) -> None:
-        """Have what waits about something say what is so now."""
+        """Have what waits about something that is over say what is so now."""
         queue = self._queues.get(target, _Queue())
         for letter in queue.letters:
             if letter.topic == topic:
-                letter.content = amended(letter.content)
+                letter.content, letter.is_over = amended(letter.content), True
                 self._keep(letter)
 
     def begin(self) -> None:
@@ -169,11 +172,11 @@ class Outbox:
     def _make_room(self, queue: _Queue) -> None:
         if not queue.letters:
             queue = max(self._queues.values(), key=lambda one: len(one.letters))
-        target = queue.letters[0].target
-        self._remove(queue, queue.letters[0])
+        letter = next((one for one in queue.letters if one.is_over), queue.letters[0])
+        self._remove(queue, letter)
         self._count(self.name, "dropped")
         if not queue.dropped:
-            _log.warning("more notices wait than are kept for one %s; the oldest are dropped", self._way(target))
+            _log.warning("more notices wait than are kept for one %s; some are dropped", self._way(letter.target))
         queue.dropped += 1
         queue.is_failing = True
 
@@ -273,7 +276,8 @@ class Outbox:
             letter.name = f"{self.name} {self._newest:020}"
         until = None if letter.until is None else time.time() + letter.until - self.clock()
         kept = {"target": letter.target, "content": letter.content, "topic": letter.topic, "until": until}
-        self._journal.note(Change(LETTER_KIND, letter.name, dump({**kept, "replaces": letter.replaces})))
+        more = {"replaces": letter.replaces, "is_over": letter.is_over}
+        self._journal.note(Change(LETTER_KIND, letter.name, dump(kept | more)))
 
     def _of_before(self) -> list[tuple[str, Letter | None]]:
         found: list[tuple[str, Letter | None]] = []
@@ -283,7 +287,8 @@ class Outbox:
             try:
                 kept = from_json(change.body or b"")
                 until = None if kept["until"] is None else kept["until"] - time.time() + self.clock()
-                letter = Letter(kept["target"], kept["content"], kept["topic"], until, kept["replaces"], change.name)
+                more = kept["replaces"], kept["is_over"]
+                letter = Letter(kept["target"], kept["content"], kept["topic"], until, *more, change.name)
                 self._newest = max(self._newest, int(change.name.rpartition(" ")[2]))
                 found.append((change.name, letter))
             except (ValueError, TypeError, LookupError):

@@ -149,7 +149,8 @@ class Webhooks:
             body, headers = {"slack": _slack, "ntfy": _ntfy}[hook.format](notice, data, page, link)
         content = {"message_id": f"msg_{secrets.token_hex(12)}", "body": body, "headers": headers}
         # People are told how it ended, and not first that it waits; programs are told all, in order.
-        return Letter(key, content, topic, replaces=hook.format != "json")
+        is_over = notice.kind != "requested"
+        return Letter(key, content, topic, replaces=hook.format != "json", is_over=is_over)
 
     async def _deliver(self, letter: Letter) -> Outcome:
         hook, content = self._hooks[letter.target], letter.content
