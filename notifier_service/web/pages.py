@@ -32,11 +32,18 @@ _CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
+    ".png": "image/png",
     ".svg": "image/svg+xml",
+    ".webmanifest": "application/manifest+json",
 }
 
 #: Of a file whose name says what is in it.
 _FOR_EVER = "public, max-age=31536000, immutable"
+_NAMED_BY_CONTENT = re.compile(r"\w+-[0-9a-f]{16}\.\w+")
+
+#: Works for all of the page, one step above the file itself: relative, as every path here.
+_WORKER = "worker.js"
+_OF_WORKER = {"Service-Worker-Allowed": "../"}
 
 _HEADERS = {
     # Checked at each use, so that a page never runs with the scripts of another version.
@@ -48,11 +55,14 @@ _HEADERS = {
             "style-src 'self'",
             "img-src 'self' data:",
             "connect-src 'self'",
+            "manifest-src 'self'",
+            "worker-src 'self'",
             "base-uri 'none'",
             "form-action 'none'",
             "frame-ancestors 'none'",
             "require-trusted-types-for 'script'",
-            "trusted-types 'none'",
+            # It makes the address of the page's worker trusted, and nothing else.
+            "trusted-types notifier-worker",
         )
     ),
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -74,6 +84,7 @@ class _File(NamedTuple):
     etag: str
     packed: Mapping[str, bytes] = {}
     is_named_by_content: bool = False
+    headers: Mapping[str, str] = {}
 
 
 def add_pages(app: web.Application, prefix: str, folder: Path = _FOLDER) -> None:
@@ -134,19 +145,22 @@ def _digest(sources: Mapping[str, _File]) -> str:
 def _built(folder: Path) -> Iterator[tuple[str, _File]]:
     for path in folder.iterdir():
         if path.suffix in _CONTENT_TYPES:
-            packed = {coding: path.with_name(path.name + ending).read_bytes() for coding, ending in _PACKED.items()}
-            yield path.name, _file(path)._replace(packed=packed, is_named_by_content=path.name != _PAGE)
+            copies = {coding: path.with_name(path.name + ending) for coding, ending in _PACKED.items()}
+            packed = {coding: copy.read_bytes() for coding, copy in copies.items() if copy.exists()}
+            is_named = _NAMED_BY_CONTENT.fullmatch(path.name) is not None
+            yield path.name, _file(path)._replace(packed=packed, is_named_by_content=is_named)
 
 
 def _file(path: Path) -> _File:
     body = path.read_bytes()
-    return _File(body, _CONTENT_TYPES[path.suffix], hashlib.sha256(body).hexdigest()[:32])
+    digest = hashlib.sha256(body).hexdigest()[:32]
+    return _File(body, _CONTENT_TYPES[path.suffix], digest, headers=_OF_WORKER if path.name == _WORKER else {})
 
 
 def _answer(request: web.Request, file: _File) -> web.Response:
     coding = next((coding for coding in file.packed if coding in _codings(request)), None)
     tag = file.etag if coding is None else f"{file.etag}-{coding}"
-    headers = {**_HEADERS, "ETag": f'"{tag}"'}
+    headers = {**_HEADERS, **file.headers, "ETag": f'"{tag}"'}
     if file.packed:
         headers["Vary"] = "Accept-Encoding"
     if file.is_named_by_content:

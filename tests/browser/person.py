@@ -10,7 +10,9 @@ from playwright.async_api import BrowserContext, ConsoleMessage, Dialog, Page, R
 __all__ = ["NETWORK_IS_AWAY", "Person"]
 
 #: What browsers write to the console when a request finds nobody: said by a page whose service is down.
-NETWORK_IS_AWAY = r"Failed to load resource: net::|net::ERR_|NetworkError|can’t establish a connection"
+NETWORK_IS_AWAY = (
+    r"Failed to load resource: net::|net::ERR_|NetworkError|can’t establish a connection|when fetching the script"
+)
 
 #: What Firefox says where the others are silent: of Playwright's own script in the page, which it holds to the page's
 #: policy, and of a stream that ends because the person goes elsewhere.

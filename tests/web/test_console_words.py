@@ -41,6 +41,17 @@ def test_both_languages_have_the_same_words() -> None:
     assert sorted(names[0]) == sorted(names[1])
 
 
+def test_worker_has_the_same_words_in_both_languages_and_puts_the_same_values_in() -> None:
+    english, chinese = (
+        dict(re.findall(r'^  "?([\w.-]+)"?:\s+"(.*)",$', part, re.M))
+        for part in (CONSOLE / "worker_words.js").read_text().split("const chinese")
+    )
+
+    assert english.keys() == chinese.keys()
+    for name, text in english.items():
+        assert set(re.findall(r"\{\d\}", text)) == set(re.findall(r"\{\d\}", chinese[name])), name
+
+
 def words_of(language: str) -> dict[str, str]:
     return dict(re.findall(r'^  "?([\w.-]+)"?:\s+"(.*)",$', (CONSOLE / f"{language}.js").read_text(), re.M))
 

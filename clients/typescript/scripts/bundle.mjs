@@ -1,5 +1,6 @@
 // Makes of the console's sources what browsers load: a page, one script, one style sheet, each named by what is in it,
-// and compressed. `node scripts/bundle.mjs` writes them; with `--check` it says what of them is not as it would write it.
+// and compressed; and what has one name for ever, by which browsers ask whether it is another: the worker and what makes
+// the page one that is installed. `node scripts/bundle.mjs` writes them; with `--check` it says what of them is not as it would write it.
 
 import { createHash } from "node:crypto";
 import { mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
@@ -11,6 +12,9 @@ import { rolldown } from "rolldown";
 
 const CONSOLE = fileURLToPath(new URL("../../../notifier_service/web/console/", import.meta.url));
 const BUILT = "built/";
+const WORKER = "worker.js";
+// They are packed already, or too small for that.
+const NOT_PACKED = /\.(png|sha256|webmanifest)$/;
 const STYLES = /\s*<link rel="stylesheet" href="console\/([\w.-]+)">/g;
 const SCRIPT = '<script type="module" src="console/page.js">';
 
@@ -32,16 +36,17 @@ async function digestOfSources() {
   const names = (await readdir(CONSOLE, { recursive: true, withFileTypes: true }))
     .filter((entry) => entry.isFile())
     .map((entry) => `${entry.parentPath}/${entry.name}`.slice(CONSOLE.length).replace(/^\/+/, ""))
-    .filter((name) => !name.startsWith(BUILT) && /\.(css|html|js|svg)$/.test(name))
+    .filter((name) => !name.startsWith(BUILT) && /\.(css|html|js|png|svg|webmanifest)$/.test(name))
     .sort();
   const hash = createHash("sha256");
   for (const name of names) hash.update(`${name}\0`).update(await read(name)).update("\0");
   return hash.digest("hex");
 }
 
-async function script() {
-  const bundle = await rolldown({ input: `${CONSOLE}page.js`, platform: "browser", logLevel: "warn" });
-  const { output } = await bundle.generate({ format: "esm", minify: true, codeSplitting: false, comments: false });
+// A worker is no module: not every browser has workers that are.
+async function script(name, format) {
+  const bundle = await rolldown({ input: CONSOLE + name, platform: "browser", logLevel: "warn" });
+  const { output } = await bundle.generate({ format, minify: true, codeSplitting: false, comments: false });
   await bundle.close();
   if (output.length !== 1) throw new Error("The script is to be one file.");
   return Buffer.from(output[0].code);
@@ -61,14 +66,17 @@ async function asData(name) {
 async function built() {
   const source = (await read("index.html")).toString();
   const made = new Map();
-  const [js, css] = [await script(), await style(source)];
+  const [js, css] = [await script("page.js", "esm"), await style(source)];
   const names = { js: named("page.js", js), css: named("style.css", css) };
-  made.set(names.js, js).set(names.css, css);
+  made.set(names.js, js).set(names.css, css).set(WORKER, await script(WORKER, "iife"));
+  for (const name of await readdir(CONSOLE)) if (/\.(png|webmanifest)$/.test(name)) made.set(name, await read(name));
   let page = source.replace(STYLES, "").replace(SCRIPT, `<script type="module" src="console/${names.js}">`);
   page = page.replace("</head>", `  <link rel="stylesheet" href="console/${names.css}">\n  </head>`);
   for (const [, icon] of source.matchAll(/"console\/([\w-]+\.svg)"/g)) page = page.replace(`console/${icon}`, await asData(icon));
+  page = page.replace('data-worker="module"', 'data-worker="classic"');
   page = page.replace(/>\s+</g, "><").trim();
-  if (/console\/(?!page-|style-)/.test(page)) throw new Error("The page names a file that is not built.");
+  const isMissing = ([, name]) => !made.has(name);
+  if ([...page.matchAll(/"console\/([^"]+)"/g)].some(isMissing)) throw new Error("The page names a file that is not built.");
   made.set("index.html", Buffer.from(`${page}\n`));
   made.set("sources.sha256", Buffer.from(`${await digestOfSources()}\n`));
   return made;
@@ -85,7 +93,7 @@ async function check(made) {
   const wrong = [];
   const there = new Set(await readdir(CONSOLE + BUILT).catch(() => []));
   for (const [name, bytes] of made) {
-    const copies = name === "sources.sha256" ? [""] : ["", ".br", ".gz"];
+    const copies = NOT_PACKED.test(name) ? [""] : ["", ".br", ".gz"];
     for (const ending of copies) {
       const file = name + ending;
       // How small it gets is another matter with each node: what is in it is to be the same.
@@ -101,7 +109,7 @@ async function write(made) {
   await mkdir(CONSOLE + BUILT);
   for (const [name, bytes] of made) {
     await writeFile(CONSOLE + BUILT + name, bytes);
-    if (name === "sources.sha256") continue;
+    if (NOT_PACKED.test(name)) continue;
     for (const [ending, packed] of Object.entries(compressed(bytes))) await writeFile(CONSOLE + BUILT + name + ending, packed);
   }
 }

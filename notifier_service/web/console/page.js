@@ -3,6 +3,8 @@
 import { Attention } from "./attention.js";
 import { InboxClient } from "./client/index.js";
 import { heard } from "./clock.js";
+import { Device } from "./device.js";
+import { DevicesPage } from "./devices_page.js";
 import { button, element, fill } from "./element.js";
 import { HistoryPage } from "./history_page.js";
 import { Inbox } from "./inbox.js";
@@ -10,8 +12,9 @@ import { helpDialog, listenToKeys } from "./keys.js";
 import { otherLanguage, t } from "./language.js";
 import { sayWhoLooks } from "./presence.js";
 import { plainText } from "./readable.js";
+import { haveWorker } from "./registration.js";
 import { RequestPage } from "./request_page.js";
-import { addressOf, addressOfHistory, INBOX, placeAt, RULES } from "./route.js";
+import { addressOf, addressOfHistory, DEVICES, INBOX, placeAt, RULES } from "./route.js";
 import { RulesPage } from "./rules_page.js";
 import { Session } from "./session.js";
 import { Sessions } from "./sessions.js";
@@ -44,7 +47,8 @@ if (linked !== null && token() === null) useToken(linked);
 
 const announcer = element("div", { class: "unseen", role: "status", "aria-live": "polite" });
 const content = element("div", { class: "content" });
-const attention = new Attention((sessionId) => {
+const device = new Device(connection);
+const attention = new Attention(device, (sessionId) => {
   location.hash = sessionId === null ? INBOX : addressOf(sessionId);
 });
 const sessions = new Sessions({
@@ -100,6 +104,7 @@ fill(
       "div",
       { class: "tools" },
       attention.button,
+      element("a", { href: DEVICES, class: "tool", data: { place: "devices" } }, t("devices")),
       forget,
       themeButton,
       button(
@@ -139,6 +144,9 @@ document.addEventListener("keydown", (event) => {
 // Signed out in another tab.
 watchToken(() => location.reload());
 sayWhoLooks(connection, () => !isAsking);
+haveWorker((address) => {
+  location.hash = address;
+});
 startAgain();
 offer(linked);
 
@@ -165,11 +173,13 @@ function startAgain() {
   client.connect();
   sessions.close();
   sessions.open();
+  device.follow();
   place = null;
   showAddress();
 }
 
-function leaveForGood() {
+async function leaveForGood() {
+  await device.signOut(); // while its token is known
   signOut();
   location.reload();
 }
@@ -234,7 +244,7 @@ function showAddress() {
   fill(queue, shown.desk?.queue.element);
   if (isPresent && shown instanceof Inbox) shown.present();
   document.body.dataset.place = next.place;
-  for (const each of places.children) {
+  for (const each of document.querySelectorAll("a[data-place]")) {
     if (each.dataset.place === next.place) each.setAttribute("aria-current", "page");
     else each.removeAttribute("aria-current");
   }
@@ -263,6 +273,8 @@ function made(next) {
       return new HistoryPage(next.filter, host);
     case "rules":
       return new RulesPage(host);
+    case "devices":
+      return new DevicesPage({ ...host, device });
     default:
       return new Inbox({ ...host, isLost: next.place === "nowhere" }, next.requestId);
   }
@@ -297,6 +309,7 @@ function askForToken() {
   isAsking = true;
   const wasRefused = token() !== null;
   forgetToken();
+  if (wasRefused) device.forgetToken();
   forget.hidden = true;
   leave();
   client?.disconnect();

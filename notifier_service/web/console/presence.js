@@ -9,19 +9,23 @@ const FIRST_MS = 1000;
 // `connection` is that of the page; `isIn()` says whether somebody is signed in.
 export function sayWhoLooks(connection, isIn) {
   const page = [...crypto.getRandomValues(new Uint32Array(4))].map((each) => each.toString(36)).join("");
+  // What a page says that is about to be gone is sent all the same.
+  const lasting = { ...connection, fetch: (url, request) => fetch(url, { ...request, keepalive: true }) };
   let said = null;
-  const say = async () => {
-    const isVisible = !document.hidden;
+  const say = async (isVisible) => {
     // A hidden page has said so once.
     if (!isIn() || (!isVisible && said !== true)) return;
     said = isVisible;
     try {
-      await tellPresence(connection, page, isVisible);
+      await tellPresence(lasting, page, isVisible);
     } catch {
       // It is said again soon; and who may not say it is called.
     }
   };
-  document.addEventListener("visibilitychange", say);
-  setTimeout(say, FIRST_MS);
-  setInterval(say, EVERY_MS);
+  const sayNow = () => say(!document.hidden);
+  document.addEventListener("visibilitychange", sayNow);
+  addEventListener("pagehide", () => say(false));
+  addEventListener("pageshow", ({ persisted }) => persisted && sayNow());
+  setTimeout(sayNow, FIRST_MS);
+  setInterval(sayNow, EVERY_MS);
 }

@@ -8,6 +8,7 @@ export function isSessionId(text) {
 
 export const INBOX = "#/inbox";
 export const RULES = "#/rules";
+export const DEVICES = "#/devices";
 
 export function addressOf(sessionId, row) {
   const at = row === undefined ? "" : `/${encodeURIComponent(row)}`;
@@ -29,7 +30,7 @@ export function placeAt(hash) {
   const [path, query = ""] = hash.replace(/^#\/?/, "").split("?", 2);
   const [place, ...rest] = path.split("/").map(decoded);
   if (place === "history") return { place, filter: Object.fromEntries(new URLSearchParams(query)) };
-  if (place === "rules") return { place };
+  if (place === "rules" || place === "devices") return { place };
   if (["session", "s", "request"].includes(place)) {
     const [sessionId, last] = rest;
     if (sessionId === undefined || !isSessionId(sessionId)) return { place: "nowhere" };
