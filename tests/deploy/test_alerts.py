@@ -36,6 +36,13 @@ SERIES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         },
         {"job": "notifier", "outcome": "expired"},
     ),
+    "NotifierNobodyCalled": (
+        {
+            'notifier_notifications_total{%s, channel="webhook", result="sent"}': "0+1x20",
+            'notifier_notifications_total{%s, channel="webhook", result="dropped"}': "0x10 1x10",
+        },
+        {"channel": "webhook"},
+    ),
     "NotifierSlowDelivery": (
         {
             'notifier_delivery_seconds_bucket{%s, le="1.0"}': "0+100x10 1000x10",
