@@ -98,7 +98,10 @@ def test_prometheus_reads_the_rules() -> None:
 def test_each_alert_fires_when_it_should_and_not_before(tmp_path: Path) -> None:
     def expected(name: str, labels: dict[str, str]) -> dict[str, Any]:
         rule = ALERTS[name]
-        told = {key: text.replace("{{ $labels.limit }}", "max_sessions") for key, text in rule["annotations"].items()}
+        filled = {f"{{{{ $labels.{label} }}}}": value for label, value in labels.items()}
+        told = dict(rule["annotations"])
+        for place, value in filled.items():
+            told = {key: text.replace(place, value) for key, text in told.items()}
         return {"exp_labels": {**rule["labels"], **labels, "instance": "a"}, "exp_annotations": told}
 
     tests = [
