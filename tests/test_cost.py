@@ -262,7 +262,7 @@ async def test_request_is_encoded_once_before_and_once_behind_its_decision() -> 
     broker.close()
 
     assert count.of["to_json"] == 3  # and permission_cleared
-    assert count.calls < 830
+    assert count.calls < 810
 
 
 async def test_answers_about_requests_encode_none_of_them(site: Site, connect: Connect) -> None:

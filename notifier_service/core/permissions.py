@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from datetime import timedelta
-from functools import partial
+from functools import lru_cache, partial
 from math import inf
 from typing import Any, Unpack
 
@@ -290,9 +290,10 @@ class PermissionDesk:
             question = question._replace(risk_reasons=(*question.risk_reasons, unchecked))
         frozen, text = frozen_json(question.parameters)
         tool = question.tool
-        words = described(tool, question.risk_level) if "session" in question.scopes else None
+        words, table = _NOT_SUGGESTED
+        if "session" in question.scopes:
+            words, table = (_suggested if tool.command is not None else _suggested_again)(tool, question.risk_level)
         is_settled = verdict is not None and verdict.effect != "ask"
-        is_readable = words is not None and len(words) <= _MAX_WORDS
         parameters_bytes = self._size_of(text)
         record = _record(
             request_id=self._id_start + secrets.token_urlsafe(18),  # 144 bits
@@ -309,9 +310,9 @@ class PermissionDesk:
             expires_at=None,
             timeout_seconds=timeout,
             allowed_decisions=tuple(kind for kind in ALL_DECISIONS if kind in offered),
-            scopes=self._scopes(question, may_always=is_readable),
+            scopes=self._scopes(question, may_always=table is not None),
             suggested_rule=words,
-            suggested_policy_rule=rule_table("allow", tool, question.risk_level, words) if is_readable else None,
+            suggested_policy_rule=table,
             description=question.description,
             viewers=self._count_viewers() if is_settled else 0,  # of those who see it, when it is announced
             tool_call_id=question.tool_call_id,
@@ -1240,6 +1241,17 @@ def _is_same_call(question: Question, before: Question) -> bool:
         (question.tool_call_id, question.tool_name, question.server)
         == (before.tool_call_id, before.tool_name, before.server)
     )
+
+
+def _suggested(tool: AskedTool, risk_level: RiskLevel) -> tuple[str | None, dict[str, Any] | None]:
+    """What a scope beyond ``once`` would allow: in words, and as a rule where somebody reads them all."""
+    words = described(tool, risk_level)
+    return words, rule_table("allow", tool, risk_level, words) if len(words) <= _MAX_WORDS else None
+
+
+#: One tool is asked about again and again; of one that runs no command both are short.
+_suggested_again = lru_cache(maxsize=256)(_suggested)
+_NOT_SUGGESTED: tuple[str | None, dict[str, Any] | None] = (None, None)
 
 
 def _asked_sha256(request: PermissionRequest) -> str:
