@@ -15,11 +15,13 @@ from playwright.async_api import Locator, Page, expect
 from pytest_asyncio import fixture
 
 from notifier_service import Broker
+from notifier_service.core.policy.reasons import Reason
 from notifier_service.core.question import Decision
 from notifier_service.demo_agent import DemoAgent, Workspace
 from notifier_service.web import Site
 from tests.browser.person import Person
 from tests.browser.test_layout import STICKS_OUT, UNBROKEN, filling
+from tests.browser.test_questions import BRANCH, TESTS, TWO
 from tests.cli.processes import free_port, line_of
 
 EXAMPLE = Path(__file__).parents[2] / "clients" / "typescript" / "example"
@@ -191,3 +193,24 @@ async def test_each_shape_is_decided_in_the_window_and_after_its_end_was_seen(
         await expect(listening.locator("[data-armed]")).to_be_attached()
         await page.keyboard.press("a")
         assert (await request.decision()).approved is True
+
+
+async def test_question_is_answered_by_its_options(page: Page, broker: Broker) -> None:
+    await page.set_viewport_size({"width": 390, "height": 844})
+    request = broker.ask(
+        "demo",
+        tool_name="AskUserQuestion",
+        parameters=TWO,
+        risk_level="low",
+        risk_reasons=(Reason("agent_question"),),
+        needs_answer=True,
+        by_policy=False,
+    )
+    card = card_of(page, "AskUserQuestion")
+    await card.get_by_role("radio", name="release/2.4").check()
+    await card.get_by_role("checkbox", name="unit").check()
+    await card.locator("[data-action=answer]").click()
+
+    async with asyncio.timeout(15):
+        record = await request.decision()
+    assert record.parameters["answers"] == {BRANCH["question"]: "release/2.4", TESTS["question"]: "unit"}

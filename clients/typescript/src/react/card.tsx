@@ -1,5 +1,6 @@
 import { useEffect, useId, useRef, useState, type KeyboardEvent, type ReactNode } from "react";
 
+import { answerTo, questionsOf } from "../bodies/index.js";
 import type { SessionClient } from "../client.js";
 import { exactJson, parseExact } from "../exact.js";
 import { jsonPieces } from "../text.js";
@@ -13,6 +14,7 @@ import type { KeyAction } from "./keys.js";
 import type { PermissionLabels } from "./labels.js";
 import { End, Parameters, useShown, type RenderBody } from "./parameters.js";
 import { useArmed, usePresses } from "./press.js";
+import { QuestionForm } from "./questions.js";
 import { useReading } from "./reading.js";
 import { editable, Text } from "./text.js";
 import { useWhole } from "./whole.js";
@@ -41,13 +43,14 @@ interface CardProps {
 export function Card(props: CardProps): ReactNode {
   const { client, labels, position, total, onOver } = props;
   const { request, isWhole, problem, readAgain } = useWhole(client, props.request);
-  const { form, text, reason, isWritten, ...writing } = useDraft(props.draft);
+  const { form, text, reason, isWritten, given, ...writing } = useDraft(props.draft);
   const isPending = position > 0;
   const answering = useAnswer({ client, request, labels, isPending, isWritten, onOver });
   const { isSending, isOver, ending, error, setError } = answering;
   const shown = useShown(request, props.renderBody);
   const [armed, setArmed] = useArmed();
   const [notice, setNotice] = useState<string | null>(null);
+  const [unanswered, setUnanswered] = useState<readonly number[]>([]);
   const [showsKeys, setShowsKeys] = useState(false);
   const title = useRef<HTMLHeadingElement>(null);
   const card = useRef<HTMLElement>(null);
@@ -103,6 +106,18 @@ export function Card(props: CardProps): ReactNode {
     else deliberately("approve-edited", () => client.edit(request, parameters, options))(press);
   }
 
+  const found = questionsOf(request);
+  const isAnswerable = request.allowed_decisions.includes(found?.way === "response" ? "respond" : "edit");
+  const questions = isAnswerable ? found : null;
+
+  function sendAnswer(): void {
+    if (questions === null) return;
+    const answer = answerTo(questions, request.parameters, questions.fields.map((field, at) => given[at] ?? field.given));
+    setUnanswered("open" in answer ? answer.open : []);
+    if ("response" in answer) send(() => client.respond(request, answer.response, why));
+    else if ("parameters" in answer) send(() => client.edit(request, answer.parameters, options));
+  }
+
   const written = (action: string, label: string): Choice[] => [
     { action, text: label, isApproving: form === "edit", act: sendWritten },
     { action: "back", text: labels.back, act: back },
@@ -117,6 +132,15 @@ export function Card(props: CardProps): ReactNode {
         edit: () => open("edit", editable(jsonPieces(exactJson(request.parameters)))),
         respond: () => open("respond"),
       });
+  const offered = questions === null || form !== null ? choices : answered(choices);
+
+  /** An approval says nothing where something is to be chosen, and JSON is no way to answer. */
+  function answered(others: Choice[]): Choice[] {
+    const hasOptions = questions?.fields.some((field) => field.options.length > 0) ?? false;
+    const gone = hasOptions ? ["approve", "edit"] : ["edit"];
+    const answer: Choice = { action: "answer", text: labels.questions.send, key: "A", act: sendAnswer };
+    return [answer, ...others.filter(({ action }) => !gone.includes(action))];
+  }
 
   function pressed(key: KeyAction): void {
     switch (key) {
@@ -128,7 +152,10 @@ export function Card(props: CardProps): ReactNode {
       case "previous":
         return props.onMove(key === "next" ? 1 : -1);
       default:
-        if (mayAct && isInSight()) choices.find(({ action }) => action === key)?.act({});
+        if (mayAct && isInSight()) {
+          const named = offered.find(({ action }) => action === key);
+          (named ?? (key === "approve" ? offered.find(({ action }) => action === "answer") : undefined))?.act({});
+        }
         else setArmed(null);
     }
   }
@@ -159,7 +186,7 @@ export function Card(props: CardProps): ReactNode {
       }}
     />
   );
-  const lasting = choices.filter(({ isLasting }) => isLasting);
+  const lasting = offered.filter(({ isLasting }) => isLasting);
   return (
     <article
       ref={card}
@@ -192,6 +219,19 @@ export function Card(props: CardProps): ReactNode {
 
         <Judgement request={request} labels={labels} />
         {!isWhole && <Unread request={request} labels={labels} problem={problem} onReadAgain={readAgain} />}
+        {questions !== null && (
+          <QuestionForm
+            questions={questions}
+            given={given}
+            open={unanswered}
+            labels={labels}
+            isOver={isOver}
+            onGiven={(index, answer) => {
+              writing.give(index, answer);
+              setUnanswered(unanswered.filter((one) => one !== index));
+            }}
+          />
+        )}
         <Parameters request={request} labels={labels} shown={shown} />
         <Description request={request} labels={labels} />
 
@@ -234,7 +274,7 @@ export function Card(props: CardProps): ReactNode {
           </p>
         )}
         <p className="notifier-buttons">
-          {choices.filter(({ isLasting }) => !isLasting).map(button)}
+          {offered.filter(({ isLasting }) => !isLasting).map(button)}
           {!isOver && (
             <button type="button" className="notifier-later" data-action="later" onClick={props.onLater}>
               {labels.later}

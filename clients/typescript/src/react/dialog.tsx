@@ -97,7 +97,7 @@ export function PermissionDialog({ session, labels = ENGLISH, renderBody, classN
   };
 
   const draftOf = (id: string): Draft => {
-    const draft = drafts.current.get(id) ?? { form: null, texts: {}, reason: "" };
+    const draft = drafts.current.get(id) ?? { form: null, texts: {}, reason: "", given: [] };
     drafts.current.set(id, draft);
     return draft;
   };

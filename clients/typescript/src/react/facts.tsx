@@ -1,5 +1,6 @@
 import type { ReactNode } from "react";
 
+import { isQuestion } from "../bodies/index.js";
 import type { NotifierError } from "../errors.js";
 import type { Deeds, PermissionRecord } from "../wire.js";
 import { inWords, type PermissionLabels } from "./labels.js";
@@ -13,7 +14,7 @@ interface Facts {
 export function ToolName({ request, labels }: Facts): ReactNode {
   return (
     <>
-      {labels.title} <code><Text>{request.tool_name}</Text></code>
+      {isQuestion(request) ? labels.questions.title : labels.title} <code><Text>{request.tool_name}</Text></code>
       {request.server != null && <> {labels.server} <code data-role="server"><Text>{request.server}</Text></code></>}
     </>
   );

@@ -84,12 +84,28 @@ export interface PermissionLabels {
   over: (status: Status, by: string | null) => string;
   next: string;
   close: string;
+  /** Where something is asked instead of a call. */
+  questions: QuestionLabels;
   /** What the keys do. */
   keys: string;
   /** A proxy changed what the service is asked as: why it refuses, and the line that mends it. */
   originChanged: (origin: string, host: string) => string;
   /** What to say for an error instead of the service's own English words, by its code. */
   errors: Readonly<Record<string, string>>;
+}
+
+/** What stands beside questions that a person is to answer. */
+export interface QuestionLabels {
+  title: string;
+  send: string;
+  own: string;
+  optional: string;
+  several: string;
+  open: string;
+  yes: string;
+  no: string;
+  /** How many more options there are than are shown. */
+  more: (count: number) => string;
 }
 
 const STATUS_IN_ENGLISH: Record<Status, string> = {
@@ -173,6 +189,17 @@ export const ENGLISH: PermissionLabels = {
   over: (status, by) => `${STATUS_IN_ENGLISH[status]}${by === null ? "" : ` by ${by}`}.`,
   next: "Next",
   close: "Close",
+  questions: {
+    title: "The agent asks",
+    send: "Send answer",
+    own: "In your own words",
+    optional: "(optional)",
+    several: "(choose one or more)",
+    open: "This is not answered yet.",
+    yes: "Yes",
+    no: "No",
+    more: (count) => `and ${count} more, which the parameters tell`,
+  },
   keys: "A approve · S for the session · R reject · E edit · P respond · J next · K previous · X exactly · ? keys · Esc later",
   originChanged: (origin, host) =>
     `A proxy is the cause: this page is of ${origin}, and the service was asked as ${host}. The proxy must pass Host on ` +
@@ -253,6 +280,17 @@ export const CHINESE: PermissionLabels = {
   over: (status, by) => `${STATUS_IN_CHINESE[status]}${by === null ? "" : `（${by}）`}。`,
   next: "下一项",
   close: "关闭",
+  questions: {
+    title: "智能体提问",
+    send: "发送回答",
+    own: "用您自己的话回答",
+    optional: "（可选）",
+    several: "（可多选）",
+    open: "此项尚未回答。",
+    yes: "是",
+    no: "否",
+    more: (count) => `另有 ${count} 个选项，见参数`,
+  },
   keys: "A 批准 · S 在本会话中批准 · R 拒绝 · E 编辑 · P 代答 · J 下一项 · K 上一项 · X 精确显示 · ? 按键 · Esc 稍后",
   originChanged: (origin, host) =>
     `原因在代理：本页面来自 ${origin}，而服务收到的主机名是 ${host}。代理必须原样传递 Host。` +

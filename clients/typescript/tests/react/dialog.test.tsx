@@ -96,6 +96,53 @@ function decide({ request_id }: PermissionRecord, session: string, approved: boo
 
 const WRITE = { tool_name: "write_file", parameters: { path: "a.txt", text: "hello" } };
 
+describe("a question", () => {
+  const BRANCH = { question: "Which branch?", header: "Branch", options: [{ label: "main" }, { label: "dev" }] };
+  const TESTS = { question: "Which \u202etests?", options: [{ label: "unit" }, { label: "load" }], multiSelect: true };
+  const ASKED = { tool_name: "AskUserQuestion", parameters: { questions: [BRANCH, TESTS] } };
+  const asks: Change = (request) => ({
+    ...request,
+    reasons: [{ code: "agent_question", text: "the agent asks" }],
+    allowed_decisions: ["edit", "reject"],
+    scopes: ["once"],
+  });
+
+  it("is answered by its options, and not before each has an answer", async () => {
+    const { dialog, actions, press, requests, session } = await sitDown({ change: asks }, ASKED);
+    const inside = within(dialog);
+    expect(inside.getByRole("heading", { level: 2 }).textContent).toBe("The agent asks AskUserQuestion");
+    expect(actions()).toEqual(["exact", "answer", "reject", "later"]);
+    expect(inside.getByRole("group", { name: /tests/ }).textContent).toContain("\\u202e");
+    fireEvent.click(inside.getByRole("radio", { name: "dev" }));
+    await press("answer");
+    expect(inside.getByText("This is not answered yet.")).toBeTruthy();
+    for (const name of ["load", "unit"]) fireEvent.click(inside.getByRole("checkbox", { name }));
+    await press("answer");
+
+    await waitFor(() => expect(dialog.open).toBe(false));
+    const answers = { "Which branch?": "dev", "Which \u202etests?": "unit, load" };
+    expect(await record(requests[0]!, session)).toMatchObject({
+      decision: "edit",
+      parameters: { ...ASKED.parameters, answers },
+    });
+  });
+
+  it("is answered in own words, and in Chinese", async () => {
+    const { dialog, press, requests, session } = await sitDown({ change: asks, labels: CHINESE }, ASKED);
+    const inside = within(dialog);
+    const [branch, tests] = inside.getAllByRole("textbox", { name: "用您自己的话回答" });
+    fireEvent.click(inside.getByRole("radio", { name: "main" }));
+    fireEvent.change(branch!, { target: { value: "a new one" } });
+    fireEvent.change(tests!, { target: { value: "the slow ones" } });
+    expect(inside.getByRole<HTMLInputElement>("radio", { name: "main" }).checked).toBe(false);
+    await press("answer");
+
+    await waitFor(() => expect(dialog.open).toBe(false));
+    const { parameters } = await record(requests[0]!, session);
+    expect(parameters["answers"]).toEqual({ "Which branch?": "a new one", "Which \u202etests?": "the slow ones" });
+  });
+});
+
 describe("an answer", () => {
   it("approves what is shown, and the dialog closes", async () => {
     const { dialog, press, requests, session } = await sitDown({}, WRITE);
