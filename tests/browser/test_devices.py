@@ -228,6 +228,50 @@ async def test_what_is_settled_elsewhere_is_closed_and_a_late_answer_hears_by_wh
     assert await worker.shown() == []
 
 
+async def test_what_is_settled_is_told_in_its_place_where_a_push_must_show_something(
+    sit_down: SitDown, site: Site, service: PushService, keys: Browser
+) -> None:
+    person = await phone_of(sit_down, service, keys)
+    worker = await PhoneWorker.of(await subscribed(person, site.url))
+    await worker.run(
+        "PushManager.prototype.getSubscription = async () => ({ endpoint: 'https://web.push.apple.com/abc' })"
+    )
+    request = ask(site)
+    await worker.deliver(push_of(request))
+    await worker.shows(request.request_id)
+    request.cancel("the agent withdrew it")
+
+    settled = push_of(request, kind="settled", summary="Bash was withdrawn · s1", actions=[], status="cancelled")
+    await worker.deliver(settled)
+
+    await worker.shows(request.request_id, "Bash was withdrawn · s1")
+    assert [one["actions"] for one in await worker.shown()] == [[]]
+
+
+async def test_browser_that_changes_where_pushes_go_is_called_there(
+    sit_down: SitDown, guarded: Site, service: PushService, keys: Browser
+) -> None:
+    person = await phone_of(sit_down, service, keys)
+    person.may_say(REFUSED)
+    page = await person.open(f"{guarded.url}/agent_backend/#token={TOKEN}&/devices")
+    await page.locator("[data-field=device-label]").fill("my phone")
+    await page.locator("[data-action=subscribe]").click()
+    before = await page.locator("#devices li[data-here]").get_attribute("data-device-id")
+    worker = await PhoneWorker.of(page)
+    told = json.dumps({"endpoint": f"{service.url}/push/moved", "keys": keys.keys})
+
+    await worker.run(
+        "(async () => { let ended; const newSubscription = { toJSON: () => (" + told + ") };"
+        "const waitUntil = (promise) => { ended = promise; };"
+        "dispatchEvent(Object.assign(new Event('pushsubscriptionchange'), { newSubscription, waitUntil }));"
+        "await ended; })()"
+    )
+
+    [device] = await page.evaluate(_DEVICES, TOKEN)
+    assert (device["label"], device["subject"], device["id"] != before) == ("my phone", "anna", True)
+    assert json.loads(await page.evaluate(_LEFT))["id"] == device["id"]
+
+
 async def test_what_is_not_what_was_shown_is_never_approved(
     sit_down: SitDown, site: Site, service: PushService, keys: Browser
 ) -> None:

@@ -67,8 +67,9 @@ _WATCH = """
 """
 
 _SHOWN = """
-async ({ tag, isShown }) => {
-  while (shown.has(tag) !== isShown) await new Promise((resolve) => setTimeout(resolve, 20));
+async ({ tag, title, isShown }) => {
+  const isSo = () => shown.has(tag) === isShown && (title === null || shown.get(tag).title === title);
+  while (!isSo()) await new Promise((resolve) => setTimeout(resolve, 20));
   return shown.get(tag);
 }
 """
@@ -138,16 +139,18 @@ class PhoneWorker:
         told: list[dict[str, Any]] = await self.run("[...shown.values()]")
         return told
 
-    async def shows(self, tag: str) -> dict[str, Any]:
-        """Wait until a notification is shown, and give it."""
-        async with asyncio.timeout(_PATIENCE_SECONDS):
-            told: dict[str, Any] = await self._worker.evaluate(_SHOWN, {"tag": tag, "isShown": True})
+    async def shows(self, tag: str, title: str | None = None) -> dict[str, Any]:
+        """Wait until a notification is shown, or says this, and give it."""
+        told: dict[str, Any] = await self._is(tag, title, is_shown=True)
         return told
 
     async def closes(self, tag: str) -> None:
         """Wait until a notification is shown no more."""
+        await self._is(tag, None, is_shown=False)
+
+    async def _is(self, tag: str, title: str | None, *, is_shown: bool) -> Any:
         async with asyncio.timeout(_PATIENCE_SECONDS):
-            await self._worker.evaluate(_SHOWN, {"tag": tag, "isShown": False})
+            return await self._worker.evaluate(_SHOWN, {"tag": tag, "title": title, "isShown": is_shown})
 
     async def press(self, tag: str, action: str = "") -> list[str]:
         """Press a button of a notification, or itself; the windows that the worker opens for that."""

@@ -43,7 +43,7 @@ async function pushed(data) {
   const device = await deviceOf();
   if (told === null) return show(device, { title: device.t("unknown"), body: device.t("unknownWhy"), tag: "unknown" });
   const waits = told.kind === "permission_request" && (await ask(device, told));
-  if (!waits) await close(told.request_id);
+  if (!waits) await end(device, told);
   return tellNumber(device);
 }
 
@@ -228,6 +228,15 @@ function read({ http }, { session_id: session, request_id: request }) {
 function show({ language }, { title, ...options }) {
   const lang = language === "zh" ? "zh-CN" : "en";
   return self.registration.showNotification(title, { icon, badge, lang, ...options });
+}
+
+// What waits no more goes away. Apple takes the subscription of who is pushed to and shows nothing: there its end is told
+// in its place, without a sound.
+async function end(device, { request_id: requestId, kind, summary }) {
+  const subscription = await self.registration.pushManager.getSubscription();
+  if (subscription === null || !new URL(subscription.endpoint).hostname.endsWith(".push.apple.com")) return close(requestId);
+  const title = (kind === "settled" && plain(summary, 200)) || device.t("ended.gone", device.t("request"));
+  return show(device, { title, tag: requestId, silent: true });
 }
 
 // Never asked of one that has just been shown: Chromium forgets what it is asked for before it stands there.
