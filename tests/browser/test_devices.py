@@ -17,6 +17,7 @@ from notifier_service.web import Site
 from tests.browser.conftest import CableTo, Serving, SitDown
 from tests.browser.console import Console
 from tests.browser.person import NETWORK_IS_AWAY, Person
+from tests.browser.test_accessibility import no_serious_finding
 from tests.browser.worker import PhoneWorker, with_push_service
 from tests.web.conftest import until
 from tests.web.push_service import Browser, PushService
@@ -89,6 +90,7 @@ async def test_device_is_called_after_a_press_and_listed_until_it_is_removed(
     assert (before, await page.evaluate("globalThis.asked")) == (0, 1)
     await page.reload()
     await expect(item).to_contain_text("this device")
+    await no_serious_finding(Console(person, page))
     await item.locator("[data-action=remove-device]").click()
     await expect(page.locator("#devices")).to_contain_text("No device is called.")
     await expect(page.locator("[data-action=subscribe]")).to_be_enabled()
@@ -419,7 +421,7 @@ async def test_phone_decides_in_the_name_of_its_person_until_that_signs_out(
     left = await page.evaluate(_LEFT)
     cached = await page.evaluate("caches.keys()")
     await page.locator("[data-action=sessions]").click()
-    await page.locator("[data-action=forget-token]").click()
+    await page.get_by_text("Sign out", exact=True).click()
     await expect(page.locator("#token-form")).to_be_visible()
     await worker.deliver(push_of(second, "s2"))
     told = await worker.shows(second.request_id)

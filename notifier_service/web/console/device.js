@@ -43,8 +43,9 @@ export class Device {
   // Only ever after a press: the browser asks the person. Throws an `Error` with the name of a text as `obstacle`, or what
   // the service answers.
   async subscribe(label) {
-    const { key } = await this.#http.call("GET", "/api/push/key"); // before the browser asks for nothing
+    // First of all: some browsers ask only as long as the press is fresh.
     if ((await Notification.requestPermission()) !== "granted") throw obstacle("denied");
+    const { key } = await this.#http.call("GET", "/api/push/key");
     // A page that a notification opens is another tab: it is signed in as this one.
     if (token() !== null) useToken(token(), { isKept: true });
     await this.#tell(await this.#subscription(key), label);

@@ -11,7 +11,7 @@ import { isSounding, switchSound } from "./sound.js";
 const MOST_LABEL = 64;
 
 export class DevicesPage {
-  // `host`: {device, onUnauthenticated()}.
+  // `host`: {device, onSignedIn(), onUnauthenticated()}; who is called stays signed in.
   constructor(host) {
     this.#host = host;
     this.#here = element("div", { class: "here", data: { role: "this-device" } });
@@ -98,6 +98,7 @@ export class DevicesPage {
     } catch (error) {
       this.#fail(error);
     }
+    this.#host.onSignedIn();
     this.#tellHere();
     await this.#read();
   }

@@ -162,7 +162,7 @@ function offer(given) {
 function startAgain() {
   isAsking = false;
   forget.hidden = token() === null;
-  forget.textContent = t(isRemembered() ? "token.signOut" : "token.forget");
+  tellSignedIn();
   document.body.classList.remove("asking");
   leave();
   client?.disconnect();
@@ -176,6 +176,10 @@ function startAgain() {
   device.follow();
   place = null;
   showAddress();
+}
+
+function tellSignedIn() {
+  forget.textContent = t(isRemembered() ? "token.signOut" : "token.forget");
 }
 
 async function leaveForGood() {
@@ -274,7 +278,7 @@ function made(next) {
     case "rules":
       return new RulesPage(host);
     case "devices":
-      return new DevicesPage({ ...host, device });
+      return new DevicesPage({ ...host, device, onSignedIn: tellSignedIn });
     default:
       return new Inbox({ ...host, isLost: next.place === "nowhere" }, next.requestId);
   }
