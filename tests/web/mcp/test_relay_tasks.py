@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from notifier_service import Broker, Decision
+from notifier_service import Broker, Decision, ToolDenied
+from notifier_service.calls.asker import BrokerAsker, Permission
+from notifier_service.core.question import Question
 from tests.mcp.http_stub import HttpStub
 from tests.mcp.http_wiring import STATELESS, Answered, HttpWiring, on_a_port, stateless
 from tests.mcp.task_client import TAKES, polled
@@ -157,6 +160,31 @@ async def test_server_that_is_gone_is_a_failure(wiring: HttpWiring) -> None:
     ended = await over(wiring, task_id)
 
     assert ended["error"] == {"code": -32603, "message": "The MCP server cannot be reached."}
+
+
+class Away(BrokerAsker):
+    """A service that goes away while it is asked."""
+
+    def __init__(self, broker: Broker) -> None:
+        super().__init__(broker, "s")
+        self.goes = asyncio.Event()
+
+    async def ask(self, question: Question) -> Permission:
+        await self.goes.wait()
+        raise ToolDenied("write did not run: the service is away.", outcome="unavailable")
+
+
+async def test_service_that_is_away_is_a_denial(wiring: HttpWiring, broker: Broker) -> None:
+    asker = Away(broker)
+    await wiring.start(task_seconds=0.05, asker=asker)
+    task_id = await created(wiring)
+
+    asker.goes.set()
+    ended = await over(wiring, task_id)
+
+    assert (ended["status"], ended["result"]["isError"]) == ("completed", True)
+    assert ended["result"]["content"][0]["text"] == "write did not run: the service is away."
+    assert wiring.stub.ran() == []
 
 
 # In the service
