@@ -4,6 +4,7 @@ import { nameOfDevice } from "./device.js";
 import { button, element, fill } from "./element.js";
 import { fullTime } from "./format.js";
 import { t } from "./language.js";
+import { Paired } from "./paired.js";
 import { plainText } from "./readable.js";
 import { causeOf } from "./refusal.js";
 import { isSounding, switchSound } from "./sound.js";
@@ -11,7 +12,7 @@ import { isSounding, switchSound } from "./sound.js";
 const MOST_LABEL = 64;
 
 export class DevicesPage {
-  // `host`: {device, onSignedIn(), onUnauthenticated()}; who is called stays signed in.
+  // `host`: {connection, device, onSignedIn(), onUnauthenticated()}; who is called stays signed in.
   constructor(host) {
     this.#host = host;
     this.#here = element("div", { class: "here", data: { role: "this-device" } });
@@ -30,6 +31,7 @@ export class DevicesPage {
       this.#failure,
       element("section", {}, element("h2", {}, t("devices.here")), this.#here),
       this.#list,
+      new Paired(host).element,
       element("section", {}, element("h2", {}, t("sound")), element("p", { class: "none" }, t("sound.why")), this.#sound),
     );
     this.#tellSound();

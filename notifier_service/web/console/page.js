@@ -10,6 +10,8 @@ import { HistoryPage } from "./history_page.js";
 import { Inbox } from "./inbox.js";
 import { helpDialog, listenToKeys } from "./keys.js";
 import { otherLanguage, t } from "./language.js";
+import { PairPage, takeLinkFromAddress } from "./pair_page.js";
+import { forgetOwn } from "./paired.js";
 import { sayWhoLooks } from "./presence.js";
 import { plainText } from "./readable.js";
 import { haveWorker } from "./registration.js";
@@ -43,6 +45,7 @@ let isPresent = false; // whether all that waits is known
 let refreshing = 0;
 
 const linked = takeTokenFromAddress();
+const pairing = takeLinkFromAddress();
 if (linked !== null && token() === null) useToken(linked);
 
 const announcer = element("div", { class: "unseen", role: "status", "aria-live": "polite" });
@@ -125,6 +128,11 @@ fill(
 );
 listenToKeys(() => shown?.desk ?? null, help);
 addEventListener("hashchange", () => {
+  const secret = takeLinkFromAddress();
+  if (secret !== null) {
+    showPairing(secret);
+    return;
+  }
   const given = takeTokenFromAddress();
   if (given !== null && token() === null) {
     useToken(given);
@@ -147,7 +155,8 @@ sayWhoLooks(connection, () => !isAsking);
 haveWorker((address) => {
   location.hash = address;
 });
-startAgain();
+if (pairing === null) startAgain();
+else showPairing(pairing);
 offer(linked);
 
 // A link brings a token, and there is one already: whose rights are used is a person's choice.
@@ -182,8 +191,24 @@ function tellSignedIn() {
   forget.textContent = t(isRemembered() ? "token.signOut" : "token.forget");
 }
 
+// What a link gives is shown in the place of the page, and taken when a person presses.
+function showPairing(secret) {
+  standAside();
+  const page = new PairPage(secret, {
+    connection,
+    hasToken: token() !== null,
+    onPaired: (given) => {
+      useToken(given, { isKept: true });
+      startAgain();
+    },
+    onLeave: startAgain,
+  });
+  fill(content, page.element);
+}
+
 async function leaveForGood() {
   await device.signOut(); // while its token is known
+  await forgetOwn(connection, token());
   signOut();
   location.reload();
 }
@@ -308,18 +333,23 @@ function tell() {
   attention.tell(client.state.pending, total, shown instanceof Session ? shown.sessionId : null, isPresent);
 }
 
-function askForToken() {
-  if (isAsking) return;
+// Nothing is shown but what is asked of the person.
+function standAside() {
   isAsking = true;
-  const wasRefused = token() !== null;
-  forgetToken();
-  if (wasRefused) device.forgetToken();
   forget.hidden = true;
   leave();
   client?.disconnect();
   sessions.close();
   fill(queue);
   document.body.classList.add("asking");
+}
+
+function askForToken() {
+  if (isAsking) return;
+  const wasRefused = token() !== null;
+  forgetToken();
+  if (wasRefused) device.forgetToken();
+  standAside();
   const form = tokenForm({
     wasRefused,
     onToken: (given, isKept) => {
