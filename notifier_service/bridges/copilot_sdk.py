@@ -75,7 +75,11 @@ def _shown(told: Mapping[str, Any]) -> tuple[str, dict[str, Any] | None, str | N
         given = told.get("toolArgs" if kind == "hook" else "args")
         parameters = given if isinstance(given, dict) else {} if given is None else {"input": given}
         return usable_name(told.get("toolName")) or kind, parameters, usable_name(told.get("serverName"))
-    shown = {name: value for name, value in told.items() if name not in _NOT_SHOWN and value not in (None, False)}
+    shown = {
+        name: value
+        for name, value in told.items()
+        if name not in _NOT_SHOWN and value is not None and value is not False
+    }
     if kind == "shell":
         command = shown.pop("fullCommandText", "")
         # Outside of its sandbox a command is no matter of rules about commands.

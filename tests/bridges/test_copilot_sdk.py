@@ -96,7 +96,7 @@ WRITE = {
         ({"kind": "custom-tool", "toolName": "pay", "args": {"to": "x"}}, "pay", {"to": "x"}, "high"),
         ({"kind": "custom-tool", "toolName": "pay"}, "pay", {}, "high"),
         ({"kind": "hook", "toolName": "bash", "toolArgs": "ls"}, "bash", {"input": "ls"}, "high"),
-        ({"kind": "of-tomorrow", "what": [1], "toolCallId": "c"}, "of-tomorrow", {"what": [1]}, "high"),
+        ({"kind": "of-tomorrow", "count": 0, "not": False}, "of-tomorrow", {"count": 0}, "high"),
     ],
 )  # fmt: skip
 async def test_each_kind_is_shown_whole(told: dict[str, Any], name: str, shown: dict[str, Any], risk: str) -> None:
