@@ -26,6 +26,7 @@ __all__ = [
     "as_error",
     "codes_by_status",
     "count_refusal",
+    "error_answer",
     "error_body",
     "expect",
     "json_answer",
@@ -100,9 +101,8 @@ def answer_errors(guard: Callable[[web.Request], web.Response | None]) -> Middle
 def _answer_to(request: web.Request, error: Exception) -> web.Response:
     if isinstance(error, errors.NotifierError):
         broker = request.config_dict.get(BROKER)
-        if broker is not None:  # a gateway that asks a service elsewhere has none
-            count_refusal(broker.counters, error)
-        return _error_response(error)
+        # A gateway that asks a service elsewhere has none.
+        return _error_response(error) if broker is None else error_answer(error, broker.counters)
     if isinstance(error, web.HTTPException):
         if error.status < 400:
             raise error
@@ -115,6 +115,12 @@ def _answer_to(request: web.Request, error: Exception) -> web.Response:
     where = resource.canonical if resource is not None else "?"
     _log.exception("%s %s failed", request.method, where, extra={"fields": lambda: fields_of(*belongs_to(request))})
     return _json(_internal(), 500)
+
+
+def error_answer(error: errors.NotifierError, counters: Counters) -> web.Response:
+    """The answer to what a broker could not do, which is counted."""
+    count_refusal(counters, error)
+    return _error_response(error)
 
 
 #: Limits that the core does not count: their tables are shared by nobody, and have no counters.

@@ -91,7 +91,7 @@ class Caller:
 
     def now(self) -> Caller:
         """Whom the token stands for at this moment. Raises ``Unauthenticated`` when it has expired or was revoked."""
-        if self.seconds_left == 0:
+        if self.expires_at is not None and self.seconds_left == 0:
             raise Unauthenticated("The token has expired.", reason="expired")
         return self if self.renew is None else self.renew(self)
 

@@ -16,6 +16,7 @@ from .answers import unreadable
 from .door import Door
 from .logs import AccessLog, server_log
 from .request import BROKER
+from .short_way import with_short_way
 from .unix_socket import bound
 
 __all__ = ["listening", "url_of"]
@@ -61,10 +62,8 @@ class _Connection(web.RequestHandler):
 class _Server(web.Server):
     """What ``web.AppRunner`` makes, with connections of ours."""
 
-    def __init__(self, like: web.Server) -> None:
-        super().__init__(
-            like.request_handler, request_factory=like.request_factory, handler_cancellation=like.handler_cancellation
-        )
+    def __init__(self, like: web.Server, handler: Any) -> None:
+        super().__init__(handler, request_factory=like.request_factory, handler_cancellation=like.handler_cancellation)
 
     def __call__(self) -> web.RequestHandler:
         return _Connection(self, loop=asyncio.get_running_loop(), **_HOW)
@@ -126,7 +125,8 @@ class _Runner(web.AppRunner):
         return self._making
 
     async def _make_server(self) -> web.Server:  # which ``BaseRunner`` leaves to its subclasses
-        return _Server(await super()._make_server())
+        like = await super()._make_server()
+        return _Server(like, with_short_way(self.app, self._door, like.request_handler))
 
 
 def url_of(host: str, port: int) -> str:

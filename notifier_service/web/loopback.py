@@ -12,6 +12,7 @@ import os
 import re
 import socket
 import struct
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -55,9 +56,8 @@ def require_own_program(request: web.Request, *, any_user: bool = False) -> None
 
     With ``any_user`` a program of any user of this machine will do.
     """
-    found = _FORWARDING.search(b"\n".join([name for name, _ in request.raw_headers]))
-    if found is not None:
-        name = found[0].decode("ascii", "replace").lower()
+    name = _forwarding_header(b"\n".join([name for name, _ in request.raw_headers]))
+    if name is not None:
         raise _refused("proxy", f"this request came through a proxy ({name[:40]})")
     # HTTP/1.0 closes anyway: who says so in words is nginx.
     if request.version < (1, 1) and request.headers.get(hdrs.CONNECTION, "").lower() == "close":
@@ -77,6 +77,13 @@ def require_own_program(request: web.Request, *, any_user: bool = False) -> None
 def forget_user(transport: asyncio.BaseTransport) -> None:
     """No more requests come over this connection."""
     _users.pop(transport, None)
+
+
+@lru_cache(maxsize=64)
+def _forwarding_header(names: bytes) -> str | None:
+    """The first of these headers by which a proxy speaks for somebody; a client sends the same ones again and again."""
+    found = _FORWARDING.search(names)
+    return None if found is None else found[0].decode("ascii", "replace").lower()
 
 
 def _refused(kind: str, why: str) -> Forbidden:

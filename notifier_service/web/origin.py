@@ -39,10 +39,7 @@ _CORS_HEADERS = {
 def origin_guard(settings: Settings) -> Callable[[web.Request], web.Response | None]:
     """What refuses other hosts' names and other sites' changes, and answers an allowed preflight."""
 
-    @lru_cache(maxsize=256)
-    def is_served(host: str) -> bool:
-        return _is_served(host, settings)
-
+    is_served = serves(settings)
     links = f"{settings.prefix}/api/links/"
 
     def guard(request: web.Request) -> web.Response | None:
@@ -59,6 +56,16 @@ def origin_guard(settings: Settings) -> Callable[[web.Request], web.Response | N
         return None
 
     return guard
+
+
+def serves(settings: Settings) -> Callable[[str], bool]:
+    """What says whether a ``Host`` is one of this service."""
+
+    @lru_cache(maxsize=256)
+    def is_served(host: str) -> bool:
+        return _is_served(host, settings)
+
+    return is_served
 
 
 def require_origin(request: web.Request, settings: Settings) -> None:

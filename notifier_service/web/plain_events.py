@@ -8,7 +8,20 @@ from typing import Any
 from ..core.event_log import Piece
 from ..core.events import dump_each, is_own_type
 
-__all__ = ["plain_pieces"]
+__all__ = ["plain_piece", "plain_pieces"]
+
+
+def plain_piece(value: Any, *, max_bytes: int) -> Piece | None:
+    """``plain_pieces`` of one."""
+    if type(value) is not dict or len(value) != 2:
+        return None
+    event_type, data = value.get("type"), value.get("data")
+    if type(event_type) is not str or type(data) is not dict or not is_own_type(event_type):
+        return None
+    pieces = dump_each((data,))
+    if pieces is None or len(pieces[0]) + len(event_type) > max_bytes:
+        return None
+    return event_type, pieces[0]
 
 
 def plain_pieces(values: Sequence[Any], *, max_bytes: int) -> Sequence[Piece] | None:

@@ -27,7 +27,7 @@ from .rates import RATES
 from .request import Call, Query, check_body, invalid, read_body, still_allowed, why_unread
 from .trace import TRACE_BYTES, traceparent_of
 
-__all__ = ["end_session", "publish"]
+__all__ = ["append_plain", "breathe", "end_session", "publish", "room_for_data"]
 
 Checked = TypeVar("Checked")
 
@@ -140,8 +140,10 @@ async def _append_all(call: Call[Query, None], body: Any, text: bytes) -> list[s
     broker, trace = call.broker, traceparent_of(call.request)
     limit = broker.limits.max_event_bytes
     values = body if isinstance(body, list) else [body] if len(text) <= limit else []
-    if call.session_id and (pieces := plain_pieces(values, max_bytes=_room(call, trace))) is not None:
-        return await _append_plain(call, pieces, trace)
+    if call.session_id and (pieces := plain_pieces(values, max_bytes=room_for_data(limit, trace))) is not None:
+        if len(pieces) > 1:
+            call.spend("publish_rate", len(pieces) - 1)  # that one is sent is counted already
+        return await append_plain(broker, call.session_id, call.caller.name, pieces, trace)
     require_finite(text, body)
     if not isinstance(body, list):
         # A value takes two bytes at least: what cannot fit is not encoded to find that out.
@@ -152,7 +154,7 @@ async def _append_all(call: Call[Query, None], body: Any, text: bytes) -> list[s
         broker.require_room(session)
         ids = [broker.publish_to(session, event_type, data, data_json=data_json, traceparent=trace).id]
         if broker.must_breathe(session):
-            await _breathe(broker, session)
+            await breathe(broker, session)
         return ids
     if not body:
         raise InvalidInput("an array of events must not be empty")
@@ -169,27 +171,26 @@ async def _append_all(call: Call[Query, None], body: Any, text: bytes) -> list[s
         session = sessions[session_id]
         ids.append(broker.publish_to(session, event_type, data, data_json=data_json, traceparent=trace).id)
         if broker.must_breathe(session):
-            await _breathe(broker, session)
+            await breathe(broker, session)
     return ids
 
 
-async def _append_plain(call: Call[Query, None], pieces: Sequence[Piece], trace: str | None) -> list[str]:
-    """Append plain events to the session of the path, all of them."""
-    broker = call.broker
-    if len(pieces) > 1:
-        call.spend("publish_rate", len(pieces) - 1)  # that one is sent is counted already
-    session = broker.open(call.session_id, opened_by=call.caller.name)
+async def append_plain(
+    broker: Broker, session_id: str, opened_by: str, pieces: Sequence[Piece], trace: str | None
+) -> list[str]:
+    """Append plain events to a session, all of them, and return their ids."""
+    session = broker.open(session_id, opened_by=opened_by)
     broker.require_room(session)
     ids: list[str] = []
     while len(ids) < len(pieces):
         ids += [event.id for event in broker.extend(session, pieces[len(ids) :], traceparent=trace)]
         if broker.must_breathe(session):
-            await _breathe(broker, session)
+            await breathe(broker, session)
     return ids
 
 
-async def _breathe(broker: Broker, session: Session) -> None:
-    # Whole or not at all: a sender that drops meanwhile changes nothing.
+async def breathe(broker: Broker, session: Session) -> None:
+    """Let readers have their turn. Whole or not at all: a sender that drops meanwhile changes nothing."""
     with suppress(asyncio.CancelledError):
         await broker.breathe(session)
 
@@ -210,7 +211,7 @@ async def _publish_stream(call: Call[Query, None]) -> web.Response:
             values = parse_each([line for _, line in lines])
             pieces = None
             if values and not is_paced and call.session_id:
-                pieces = plain_pieces(values, max_bytes=_room(call, trace))
+                pieces = plain_pieces(values, max_bytes=room_for_data(broker.limits.max_event_bytes, trace))
             done = 0
             while done < len(lines):
                 at_line, line = lines[done]
@@ -317,14 +318,14 @@ def _ready(call: Call[Query, None], event: PublishedEvent, place: int | None = N
         raise InvalidInput(_at(place, f"type: {error.message}")) from None
     data_json = None if checked_data is None else dump(checked_data)
     limit = call.broker.limits.max_event_bytes
-    if data_json is not None and len(data_json) + len(event_type) > _room(call, trace):
+    if data_json is not None and len(data_json) + len(event_type) > room_for_data(limit, trace):
         raise TooLarge(f"An event is over the limit of {limit} bytes.", limit="max_event_bytes")
     return session_id, event_type, checked_data, data_json
 
 
-def _room(call: Call[Query, None], trace: str | None) -> int:
+def room_for_data(max_event_bytes: int, trace: str | None) -> int:
     """Bytes that the type and the data of an event may have."""
-    return call.broker.limits.max_event_bytes - _ENVELOPE_BYTES - (0 if trace is None else TRACE_BYTES)
+    return max_event_bytes - _ENVELOPE_BYTES - (0 if trace is None else TRACE_BYTES)
 
 
 def _at(place: int | None, what: str) -> str:

@@ -21,6 +21,7 @@ from .rates import RATES, RateName
 __all__ = [
     "BROKEN_PACK",
     "BROKER",
+    "CAME",
     "SETTINGS",
     "STANDING",
     "UNREAD",
@@ -42,6 +43,9 @@ SETTINGS = web.AppKey("settings", Settings)
 
 #: Who sent a request, the rights of which one is needed for it, and the session that it is about.
 STANDING = web.RequestKey("standing", tuple[Caller, frozenset[Right], str | None])
+
+#: The body, where somebody has read it who could not do with it.
+CAME = web.RequestKey("came", bytes)
 
 #: The text of a body in which something is wrong, or what is left of it.
 UNREAD = web.RequestKey("unread", bytes)
@@ -150,6 +154,9 @@ async def read_body(request: web.Request, limit: int) -> bytes:
     told_size = request.content_length
     if told_size is not None and told_size > limit:
         raise too_large()
+    came: bytes | None = request.get(CAME)
+    if came is not None:
+        return came
     pieces: list[bytes] = []
     size = 0
     try:

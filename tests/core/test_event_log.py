@@ -620,8 +620,7 @@ PIECES = [("note", b'{"n":%d}' % number) for number in range(40)]
 
 @pytest.mark.parametrize("traceparent", [None, "00-" + "1" * 32 + "-" + "2" * 16 + "-01"])
 def test_many_at_once_are_the_events_that_they_are_one_by_one(traceparent: str | None) -> None:
-    bounds = {"capacity": 20, "capacity_bytes": 900}
-    singly, together = EventLog(epoch="e", **bounds), EventLog(epoch="e", **bounds)
+    singly, together = [EventLog(epoch="e", capacity=20, capacity_bytes=900) for _ in range(2)]
     pieces = [*PIECES[:30], ("bare", None), ("long", b'"%b"' % (b"x" * 800)), *PIECES[30:]]
     appended = [singly.append(event_type, data_json=json, traceparent=traceparent) for event_type, json in pieces]
 
@@ -634,7 +633,7 @@ def test_many_at_once_are_the_events_that_they_are_one_by_one(traceparent: str |
 
 
 def test_many_at_once_wake_who_waits_once() -> None:
-    log, woken = EventLog(), []
+    log, woken = EventLog(), list[int]()
     log.listen(lambda: woken.append(log.last_seq))
 
     log.extend(PIECES)

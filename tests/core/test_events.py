@@ -674,7 +674,7 @@ def test_many_are_read_and_written_as_each_by_itself(texts: list[str]) -> None:
         return
     assert values == [parse_json(text.encode(), takes_infinity=True) for text in texts]
 
-    written = dump_each(values)  # type: ignore[arg-type]
+    written = dump_each([value for value in values if isinstance(value, dict)])
 
     if written is not None:
         assert written == [dump(value) for value in values]

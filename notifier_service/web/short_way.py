@@ -1,0 +1,163 @@
+"""The short way of what producers send most: plain events by POST to one session, on a connection of our own listener.
+
+aiohttp finds a route, runs middlewares and makes an answer of headers in twice the time that all of this takes. What is
+asked of a request is the same, and each time: its host, who sends it, whether they may. Whoever is not known here, and
+whatever is not plain, goes the long way as if nobody had looked, which makes the errors too. What is used of aiohttp is
+public: the handler and the requests of ``web.Server``, ``BaseRequest.writer``, and that a ``StreamResponse`` says
+itself how it is prepared and ended.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Awaitable, Callable
+from email.utils import formatdate
+from functools import lru_cache
+from typing import Any
+
+from aiohttp import HttpVersion11, hdrs, web
+from aiohttp.http import SERVER_SOFTWARE
+
+from ..core.errors import NotifierError
+from ..core.events import parse_json
+from .answers import ANSWER_HEADERS, error_answer
+from .auth import AUTH, Right
+from .door import Door
+from .origin import serves
+from .plain_events import plain_piece, plain_pieces
+from .produce import append_plain, breathe, room_for_data
+from .rates import RATES
+from .request import BROKER, CAME, SETTINGS
+from .trace import traceparent_of
+
+__all__ = ["with_short_way"]
+
+Handler = Callable[[Any], Awaitable[web.StreamResponse]]
+
+_PRODUCE = frozenset[Right]({"produce"})
+_NEEDED = frozenset({b"host", b"content-type", b"content-length"})
+#: Any other header may mean that something else is to be asked: of a page, of a proxy, of a key, of how a body comes.
+_KNOWN = _NEEDED | {
+    b"accept", b"accept-encoding", b"accept-language", b"authorization", b"connection", b"traceparent", b"tracestate",
+    b"user-agent",
+}  # fmt: skip
+_IDS = b'{"success":true,"data":{"ids":["%b"]}}'
+_JSON = frozenset({"application/json", "application/json; charset=utf-8"})
+
+
+_TRACED = "traced"
+
+
+@lru_cache(maxsize=64)
+def _known(names: tuple[bytes, ...]) -> str:
+    """Whether headers of these names are known, once each; empty for no. A client sends the same ones each time."""
+    lower = [name.lower() for name in names]
+    if not (_NEEDED.issubset(lower) and _KNOWN.issuperset(lower) and len({*lower}) == len(lower)):
+        return ""
+    return _TRACED if b"traceparent" in lower else "untraced"
+
+
+def with_short_way(app: web.Application, door: Door, long_way: Handler) -> Handler:
+    """The handler of all requests: the short way for those that may go it, else the one that is given.
+
+    Where somebody else has a say in requests or answers, all go the long way.
+    """
+    if BROKER not in app or app[RATES].bounds("publish_rate") or app.on_response_prepare or len(app.middlewares) > 2:
+        return long_way
+    broker, settings, auth = app[BROKER], app[SETTINGS], app[AUTH]
+    path = re.compile(re.escape(f"{settings.prefix}/api/events/") + r"(?!\.\.?$)([A-Za-z0-9._:~-]{1,128})")
+    is_served = serves(settings)
+    most, limit = settings.max_body_bytes, broker.limits.max_event_bytes
+    is_token = auth.is_token if settings.auth != "none" else None
+    head = _Head()
+
+    async def short_way(request: web.Request) -> web.StreamResponse:
+        found, headers = path.fullmatch(request.raw_path), request.headers
+        if (
+            found is None
+            or broker.is_durable
+            or not (known := _known(tuple([name for name, _ in request.raw_headers])))
+            or headers[hdrs.CONTENT_TYPE] not in _JSON
+            or not is_served(headers[hdrs.HOST])
+            or not request.content.is_eof()
+            or not request.keep_alive
+            or request.version != HttpVersion11
+        ):
+            return await long_way(request)
+        session_id = found[1]
+        if is_token is not None and is_token(session_id):  # the long way knows what must not be written down
+            return await long_way(request)
+        try:
+            caller = auth.caller_of(request, token_in_query=False).require(_PRODUCE, session_id)
+        except NotifierError:
+            return await long_way(request)
+        body = request.content.read_nowait()
+        trace = traceparent_of(request) if known == _TRACED else None
+        try:
+            told = await published(session_id, caller.name, body, trace) if len(body) <= most else None
+        except NotifierError as error:
+            return error_answer(error, broker.counters)
+        if told is None:
+            request[CAME] = body
+            return await long_way(request)
+        return Told(head.of(len(told)) + told)
+
+    async def published(session_id: str, name: str, body: bytes, trace: str | None) -> bytes | None:
+        """The answer; None where nothing has happened."""
+        try:
+            value: Any = parse_json(body, takes_infinity=True)
+        except NotifierError:
+            return None
+        if isinstance(value, list):
+            pieces = plain_pieces(value, max_bytes=room_for_data(limit, trace))
+            ids = None if pieces is None else await append_plain(broker, session_id, name, pieces, trace)
+            return None if ids is None else _IDS % '","'.join(ids).encode()
+        piece = None if len(body) > limit else plain_piece(value, max_bytes=room_for_data(limit, trace))
+        if piece is None:
+            return None
+        session = broker.open(session_id, opened_by=name)
+        broker.require_room(session)
+        event = broker.publish_to(session, piece[0], value["data"], data_json=piece[1], traceparent=trace)
+        if broker.must_breathe(session):
+            await breathe(broker, session)
+        return _IDS % event.id.encode()
+
+    def handle(request: web.Request) -> Awaitable[web.StreamResponse]:
+        return door.passing(request, short_way) if request.method == "POST" else long_way(request)
+
+    return handle
+
+
+class _Head:
+    """The head of an answer, made once a second."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._head = b""
+
+    def of(self, length: int) -> bytes:
+        second = int(time.time())
+        if second != self._second:
+            headers = {**ANSWER_HEADERS, "Date": formatdate(second, usegmt=True), "Server": SERVER_SOFTWARE}
+            lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
+            self._second, self._head = second, f"HTTP/1.1 201 Created\r\n{''.join(lines)}Content-Length: ".encode()
+        return b"%b%d\r\n\r\n" % (self._head, length)
+
+
+class Told(web.StreamResponse):
+    """An answer that is made already, for a connection that goes on."""
+
+    def __init__(self, text: bytes) -> None:
+        super().__init__(status=201)
+        self._text = text
+
+    @property
+    def keep_alive(self) -> bool:
+        return True
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        await request.writer.write(self._text)
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Nothing is left to be written."""
