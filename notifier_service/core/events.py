@@ -328,7 +328,7 @@ class PermissionRecord(EventData):
     def encoded(self) -> bytes:
         """It as JSON, by the rules of ``encode``: encoded once for all who tell of it."""
         try:
-            encoded: bytes = self._encoded
+            encoded: bytes = self._encoded  # type: ignore[attr-defined]  # no field, and no private one of pydantic's
         except AttributeError:
             encoded = dump(self)
             if len(encoded) <= _MOST_ENCODED_BYTES:

@@ -79,7 +79,7 @@ class SessionState:
 
         Return which it was: ``ToolStatus``, ``ToolProgress`` or ``ToolResult``; None for what leaves no state.
         """
-        kind = _followed(type(data))
+        kind = _followed(type(data))  # type: ignore[arg-type]  # every type is hashable
         if kind is ToolStatus:
             self._follow_call(data, size)  # type: ignore[arg-type]  # as the next two, by its kind
         elif kind is ToolProgress:
