@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -436,3 +437,27 @@ async def test_phone_decides_in_the_name_of_its_person_until_that_signs_out(
     assert await page.evaluate(_DEVICES, TOKEN) == []
     assert (told["actions"], "git push" in told["body"]) == (["open"], False)
     assert "not signed in" in told["body"]
+
+
+async def test_token_that_is_refused_is_the_right_of_the_device_no_longer(
+    sit_down: SitDown, guarded: Site, service: PushService, keys: Browser
+) -> None:
+    person = await phone_of(sit_down, service, keys)
+    person.may_say(REFUSED)
+    page = await person.open(f"{guarded.url}/agent_backend/#token={TOKEN}&/devices")
+    await page.locator("[data-action=subscribe]").click()
+    await expect(page.locator("[data-action=unsubscribe]")).to_be_visible()
+    before = json.loads(await page.evaluate(_LEFT))["token"]
+    assert guarded.settings.tokens_file is not None
+    others = {"token": "another-secret", "subject": "ben", "rights": ["approve"], "sessions": ["*"]}
+    guarded.settings.tokens_file.write_text(json.dumps([others]))
+    guarded.read_again()
+
+    await page.reload()
+
+    await expect(page.locator("#token-form")).to_be_visible()
+    async with asyncio.timeout(15):
+        while TOKEN in await page.evaluate(_LEFT):
+            pass
+    assert before == TOKEN
+    assert TOKEN not in await page.evaluate("JSON.stringify({ ...localStorage, ...sessionStorage })")
