@@ -412,4 +412,5 @@ async def test_ten_requests_of_five_kinds_in_two_sessions_take_few_keys(person: 
         presses += 1
 
     assert [(await request.decision()).approved for request in requests] == [True] * 10
-    assert presses < 20
+    # Eleven where nothing else runs: a press is repeated where its answer is slow.
+    assert presses < 40

@@ -145,3 +145,19 @@ async def tones_of(page: Page) -> str | None:
 async def asked_and_told(console: Console, site: Site, tool_name: str) -> None:
     request = site.broker.ask("s1", tool_name=tool_name, parameters={}, risk_level="medium")
     await expect(console.row(request)).to_be_visible()
+
+
+async def test_page_that_is_loaded_later_says_where_it_cannot_be_and_is_loaded_again(
+    person: Person, site: Site
+) -> None:
+    console = await Console.at_inbox(person, site.url)
+    person.may_say("Failed to load resource")
+    await console.page.route("**/other_pages*", lambda route: route.abort())
+
+    await console.page.get_by_role("link", name="History").click()
+    await expect(console.page.get_by_role("alert")).to_contain_text("could not be loaded")
+    await console.page.unroute("**/other_pages*")
+    await console.page.get_by_role("button", name="Load again").click()
+
+    await expect(console.page.get_by_role("searchbox", name="By whom")).to_be_visible()
+    assert console.page.url.endswith("#/history")

@@ -43,13 +43,25 @@ async function digestOfSources() {
   return hash.digest("hex");
 }
 
-// A worker is no module: not every browser has workers that are.
-async function script(name, format) {
+async function bundled(name, options) {
   const bundle = await rolldown({ input: CONSOLE + name, platform: "browser", logLevel: "warn" });
-  const { output } = await bundle.generate({ format, minify: true, codeSplitting: false, comments: false });
+  const { output } = await bundle.generate({ minify: true, comments: false, ...options });
   await bundle.close();
-  if (output.length !== 1) throw new Error("The script is to be one file.");
-  return Buffer.from(output[0].code);
+  return output.map(({ fileName, code }) => [fileName, Buffer.from(code)]);
+}
+
+// The page's script first, then those that it loads later, which load of the first what both need: the bundler names
+// them, as each name stands in the other.
+async function scripts(name) {
+  const names = "[name]-[hash:16].js";
+  return bundled(name, { format: "esm", entryFileNames: names, chunkFileNames: names, hashCharacters: "hex" });
+}
+
+// A worker is no module: not every browser has workers that are.
+async function worker(name) {
+  const [[, code], ...others] = await bundled(name, { format: "iife", codeSplitting: false });
+  if (others.length > 0) throw new Error("The worker is to be one file.");
+  return code;
 }
 
 async function style(page) {
@@ -66,9 +78,11 @@ async function asData(name) {
 async function built() {
   const source = (await read("index.html")).toString();
   const made = new Map();
-  const [js, css] = [await script("page.js", "esm"), await style(source)];
-  const names = { js: named("page.js", js), css: named("style.css", css) };
-  made.set(names.js, js).set(names.css, css).set(WORKER, await script(WORKER, "iife"));
+  const js = await scripts("page.js");
+  const css = await style(source);
+  const names = { js: js[0][0], css: named("style.css", css) };
+  for (const [name, code] of js) made.set(name, code);
+  made.set(names.css, css).set(WORKER, await worker(WORKER));
   for (const name of await readdir(CONSOLE)) if (/\.(png|webmanifest)$/.test(name)) made.set(name, await read(name));
   let page = source.replace(STYLES, "").replace(SCRIPT, `<script type="module" src="console/${names.js}">`);
   page = page.replace("</head>", `  <link rel="stylesheet" href="console/${names.css}">\n  </head>`);

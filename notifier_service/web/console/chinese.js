@@ -34,6 +34,8 @@ export const chinese = {
   "context.session": "会话",
   "context.steps": "之前发生了什么",
   "context.decided": "以前对此工具的决定",
+  "later.failed": "无法加载此页面：服务不可用，或已是另一个版本。",
+  "later.reload": "重新加载",
   "context.reading": "正在读取…",
   "context.noSteps": "此会话中尚未发生其他事情。",
   "context.neverDecided": "还没有。",

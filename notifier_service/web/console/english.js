@@ -34,6 +34,8 @@ export const english = {
   "context.session": "Session",
   "context.steps": "What led here",
   "context.decided": "Decided of this tool before",
+  "later.failed": "This page could not be loaded: the service is away, or it is another version by now.",
+  "later.reload": "Load again",
   "context.reading": "Reading…",
   "context.noSteps": "Nothing else happened in this session yet.",
   "context.neverDecided": "Never yet.",

@@ -4,20 +4,17 @@ import { Attention } from "./attention.js";
 import { InboxClient } from "./client/index.js";
 import { heard } from "./clock.js";
 import { Device } from "./device.js";
-import { DevicesPage } from "./devices_page.js";
 import { button, element, fill } from "./element.js";
-import { HistoryPage } from "./history_page.js";
 import { Inbox } from "./inbox.js";
 import { helpDialog, listenToKeys } from "./keys.js";
 import { otherLanguage, t } from "./language.js";
-import { PairPage, takeLinkFromAddress } from "./pair_page.js";
-import { forgetOwn } from "./paired.js";
+import { Later } from "./later.js";
+import { forgetOwn, takeLinkFromAddress } from "./own_device.js";
 import { sayWhoLooks } from "./presence.js";
 import { plainText } from "./readable.js";
 import { haveWorker } from "./registration.js";
 import { RequestPage } from "./request_page.js";
 import { addressOf, addressOfHistory, DEVICES, INBOX, placeAt, RULES } from "./route.js";
-import { RulesPage } from "./rules_page.js";
 import { Session } from "./session.js";
 import { Sessions } from "./sessions.js";
 import { nextTheme, theme } from "./theme.js";
@@ -194,7 +191,7 @@ function tellSignedIn() {
 // What a link gives is shown in the place of the page, and taken when a person presses.
 function showPairing(secret) {
   standAside();
-  const page = new PairPage(secret, {
+  const host = {
     connection,
     hasToken: token() !== null,
     onPaired: (given) => {
@@ -202,8 +199,8 @@ function showPairing(secret) {
       startAgain();
     },
     onLeave: startAgain,
-  });
-  fill(content, page.element);
+  };
+  fill(content, new Later(({ PairPage }) => new PairPage(secret, host)).element);
 }
 
 async function leaveForGood() {
@@ -299,11 +296,11 @@ function made(next) {
     case "request":
       return new RequestPage(next, host);
     case "history":
-      return new HistoryPage(next.filter, host);
+      return new Later(({ HistoryPage }) => new HistoryPage(next.filter, host));
     case "rules":
-      return new RulesPage(host);
+      return new Later(({ RulesPage }) => new RulesPage(host));
     case "devices":
-      return new DevicesPage({ ...host, device, onSignedIn: tellSignedIn });
+      return new Later(({ DevicesPage }) => new DevicesPage({ ...host, device, onSignedIn: tellSignedIn }));
     default:
       return new Inbox({ ...host, isLost: next.place === "nowhere" }, next.requestId);
   }

@@ -8,18 +8,9 @@ import { t } from "./language.js";
 import { plainText } from "./readable.js";
 import { causeOf } from "./refusal.js";
 
-const LINK = /^#\/pair\/([^/?]+)$/;
 const MOST_LABEL = 64;
 // Why a link gives nothing any more, as the service says it.
 const ENDS = ["used", "expired", "withdrawn", "revoked"];
-
-// The secret of the link, gone from the address before anything else is done; null where there is none.
-export function takeLinkFromAddress() {
-  const match = LINK.exec(location.hash);
-  if (match === null) return null;
-  history.replaceState(history.state, "", location.pathname + location.search);
-  return match[1];
-}
 
 export class PairPage {
   // `host`: {connection, hasToken, onPaired(token), onLeave()}.

@@ -8,9 +8,6 @@ import { PairDialog } from "./pair_dialog.js";
 import { plainText } from "./readable.js";
 import { causeOf } from "./refusal.js";
 
-// A token that this service gave to a device begins so.
-const DEVICE_PREFIX = "nsd_";
-
 export class Paired {
   // `host`: {connection, onUnauthenticated()}.
   constructor(host) {
@@ -103,18 +100,5 @@ export class Paired {
   #fail(error) {
     if (error.code === "unauthenticated") return this.#host.onUnauthenticated();
     return fill(this.#failure, causeOf(error) ?? t("paired.failed", plainText(error.message)));
-  }
-}
-
-// Whoever signs out on a device leaves no token of it behind.
-export async function forgetOwn(connection, token) {
-  if (!token?.startsWith(DEVICE_PREFIX)) return;
-  const http = new Http(connection);
-  try {
-    const { devices } = await http.call("GET", "/api/devices", { timeoutMs: 3000 });
-    const own = devices.find((device) => device.is_own);
-    if (own !== undefined) await http.call("DELETE", `/api/devices/${encodeURIComponent(own.id)}`, { timeoutMs: 3000 });
-  } catch {
-    // It is listed where it was paired, and taken back there.
   }
 }
