@@ -84,10 +84,13 @@ def action_sha256(*, session_id: str, server: str | None, tool_name: str, parame
 
 
 def action_sha256_of(parameters: bytes, *, session_id: str, server: str | None, tool_name: str) -> str:
-    """The same of parameters in their canonical form."""
+    """The same of parameters in their canonical form. Raises ``InvalidInput`` for a name that is no valid Unicode."""
     named = "null" if server is None else _text(server)
     around = f'"server":{named},"session_id":{_text(session_id)},"tool_name":{_text(tool_name)}}}'
-    return hashlib.sha256(b'{"parameters":%b,%b' % (parameters, around.encode())).hexdigest()
+    try:
+        return hashlib.sha256(b'{"parameters":%b,%b' % (parameters, around.encode())).hexdigest()
+    except UnicodeEncodeError:
+        raise InvalidInput("the name of a tool, a server or a session is no valid Unicode") from None
 
 
 def beginning(text: bytes, *, max_bytes: int) -> str:

@@ -283,6 +283,14 @@ def test_request_that_cannot_be_shown_is_not_kept(desk: Desk, parameters: Any) -
     assert (desk.pending_count, desk.published) == (0, [])
 
 
+@pytest.mark.parametrize("names", [{"tool_name": "a\ud800"}, {"server": "\udfff"}], ids=list)
+def test_request_whose_names_are_no_valid_unicode_is_not_kept(desk: Desk, names: dict[str, str]) -> None:
+    with pytest.raises(InvalidInput, match="no valid Unicode"):
+        desk.ask(**names)
+
+    assert (desk.pending_count, desk.published) == (0, [])
+
+
 def test_request_that_no_event_holds_beside_its_parameters_is_not_kept(clock: Clock) -> None:
     desk = Desk(clock, max_event_bytes=16 * 1024)
     with pytest.raises(TooLarge, match="is over the limit of 16384") as caught:
