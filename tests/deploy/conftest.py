@@ -1,4 +1,4 @@
-"""A service with tokens, as it stands behind a proxy."""
+"""A service with tokens, in a process of its own, as it stands behind a proxy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from notifier_service import Settings, serve
+from tests.service_process import service_process
 
 __all__ = ["TOKEN"]
 
@@ -30,6 +30,5 @@ def tokens_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def service_port(tokens_file: Path) -> AsyncIterator[int]:
-    settings = Settings(auth="tokens", tokens_file=tokens_file, port=0)
-    async with serve(settings=settings) as site:
-        yield site.port
+    async with service_process("--auth", "tokens", "--tokens-file", str(tokens_file)) as (_, port):
+        yield port
