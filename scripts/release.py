@@ -103,6 +103,10 @@ def _serves(command: Path, folder: Path) -> None:
         service.wait(10)
 
 
+#: A module that another one loads, at once or later, minified or not.
+_IMPORTED = re.compile(r"""(?:\bfrom|\bimport\()\s*["'`](\.[^"'`]+)["'`]""")
+
+
 def _answers(prefix: str) -> None:
     _get(urljoin(prefix, "/healthz/live"))
     page = f"{prefix}/"
@@ -113,9 +117,10 @@ def _answers(prefix: str) -> None:
         address = waiting.pop()
         if address not in seen:
             seen.add(address)
-            waiting += [urljoin(address, path) for path in re.findall(r'from "(\.[^"]+)"', _get(address))]
-    if not any("/client/" in address for address in seen):
-        raise NotToBeReleased(f"the console of the installed service loads no client: {sorted(seen)}")
+            waiting += [urljoin(address, path) for path in _IMPORTED.findall(_get(address))]
+    # What was built of the sources, and what that loads later.
+    if not all(any(f"/console/{name}-" in address for address in seen) for name in ("page", "other_pages", "style")):
+        raise NotToBeReleased(f"the console of the installed service is not what was built: {sorted(seen)}")
 
 
 def _get(address: str) -> str:
