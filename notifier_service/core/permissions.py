@@ -628,7 +628,9 @@ class PermissionDesk:
         One that waits, and about which no event may tell as much any more, is denied.
         """
         going_on = []
-        for before in sorted(kept, key=lambda one: (places.get(one.record.request_id, inf), one.record.timestamp)):
+        for before in sorted(
+            kept, key=lambda one: (places.get(one.record.request_id, inf), one.record.timestamp, one.seq)
+        ):
             request = PermissionRequest(before.record, before.question, withdraw=self.cancel, collected=self.collected)
             request.claimed_by, request.is_collected = before.run_id, before.is_collected
             request.is_reported, request.is_lost = before.is_reported, before.is_lost
