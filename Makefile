@@ -28,7 +28,7 @@ SET_UP := $(VENV)/.set-up
 # A process for each core: worth it for many tests, while a single file is four times slower so.
 PARALLEL := --numprocesses=auto --dist=worksteal
 # Many tests wait for a clock or for another process: others have the cores meanwhile.
-WAITING := --numprocesses=$(shell expr `getconf _NPROCESSORS_ONLN` '*' 3 / 2) --dist=worksteal
+WAITING := --numprocesses=$(shell expr `getconf _NPROCESSORS_ONLN` '*' 2) --dist=worksteal
 # What a release of a dependency, or of Python, could break, but for what takes processes and waiting.
 QUICK := tests/core tests/calls tests/web tests/test_chat.py tests/test_cost.py tests/test_demo_agent.py \
 	tests/test_package.py tests/test_secrets.py tests/test_settings.py
@@ -63,7 +63,7 @@ test-python: $(SET_UP) browsers proxies
 test-integrations: $(SET_UP)
 	@echo 'Setting up environments in tests/integrations/.environments; the first time takes some minutes.' >&2
 	@$(BIN)/python -m tests.integrations.environments
-	$(BIN)/pytest $(PARALLEL) -m integration -rs tests/integrations tests/deploy tests/browser
+	$(BIN)/pytest $(WAITING) -m integration -rs tests/integrations tests/deploy tests/browser
 
 LOWEST := tests/.venv-lowest
 test-lowest: $(LOWEST)/.set-up

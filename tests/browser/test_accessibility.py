@@ -16,6 +16,8 @@ from tests.browser.console import Console
 from tests.browser.person import Person
 from tests.browser.requests import ask_all
 
+pytestmark = pytest.mark.integration
+
 PHONE = {"width": 390, "height": 844}
 
 

@@ -12,6 +12,8 @@ from notifier_service.web import Site
 from tests.browser.conftest import SitDown
 from tests.browser.console import Console
 
+pytestmark = pytest.mark.integration
+
 WIDTHS = pytest.mark.parametrize("width", [390, 1280, 1440])
 
 #: What no line breaks by itself: a word, an address, a language without spaces.

@@ -24,6 +24,8 @@ from tests.browser.test_layout import STICKS_OUT, UNBROKEN, filling
 from tests.browser.test_questions import BRANCH, TESTS, TWO
 from tests.cli.processes import free_port, line_of
 
+pytestmark = pytest.mark.integration
+
 EXAMPLE = Path(__file__).parents[2] / "clients" / "typescript" / "example"
 VITE = EXAMPLE / "node_modules" / "vite" / "bin" / "vite.js"
 NODE = shutil.which("node")

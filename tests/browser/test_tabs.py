@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from playwright.async_api import Error, expect
 
 from notifier_service.web import Site
@@ -11,6 +12,8 @@ from tests.browser.conftest import PATIENCE_SECONDS, CableTo, Serving
 from tests.browser.console import Console
 from tests.browser.engines import BOTH
 from tests.browser.person import NETWORK_IS_AWAY, Person
+
+pytestmark = pytest.mark.integration
 
 STANDS_STILL = """(url) => {
     const request = new XMLHttpRequest();

@@ -26,6 +26,8 @@ from tests.deploy.conftest import AGENT, TOKEN
 from tests.deploy.programs import make_certificate, needs, running
 from tests.service_process import service_process
 
+pytestmark = pytest.mark.integration
+
 NAME = "notifier.test"
 API = "/agent_backend/api"
 #: What a person does not notice; a proxy that holds back does so for as long as nothing more comes.

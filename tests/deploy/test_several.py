@@ -16,6 +16,8 @@ from tests.deploy.programs import needs, running
 from tests.deploy.test_proxies import API, event_of
 from tests.service_process import service_process
 
+pytestmark = pytest.mark.integration
+
 SESSIONS = [f"team-{number}" for number in range(24)]
 
 
