@@ -1,9 +1,10 @@
-import { useEffect, useId, useLayoutEffect, useRef, useState, type ReactNode } from "react";
+import { useEffect, useId, useRef, useState, type ReactNode } from "react";
 
 import type { PermissionRecord } from "../wire.js";
 import { Card } from "./card.js";
 import type { Draft } from "./draft.js";
 import { ENGLISH, type PermissionLabels } from "./labels.js";
+import { useBrowserLayoutEffect } from "./layout_effect.js";
 import type { RenderBody } from "./parameters.js";
 import type { Session } from "./session.js";
 
@@ -23,8 +24,6 @@ type PutAway = ReadonlyMap<string, "later" | "answered">;
 
 const NOTHING: PutAway = new Map();
 
-/** On a server, where React 18 warns of it, there is nothing to lay out. */
-const useBrowserLayoutEffect = typeof document === "undefined" ? useEffect : useLayoutEffect;
 
 /** What is told again after a pause may be answered long since, and the next event says so. */
 const SETTLE_MS = 100;

@@ -2,6 +2,7 @@ import { useEffect, useRef, useState, type RefObject } from "react";
 
 import { bringIntoSight } from "../sight.js";
 import { actionOf, isTyping, type KeyAction } from "./keys.js";
+import { useBrowserLayoutEffect } from "./layout_effect.js";
 
 /** A press that was already on its way when the card came, or moved, was meant for something else. */
 const READY_MS = 500;
@@ -41,7 +42,8 @@ export function usePresses(
   const strayAt = useRef(Number.NEGATIVE_INFINITY);
   const isStray = (): boolean => performance.now() - strayAt.current < PAUSE_MS;
   const latest = useRef({ isReady, hasListened: false, onKey });
-  useEffect(() => {
+  // With the card that says so: a key that comes right behind it counts.
+  useBrowserLayoutEffect(() => {
     latest.current = { isReady, hasListened: isReady || latest.current.hasListened, onKey };
   });
 
