@@ -92,7 +92,7 @@ describe("a wall clock that is set", () => {
   it("an hour back hides no silence", async () => {
     const proxy = await Proxy.before(service.port);
     const reader = watch(proxy.url, "back", { heartbeatTimeoutMs: 1200 });
-    await reader.untilOpen("sse");
+    await reader.until(() => reader.types.includes("snapshot")); // which tells a place to come back to
     proxy.freeze();
     setBy(-HOUR_MS);
     await service.publish("back", ...numbers(1, 3));
