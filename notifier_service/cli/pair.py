@@ -18,6 +18,7 @@ from .qr import picture
 from .scripts import TERMINAL, service_command
 from .table import moment
 from .terminal import in_a_row
+from .typed import names
 
 __all__ = ["add_commands"]
 
@@ -45,7 +46,7 @@ def add_commands(commands: Any) -> None:
     parser.add_argument(
         "--rights", type=_rights, help="view, or approve, which includes it (approve, where your token has that)"
     )
-    parser.add_argument("--sessions", type=_patterns, metavar="PATTERNS", help="with commas (those of your token)")
+    parser.add_argument("--sessions", type=names, metavar="PATTERNS", help="with commas (those of your token)")
     parser.add_argument(
         "--expires", type=_seconds, metavar="TIME", help="when its token ends: 12h, 30d (90d, or when yours ends)"
     )
@@ -118,15 +119,8 @@ def _warnings(url: str) -> list[str]:
     return []
 
 
-def _patterns(text: str) -> list[str]:
-    patterns = [part.strip() for part in text.split(",") if part.strip()]
-    if not patterns:
-        raise argparse.ArgumentTypeError("at least one is needed")
-    return patterns
-
-
 def _rights(text: str) -> list[str]:
-    rights = _patterns(text)
+    rights = names(text)
     if unknown := [right for right in rights if right not in _RIGHTS]:
         raise argparse.ArgumentTypeError(f"{unknown[0]} is none of {', '.join(_RIGHTS)}: a device gets no other")
     return rights

@@ -12,6 +12,7 @@ from ..core.errors import InvalidInput
 from ..settings import ENV_PREFIX, JwtAlgorithm
 from ..web.auth import Right
 from ..web.jwt_auth import mint
+from .typed import names
 
 __all__ = ["add_commands"]
 
@@ -28,7 +29,7 @@ def add_commands(commands: Any) -> None:
     parser.add_argument(
         "--rights", type=_rights, default=["approve"], help="view, approve, produce, admin, with commas (approve)"
     )
-    parser.add_argument("--sessions", type=_patterns, default=["*"], help="session patterns, with commas (*)")
+    parser.add_argument("--sessions", type=names, default=["*"], help="session patterns, with commas (*)")
     parser.add_argument("--seconds", type=_seconds, default=3600.0, metavar="N", help="how long it is good (3600)")
     key_file = os.environ.get(f"{ENV_PREFIX}JWT_KEY_FILE")
     parser.add_argument(
@@ -60,15 +61,8 @@ async def _token(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _patterns(text: str) -> list[str]:
-    patterns = [part.strip() for part in text.split(",") if part.strip()]
-    if not patterns:
-        raise argparse.ArgumentTypeError("at least one is needed")
-    return patterns
-
-
 def _rights(text: str) -> list[str]:
-    rights = _patterns(text)
+    rights = names(text)
     known = get_args(Right)
     if unknown := [right for right in rights if right not in known]:
         raise argparse.ArgumentTypeError(f"{unknown[0]} is none of {', '.join(known)}")

@@ -1,11 +1,12 @@
-"""A JSON object as a person or a script types it, with one reading only."""
+"""What a person or a script types, with one reading only: a JSON object, names with commas between them."""
 
 from __future__ import annotations
 
+import argparse
 import json
 from typing import Any
 
-__all__ = ["json_object"]
+__all__ = ["json_object", "names"]
 
 
 def json_object(text: str) -> dict[str, Any]:
@@ -17,6 +18,14 @@ def json_object(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError('a JSON object is needed, such as \'{"path": "notes.txt"}\'')
     return value
+
+
+def names(text: str) -> list[str]:
+    """The names, of which there is one at least; the ``type`` of an argument."""
+    found = [part.strip() for part in text.split(",") if part.strip()]
+    if not found:
+        raise argparse.ArgumentTypeError("at least one is needed")
+    return found
 
 
 def _no_constant(name: str) -> None:

@@ -53,6 +53,14 @@ async def subscribed(person: Person, url: str, label: str = "my phone") -> Page:
     return page
 
 
+async def in_a_pocket(sit_down: SitDown, site: Site, service: PushService, keys: Browser) -> PhoneWorker:
+    """The worker of a phone that is called, whose page is closed."""
+    page = await subscribed(await phone_of(sit_down, service, keys), site.url)
+    worker = await PhoneWorker.of(page)
+    await page.close()
+    return worker
+
+
 def ask(site: Site, session_id: str = "s1", **more: Any) -> PermissionRequest:
     call = {"tool_name": "Bash", "parameters": {"command": "git push"}, "risk_level": "medium", **more}
     return site.broker.ask(session_id, **call)
@@ -279,10 +287,7 @@ async def test_what_is_not_what_was_shown_is_never_approved(
     sit_down: SitDown, site: Site, service: PushService, keys: Browser
 ) -> None:
     """The notification was made for other parameters, or its request is another one now: the card is opened instead."""
-    person = await phone_of(sit_down, service, keys)
-    page = await subscribed(person, site.url)
-    worker = await PhoneWorker.of(page)
-    await page.close()
+    worker = await in_a_pocket(sit_down, site, service, keys)
     changed, risky = ask(site), ask(site, risk_level="high", parameters={"command": "rm -rf /srv"})
     hash_of_another = "0" * 64
     for request, sha256 in ((changed, hash_of_another), (risky, risky.record.parameters_sha256)):
@@ -307,10 +312,7 @@ FORGED: tuple[Any, ...] = (
 async def test_push_that_is_none_of_ours_says_that_the_page_tells_more_and_opens_that(
     sit_down: SitDown, site: Site, service: PushService, keys: Browser
 ) -> None:
-    person = await phone_of(sit_down, service, keys)
-    page = await subscribed(person, site.url)
-    worker = await PhoneWorker.of(page)
-    await page.close()
+    worker = await in_a_pocket(sit_down, site, service, keys)
 
     for forged in FORGED:
         await worker.deliver(forged)

@@ -18,6 +18,8 @@ from pytest_aiohttp import AiohttpClient
 
 from notifier_service import Broker, Settings, create_app, serve
 from notifier_service.web import AccessLog, Site
+from tests.mcp.http_stub import HttpStub
+from tests.mcp.http_wiring import on_a_port
 
 API = "/agent_backend/api"
 
@@ -218,3 +220,12 @@ async def guarded(make_client: MakeClient, broker: Broker, write_tokens: WriteTo
 def bearer(right: str) -> dict[str, str]:
     """The header of the caller who has this right in ``guarded``."""
     return {"Authorization": f"Bearer {right}-token"}
+
+
+@pytest.fixture
+async def stub() -> AsyncIterator[HttpStub]:
+    """An MCP server that listens."""
+    stub = HttpStub()
+    async with on_a_port(stub.app()) as port:
+        stub.port = port
+        yield stub

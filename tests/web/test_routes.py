@@ -61,11 +61,9 @@ OPEN = pytest.mark.parametrize(
 WITH_A_BODY = pytest.mark.parametrize("route", [route for route in ROUTES if route.body is not None], ids=_id)
 
 
-async def request(
-    client: Client, route: Route, session_id: str = "team-1", prefix: str = "/agent_backend", **more: Any
-) -> tuple[int, str]:
-    """Send what the row asks for, and return status and code of the error it gives."""
-    path = route.full_path(prefix).format(
+def path_of(route: Route, session_id: str, prefix: str = "/agent_backend") -> str:
+    """The row's path in this session, with names of what there is none of."""
+    return route.full_path(prefix).format(
         session_id=session_id,
         request_id="pr_none",
         rule_id="rule_none",
@@ -74,6 +72,13 @@ async def request(
         pairing_id="pairing_none",
         link="none",
     )
+
+
+async def request(
+    client: Client, route: Route, session_id: str = "team-1", prefix: str = "/agent_backend", **more: Any
+) -> tuple[int, str]:
+    """Send what the row asks for, and return status and code of the error it gives."""
+    path = path_of(route, session_id, prefix)
     if route.body is not None:
         more = {"json": _BODIES[route.body.__name__], **more}
     if route.query.__name__ in _QUERIES:
@@ -205,15 +210,7 @@ _NO_IDS.append("x" * 129)
 async def test_a_session_id_that_is_none_is_invalid(client: Client, route: Route) -> None:
     body = {} if route.body is None else {"json": _BODIES[route.body.__name__]}
     for session_id in _NO_IDS:
-        path = route.full_path("/agent_backend").format(
-            session_id=session_id,
-            request_id="pr_none",
-            rule_id="rule_none",
-            name="files",
-            device_id="dev_none",
-            pairing_id="pairing_none",
-            link="none",
-        )
+        path = path_of(route, session_id)
         response = await client.request(route.method, URL(path, encoded=session_id.isascii()), **body)
 
         assert await response.json() == {

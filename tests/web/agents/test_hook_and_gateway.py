@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 
 from notifier_service import Broker
 from tests.mcp.http_stub import HttpStub
-from tests.mcp.http_wiring import call, on_a_port
+from tests.mcp.http_wiring import call
 from tests.policies import a_policy_file
 
 from ..conftest import Client, MakeClient, WriteTokens, answer, bearer, until
@@ -135,14 +134,6 @@ async def test_call_of_another_caller_is_asked_about(
 
 async def _posted(client: Client, hook: dict[str, Any], token: str) -> Any:
     return await answer(await client.post(PATH, json=hook, headers=bearer(token)))
-
-
-@pytest.fixture
-async def stub() -> AsyncIterator[HttpStub]:
-    stub = HttpStub()
-    async with on_a_port(stub.app()) as port:
-        stub.port = port
-        yield stub
 
 
 @pytest.mark.parametrize("is_known", [True, False], ids=["tools are known", "tools are not known"])

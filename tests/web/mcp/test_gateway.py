@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -11,20 +10,12 @@ from pydantic import ValidationError
 
 from notifier_service import Broker, Settings
 from tests.mcp.http_stub import HttpStub
-from tests.mcp.http_wiring import call, on_a_port
+from tests.mcp.http_wiring import call
 
 from ..conftest import Client, MakeClient, WriteTokens, error_of, until
 
 PATH = "/mcp/gateway/files"
 ACCEPT = {"Accept": "application/json, text/event-stream"}
-
-
-@pytest.fixture
-async def stub() -> AsyncIterator[HttpStub]:
-    stub = HttpStub()
-    async with on_a_port(stub.app()) as port:
-        stub.port = port
-        yield stub
 
 
 @pytest.fixture

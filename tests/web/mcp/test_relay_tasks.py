@@ -12,7 +12,7 @@ from notifier_service import Broker, Decision, ToolDenied
 from notifier_service.calls.asker import BrokerAsker, Permission
 from notifier_service.core.question import Question
 from tests.mcp.http_stub import HttpStub
-from tests.mcp.http_wiring import STATELESS, Answered, HttpWiring, on_a_port, stateless
+from tests.mcp.http_wiring import STATELESS, Answered, HttpWiring, stateless
 from tests.mcp.task_client import TAKES, polled
 
 from ..conftest import Client, MakeClient, WriteTokens, until
@@ -188,14 +188,6 @@ async def test_service_that_is_away_is_a_denial(wiring: HttpWiring, broker: Brok
 
 
 # In the service
-
-
-@pytest.fixture
-async def stub() -> AsyncIterator[HttpStub]:
-    stub = HttpStub()
-    async with on_a_port(stub.app()) as port:
-        stub.port = port
-        yield stub
 
 
 def headers(token: str, method: str, name: str) -> dict[str, str]:
