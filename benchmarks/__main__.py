@@ -117,15 +117,23 @@ def once(work: Work, peer: Peer, core: int) -> Outcome:
     """One work with one fresh server, the load generator on its own core."""
     try:
         with running(peer) as target:
-            done = subprocess.run(
-                [sys.executable, "-m", "benchmarks.load"],
-                input=Task(work.name, target, work.sizes_for(peer)).to_json(),
-                capture_output=True,
-                timeout=_MOST_SECONDS,
-                preexec_fn=lambda: os.sched_setaffinity(0, {core}),
-                check=False,
-            )
-    except (RuntimeError, subprocess.TimeoutExpired) as error:
+            return loaded(Task(work.name, target, work.sizes_for(peer)), core)
+    except RuntimeError as error:
+        return Outcome(invalid=str(error))
+
+
+def loaded(task: Task, core: int) -> Outcome:
+    """One work with a server that runs, by a load generator on its own core."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.load"],
+            input=task.to_json(),
+            capture_output=True,
+            timeout=_MOST_SECONDS,
+            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
         return Outcome(invalid=str(error))
     if done.returncode:
         return Outcome(invalid=f"the load generator failed: {done.stderr.decode()[-500:]}")

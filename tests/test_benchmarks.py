@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 from statistics import median
@@ -20,7 +21,10 @@ from benchmarks.peers.peer import Target
 from benchmarks.policy import SHAPES, Shape, measure
 from benchmarks.report import Results
 from benchmarks.sequence import check, delays_ns, numbers, unchunked
+from benchmarks.start import Program, cpu_seconds
+from benchmarks.switched_on import WAYS
 from benchmarks.works import PEERS, WORKS
+from notifier_service import PolicyFile, Settings
 from tests.test_cost import counting
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
@@ -216,3 +220,22 @@ async def test_decisions_on_record_share_commits(tmp_path: Path, monkeypatch: py
     assert cost.commit >= 30
     assert cost.alone_recorded >= 30
     assert "commits more" in cost.text(50)
+
+
+def test_start_of_a_program_that_fails_or_says_nothing_is_no_figure() -> None:
+    assert cpu_seconds(Program((sys.executable, "-S", "-c", "print('ready', flush=True); input()"), "", True)) > 0
+    for program in (
+        Program((sys.executable, "-S", "-c", "raise SystemExit(3)")),
+        Program((sys.executable, "-S", "-c", ""), is_ready_by_line=True),
+    ):
+        with pytest.raises(RuntimeError, match="ended with"):
+            cpu_seconds(program)
+
+
+def test_all_that_is_switched_on_is_what_the_service_can_be_set_to(tmp_path: Path) -> None:
+    for way in WAYS:
+        settings = Settings(**way.settings(tmp_path), _env_file=None)
+
+        if settings.policy_file is not None:
+            assert len(PolicyFile(settings.policy_file).policy.rules) == 1000
+    assert {way.settings(tmp_path).get("journal_sync") for way in WAYS} == {None, "normal", "full"}

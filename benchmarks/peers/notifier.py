@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,8 +32,12 @@ class Notifier(Peer):
     def prepare(self, *, may_install: bool) -> None:
         """It is here."""
 
+    def settings(self, folder: Path) -> Mapping[str, Any]:
+        """What is set beside the usual; files may be written to ``folder``."""
+        return {}
+
     def programs(self, ports: Ports, folder: Path) -> Sequence[Sequence[str]]:
-        return [python_program("notifier", ports)]
+        return [python_program("notifier", ports, json.dumps(self.settings(folder)))]
 
     def target(self, ports: Ports, processes: Sequence[int]) -> Target:
         prefix = "/agent_backend"
@@ -50,10 +55,11 @@ class Notifier(Peer):
         )
 
 
-async def _serve(port: int, orders_port: int) -> None:
+async def _serve(port: int, orders_port: int, more: Mapping[str, Any]) -> None:
     settings = Settings(
-        port=port, max_connections=100_000, max_connections_per_session=100_000, log_level="warning", _env_file=None
-    )
+        port=port, max_connections=100_000, max_connections_per_session=100_000, log_level="warning", _env_file=None,
+        **more,
+    )  # fmt: skip
     broker = Broker(settings)
 
     def publish(session: str, data: Mapping[str, Any]) -> None:
@@ -74,4 +80,4 @@ async def _serve(port: int, orders_port: int) -> None:
 
 
 if __name__ == "__main__":
-    run(_serve(int(sys.argv[1]), int(sys.argv[2])))
+    run(_serve(int(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3])))
