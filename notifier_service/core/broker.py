@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import Context
-from functools import partial
 from typing import Any, NamedTuple, Unpack
 from zlib import crc32
 
@@ -42,6 +41,7 @@ from .recorder import Recorder
 from .request_keeper import KeptRequest, RequestKeeper
 from .session import Session, check_session_id
 from .shares import Shares
+from .surroundings import Surroundings
 from .wheel import Wheel
 
 __all__ = ["Broker", "BrokerStatistics", "process_broker", "set_process_broker"]
@@ -188,9 +188,7 @@ class Broker:
             seats=self._seats,
             clock=clock,
         )
-        # What is the same for all: a bound method for each of very many would take as much as all else in them.
-        self._session = partial(
-            Session,
+        self._surroundings = Surroundings(
             limits=self.limits,
             counters=self.counters,
             clock=clock,
@@ -409,7 +407,7 @@ class Broker:
         if epoch is None:
             epoch = base36(int(self._epoch, 36) ^ (crc32(session_id.encode()) & 0xFFFFF))
         left_at = self._requests_left_at.get(session_id)
-        return self._session(session_id, epoch=epoch, request_left_at=left_at)
+        return Session(session_id, self._surroundings, epoch=epoch, request_left_at=left_at)
 
     def _attend(self, session: Session) -> None:
         """Look at a session each time from now on: it has a reader, or a question."""

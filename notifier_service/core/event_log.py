@@ -73,6 +73,7 @@ class EventLog:
         "_events",
         "_id_head",
         "_id_high",
+        "_id_start",
         "_leaps",
         "_listeners",
         "_made",
@@ -84,7 +85,6 @@ class EventLog:
         "capacity",
         "capacity_bytes",
         "closed",
-        "epoch",
         "evicted",
         "held",
         "last_seq",
@@ -105,7 +105,6 @@ class EventLog:
         self.capacity = capacity
         self.capacity_bytes = capacity_bytes
         self.max_event_bytes = max_event_bytes
-        self.epoch = new_epoch() if epoch is None else epoch
         self.closed = False
         self.last_seq = 0
         #: How many events were dropped again.
@@ -116,7 +115,8 @@ class EventLog:
         self._events: deque[Event] | list[Event] = []
         self._most_events = min(_FEW, capacity)
         self._bytes = 0
-        self._id_high, self._id_head = 0, f"{self.epoch}-"
+        self._id_start = f"{new_epoch() if epoch is None else epoch}-"
+        self._id_high, self._id_head = 0, self._id_start
         #: Behind which places the numbers in the ids are how much higher, the newest last.
         self._leaps: Sequence[tuple[int, int]] = ()
         self._listeners: set[Callable[[], None]] | None = None
@@ -126,6 +126,11 @@ class EventLog:
         #: What was read last, by place and bytes; good until the next append.
         self._read: tuple[int, int | None, Sequence[Event]] | None = None
         self._made: dict[Hashable, tuple[Sequence[Event], bytes]] | None = None
+
+    @property
+    def epoch(self) -> str:
+        """What all ids of this log, and of no other, begin with."""
+        return self._id_start[:-1]
 
     @property
     def size_bytes(self) -> int:
@@ -188,7 +193,7 @@ class EventLog:
             seq = self._number(seq)
         high = seq // 36
         if high != self._id_high:  # 36 in a row have all but the last digit in common
-            self._id_high, self._id_head = high, f"{self.epoch}-{base36(high) if high else ''}"
+            self._id_high, self._id_head = high, self._id_start + (base36(high) if high else "")
         return self._id_head + _DIGITS[seq % 36]
 
     def append(

@@ -62,7 +62,7 @@ class Inbox:
             capacity_bytes=limits.log_bytes + _SESSION_BYTES,
             max_event_bytes=limits.max_event_bytes + _SESSION_BYTES,
         )
-        self.readers = Readers(self.log, delivery, limits, counters, seats, at_most=limits.max_connections)
+        self.readers = Readers(self.log, delivery, seats, at_most=limits.max_connections)
         self._sessions = sessions
         self._dormant = dormant
 

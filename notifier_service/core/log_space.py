@@ -32,8 +32,9 @@ class Holder(Protocol):
 
     session_id: str
     active_at: float
-    #: Where it waits to give way.
-    held_in: tuple[Wheel[Holder], int] | None
+    #: Where it waits to give way, and in which slot of that.
+    held_in: Wheel[Holder] | None
+    held_slot: int
 
     @property
     def is_in_use(self) -> bool: ...
@@ -84,8 +85,7 @@ class LogSpace(Held):
         self.log_bytes -= holder.log_bytes
         self.beside_bytes -= beside_bytes
         if holder.held_in is not None:
-            wheel, slot = holder.held_in
-            wheel.remove(holder, slot)
+            holder.held_in.remove(holder, holder.held_slot)
             holder.held_in = None
 
     def make_room(self, newest: Holder) -> None:
@@ -135,9 +135,7 @@ class LogSpace(Held):
 
     def _was_used(self, holder: Holder) -> bool:
         """Whether a session was used since it was filed; then it is filed anew."""
-        assert holder.held_in is not None  # it was just taken from there
-        filed = holder.held_in[1]
-        if self._whole.slot_at(holder.active_at) <= filed:
+        if self._whole.slot_at(holder.active_at) <= holder.held_slot:
             return False
         self._file(holder, self._whole)
         return True
@@ -145,4 +143,4 @@ class LogSpace(Held):
     def _file(self, holder: Holder, wheel: Wheel[Holder], at: float | None = None) -> None:
         slot = wheel.slot_at(holder.active_at if at is None else at)
         wheel.file(holder, slot)
-        holder.held_in = wheel, slot
+        holder.held_in, holder.held_slot = wheel, slot

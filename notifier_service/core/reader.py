@@ -54,10 +54,14 @@ class Source(Protocol):
     """What is read: a session, as its readers know it."""
 
     log: EventLog
-    limits: Limits
-    counters: Counters
     #: Seconds, monotonic.
     clock: Any
+
+    @property
+    def limits(self) -> Limits: ...
+
+    @property
+    def counters(self) -> Counters: ...
 
     @property
     def readers(self) -> Audience[Reader]: ...

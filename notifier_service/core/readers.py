@@ -26,9 +26,9 @@ class Seats:
             refused=counters.limits_reached,
             each=limits.max_connections_per_subject,
         )
+        self.limits, self.counters = limits, counters
         self._each_address = limits.max_connections_per_address
         self._of_address: Counter[str] = Counter()
-        self._counters = counters
 
     @property
     def used(self) -> int:
@@ -38,7 +38,7 @@ class Seats:
         """Raise ``LimitReached`` unless there is a place; where the address is not known it is not asked for."""
         held = self._of_address.get(address, 0)
         if self._each_address is not None and address and held >= self._each_address:
-            self._counters.limits_reached["max_connections_per_address"] += 1
+            self.counters.limits_reached["max_connections_per_address"] += 1
             raise LimitReached(
                 "max_connections_per_address", f"{held} streams are open from your address; no more are taken."
             )
@@ -65,25 +65,14 @@ class Readers(Audience[Reader]):
     ``at_most`` of them there may be, as the limits say without it.
     """
 
-    __slots__ = ("_all_seats", "_at_most", "_counters", "_disconnects", "_limits", "_seats", "_waiting")
+    __slots__ = ("_all_seats", "_at_most", "_disconnects", "_seats", "_waiting")
 
-    def __init__(
-        self,
-        log: EventLog,
-        delivery: Delivery,
-        limits: Limits,
-        counters: Counters,
-        seats: Seats,
-        *,
-        at_most: int | None = None,
-    ) -> None:
+    def __init__(self, log: EventLog, delivery: Delivery, seats: Seats, *, at_most: int | None = None) -> None:
         super().__init__(log, delivery)
         self._waiting: Counter[str] | None = None
         self._disconnects: Counter[str] | None = None
-        self._limits = limits
-        self._counters = counters
         self._all_seats = seats
-        self._at_most = limits.max_connections_per_session if at_most is None else at_most
+        self._at_most = seats.limits.max_connections_per_session if at_most is None else at_most
         self._seats: Shares | None = None
 
     @property
@@ -112,7 +101,7 @@ class Readers(Audience[Reader]):
                 "max_connections_per_session",
                 self._at_most,
                 "This session has {} readers; no more are taken.",
-                refused=self._counters.limits_reached,
+                refused=self._all_seats.counters.limits_reached,
             )
             for reader in self:
                 self._seats.take(reader.account)
@@ -129,8 +118,8 @@ class Readers(Audience[Reader]):
         self._all_seats.take(reader.account, reader.address)
         if self._seats is not None:
             self._seats.take(reader.account)
-        self._counters.connections_opened += 1
-        self._counters.connections[reader.transport] += 1
+        self._all_seats.counters.connections_opened += 1
+        self._all_seats.counters.connections[reader.transport] += 1
 
     def discard(self, reader: Reader) -> None:
         if reader in self:
@@ -138,11 +127,11 @@ class Readers(Audience[Reader]):
             if self._seats is not None:
                 self._seats.leave(reader.account)
             self._all_seats.leave(reader.account, reader.address)
-            self._counters.connections[reader.transport] -= 1
+            self._all_seats.counters.connections[reader.transport] -= 1
             self._count(reader)
             reason = reader.ending.code if reader.ending is not None else "left"
             self.disconnects[reason] += 1
-            self._counters.disconnects[reason] += 1
+            self._all_seats.counters.disconnects[reason] += 1
 
     def count_delivered(self) -> None:
         """Count what those who are here were sent so far; of who has left it is counted already."""
@@ -151,8 +140,8 @@ class Readers(Audience[Reader]):
 
     def _count(self, reader: Reader) -> None:
         events, size = reader.delivered()
-        self._counters.events_delivered[reader.transport] += events
-        self._counters.bytes_delivered += size
+        self._all_seats.counters.events_delivered[reader.transport] += events
+        self._all_seats.counters.bytes_delivered += size
 
     @property
     def by_transport(self) -> dict[str, int]:
@@ -163,4 +152,4 @@ class Readers(Audience[Reader]):
     def are_outrun(self) -> bool:
         """Whether the log may soon drop what those who keep up have not been sent yet."""
         events, size = self.lag
-        return events > self._limits.log_events // 2 or size > self._limits.log_bytes // 2
+        return events > self._all_seats.limits.log_events // 2 or size > self._all_seats.limits.log_bytes // 2

@@ -6,8 +6,7 @@ import asyncio
 import functools
 import logging
 import re
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any, Literal, Unpack
@@ -36,26 +35,24 @@ from .events import (
     dump,
     utc_now,
 )
-from .fan_out import Delivery
-from .history import History
 from .journal import KeptLog, KeptSession
 from .label import NO_LABEL, Label, last_part
-from .large_parameters import LargeParameters
 from .limits import Limits
-from .log_space import Holder, LogSpace
+from .log_space import Holder
 from .metrics import Counters
 from .permission_request import PermissionRequest
-from .permissions import PendingPlaces, PermissionDesk
+from .permissions import PermissionDesk
 from .policy.by_risk import Ratings, judge
 from .policy.reasons import Reason, is_of_more_than_the_tool, is_of_the_call
 from .policy.rule_book import RuleBook, log_taken_back, require_other
-from .policy.verdict import AskedTool, Verdict, is_riskier
+from .policy.verdict import Verdict, is_riskier
 from .present_state import NOTHING, SessionState
 from .question import Decider, Decision, Question
 from .reader import Opening, Peer, Reader
-from .readers import Readers, Seats
+from .readers import Readers
 from .recorder import Recorder
-from .request_keeper import KeptRequest, RequestKeeper
+from .request_keeper import KeptRequest
+from .surroundings import Surroundings
 from .wheel import Wheel
 
 __all__ = ["SESSION_ID", "Session", "check_session_id"]
@@ -70,9 +67,6 @@ SESSION_ID = r"^[A-Za-z0-9._:~-]{1,128}$"
 _MOST_END_UNKNOWN = 100
 
 _SESSION_ID = re.compile(SESSION_ID)
-
-#: Hears of an event about what people are asked: in which session, whose it is, and the request if that is known.
-TellAsked = Callable[[str, Event, str, PermissionRequest | None], object]
 
 _log = logging.getLogger("notifier_service.session")
 
@@ -90,164 +84,129 @@ def check_session_id(session_id: str) -> str:
 class Session:
     """One conversation or agent run that people may watch.
 
-    ``clock`` gives seconds, monotonic; ``request_left_at`` is when the last request of the one before it left the
-    screens of people. ``tell_asked`` hears of what people are asked and answer, with the owner of each event;
-    ``tell_label`` how the session is called, ``count_others`` says how many see what is asked here from elsewhere, and
-    ``is_seen`` whether somebody looks. Everything here runs on one event loop and
-    never waits, so that what one call does is seen whole or not at all.
+    It stands in the ``surroundings`` that it shares with others, else alone in its ``own``, by the names of their
+    fields. ``request_left_at`` is when the last request of the one before it left the screens of people. Everything
+    here runs on one event loop and never waits, so that what one call does is seen whole or not at all.
     """
 
     # There may be very many in which little happens: what they do not need yet is not made.
     __slots__ = (
         "__weakref__",
-        "_attend",
-        "_count_others",
+        "_all",
         "_desk",
-        "_forget_many",
         "_forgotten",
-        "_history",
-        "_instance",
-        "_is_seen",
-        "_keeper",
-        "_large_parameters",
-        "_pending_places",
         "_ratings",
         "_request_left_at",
         "_state",
-        "_tell_asked",
-        "_tell_label",
-        "_tell_learned",
         "_went_on_at",
         "_working",
         "active_at",
         "beside_bytes",
         "clock",
-        "counters",
         "created_at",
         "has_more",
         "held_in",
+        "held_slot",
         "kept",
         "label",
-        "limits",
         "log",
         "opened_by",
         "readers",
-        "recorder",
         "rests_until",
-        "rules",
         "session_id",
-        "space",
     )
 
     def __init__(
         self,
         session_id: str,
+        surroundings: Surroundings | None = None,
         *,
-        limits: Limits | None = None,
-        counters: Counters | None = None,
-        clock: Any = time.monotonic,
         epoch: str | None = None,
-        delivery: Delivery | None = None,
-        seats: Seats | None = None,
-        pending_places: PendingPlaces | None = None,
         request_left_at: float | None = None,
-        instance: str | None = None,
-        large_parameters: LargeParameters | None = None,
-        history: History | None = None,
-        rules: RuleBook | None = None,
-        tell_learned: Callable[[AskedTool], object] = lambda tool: None,
-        recorder: Recorder | None = None,
-        keeper: RequestKeeper | None = None,
-        tell_asked: TellAsked = lambda session_id, event, owner, request: None,
-        tell_label: Callable[[str, Label], object] = lambda session_id, label: None,
-        count_others: Callable[[str], int] = lambda session_id: 0,
-        is_seen: Callable[[str], bool] = lambda session_id: False,
-        attend: Callable[[Session], object] = lambda session: None,
-        space: LogSpace | None = None,
+        **own: Any,
     ) -> None:
         self.session_id = check_session_id(session_id)
-        self.limits = limits = Limits() if limits is None else limits
-        self.counters = Counters() if counters is None else counters
-        self.clock = clock
-        self.rules = RuleBook() if rules is None else rules
-        self.recorder = Recorder() if recorder is None else recorder
+        self._all = every = Surroundings(**own) if surroundings is None else surroundings
+        limits = every.limits
+        self.clock = every.clock
         self.created_at: datetime = utc_now()
         #: Whose session it is, of the many that may be open.
         self.opened_by: str | None = None
-        #: Hears that it has a reader or a question; else it rests in this slot until somebody looks whether it expires.
-        self._attend = attend
+        #: It rests in this slot until somebody looks whether it expires, unless it has a reader or a question.
         self.rests_until: int | None = None
-        #: What all sessions hold together, and where this one waits to give way.
-        self.space = LogSpace() if space is None else space
-        self.held_in: tuple[Wheel[Holder], int] | None = None
+        #: Where it waits to give way, when all sessions together hold too much.
+        self.held_in: Wheel[Holder] | None = None
+        self.held_slot = 0
         #: How much of it stands beside the log.
         self.beside_bytes = 0
         #: Set by who keeps something for this session beside its log.
         self.has_more = False
         #: What it is called.
         self.label = NO_LABEL
-        self._tell_asked = tell_asked
-        self._tell_label = tell_label
         #: What keeps its events over a restart, if anything does.
         self.kept: KeptSession | None = None
         self._forgotten = 0
         #: The last event of an earlier run; -1 where this is the first.
         self._went_on_at = -1
-        self._forget_many = max(1, limits.log_events // 4)
         self.log = EventLog(
             capacity=limits.log_events,
             capacity_bytes=limits.log_bytes,
             max_event_bytes=limits.max_event_bytes,
             epoch=epoch,
-            held=self.space,
+            held=every.space,
         )
-        self._pending_places = pending_places
-        self._large_parameters = large_parameters
-        self._history = history
         self._request_left_at = request_left_at
-        self._instance = instance
-        self._tell_learned = tell_learned
-        self._keeper = keeper
-        self._count_others = count_others
-        self._is_seen = is_seen
         self._desk: PermissionDesk | None = None
         self._ratings: Ratings | None = None
-        self.readers = Readers(
-            self.log,
-            Delivery() if delivery is None else delivery,
-            limits,
-            self.counters,
-            Seats(limits, self.counters) if seats is None else seats,
-        )
+        self.readers = Readers(self.log, every.delivery, every.seats)
         self._working = 0
         self._state: SessionState | None = None
         #: When somebody has used it last, on its clock.
-        self.active_at: float = clock()
+        self.active_at: float = every.clock()
+
+    @property
+    def limits(self) -> Limits:
+        return self._all.limits
+
+    @property
+    def counters(self) -> Counters:
+        return self._all.counters
+
+    @property
+    def rules(self) -> RuleBook:
+        """The rules that hold in every session."""
+        return self._all.rules
+
+    @property
+    def recorder(self) -> Recorder:
+        """Puts each step of a call on record."""
+        return self._all.recorder
 
     @property
     def desk(self) -> PermissionDesk:
         """Its permission requests."""
         desk = self._desk
         if desk is None:
+            every = self._all
             desk = self._desk = PermissionDesk(
                 self.session_id,
-                limits=self.limits,
+                limits=every.limits,
                 publish=self._append_asked,
                 judge=self.judge,
                 note_use=self._note_use,
-                count_viewers=lambda: self._count_who_may_see() + self._count_others(self.session_id),
-                is_seen=lambda: self._is_seen(self.session_id),
-                counters=self.counters,
-                places=self._pending_places,
-                large_parameters=self._large_parameters,
-                history=self._history,
-                clock=self.clock,
+                count_viewers=lambda: self._count_who_may_see() + every.count_others(self.session_id),
+                is_seen=lambda: every.is_seen(self.session_id),
+                counters=every.counters,
+                places=every.pending_places,
+                large_parameters=every.large_parameters,
+                history=every.history,
+                clock=every.clock,
                 left_at=self._request_left_at,
-                instance=self._instance,
-                learned=lambda: self.rules.learned,
-                tell_learned=self._tell_learned,
-                recorder=self.recorder,
-                keeper=self._keeper,
+                instance=every.instance,
+                learned=lambda: every.rules.learned,
+                tell_learned=every.tell_learned,
+                recorder=every.recorder,
+                keeper=every.keeper,
             )
             desk.closed = self.log.closed
         return desk
@@ -306,7 +265,7 @@ class Session:
                 self.recorder.told(self.session_id, data)
             if self._desk is not None and kind is not ToolProgress:
                 self._desk.told(data)  # type: ignore[arg-type]  # by its kind
-        space = self.space
+        space = self._all.space
         if space.log_bytes + space.beside_bytes > space.most_bytes:
             space.make_room(self)
         return event
@@ -316,14 +275,14 @@ class Session:
         evicted = self.log.evicted
         events = self.log.extend(pieces, traceparent=traceparent)
         self.readers.touch()
-        self.counters.events_published += len(events)
-        self.counters.events_evicted += self.log.evicted - evicted
+        self._all.counters.events_published += len(events)
+        self._all.counters.events_evicted += self.log.evicted - evicted
         self.active_at = self.clock()
         if self.kept is not None:
             for event in events:
                 self.kept.put(event)
             self.forget_evicted()
-        space = self.space
+        space = self._all.space
         if space.log_bytes + space.beside_bytes > space.most_bytes:
             space.make_room(self)
         return events
@@ -341,7 +300,7 @@ class Session:
         """Be called so from now on."""
         if label != self.label:
             self.label = label
-            self._tell_label(self.session_id, label)
+            self._all.tell_label(self.session_id, label)
 
     def introduce(self, question: Question) -> None:
         """Be called after who asks and the folder in which that works, where nobody has said anything else."""
@@ -491,7 +450,7 @@ class Session:
                 self._ratings = Ratings()
             self._ratings.note(question.tool, question.risk_level)
         self.touch()
-        self._attend(self)
+        self._all.attend(self)
         if request.pending and request.recording is None:
             self._note_use(verdict.rule_id)
             self.desk.when_recorded(request, functools.partial(self._announce, request))
@@ -552,7 +511,7 @@ class Session:
         self.readers.require_place(account, address=address, may_approve=may_approve)
         reader = Reader(self, transport, peer, account, address, replays=replays)
         self.readers.add(reader)
-        self._attend(self)
+        self._all.attend(self)
         reader.begin(cursor)
         return reader
 
@@ -728,9 +687,9 @@ class Session:
         data_json = data.encoded if type(data) is PermissionRecord else None
         event = self._append(event_type, data, data_json=data_json, owner=owner)
         if was_shown:  # what the policy answers by itself waits for nobody
-            self._tell_asked(self.session_id, event, owner, request)
-        if self.space.is_over:
-            self.space.make_room(self)
+            self._all.tell_asked(self.session_id, event, owner, request)
+        if self._all.space.is_over:
+            self._all.space.make_room(self)
         if isinstance(data, PermissionCleared) and request is not None and request.record.code == "restarted":
             self._end_left_waiting({request_id})
         return event
@@ -747,8 +706,8 @@ class Session:
         evicted = self.log.evicted
         event = self.log.append(event_type, data, data_json=data_json, owner=owner, traceparent=traceparent)
         self.readers.touch()
-        self.counters.events_published += 1
-        self.counters.events_evicted += self.log.evicted - evicted
+        self._all.counters.events_published += 1
+        self._all.counters.events_evicted += self.log.evicted - evicted
         self.active_at = self.clock()
         if self.kept is not None:
             self.kept.put(event)
@@ -764,14 +723,14 @@ class Session:
         """Drop the oldest events, as ``EventLog.shrink`` does; readers who miss them are told."""
         evicted = self.log.evicted
         self.log.shrink(to_bytes)
-        self.counters.events_evicted += self.log.evicted - evicted
+        self._all.counters.events_evicted += self.log.evicted - evicted
         self.forget_evicted()
 
     def _count_beside(self) -> None:
         """Count what is kept beside the log: the present state, and the requests that were settled."""
         state, desk = self._state, self._desk
         beside = (0 if state is None else state.size_bytes) + (0 if desk is None else desk.settled_bytes)
-        self.space.beside_bytes += beside - self.beside_bytes
+        self._all.space.beside_bytes += beside - self.beside_bytes
         self.beside_bytes = beside
 
     # What was before
@@ -889,7 +848,7 @@ class Session:
     def forget_evicted(self) -> None:
         """Have events removed that the log has dropped, many at once."""
         evicted = self.log.evicted
-        if self.kept is not None and evicted - self._forgotten >= self._forget_many:
+        if self.kept is not None and evicted - self._forgotten >= max(1, self.limits.log_events // 4):
             self._forgotten = evicted
             self.kept.forget_before(evicted + 1)
 

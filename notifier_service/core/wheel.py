@@ -12,7 +12,7 @@ Thing = TypeVar("Thing")
 
 
 class Wheel(Generic[Thing]):
-    """Things in slots of ``grain_seconds``; of those in one slot any may come first.
+    """Things, which are no sets, in slots of ``grain_seconds``; of those in one slot any may come first.
 
     Whoever files something keeps its slot, by which it is removed.
     """
@@ -21,7 +21,8 @@ class Wheel(Generic[Thing]):
 
     def __init__(self, grain_seconds: float) -> None:
         self._grain = grain_seconds
-        self._slots: dict[int, set[Thing]] = {}
+        #: What is alone in its slot, as most of what comes in its own time, needs no set around it.
+        self._slots: dict[int, Thing | set[Thing]] = {}
         #: The numbers of all slots, as a heap; those of some that are empty too.
         self._order: list[int] = []
 
@@ -30,20 +31,25 @@ class Wheel(Generic[Thing]):
         return int(at // self._grain)
 
     def file(self, thing: Thing, slot: int) -> None:
-        things = self._slots.get(slot)
-        if things is None:
-            things = self._slots[slot] = set()
+        if slot not in self._slots:
+            self._slots[slot] = thing
             heappush(self._order, slot)
             if len(self._order) > 2 * len(self._slots) + 64:
                 self._order = list(self._slots)
                 heapify(self._order)
-        things.add(thing)
+            return
+        there = self._slots[slot]
+        if isinstance(there, set):
+            there.add(thing)
+        else:
+            self._slots[slot] = {there, thing}
 
     def remove(self, thing: Thing, slot: int) -> None:
         """Take out what was filed there and not taken since."""
-        things = self._slots[slot]
-        things.remove(thing)
-        if not things:
+        there = self._slots[slot]
+        if isinstance(there, set) and len(there) > 1:
+            there.remove(thing)
+        else:
             del self._slots[slot]
 
     def take(self, until: float = inf) -> Thing | None:
@@ -55,9 +61,9 @@ class Wheel(Generic[Thing]):
                 continue
             if slot * self._grain > until:
                 return None
-            things = self._slots[slot]
-            thing = things.pop()
-            if not things:
-                del self._slots[slot]
-            return thing
+            there = self._slots[slot]
+            if isinstance(there, set) and len(there) > 1:
+                return there.pop()
+            del self._slots[slot]
+            return there.pop() if isinstance(there, set) else there
         return None

@@ -78,7 +78,7 @@ class StreamConnection(asyncio.Protocol):
         forget_user(transport)
         self._among = request.config_dict[CONNECTIONS]
         self._among.add(self)
-        reader.attend(self._push)
+        reader.attend(self)
 
     # What the transport says
 
@@ -117,11 +117,11 @@ class StreamConnection(asyncio.Protocol):
         self._transport.abort()
 
     def _go_on(self) -> None:
-        self._push()
+        self()
         if self._reader is not None and not self._is_paused:
             self._reader.caught_up()
 
-    def _push(self) -> None:
+    def __call__(self) -> None:
         """Send what there is, as far as the transport takes it; say bye when the reader is ended."""
         if self._is_over or self._reader is None or self._form is None:
             return

@@ -74,3 +74,16 @@ def test_it_takes_what_a_sorted_list_would() -> None:
             slots[f"t{number}"] = filed(wheel, f"t{number}", dice.uniform(0, 500))
 
     assert sorted(taken(wheel)) == sorted(slots)
+
+
+def test_what_is_alone_in_its_slot_takes_no_more_than_its_place() -> None:
+    wheel = Wheel[str](1)
+    tracemalloc.start()
+    try:
+        for at in range(10_000):
+            filed(wheel, "thing", at)
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+
+    assert held / 10_000 < 150
