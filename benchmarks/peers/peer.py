@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,7 @@ from ..machine import cores, free_port
 
 __all__ = ["Missing", "Peer", "Target", "install_debian", "install_python", "running"]
 
-_READY_SECONDS = 20
+_READY_SECONDS = 60
 
 
 class Missing(Exception):
@@ -86,8 +86,11 @@ class Peer(ABC):
 
 
 @contextmanager
-def running(peer: Peer) -> Iterator[Target]:
-    """Run a peer on the server's core. Raises ``RuntimeError`` with its last words when it does not come up."""
+def running(peer: Peer, *, under: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> Iterator[Target]:
+    """Run a peer on the server's core, by the command ``under`` if one is given.
+
+    Raises ``RuntimeError`` with its last words when it does not come up.
+    """
     core, _ = cores()
     ports, started = Ports(), []
     with tempfile.TemporaryDirectory(prefix="benchmark-") as name, Path(name, "output").open("w+b") as output:
@@ -95,7 +98,8 @@ def running(peer: Peer) -> Iterator[Target]:
             for program in peer.programs(ports, Path(name)):
                 started.append(
                     subprocess.Popen(  # noqa: S603  # the programs of the peers are what this is for
-                        program,
+                        [*under, *program],
+                        env=environment,
                         stdin=subprocess.DEVNULL,
                         stdout=output,
                         stderr=output,
