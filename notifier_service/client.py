@@ -567,6 +567,7 @@ class Client:
                     if not is_open:
                         hello = {"epoch": cursor.partition("-")[0], "last_event_id": cursor, "resumed": "none"}
                         hello |= {"heartbeat_seconds": _INBOX_BEAT_SECONDS, "viewers": 1}
+                        hello |= {"may_approve": False} if data.get("may_approve") is False else {}
                         yield None, {"type": "hello", "data": hello}
                     is_open, heard_at = True, time.monotonic()
                     yield cursor, {"type": "snapshot", "data": data}

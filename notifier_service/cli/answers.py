@@ -11,6 +11,7 @@ __all__ = [
     "HELP",
     "KEYS",
     "KEYS_OFFERED",
+    "ONLY_LOOKS",
     "REJECTING",
     "SCOPES",
     "WORDS",
@@ -47,6 +48,8 @@ WORDS_OFFERED = {
     "respond": "respond {0} TEXT", "session": "session {0}", "always": "always {0}",
     "reject-session": "reject-session {0} [REASON]",
 }  # fmt: skip
+#: Who was told so when the stream began is offered nothing.
+ONLY_LOOKS = "Your token may watch, but not decide."
 HELP = """\
   A  approve (or y); at high risk twice     R  reject, with a reason (or n)
   S  approve for the whole session          E  edit the parameters

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.text import Text
 
+from .answers import ONLY_LOOKS
 from .screen import Screen
 from .terminal import one_line, pretty
 from .words import ended, outcome
@@ -74,7 +75,8 @@ class Narrator:
         back = "Back on" if self._lost else "Watching"
         self._lost = False
         what = "all sessions" if self._session_id is None else f"session {self._session_id}"
-        self._screen.print(Text(f"{back} {what}; {data['viewers']} watching. Press ? for help.", "dim"))
+        rights = f" {ONLY_LOOKS}" if data.get("may_approve") is False else ""
+        self._screen.print(Text(f"{back} {what}; {data['viewers']} watching.{rights} Press ? for help.", "dim"))
 
     def _on_snapshot(self, data: dict[str, Any]) -> None:
         for call in (*data.get("running", ()), *data.get("end_unknown", ())):

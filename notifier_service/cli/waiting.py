@@ -59,6 +59,8 @@ class Waiting:
     """What waits in a session, or in all of them, kept by its events; what ends first comes first."""
 
     def __init__(self, session_id: str | None) -> None:
+        #: False where the service has said that who watches may only look on: then nothing is offered.
+        self.may_approve = True
         self._session_id = session_id
         self._records: dict[str, dict[str, Any]] = {}
         self._ids: list[str] | None = None
@@ -78,7 +80,8 @@ class Waiting:
         return request_id in self._records
 
     def get(self, request_id: str | None) -> dict[str, Any] | None:
-        return self._records.get(request_id or "")
+        record = self._records.get(request_id or "")
+        return record if record is None or self.may_approve else {**record, "allowed_decisions": []}
 
     def replace(self, record: dict[str, Any]) -> None:
         """Keep a record that is read whole, if it still waits."""
@@ -90,6 +93,8 @@ class Waiting:
 
     def take(self, event_type: str, data: dict[str, Any]) -> list[dict[str, Any]]:
         """Keep what an event tells; return the requests that are new."""
+        if event_type == "hello":
+            self.may_approve = data.get("may_approve") is not False
         if event_type == "snapshot":
             before, self._records, self._ids = self._records, {}, None
             for row in data.get("sessions", ()):

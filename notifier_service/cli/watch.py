@@ -12,7 +12,19 @@ from rich.text import Text
 
 from ..client import Client
 from ..core.errors import NotifierError, ServiceRefused
-from .answers import HELP, KEYS, KEYS_OFFERED, REJECTING, SCOPES, WORDS, WORDS_HELP, WORDS_OFFERED, meant, offered
+from .answers import (
+    HELP,
+    KEYS,
+    KEYS_OFFERED,
+    ONLY_LOOKS,
+    REJECTING,
+    SCOPES,
+    WORDS,
+    WORDS_HELP,
+    WORDS_OFFERED,
+    meant,
+    offered,
+)
 from .attendance import Attendance
 from .bodies import Given, QuestionField, answer_to, questions_of
 from .card import card
@@ -222,7 +234,7 @@ class Watch:
         for line in card(record, where=self._waiting.where(record), encoding=self._screen.encoding):
             self._screen.print(line)
         words = " · ".join(WORDS_OFFERED[action].format(request_id) for action in offered(record))
-        self._screen.print(Text(f"Answer with a line: {words}", "bold yellow"))
+        self._screen.print(Text(f"Answer with a line: {words}" if words else ONLY_LOOKS, "bold yellow"))
 
     async def _show(self, request_id: str, note: str = "") -> None:
         """Show a request from its beginning, as soon as all of it is here."""
@@ -300,6 +312,8 @@ class Watch:
             self._sight.say(f"Nothing was decided: say which request is meant. These wait: {waiting}{more}")
         elif action == "show":
             await self._show_for_lines(request_id)
+        elif not self._waiting.may_approve:
+            self._sight.say(ONLY_LOOKS)
         else:
             await self._decide(meant(action, record), text, record)
 
@@ -361,7 +375,7 @@ class Watch:
     async def _on_decision_key(self, action: str, record: dict[str, Any]) -> None:
         action = meant(action, record)
         if action not in offered(record):
-            self._sight.say("This request does not offer that.")
+            self._sight.say("This request does not offer that." if self._waiting.may_approve else ONLY_LOOKS)
         elif action not in (*REJECTING, "respond") and self._sight.has_more:
             self._sight.say("Nothing was decided: there is more of it. Space goes on.")
         elif action not in ("approve", *SCOPES) or await self._is_sure(action, record):

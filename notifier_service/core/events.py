@@ -428,7 +428,7 @@ class ResultCleared(EventData):
 
 
 class Hello(EventData):
-    """``hello``: the first event of every stream."""
+    """``hello``: the first event of every stream. Who may only look on is told so."""
 
     session_id: str
     epoch: str
@@ -436,6 +436,7 @@ class Hello(EventData):
     resumed: Literal["full", "partial", "none"]
     heartbeat_seconds: float
     viewers: int
+    may_approve: Literal[False] | None = _absent()
 
 
 class Snapshot(EventData):
@@ -526,6 +527,7 @@ class InboxHello(EventData):
     resumed: Literal["full", "partial", "none"]
     heartbeat_seconds: float
     viewers: int
+    may_approve: Literal[False] | None = _absent()
 
 
 class InboxSnapshot(EventData):
@@ -538,13 +540,16 @@ class InboxSnapshot(EventData):
     last_event_id: str
     permission_requests: Many[InboxRecord]
     sessions: Many[SessionRow]
+    #: In the answer to a GET; on a stream ``hello`` says it.
+    may_approve: Literal[False] | None = _absent()
 
     @property
     def encoded(self) -> bytes:
         """It as JSON; the requests are encoded already."""
         told = dump({"last_event_id": self.last_event_id, "sessions": self.sessions})
         records = b",".join([record.encoded for record in self.permission_requests])
-        return b'%b,"permission_requests":[%b]}' % (told[:-1], records)
+        rights = b"" if self.may_approve is None else b',"may_approve":false'
+        return b'%b,"permission_requests":[%b]%b}' % (told[:-1], records, rights)
 
 
 class Gap(EventData):

@@ -112,7 +112,7 @@ class Inbox:
         self.readers.require_place(account, address=address, may_approve=may_approve)
         reader = InboxReader(InboxView(self, sees), transport, peer, account, address)
         self.readers.add(reader)
-        reader.begin(cursor)
+        reader.begin(cursor, may_approve=may_approve)
         return reader
 
     def count_viewers(self, session_id: str) -> int:
@@ -182,21 +182,23 @@ class InboxView:
         """Say where a live reader goes on that fell behind the log."""
         return Opening("partial", self.log.last_seq, self._gap(lost), ())
 
-    def hello(self, opening: Opening) -> InboxHello:
+    def hello(self, opening: Opening, *, may_approve: bool = True) -> InboxHello:
         return InboxHello(
             epoch=self.log.epoch,
             last_event_id=self.log.last_event_id,
             resumed=opening.resumed,
             heartbeat_seconds=self.limits.heartbeat_seconds,
             viewers=len(self.readers),
+            may_approve=None if may_approve else False,
         )
 
-    def snapshot(self, behind: int | None = None) -> InboxSnapshot:
+    def snapshot(self, behind: int | None = None, *, may_approve: bool = True) -> InboxSnapshot:
         """The present state, for a reader who goes on behind this place; events from there on lead to it again."""
         return InboxSnapshot.model_construct(
             last_event_id=self.log.last_event_id if behind is None else self.log.id_of(behind),
             permission_requests=tuple(self.inbox.waiting(self.sees)),
             sessions=tuple(self.inbox.rows(self.sees)),
+            may_approve=None if may_approve else False,
         )
 
     def forget(self, reader: Reader) -> None:

@@ -72,7 +72,7 @@ class Source(Protocol):
     def reopen(self, lost: CursorLost) -> Opening:
         """Say where a reader goes on that fell behind the log."""
 
-    def hello(self, opening: Opening) -> EventData: ...
+    def hello(self, opening: Opening, *, may_approve: bool = True) -> EventData: ...
 
     def snapshot(self, behind: int | None = None) -> Snapshot | InboxSnapshot: ...
 
@@ -166,7 +166,7 @@ class Reader:
 
     # What it is told
 
-    def begin(self, cursor: str | None) -> None:
+    def begin(self, cursor: str | None, *, may_approve: bool = True) -> None:
         """Take the place behind a cursor, None for a first connect: ``hello`` comes next, and what is told beside."""
         opening = self.session.open_at(cursor)
         if cursor is not None:
@@ -175,7 +175,9 @@ class Reader:
         self._go_on_at(opening.seq)
         # Where the stream goes on is said with hello: whoever drops before the missed events came loses none.
         begin = opening.trail[0].seq - 1 if opening.trail else opening.seq
-        hello = Event(0, self._log.id_of(begin), "hello", encode("hello", self.session.hello(opening)))
+        hello = Event(
+            0, self._log.id_of(begin), "hello", encode("hello", self.session.hello(opening, may_approve=may_approve))
+        )
         self._beside = [hello, *self._state(opening)]
 
     def resume(self, cursor: str) -> None:

@@ -512,7 +512,7 @@ class Session:
         reader = Reader(self, transport, peer, account, address, replays=replays)
         self.readers.add(reader)
         self._all.attend(self)
-        reader.begin(cursor)
+        reader.begin(cursor, may_approve=may_approve)
         return reader
 
     def forget(self, reader: Reader) -> None:
@@ -555,7 +555,7 @@ class Session:
         """Say where a live reader goes on that fell behind the log."""
         return Opening("partial", self.log.last_seq, self._gap(lost), [request.shown for request in self.pending])
 
-    def hello(self, opening: Opening) -> Hello:
+    def hello(self, opening: Opening, *, may_approve: bool = True) -> Hello:
         return Hello(
             session_id=self.session_id,
             epoch=self.log.epoch,
@@ -563,6 +563,7 @@ class Session:
             resumed=opening.resumed,
             heartbeat_seconds=self.limits.heartbeat_seconds,
             viewers=self.viewer_count,
+            may_approve=None if may_approve else False,
         )
 
     def snapshot(self, behind: int | None = None) -> Snapshot:

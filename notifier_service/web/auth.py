@@ -88,6 +88,8 @@ class Caller:
     #: The id and the name of the device that the token was given to; empty where it was given to none.
     device_id: str = field(default="", compare=False)
     device: str = field(default="", compare=False)
+    #: It stands for somebody who may approve, and is itself to look on alone.
+    looks_for_approver: bool = field(default=False, compare=False)
 
     def now(self) -> Caller:
         """Whom the token stands for at this moment. Raises ``Unauthenticated`` when it has expired or was revoked."""
@@ -101,7 +103,12 @@ class Caller:
 
     def only_viewing(self) -> Caller:
         """The same caller with no right but to look on."""
-        return replace(self, rights=self.rights & _VIEW, renew=partial(_renewed_to_view, self))
+        return replace(
+            self,
+            rights=self.rights & _VIEW,
+            renew=partial(_renewed_to_view, self),
+            looks_for_approver=self.is_approver,
+        )
 
     @property
     def seconds_left(self) -> float | None:
@@ -110,6 +117,11 @@ class Caller:
 
     def may(self, right: Right) -> bool:
         return right in self.rights
+
+    @property
+    def is_approver(self) -> bool:
+        """Whether the person who looks on may also approve, with this or with the token behind it."""
+        return self.may("approve") or self.looks_for_approver
 
     @property
     def approves_with(self) -> Right:
@@ -390,17 +402,19 @@ def still_may_view(caller: Caller, session_id: str) -> Callable[[], bool] | None
     return None if caller.renew is None else partial(caller.still_may, _VIEW, session_id)
 
 
-def still_sees_the_same(caller: Caller) -> Callable[[], bool] | None:
-    """What tells whether a caller may still see all the sessions that it may now; None where nothing can change that.
+def still_sees_the_same(caller: Caller, session_id: str | None = None) -> Callable[[], bool] | None:
+    """What tells whether a caller may still see, and do, what it may now; None where nothing can change that.
 
-    Whose patterns are others comes back, and is told of the sessions of these.
+    It is about one session, or about all. Whose patterns or rights are others comes back, and is told what holds now.
     """
 
     def still() -> bool:
         try:
-            return caller.require(_VIEW, None).sessions == caller.sessions
+            now = caller.require(_VIEW, session_id)
         except (Unauthenticated, Forbidden):
             return False
+        has_same_sessions = session_id is not None or now.sessions == caller.sessions
+        return has_same_sessions and now.is_approver == caller.is_approver
 
     return None if caller.renew is None else still
 

@@ -66,11 +66,11 @@ class DecideBody(EventData):
 
 async def read(call: Call[Query, None]) -> web.Response:
     """What waits in the sessions that the caller's patterns cover, and these sessions; 304 where that is known."""
-    snapshot = InboxView(call.broker.inbox, call.caller.sees).snapshot()
+    snapshot = InboxView(call.broker.inbox, call.caller.sees).snapshot(may_approve=call.caller.is_approver)
     # Time goes by without anything having changed.
     rows = [{**row.__dict__, "idle_seconds": 0} for row in snapshot.sessions]
     ids = [(record.request_id, record.viewers) for record in snapshot.permission_requests]
-    tag = ETag(hashlib.sha256(dump([rows, ids])).hexdigest()[:32], is_weak=True)
+    tag = ETag(hashlib.sha256(dump([rows, ids, snapshot.may_approve])).hexdigest()[:32], is_weak=True)
     known = call.request.if_none_match or ()
     is_known = any(found.value in (tag.value, "*") for found in known)
     response = web.Response(status=304) if is_known else told(snapshot.encoded)
@@ -91,7 +91,7 @@ async def stream(call: Call[StreamQuery, None]) -> web.StreamResponse:
             sees=caller.sees,
             account=caller.name,
             address=call.address,
-            may_approve=caller.may("approve"),
+            may_approve=caller.is_approver,
         )
         reader.permit(caller.seconds_left, still_sees_the_same(caller))
         reader.page = page_of(call, caller)

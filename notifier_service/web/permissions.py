@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from aiohttp import web
 from pydantic import Field, JsonValue
@@ -15,14 +16,26 @@ from pydantic import Field, JsonValue
 from ..calls.denials import denial_by_error
 from ..calls.report import Report
 from ..core.errors import InvalidInput, NotDurable, NotifierError, NotRecorded, RequestNotFound, TooLarge
-from ..core.events import DecisionKind, EventData, Many, ServerName, Sha256, ToolCallId, ToolName, dump
+from ..core.events import (
+    DecisionKind,
+    EventData,
+    Many,
+    PermissionRecord,
+    ServerName,
+    Sha256,
+    ToolCallId,
+    ToolName,
+    dump,
+)
 from ..core.input_schema import InputSchema
 from ..core.limits import MAX_TIMEOUT_SECONDS, RiskLevel
 from ..core.permission_request import PermissionRequest
 from ..core.policy.reasons import Reason
 from ..core.question import ALL_DECISIONS, Decision, Question
+from ..settings import Settings
 from .agents.agent_calls import JOINED_CALLS
 from .answers import error_body, told
+from .auth import Caller
 from .departure import held
 from .idempotency import IDEMPOTENCY, idempotency_key
 from .long_body import BODY_BYTES, too_large
@@ -31,7 +44,19 @@ from .request import Call, Query
 from .slow_answer import SlowAnswer
 from .trace import traceparent_of
 
-__all__ = ["AskBody", "ClaimBody", "WaitQuery", "ask", "cancel", "claim", "decide", "list_pending", "read", "through"]
+__all__ = [
+    "AskBody",
+    "ClaimBody",
+    "ReadQuery",
+    "WaitQuery",
+    "ask",
+    "cancel",
+    "claim",
+    "decide",
+    "list_pending",
+    "read",
+    "through",
+]
 
 
 class AskBody(EventData):
@@ -66,6 +91,12 @@ class WaitQuery(Query):
     """``wait`` holds the answer until the request is settled, for at most so many seconds."""
 
     wait: float = Field(default=0, ge=0, le=3600)
+
+
+class ReadQuery(WaitQuery):
+    """``redacted`` takes out what the audit log would not have, and says so, and whether the caller may approve."""
+
+    redacted: Literal["1", "true"] | None = None
 
 
 async def decide(call: Call[Query, Decision]) -> web.Response:
@@ -132,7 +163,7 @@ async def list_pending(call: Call[Query, None]) -> web.Response:
     return told(b"[%b]" % b",".join([request.shown.encoded for request in pending if _is_for(call, request)]))
 
 
-async def read(call: Call[WaitQuery, None]) -> web.StreamResponse:
+async def read(call: Call[ReadQuery, None]) -> web.StreamResponse:
     """One request, whole, held until it is decided if that is wanted.
 
     Who may approve and asks for it as it is now has read it: that one waits for it does not say that he looks.
@@ -143,7 +174,7 @@ async def read(call: Call[WaitQuery, None]) -> web.StreamResponse:
         return await written_out(call.request, await _read(call), call.settings.stalled_seconds)
 
 
-async def _read(call: Call[WaitQuery, None]) -> web.StreamResponse:
+async def _read(call: Call[ReadQuery, None]) -> web.StreamResponse:
     request = _found(call)
     slow = SlowAnswer(call.request)
     loop = asyncio.get_running_loop()
@@ -157,11 +188,28 @@ async def _read(call: Call[WaitQuery, None]) -> web.StreamResponse:
         if not slow.has_begun:
             raise
         return await slow.end(dump(error_body(error)))
-    if not call.query.wait and call.caller.may("approve"):
+    record = request.record.encoded
+    is_whole = True
+    if call.query.redacted is not None:
+        # It takes long to take secrets out of a long text.
+        record, is_whole = await asyncio.to_thread(_redacted, request.record, call.settings, call.caller)
+    if not call.query.wait and is_whole and call.caller.may("approve"):
         request.note_reader(call.caller.name)
     if request.asked_by == call.caller.name:
         request.collect()
-    return await slow.end(b'{"success":true,"data":%b}' % request.record.encoded)
+    return await slow.end(b'{"success":true,"data":%b}' % record)
+
+
+def _redacted(record: PermissionRecord, settings: Settings, caller: Caller) -> tuple[bytes, bool]:
+    """A request as everybody may see it who passes by, and whether that is all of it."""
+    from ..storage.audit_lines import written_form  # both take long to load
+    from ..storage.redaction import Redaction
+
+    told = json.loads(record.encoded)
+    shown = written_form(told, Redaction(settings.redact_keys))
+    is_whole = all(shown[name] == told[name] for name in ("tool_name", "parameters"))
+    rights = {} if caller.may("approve") else {"may_approve": False}
+    return dump({**told, **shown, **rights, "parameters_redacted": not is_whole}), is_whole
 
 
 async def claim(call: Call[Query, ClaimBody]) -> web.Response:
@@ -253,7 +301,7 @@ def _ask_person(call: Call[WaitQuery, AskBody], key: Sequence[str] | None) -> Pe
 
 
 def _found(
-    call: Call[WaitQuery, None] | Call[Query, None] | Call[Query, ClaimBody], *, to_cancel: bool = False
+    call: Call[ReadQuery, None] | Call[Query, None] | Call[Query, ClaimBody], *, to_cancel: bool = False
 ) -> PermissionRequest:
     request = call.broker.look(call.session_id).desk.find(call.request.match_info["request_id"])
     if not _is_for(call, request, to_cancel=to_cancel):
@@ -262,7 +310,7 @@ def _found(
 
 
 def _is_for(
-    call: Call[WaitQuery, None] | Call[Query, None] | Call[Query, ClaimBody],
+    call: Call[ReadQuery, None] | Call[Query, None] | Call[Query, ClaimBody],
     request: PermissionRequest,
     *,
     to_cancel: bool = False,

@@ -68,6 +68,7 @@ async def subscribe(call: Call[Query, SubscribeBody]) -> web.Response:
             token_sha256=caller.token_sha256,
             expires_at=caller.expires_at,
             device_id=caller.device_id,
+            may_approve=caller.may("approve"),
         )
     )
     if call.broker.is_durable:

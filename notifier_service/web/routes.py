@@ -187,7 +187,7 @@ ROUTES: Sequence[Route] = (
     ),
     Route(
         "GET", "/api/permissions/{session_id}/{request_id}", permissions.read, _rights("view", "produce"),
-        "One permission request, held until it is decided if that is wanted.", query=permissions.WaitQuery,
+        "One permission request, held until it is decided if that is wanted.", query=permissions.ReadQuery,
     ),
     Route(
         "POST", "/api/permissions/{session_id}/{request_id}/claim", permissions.claim, _rights("produce"),

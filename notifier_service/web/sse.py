@@ -16,7 +16,7 @@ from ..core.events import Bye, encode
 from ..core.reader import Reader, retry_ms
 from ..settings import Settings
 from .answers import as_error, reply
-from .auth import still_may_view
+from .auth import still_sees_the_same
 from .connection import Form, StreamConnection
 from .models import SessionHealth
 from .ops import audit_health, journal_health, policy_health
@@ -68,10 +68,10 @@ async def stream(call: Call[StreamQuery, None]) -> web.StreamResponse:
             cursor,
             account=caller.name,
             address=call.address,
-            may_approve=caller.may("approve"),
+            may_approve=caller.is_approver,
             replays=replays(call.request, call.query.replay),
         )
-        reader.permit(caller.seconds_left, still_may_view(caller, call.session_id))
+        reader.permit(caller.seconds_left, still_sees_the_same(caller, call.session_id))
         reader.page = page_of(call, caller)
         return reader
 

@@ -55,7 +55,7 @@ async def socket(call: Call[SocketQuery, None]) -> web.StreamResponse:
             call.query.after or None,
             account=caller.name,
             address=call.address,
-            may_approve=caller.may("approve"),
+            may_approve=caller.is_approver,
             replays=replays(call.request, call.query.replay),
         )
         socket.follows_session = True

@@ -345,14 +345,16 @@ UNSEEN: tuple[tuple[dict[str, Any], str], ...] = (
     ({"env": [{"DB_PASSWORD": "correct-horse-battery"}]}, "correct-horse"),
     ({"command": "curl -H 'Authorization: Bearer abc.def' x"}, "abc.def"),
     ({"command": "psql postgres://anna:hunter2@db/x"}, "hunter2"),
+    ({"meeting_room": "tower-7"}, "tower-7"),
 )
 
 
 async def test_what_a_notification_does_not_show_is_not_approved_on_it(
-    sit_down: SitDown, site: Site, service: PushService, keys: Browser
+    sit_down: SitDown, serving: Serving, service: PushService, keys: Browser
 ) -> None:
-    person = await phone_of(sit_down, service, keys)
-    worker = await PhoneWorker.of(await subscribed(person, site.url))
+    """What the operator names a secret is one here too; what is none by the same rules is shown and offered."""
+    site = await serving(redact_keys=("room",))
+    worker = await in_a_pocket(sit_down, site, service, keys)
 
     for parameters, unseen in UNSEEN:
         request = ask(site, parameters=parameters)
@@ -362,6 +364,10 @@ async def test_what_a_notification_does_not_show_is_not_approved_on_it(
         assert notification["actions"] == ["reject", "open"]
         assert unseen not in notification["body"]
         assert notification["body"].endswith("Only the page shows all of it.")
+
+    harmless = ask(site, parameters={"path": "/etc/ssl/openssl.cnf", "cookie_count": None})
+    await worker.deliver(push_of(harmless))
+    assert (await worker.shows(harmless.request_id))["actions"] == ["approve", "reject"]
 
 
 async def test_answer_that_does_not_arrive_is_told(
@@ -439,6 +445,17 @@ async def test_phone_decides_in_the_name_of_its_person_until_that_signs_out(
     assert await page.evaluate(_DEVICES, TOKEN) == []
     assert (told["actions"], "git push" in told["body"]) == (["open"], False)
     assert "not signed in" in told["body"]
+
+    assert guarded.settings.tokens_file is not None
+    only_looks = {"token": TOKEN, "subject": "anna", "rights": ["view"], "sessions": ["*"]}
+    guarded.settings.tokens_file.write_text(json.dumps([only_looks]))
+    guarded.read_again()
+    page = await person.open(f"{guarded.url}/agent_backend/#token={TOKEN}&/devices")
+    await page.locator("[data-action=subscribe]").click()
+    await expect(page.locator("[data-action=unsubscribe]")).to_be_visible()
+    await worker.deliver(push_of(second, "s2"))
+    told = await worker.shows(second.request_id, "Bash waits for your decision (medium risk)")
+    assert told["actions"] == ["open"]
 
 
 async def test_token_that_is_refused_is_the_right_of_the_device_no_longer(

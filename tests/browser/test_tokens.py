@@ -91,16 +91,34 @@ async def test_session_of_others_is_refused_in_words(person: Person, guarded: Si
     await expect(page.locator("body")).to_contain_text("may not see this session")
 
 
-async def test_who_may_only_look_is_told_when_an_answer_is_refused(person: Person, guarded: Site) -> None:
+async def test_who_may_only_look_is_offered_no_answer_until_the_token_may_decide(person: Person, guarded: Site) -> None:
     person.may_say(REFUSED)
-    request = guarded.broker.ask("team-1", tool_name="deploy", parameters={}, risk_level="medium")
+    more = {"tool_name": "deploy", "parameters": {}, "risk_level": "high"}
+    request = guarded.broker.ask("team-1", **more)
+    alike = [guarded.broker.ask(f"team-{number}", tool_name="ls", parameters={"n": number}) for number in (2, 3)]
     page = await person.open(f"{guarded.url}/agent_backend/#token=view-secret&/s/team-1")
     console = Console(person, page)
     await console.is_live()
+    card = console.card(request)
+    answers = card.locator(".bar-of-actions button, .lasting button")
+    await expect(card).to_contain_text("Your token may watch, but not decide.")
+    await expect(answers).to_have_count(0)
+    await page.keyboard.press("a")
+    await page.keyboard.press("r")
 
-    await console.press(console.card(request), "approve")
+    await page.evaluate("location.hash = '#/inbox'")
+    await console.is_live()
+    await console.shows(request, *alike)
+    await console.row(alike[0]).locator("button").click()
+    batch = console.cards.first
+    await expect(batch).to_contain_text("Your token may watch, but not decide.")
+    await expect(batch.locator("[data-action=approve], [data-action=reject]")).to_have_count(0)
 
-    await expect(console.card(request).locator("[data-role=failure]")).to_be_visible()
+    assert guarded.settings.tokens_file is not None
+    may_now = {"token": "view-secret", "subject": "vera", "rights": ["approve"], "sessions": ["team-*"]}
+    guarded.settings.tokens_file.write_text(json.dumps([may_now]))
+    guarded.read_again()
+    await expect(batch.locator("[data-action=approve]")).to_be_visible()
     assert request.pending
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import stat
@@ -49,7 +50,9 @@ OUTCOMES = {
 class Piped:
     """A watch of session ``s`` in this process that reads lines, on real pipes."""
 
-    def __init__(self, url: str, *, stdin: int | None = None, encoding: str = "utf-8") -> None:
+    def __init__(
+        self, url: str, *, stdin: int | None = None, encoding: str = "utf-8", token: str | None = None
+    ) -> None:
         self._keyboard: int | None = None
         if stdin is None:
             stdin, self._keyboard = os.pipe()
@@ -57,7 +60,7 @@ class Piped:
         self._screen, self._stdout = os.pipe()
         self._encoding = encoding
         self._output = asyncio.StreamReader()
-        self._watching = asyncio.create_task(self._watch(url))
+        self._watching = asyncio.create_task(self._watch(url, token))
 
     async def until(self, text: str) -> str:
         """The next line with this text."""
@@ -82,13 +85,13 @@ class Piped:
         await asyncio.gather(self._watching, return_exceptions=True)
         self.end_input()
 
-    async def _watch(self, url: str) -> int:
+    async def _watch(self, url: str, token: str | None) -> int:
         screen = open(self._screen, "rb", buffering=0)
         with open(self._stdin) as stdin, open(self._stdout, "w", encoding=self._encoding) as stdout:
             await asyncio.get_running_loop().connect_read_pipe(
                 lambda: asyncio.StreamReaderProtocol(self._output), screen
             )
-            async with Client(url) as client:
+            async with Client(url, token=token) as client:
                 return await Watch(client, "s", stdin=stdin, stdout=stdout).run()
 
 
@@ -219,6 +222,23 @@ async def test_empty_response_decides_nothing(piped: Piped, site: Site) -> None:
     await piped.until("Answer with a line: ")
 
     assert request.pending
+
+
+async def test_who_may_only_look_is_told_so_and_offered_no_answer(open_piped: Open, tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens.json"
+    tokens.write_text(json.dumps([{"token": "look-on", "subject": "vera", "rights": ["view"], "sessions": ["*"]}]))
+    async with serve(settings=Settings(port=0, auth="tokens", tokens_file=tokens)) as site:
+        piped = open_piped(f"{site.url}{site.settings.prefix}", token="look-on")
+        first = await piped.until("Watching session s; 1 watching.")
+        request = ask(site)
+        offered = await piped.until("Your token")
+        await piped.type(f"approve {request.request_id}\n")
+        answer = await piped.until("Your token")
+        await piped.close()
+
+    assert "Your token may watch, but not decide." in first
+    assert [offered.strip(), answer.strip()] == ["Your token may watch, but not decide."] * 2
+    assert request.record.decision is None
 
 
 async def test_edit_of_a_number_into_true_is_an_edit(piped: Piped, site: Site) -> None:

@@ -167,6 +167,23 @@ async def test_what_is_risky_is_read_before_it_is_answered(
     assert told["summary"].startswith("rm 等待您的决定")
 
 
+async def test_device_that_may_only_look_is_offered_no_answer(
+    service: PushService, browser: Browser, tmp_path: Path
+) -> None:
+    tokens = tmp_path / "tokens.json"
+    rights = ("view", "approve")
+    entries = [{"token": f"{one}-token", "subject": one, "rights": [one], "sessions": ["*"]} for one in rights]
+    tokens.write_text(json.dumps(entries))
+    async with serving(auth="tokens", tokens_file=tokens) as (site, http):
+        for right in rights:
+            await subscribed(http, service, browser, right, headers={"Authorization": f"Bearer {right}-token"})
+        asked(site.broker, risk_level="medium")
+        await until(lambda: len(service.pushes) == 2)
+
+    offered = {pushed.path: pushed.told(browser)["actions"] for pushed in service.pushes[:2]}
+    assert offered == {"/push/view": ["open"], "/push/approve": ["approve", "reject"]}
+
+
 async def test_name_that_is_hostile_and_long_fits_and_says_no_more_than_it_is(
     service: PushService, browser: Browser
 ) -> None:

@@ -91,6 +91,11 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
     return this.#feed.state;
   }
 
+  /** False where the service has said that the token may only look on. */
+  get mayApprove(): boolean {
+    return this.#live.link.mayApprove;
+  }
+
   /** Begin to read; what is heard already stays known. Without effect while it reads. */
   connect(): void {
     this.#live.connect();
@@ -255,7 +260,7 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
     switch (event.type) {
       case "hello":
         this.#hello = event.data;
-        this.#live.link.heartbeatSeconds = event.data.heartbeat_seconds;
+        this.#live.link.greeted(event.data);
         break;
       case "snapshot": {
         const { tool_status, tool_result } = event.data;

@@ -1,6 +1,7 @@
 import type { NotifierError } from "./errors.js";
 import { Moment } from "./moment.js";
 import type { Transport } from "./transports.js";
+import type { Hello, InboxHello } from "./wire.js";
 
 /**
  * `waiting` is between two attempts, and `offline` the same while the browser says that it has no network; `ended` is
@@ -38,6 +39,8 @@ const UNKNOWN_HEARTBEAT_SECONDS = 15;
 export class Link {
   /** How often the service says that it is there. */
   heartbeatSeconds = UNKNOWN_HEARTBEAT_SECONDS;
+  /** Whether the token may answer, as far as the service has said. */
+  mayApprove = true;
   #now: Connection = IDLE;
   #heardAt: Moment | null = null;
   readonly #changed: () => void;
@@ -53,6 +56,12 @@ export class Link {
   report(change: Partial<Connection>): void {
     this.#now = Object.freeze({ ...this.#now, ...change });
     this.#changed();
+  }
+
+  /** What the service says of itself and of this reader when a stream begins. */
+  greeted(hello: Hello | InboxHello): void {
+    this.heartbeatSeconds = hello.heartbeat_seconds;
+    this.mayApprove = hello.may_approve !== false;
   }
 
   heard(): void {

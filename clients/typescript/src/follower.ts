@@ -55,6 +55,7 @@ export class Follower {
       case "connection": {
         const { phase, attempt, retryAt, error } = message.connection;
         this.#link.heartbeatSeconds = message.heartbeatSeconds;
+        this.#link.mayApprove = message.mayApprove;
         // An error crosses as a plain copy; what it says is enough to show.
         this.#link.heard();
         this.#link.report({

@@ -71,6 +71,11 @@ export class InboxClient {
     return this.#feed.state;
   }
 
+  /** False where the service has said that the token may only look on. */
+  get mayApprove(): boolean {
+    return this.#live.link.mayApprove;
+  }
+
   /** Begin to read; what is heard already stays known. Without effect while it reads. */
   connect(): void {
     this.#live.connect();
@@ -144,12 +149,14 @@ export class InboxClient {
   }
 
   async #ask(signal: AbortSignal): Promise<readonly SessionEvent[]> {
-    this.#feed.takeSnapshot(await this.#http.call<InboxSnapshot>("GET", "/api/inbox", { signal }));
+    const snapshot = await this.#http.call<InboxSnapshot>("GET", "/api/inbox", { signal });
+    this.#live.link.mayApprove = snapshot.may_approve !== false;
+    this.#feed.takeSnapshot(snapshot);
     return [];
   }
 
   #emit(event: InboxEvent): void {
-    if (event.type === "hello") this.#live.link.heartbeatSeconds = event.data.heartbeat_seconds;
+    if (event.type === "hello") this.#live.link.greeted(event.data);
     for (const listener of [...this.#listeners]) call(() => listener(event));
     if (event.type !== "heartbeat") this.#changed();
   }

@@ -117,7 +117,8 @@ export class Live {
   }
 
   #tellConnection(): void {
-    this.#tabs?.tell({ kind: "connection", connection: this.link.now, heartbeatSeconds: this.link.heartbeatSeconds });
+    const { now: connection, heartbeatSeconds, mayApprove } = this.link;
+    this.#tabs?.tell({ kind: "connection", connection, heartbeatSeconds, mayApprove });
   }
 
   #reading(): Reading {

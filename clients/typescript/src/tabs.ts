@@ -4,7 +4,12 @@ import type { Connection } from "./connection.js";
 export type Told =
   | { readonly kind: "said"; readonly text: string }
   | { readonly kind: "alive" }
-  | { readonly kind: "connection"; readonly connection: Connection; readonly heartbeatSeconds: number }
+  | {
+      readonly kind: "connection";
+      readonly connection: Connection;
+      readonly heartbeatSeconds: number;
+      readonly mayApprove: boolean;
+    }
   | { readonly kind: "ended"; readonly code: string; readonly message: string };
 
 type Asked = { readonly kind: "joined" } | { readonly kind: "restart" };

@@ -414,7 +414,7 @@ export interface HelloEvent {
   data: Hello;
 }
 /**
- * ``hello``: the first event of every stream.
+ * ``hello``: the first event of every stream. Who may only look on is told so.
  */
 export interface Hello {
   session_id: string;
@@ -423,6 +423,7 @@ export interface Hello {
   resumed: "full" | "partial" | "none";
   heartbeat_seconds: number;
   viewers: number;
+  may_approve?: false;
 }
 export interface SnapshotEvent {
   type: "snapshot";
@@ -747,6 +748,7 @@ export interface InboxHello {
   resumed: "full" | "partial" | "none";
   heartbeat_seconds: number;
   viewers: number;
+  may_approve?: false;
 }
 export interface InboxSnapshotEvent {
   type: "snapshot";
@@ -770,6 +772,7 @@ export interface InboxSnapshot {
   last_event_id: string;
   permission_requests: InboxRecord[];
   sessions: SessionRow[];
+  may_approve?: false;
 }
 /**
  * A session, in the list of those that are open.

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { EventSource } from "eventsource";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
 
-import { listSessions, NotifierError, SessionClient, SSEClient } from "../src/index.js";
+import { InboxClient, listSessions, NotifierError, SessionClient, SSEClient } from "../src/index.js";
 import { Proxy } from "./proxy.js";
 import { startService, watch, type Service } from "./service.js";
 
@@ -242,6 +242,18 @@ describe("with tokens", () => {
     expect(new Set(tickets).size).toBe(2);
     expect(tickets.every((ticket) => ticket !== null && ticket.length > 20)).toBe(true);
     expect(asked.join()).not.toContain("guest-token");
+  });
+
+  it("knows whether the token may answer, also where another tab reads", async () => {
+    const guest = watch(guarded.url, "t1", { token: "guest-token-0123456789" });
+    const boss = watch(guarded.url, "t1", { token: "boss-token-0123456789" });
+    const inbox = new InboxClient({ baseUrl: guarded.url, token: "guest-token-0123456789", transports: ["polling"] });
+    inbox.connect();
+    for (const reader of [guest, boss]) await reader.untilOpen("sse");
+    await vi.waitFor(() => expect(inbox.connection.phase).toBe("open"));
+
+    expect([guest.client.mayApprove, boss.client.mayApprove, inbox.mayApprove]).toEqual([false, true, false]);
+    inbox.disconnect();
   });
 
   it("asks for a token before every request when it is given a function", async () => {

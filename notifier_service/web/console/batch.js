@@ -22,7 +22,7 @@ const TURNED = 0.85;
 
 export class Batch {
   // `host`: {decide(requests, approved, reason), nameOf(sessionId), onSettled(card, {isMine, text}), announce(text),
-  // onUnauthenticated(), split()}.
+  // onUnauthenticated(), split(), onlyLooks}.
   constructor(records, host) {
     this.records = records;
     this.#host = host;
@@ -181,7 +181,12 @@ export class Batch {
     const approve = choice("approve", "A", "batch.approve", { class: this.#isHigh ? "risky" : "primary" });
     const reject = choice("reject", "R", "batch.reject", { class: this.#isHigh ? "primary" : "" });
     const apart = button("split", t("batch.split"), () => this.#host.split(), { class: "quiet" });
-    fill(this.#parts.buttons, this.#isHigh ? [reject, approve] : [approve, reject], apart);
+    if (this.#host.onlyLooks) {
+      this.#acts = {};
+      this.#parts.reading.hidden = true;
+    }
+    const answers = this.#host.onlyLooks ? [t("desk.onlyLook")] : this.#isHigh ? [reject, approve] : [approve, reject];
+    fill(this.#parts.buttons, answers, apart);
     this.#tellNumber();
     return element(
       "article",

@@ -28,7 +28,7 @@ const URGENT_MS = 30_000;
 
 export class Card {
   // `host` decides: {client, isDeafToClicks(), isDeafToKeys(), bringIntoSight(card, answers), onSettled(card),
-  // onUnauthenticated(), announce(text)}.
+  // onUnauthenticated(), announce(text), onlyLooks}.
   constructor(record, host) {
     this.record = record;
     this.state = "open";
@@ -315,6 +315,7 @@ export class Card {
 
   #showWhat(record) {
     this.#parameters.show(record);
+    if (this.#host.onlyLooks) return;
     this.#questions = questionsIn(record, { onSend: () => this.#answer() });
     if (this.#questions === null) return;
     fill(this.#parts.questions, this.#questions.element);
@@ -354,8 +355,9 @@ export class Card {
   #showButtons() {
     const { allowed_decisions: allowed, scopes } = this.record;
     this.#acts.clear();
-    if (allowed.length === 0) {
-      fill(this.#parts.buttons, t("card.noDecision"));
+    if (this.#host.onlyLooks || allowed.length === 0) {
+      this.#parts.reading.hidden = true;
+      fill(this.#parts.buttons, t(this.#host.onlyLooks ? "desk.onlyLook" : "card.noDecision"));
       return;
     }
     const isWhole = !this.#parameters.isUnshowable && !this.record.parameters_truncated;

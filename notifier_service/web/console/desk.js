@@ -20,7 +20,8 @@ const MAX_ANNOUNCED = 3;
 
 export class Desk {
   // `host`: {clientOf(sessionId), decide(requests, approved, reason), nameOf(sessionId), announce(text),
-  // onUnauthenticated(), onShown(requests), reveal(), isEverywhere, mayOnlyLook}; `reveal` brings it before what covers it.
+  // onUnauthenticated(), onShown(requests), reveal(), mayOnlyLook(), isEverywhere}; `reveal` brings it before what covers
+  // it. Who may only look on is offered no answer.
   constructor(host) {
     this.#host = host;
     this.queue = new Queue({ onChoose: (item) => this.#choose(item), nameOf: host.nameOf, isEverywhere: host.isEverywhere });
@@ -42,7 +43,6 @@ export class Desk {
     );
     this.#sizes = new ResizeObserver(() => this.#card?.lookAgain());
     this.#timer = setInterval(() => this.#tick(), 250);
-    if (host.mayOnlyLook) fill(this.#told, element("span", { class: "dim" }, t("desk.onlyLook")));
     this.retell();
   }
 
@@ -61,6 +61,7 @@ export class Desk {
   #shown = null;
   #card = null;
   #movedAt = 0;
+  #onlyLooks = false;
 
   close() {
     clearInterval(this.#timer);
@@ -78,6 +79,7 @@ export class Desk {
   }
 
   update(pending) {
+    this.#lookAtRights();
     const come = this.#items.update(pending, this.#shown);
     if (this.#shown === null) this.#items.sort();
     for (const [key, card] of this.#cards) {
@@ -89,6 +91,16 @@ export class Desk {
     this.#announce(come);
     if (this.#shown === null && this.#items.list.length > 0) this.#show(this.#items.list[0], { isAsked: false });
     this.retell();
+  }
+
+  // They are told when a stream begins: what was offered until then is offered no more, or now.
+  #lookAtRights() {
+    const onlyLooks = this.#host.mayOnlyLook();
+    if (onlyLooks === this.#onlyLooks) return;
+    this.#onlyLooks = onlyLooks;
+    fill(this.#told, onlyLooks && element("span", { class: "dim" }, t("desk.onlyLook")));
+    for (const key of [...this.#cards.keys()]) this.#drop(key);
+    if (this.#shown !== null) this.#show(this.#shown, { isAsked: false });
   }
 
   #announce(come) {
@@ -205,6 +217,7 @@ export class Desk {
       bringIntoSight: (card, answers) => this.#bringIntoSight(card, answers),
       onSettled: (card, how) => this.#settled(card, how),
       split: () => this.split(),
+      onlyLooks: this.#onlyLooks,
     };
     if (records.length > 1) return new Batch(records, { ...host, decide: this.#host.decide });
     return new Card(records[0], { ...host, client: this.#host.clientOf(records[0].session_id) });

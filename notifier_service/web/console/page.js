@@ -288,7 +288,7 @@ function made(next) {
     onUnauthenticated: askForToken,
     onPending: () => tell(),
     reveal: () => openDrawer(false),
-    mayOnlyLook: mayOnlyLook(),
+    mayOnlyLook: () => !client.mayApprove || claimsToLook(),
   };
   switch (next.place) {
     case "session":
@@ -306,8 +306,8 @@ function made(next) {
   }
 }
 
-// What a signed token says; of others only an answer that is refused tells.
-function mayOnlyLook() {
+// What a signed token says of itself, also where no stream begins and says it.
+function claimsToLook() {
   const { rights } = claimsOf(token() ?? "");
   return Array.isArray(rights) && !rights.some((right) => right === "approve" || right === "admin");
 }

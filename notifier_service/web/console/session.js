@@ -39,7 +39,7 @@ export class Session {
         host.reveal();
         this.#showPart("cards");
       },
-      mayOnlyLook: host.mayOnlyLook,
+      mayOnlyLook: () => !this.#client.mayApprove || host.mayOnlyLook(),
       isEverywhere: false,
     });
     this.#title = element("h1", {});

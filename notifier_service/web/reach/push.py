@@ -192,13 +192,14 @@ class Push:
         if record is None:
             return ()
         told: list[str] = []
-        payloads: dict[str, str] = {}
+        payloads: dict[tuple[str, bool], str] = {}
         for device in tuple(self._devices.values()):
             is_for = device.id in notice.told if notice.kind == "settled" else self._is_for(device, notice)
             if is_for and self._may_see(device, notice.session_id):
-                if device.language not in payloads:
-                    payloads[device.language] = _payload(notice, record, device.language, self._redaction)
-                self._outbox.put(self._letter(device, notice, record, payloads[device.language]))
+                kind = device.language, device.may_approve
+                if kind not in payloads:
+                    payloads[kind] = _payload(notice, record, *kind, self._redaction)
+                self._outbox.put(self._letter(device, notice, record, payloads[kind]))
                 told.append(device.id)
         return told
 
@@ -289,18 +290,20 @@ def _outcome(response: aiohttp.ClientResponse) -> Outcome:
     return Outcome("refused", f"status {status}: the push service {why}{hint}")
 
 
-def _payload(notice: Notice, record: PermissionRecord, language: str, redaction: Redaction) -> str:
+def _payload(notice: Notice, record: PermissionRecord, language: str, may_approve: bool, redaction: Redaction) -> str:
     """What the device is told: no parameter, because it fetches the whole by its own right. Long names are cut."""
     tool = redaction.name(clean(record.tool_name) or "")
     name = redaction.of(notice.label.title) or notice.session_id
+    actions = _actions(record, may_approve=may_approve) if notice.kind == "requested" else []
     return next(
         payload
         for most in _NAME_BYTES
-        if len((payload := _told(notice, record, language, cut(tool, most), cut(name, most))).encode()) <= MAX_PLAIN
+        if len((payload := _told(notice, record, language, actions, cut(tool, most), cut(name, most))).encode())
+        <= MAX_PLAIN
     )
 
 
-def _told(notice: Notice, record: PermissionRecord, language: str, tool: str, name: str) -> str:
+def _told(notice: Notice, record: PermissionRecord, language: str, actions: Sequence[str], tool: str, name: str) -> str:
     is_request = notice.kind == "requested"
     told = {
         "kind": "permission_request" if is_request else "settled",
@@ -310,16 +313,16 @@ def _told(notice: Notice, record: PermissionRecord, language: str, tool: str, na
         "risk_level": record.risk_level,
         "expires_at": None if record.expires_at is None else utc_text(record.expires_at),
         "summary": pushed_summary(notice, record, tool, name, language),
-        "actions": _actions(record) if is_request else [],
+        "actions": actions,
     }
     if not is_request:
         told["status"] = record.status
     return json.dumps(told, ensure_ascii=False, separators=(",", ":"))
 
 
-def _actions(record: PermissionRecord) -> list[str]:
-    """What may be answered on the notification: what is risky is read first."""
-    is_readable = record.risk_level != "high" and "approve" in record.allowed_decisions
+def _actions(record: PermissionRecord, *, may_approve: bool) -> list[str]:
+    """What may be answered on the notification, by whom the device is of: what is risky is read first."""
+    is_readable = may_approve and record.risk_level != "high" and "approve" in record.allowed_decisions
     return ["approve", "reject"] if is_readable else ["open"]
 
 

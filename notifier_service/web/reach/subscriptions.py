@@ -56,6 +56,8 @@ class Subscription(BaseModel):
     expires_at: float | None = None
     #: The paired device whose token it was.
     device_id: str = ""
+    #: Whether that token gave more than to look on.
+    may_approve: bool = True
 
 
 def id_of(endpoint: str) -> str:

@@ -43,7 +43,9 @@ interface CardProps {
 export function Card(props: CardProps): ReactNode {
   const { client, labels, position, total, onOver } = props;
   const { request, isWhole, problem, readAgain } = useWhole(client, props.request);
-  const { form, text, reason, isWritten, given, ...writing } = useDraft(props.draft);
+  const { form: begun, text, reason, isWritten, given, ...writing } = useDraft(props.draft);
+  const { mayApprove } = client;
+  const form = mayApprove ? begun : null;
   const isPending = position > 0;
   const answering = useAnswer({ client, request, labels, isPending, isWritten, onOver });
   const { isSending, isOver, ending, error, setError } = answering;
@@ -64,7 +66,7 @@ export function Card(props: CardProps): ReactNode {
   const isRead = useReading(card, shown.drawn) && shown.hidden === 0;
   const mayAct = isReady && !isSending && !isOver;
   const mayRun = isWhole && shown.body !== null;
-  const rejectsFirst = isHigh && request.allowed_decisions.includes("reject");
+  const rejectsFirst = isHigh && mayApprove && request.allowed_decisions.includes("reject");
 
   useEffect(() => {
     if (form !== null) writes.current?.scrollIntoView?.({ block: "nearest" });
@@ -108,7 +110,7 @@ export function Card(props: CardProps): ReactNode {
 
   const found = questionsOf(request);
   const isAnswerable = request.allowed_decisions.includes(found?.way === "response" ? "respond" : "edit");
-  const questions = isAnswerable ? found : null;
+  const questions = isAnswerable && mayApprove ? found : null;
 
   function sendAnswer(): void {
     if (questions === null) return;
@@ -123,7 +125,8 @@ export function Card(props: CardProps): ReactNode {
     { action: "back", text: labels.back, act: back },
   ];
   const choices =
-    form === "edit" ? written("approve-edited", labels.approveEdited)
+    !mayApprove ? []
+    : form === "edit" ? written("approve-edited", labels.approveEdited)
     : form === "respond" ? written("send-response", labels.sendResponse)
     : choicesOf(request, mayRun, labels, {
         approve: (action, scope) =>
@@ -252,10 +255,12 @@ export function Card(props: CardProps): ReactNode {
               />
             </label>
           )}
-          <label>
-            {labels.reason}
-            <input type="text" data-field="reason" value={reason} onChange={({ target }) => writing.writeReason(target.value)} />
-          </label>
+          {mayApprove && (
+            <label>
+              {labels.reason}
+              <input type="text" data-field="reason" value={reason} onChange={({ target }) => writing.writeReason(target.value)} />
+            </label>
+          )}
           {lasting.length > 0 && <p className="notifier-buttons" data-role="lasting">{lasting.map(button)}</p>}
           {showsKeys && <p data-role="keys">{labels.keys}</p>}
         </div>
@@ -267,7 +272,8 @@ export function Card(props: CardProps): ReactNode {
           {error !== null && <Text>{error}</Text>}
         </p>
         {shown.hidden > 0 && <p className="notifier-warning" data-role="hidden">{labels.hidden(shown.hidden)}</p>}
-        {isHigh && mayRun && (
+        {!mayApprove && <p className="notifier-warning" data-role="only-look">{labels.onlyLook}</p>}
+        {isHigh && mayRun && mayApprove && (
           <p id={readingId} className="notifier-label" data-role="reading">
             <span data-replaced={isRead || undefined}>{labels.readFirst}</span>
             <span data-replaced={!isRead || undefined}>{labels.twice}</span>

@@ -5,7 +5,7 @@ import { act, configure, fireEvent, render, screen, waitFor, within } from "@tes
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 
 import { CHINESE, PermissionDialog, useSession, type PermissionLabels, type RenderBody } from "../../src/react/index.js";
-import type { PermissionRecord } from "../../src/index.js";
+import { SessionClient, type PermissionRecord } from "../../src/index.js";
 import { startService, type Service } from "../service.js";
 import { EventSource, screenOfTest, scrollToTheEnd } from "./page.js";
 
@@ -95,6 +95,18 @@ function decide({ request_id }: PermissionRecord, session: string, approved: boo
 }
 
 const WRITE = { tool_name: "write_file", parameters: { path: "a.txt", text: "hello" } };
+
+it("offers no answer to who may only look on", async () => {
+  const rights = vi.spyOn(SessionClient.prototype, "mayApprove", "get").mockReturnValue(false);
+  const { dialog, actions, role, listens } = await sitDown({}, { ...WRITE, risk_level: "high" });
+  await listens();
+  for (const key of ["a", "r", "e"]) fireEvent.keyDown(document.body, { key });
+
+  expect(role("only-look")).toBe("Your token may watch, but not decide.");
+  expect(actions()).toEqual(["exact", "later"]);
+  expect(dialog.querySelector("input, textarea")).toBeNull();
+  rights.mockRestore();
+});
 
 describe("a question", () => {
   const BRANCH = { question: "Which branch?", header: "Branch", options: [{ label: "main" }, { label: "dev" }] };

@@ -61,6 +61,10 @@ export class SessionClient {
     get state() {
         return this.#feed.state;
     }
+    /** False where the service has said that the token may only look on. */
+    get mayApprove() {
+        return this.#live.link.mayApprove;
+    }
     /** Begin to read; what is heard already stays known. Without effect while it reads. */
     connect() {
         this.#live.connect();
@@ -202,7 +206,7 @@ export class SessionClient {
         switch (event.type) {
             case "hello":
                 this.#hello = event.data;
-                this.#live.link.heartbeatSeconds = event.data.heartbeat_seconds;
+                this.#live.link.greeted(event.data);
                 break;
             case "snapshot": {
                 const { tool_status, tool_result } = event.data;

@@ -12,6 +12,8 @@ const UNKNOWN_HEARTBEAT_SECONDS = 15;
 export class Link {
     /** How often the service says that it is there. */
     heartbeatSeconds = UNKNOWN_HEARTBEAT_SECONDS;
+    /** Whether the token may answer, as far as the service has said. */
+    mayApprove = true;
     #now = IDLE;
     #heardAt = null;
     #changed;
@@ -24,6 +26,11 @@ export class Link {
     report(change) {
         this.#now = Object.freeze({ ...this.#now, ...change });
         this.#changed();
+    }
+    /** What the service says of itself and of this reader when a stream begins. */
+    greeted(hello) {
+        this.heartbeatSeconds = hello.heartbeat_seconds;
+        this.mayApprove = hello.may_approve !== false;
     }
     heard() {
         // Not worth a change that everybody hears of: it is looked at, not shown.

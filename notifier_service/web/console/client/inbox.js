@@ -40,6 +40,10 @@ export class InboxClient {
     get state() {
         return this.#feed.state;
     }
+    /** False where the service has said that the token may only look on. */
+    get mayApprove() {
+        return this.#live.link.mayApprove;
+    }
     /** Begin to read; what is heard already stays known. Without effect while it reads. */
     connect() {
         this.#live.connect();
@@ -104,12 +108,14 @@ export class InboxClient {
         return told;
     }
     async #ask(signal) {
-        this.#feed.takeSnapshot(await this.#http.call("GET", "/api/inbox", { signal }));
+        const snapshot = await this.#http.call("GET", "/api/inbox", { signal });
+        this.#live.link.mayApprove = snapshot.may_approve !== false;
+        this.#feed.takeSnapshot(snapshot);
         return [];
     }
     #emit(event) {
         if (event.type === "hello")
-            this.#live.link.heartbeatSeconds = event.data.heartbeat_seconds;
+            this.#live.link.greeted(event.data);
         for (const listener of [...this.#listeners])
             call(() => listener(event));
         if (event.type !== "heartbeat")

@@ -102,7 +102,8 @@ export class Live {
         }
     }
     #tellConnection() {
-        this.#tabs?.tell({ kind: "connection", connection: this.link.now, heartbeatSeconds: this.link.heartbeatSeconds });
+        const { now: connection, heartbeatSeconds, mayApprove } = this.link;
+        this.#tabs?.tell({ kind: "connection", connection, heartbeatSeconds, mayApprove });
     }
     #reading() {
         const options = this.#options;
