@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import html
-import json
 import logging
 import secrets
 from collections import OrderedDict
@@ -30,9 +28,10 @@ from ..core.permission_request import PermissionRequest
 from ..core.question import MAX_REASON, Decision
 from ..core.session import SESSION_ID
 from ..settings import Settings
-from .answers import reply, status_of
+from .answers import reply
 from .auth import AUTH, TICKET_PREFIX, Caller, Right, digest_of
 from .devices import DEVICES
+from .link_page import LinkPage, shown_of
 from .request import Call, Query, checked, read_body, read_json
 
 __all__ = ["LINKS", "LINK_KIND", "LinkBody", "Links", "Maker", "decide", "link_path", "make", "show"]
@@ -43,28 +42,6 @@ LINK_KIND = "link"
 _APPROVE = frozenset[Right]({"approve"})
 _AT_MOST, _AT_MOST_EACH = 10_000, 100
 _MAX_FORM_BYTES = 64 * 1024
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; "
-    "frame-ancestors 'none'",
-    # Nobody else learns the address, which is all that it takes.
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "X-Robots-Tag": "noindex, nofollow",
-}
-_STYLE = (
-    "body{font:1rem/1.5 system-ui,sans-serif;max-width:44rem;margin:0 auto;padding:1rem}"
-    "pre{white-space:pre-wrap;overflow-wrap:anywhere;border:1px solid;padding:.75rem}"
-    "button{font:inherit;padding:.75rem 1.5rem;margin:.5rem 1rem .5rem 0}input{font:inherit;width:100%}"
-    ":root{color-scheme:light dark}"
-)
-
-
-_REASON = '<label>Reason <input name="reason" maxlength="10000"></label>'
-_REJECT = '<button name="approved" value="false">Reject</button>'
-_APPROVES = '<button name="approved" value="true">Approve</button>'
-_ASKED_ELSEWHERE = "<p>This is a question: it is answered in the console.</p>"
 
 
 class Maker(BaseModel):
@@ -254,10 +231,10 @@ async def show(call: Call[Query, None]) -> web.Response:
     except NotifierError as error:
         if not _is_browser(call):
             raise
-        return _page("This link leads nowhere any more", f"<p>{html.escape(error.message)}</p>", status_of(error))
+        return _page(call).refused("This link leads nowhere any more", error)
     # It takes long to take secrets out of a long text.
-    asked = await asyncio.to_thread(_asked, call, link, request.record, in_full=False)
-    return _page("A decision is asked", asked, 200)
+    seen = await asyncio.to_thread(_seen, call, request.record)
+    return _page(call).asked(link.session_id, request.record, seen)
 
 
 async def decide(call: Call[Query, None]) -> web.Response:
@@ -267,15 +244,15 @@ async def decide(call: Call[Query, None]) -> web.Response:
         told = await _body(call, is_form=is_form)
         if is_form and told == {"show": "all"}:
             link, request = _found(call)
-            return _page("A decision is asked", _asked(call, link, request.record, in_full=True), 200)
+            return _page(call).asked(link.session_id, request.record)
         record = await _decided(call, checked(_Answer, told))
     except NotifierError as error:
         if not _is_browser(call):
             raise
-        return _page("This was not decided", f"<p>{html.escape(error.message)}</p>", status_of(error))
+        return _page(call).refused("This was not decided", error)
     if not _is_browser(call):
         return reply(record)
-    return _page(f"It is {record.status}", f"<p>{html.escape(record.tool_name)}</p>", 200)
+    return _page(call).decided(record)
 
 
 async def _decided(call: Call[Query, None], answer: _Answer) -> PermissionRecord:
@@ -353,54 +330,13 @@ def _found(call: Call[Query, None]) -> tuple[_Link, PermissionRequest]:
     return link, request
 
 
-def _asked(call: Call[Query, None], link: _Link, record: PermissionRecord, *, in_full: bool) -> str:
-    """What is asked: what cannot be seen stands there as an escape.
+def _page(call: Call[Query, None]) -> LinkPage:
+    return LinkPage(call.request.headers.get("Accept-Language", ""))
 
-    A preview of the message that the link is in fetches the page, and keeps it: it gets what the audit log would have.
-    All of it, and with something left out also the button that approves, is for who asks for it by a POST.
-    """
+
+def _seen(call: Call[Query, None], record: PermissionRecord) -> Mapping[str, Any]:
+    """What of a request may be kept by whoever fetches its page."""
     from ..storage.audit_lines import written_form  # both take long to load, and few open a link
     from ..storage.redaction import Redaction
 
-    told = {
-        "tool_name": record.tool_name,
-        "reasons": "; ".join(record.risk_reasons) or None,
-        "description": record.description,
-        "parameters": record.parameters,
-    }
-    seen: Mapping[str, Any] = told if in_full else written_form(told, Redaction(call.settings.redact_keys))
-    rows: Mapping[str, str | None] = {
-        "Tool": seen["tool_name"],
-        "Session": link.session_id,
-        "Risk": record.risk_level,
-        "Why": seen.get("reasons"),
-        "The agent says": seen.get("description"),
-        "Until": None if record.expires_at is None else utc_text(record.expires_at),
-    }
-    heads = "".join(
-        f"<p><b>{name}:</b> {html.escape(_visible(text))}</p>" for name, text in rows.items() if text is not None
-    )
-    parameters, whole = (json.dumps(one["parameters"], indent=2, ensure_ascii=False) for one in (seen, told))
-    body = f"{heads}<pre>{html.escape(_visible(parameters))}</pre>"
-    if parameters != whole or any(seen.get(name) != text for name, text in told.items() if name != "parameters"):
-        return (
-            f"{body}<p>Something is left out here, because previews of messages fetch this page.</p>"
-            '<form method="post"><button name="show" value="all">Show everything</button></form>'
-            f'<form method="post">{_REASON}{_REJECT}</form>'
-        )
-    digest = f'<input type="hidden" name="parameters_sha256" value="{html.escape(record.parameters_sha256)}">'
-    answers = _APPROVES if "approve" in record.allowed_decisions else _ASKED_ELSEWHERE
-    return f'{body}<form method="post">{_REASON}{digest}{_REJECT}{answers}</form>'
-
-
-def _visible(text: str) -> str:
-    return "".join(one if one.isprintable() or one == "\n" else ascii(one)[1:-1] for one in text)
-
-
-def _page(title: str, body: str, status: int) -> web.Response:
-    text = (
-        '<!doctype html><html lang="en"><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{title}</title><style>{_STYLE}</style><h1>{title}</h1>{body}</html>"
-    )
-    return web.Response(text=text, status=status, content_type="text/html", charset="utf-8", headers=_HEADERS)
+    return written_form(shown_of(record), Redaction(call.settings.redact_keys))

@@ -52,6 +52,43 @@ async def test_link_shows_what_is_asked_and_a_preview_of_it_settles_nothing(guar
     assert "default-src 'none'" in response.headers["Content-Security-Policy"]
 
 
+@pytest.mark.parametrize(
+    ("wanted", "lang"),
+    [
+        ("zh-CN,zh;q=0.9,en;q=0.8", "zh-CN"), ("zh-Hant-TW", "zh-CN"), ("fr;q=1, ZH;q=0.5, en;q=0.4", "zh-CN"),
+        ("en-US,en;q=0.9,zh;q=0.8", "en"), ("en;q=0, zh;q=0", "en"), ("fr", "en"), ("", "en"), ("zh;q=x, *", "en"),
+        ("zh; q=0.3, en; q=0.7", "en"), ("," * 5000, "en"),
+    ],
+)  # fmt: skip
+async def test_page_is_in_the_language_of_its_reader(guarded: Client, broker: Broker, wanted: str, lang: str) -> None:
+    """Asked, all of it, decided, used, over and unknown: each has the words of that language, and no others."""
+    browser = {"Accept": "text/html", "Accept-Language": wanted}
+    first, second = (asked(broker, parameters={"path": "/srv", "password": SECRET}) for _ in range(2))
+    link, other = await made(guarded, first), await made(guarded, second)
+    form = {"approved": "false"}
+    pages = [
+        (200, await guarded.get(link, headers=browser), ("A decision is asked", "有一项请求等待您的决定")),
+        (200, await guarded.post(link, data={"show": "all"}, headers=browser), ("Approve", "批准")),
+        (200, await guarded.post(link, data=form, headers=browser), ("It is rejected", "已拒绝")),
+        (410, await guarded.post(link, data=form, headers=browser), ("This link was used.", "此链接已被使用。")),
+    ]
+    broker.decide("team-1", Decision(approved=True, request_id=second), decided_by="ann")
+    unknown = f"{link.rpartition('/')[0]}/tk_nobody_made_this"
+    pages += [
+        (410, await guarded.get(other, headers=browser), ("This request is approved already.", "此请求已被批准。")),
+        (404, await guarded.get(unknown, headers=browser), ("There is no such link.", "没有这个链接。")),
+    ]
+
+    for status, page, words in pages:
+        text = await page.text()
+        assert page.status == status
+        assert f'<html lang="{lang}">' in text
+        assert [word in text for word in words] == [lang == "en", lang != "en"]
+        assert (page.headers["Vary"], page.headers["Content-Language"]) == ("Accept-Language", lang)
+        assert "script" not in text
+        assert page.headers["Content-Security-Policy"].startswith("default-src 'none'; style-src")
+
+
 async def test_link_to_a_question_offers_no_approval_and_takes_none(guarded: Client, broker: Broker) -> None:
     request_id = asked(broker, needs_answer=True)
     path = await made(guarded, request_id)
