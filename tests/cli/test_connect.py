@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier_service.cli import main
+from notifier_service.cli.connect import command
 from notifier_service.cli.connect.jsonc import Jsonc, NotJson
 
 ZED = """// mine
@@ -101,6 +105,57 @@ def test_changed_twice_is_changed_once_and_given_back_to_the_byte(
     assert main(["connect", "--undo", "--yes"]) == 0
     assert all_of(home) == before
     assert main(["connect", "--undo", "--yes"]) == 0
+
+
+def test_many_at_once_lose_no_change_and_give_every_byte_back(home: Path) -> None:
+    before = all_of(home)
+    names = ("claude", "gemini", "zed", "cursor", "opencode")
+    program = [sys.executable, "-P", "-m", "notifier_service", "connect", "--yes"]
+    asked = [subprocess.Popen([*program, name], stdout=subprocess.DEVNULL) for name in names for _ in range(2)]
+
+    assert [one.wait(30) for one in asked] == [0] * len(asked)
+    assert all(all_of(home)[name] != before[name] for name in (".claude/settings.json", ".cursor/mcp.json"))
+    assert main(["connect", "--undo", "--yes"]) == 0
+    assert all_of(home) == before
+
+
+def test_file_that_changes_between_the_look_and_the_yes_keeps_that_change(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With --yes ours is put into what is there by then; who was shown something else is asked again."""
+    file = home / ".cursor/mcp.json"
+    show = command._show
+
+    def changed_meanwhile(change: Any) -> None:
+        show(change)
+        file.write_text(CURSOR.replace("http://x", "http://theirs"))
+
+    monkeypatch.setattr(command, "_show", changed_meanwhile)
+    monkeypatch.setattr(command, "_agreed", lambda count: True)
+    assert main(["connect", "cursor"]) == 1
+    assert "changed meanwhile" in capsys.readouterr().err
+    assert "notifier_service" not in file.read_text()
+
+    file.write_text(CURSOR)
+    assert main(["connect", "cursor", "--yes"]) == 0
+    assert "http://theirs" in file.read_text()
+    assert "notifier_service" in file.read_text()
+
+
+def test_lock_of_a_process_that_died_holds_up_nobody_and_one_that_hangs_not_for_ever(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "_LOCK_SECONDS", 0.05)
+    lock = home / ".local/state/notifier-service/.connect.json.lock"
+    lock.parent.mkdir(parents=True)
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert main(["connect", "cursor", "--yes"]) == 1
+        assert "another process is writing" in capsys.readouterr().err
+        assert (home / ".cursor/mcp.json").read_text() == CURSOR
+
+    assert lock.exists()
+    assert main(["connect", "cursor", "--yes"]) == 0
 
 
 def test_what_makes_each_agent_ask_is_in_its_settings(home: Path) -> None:

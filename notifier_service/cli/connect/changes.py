@@ -8,9 +8,11 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from ...core.file_lock import locked
 
 __all__ = ["Kept", "Original", "take_away", "write"]
 
@@ -36,6 +38,11 @@ class Kept:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    def held(self, within_seconds: float) -> AbstractContextManager[None]:
+        """Hold off others who would change files and remember what they were, at the same time. Raises ``OSError``."""
+        self._make_folder()
+        return locked(self.path, within_seconds)
 
     def __iter__(self) -> Iterator[tuple[Path, Original]]:
         for name, kept in self._read().items():
@@ -84,8 +91,11 @@ class Kept:
         return kept
 
     def _write(self, kept: Mapping[str, Any]) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._make_folder()
         write(self.path, json.dumps(kept, indent=1).encode(), mode=0o600)
+
+    def _make_folder(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
 
 
 def take_away(path: Path, made: Sequence[Path]) -> None:

@@ -7,7 +7,8 @@ import difflib
 import os
 import stat
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,6 +42,10 @@ def add_commands(commands: Any) -> None:
     connect.set_defaults(command=_connect)
 
 
+#: How long another process may take to write what it was allowed to.
+_LOCK_SECONDS = 10.0
+
+
 class _Change(NamedTuple):
     title: str
     path: Path
@@ -50,6 +55,8 @@ class _Change(NamedTuple):
     note: str = ""
     #: The folders that go with a file that is taken away.
     made: Sequence[Path] = ()
+    #: The same change to a file that is another one by now, as text.
+    again: Callable[[bytes | None], bytes] | None = None
 
 
 async def _connect(arguments: argparse.Namespace) -> int:
@@ -86,9 +93,10 @@ async def _connect(arguments: argparse.Namespace) -> int:
             return 0 if sys.stdin.isatty() else 2
         for change in changes:
             try:
-                _make(change, kept, is_undone=arguments.undo)
-            except OSError as error:
-                problems.append(_said(error))
+                with kept.held(_LOCK_SECONDS):
+                    _make(change, kept, is_undone=arguments.undo, is_any=arguments.yes)
+            except (OSError, NotJson) as error:
+                problems.append(_said(error) if isinstance(error, OSError) else f"{change.path}: {error}")
                 print(f"notifier-service: {problems[-1]}", file=sys.stderr)
     except OSError as error:
         print(f"notifier-service: {_said(error)}", file=sys.stderr)
@@ -105,21 +113,27 @@ def _changes(agents: Sequence[Agent], place: Place, *, is_named: bool) -> tuple[
             if not (is_named or (agent.is_here(place) and agent.name != "copilot")):
                 continue  # the hooks of Copilot CLI go into a repository, which others share: only where it is named
             before = _content(path)
-            settings = _read(before)
-            agent.change(settings, place)
+            change_of = partial(_changed, agent, place)
+            after = change_of(before)
         except OSError as error:
             problems.append(f"{_said(error)}; {agent.title} is left as it is")
             continue
         except NotJson as error:
             problems.append(f"{path}: {error}; {agent.title} is left as it is")
             continue
-        after = settings.text.encode()
-        if after != before and settings.value != {}:
+        if after != before and _read(after).value != {}:
             if _is_read_only(path):
                 problems.append(f"{path} is read-only; {agent.title} is left as it is")
             else:
-                changes.append(_Change(agent.title, path, before, after, agent.note))
+                changes.append(_Change(agent.title, path, before, after, agent.note, again=change_of))
     return changes, problems
+
+
+def _changed(agent: Agent, place: Place, before: bytes | None) -> bytes:
+    """The settings with what makes the agent ask. Raises ``NotJson``."""
+    settings = _read(before)
+    agent.change(settings, place)
+    return settings.text.encode()
 
 
 def _undone(kept: Kept, agents: Mapping[Path, Agent], only: Collection[Path] | None) -> tuple[list[_Change], list[str]]:
@@ -202,9 +216,16 @@ def _agreed(count: int) -> bool:
         return False
 
 
-def _make(change: _Change, kept: Kept, *, is_undone: bool) -> None:
-    if _content(change.path) != change.before:
-        raise OSError(0, "it was changed meanwhile; nothing was written to", str(change.path))
+def _make(change: _Change, kept: Kept, *, is_undone: bool, is_any: bool) -> None:
+    """Make a change of what is there now; ``is_any`` makes it also of a file that is another one than was shown."""
+    now = _content(change.path)
+    if now == change.after and now is not None and not is_undone:
+        print(f"{change.path} is so already")
+        return
+    if now != change.before:
+        if change.again is None or not is_any:
+            raise OSError(0, "it was changed meanwhile; nothing was written to", str(change.path))
+        change = change._replace(before=now, after=change.again(now))
     if is_undone:
         if change.after is not None:
             write(change.path, change.after)

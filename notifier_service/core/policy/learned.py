@@ -8,7 +8,6 @@ import re
 import stat
 import tempfile
 import threading
-import time
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -21,6 +20,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from ..errors import LimitReached, RulesNotKept
 from ..events import Many, Rule, utc_now, utc_text
+from ..file_lock import locked
 from ..limits import RiskLevel
 from .binding import Learned, bindings, escaped, without_nothing
 from .command_use import CommandUse
@@ -215,11 +215,13 @@ class LearnedRules(Remembered):
         """Hold the file, as it is now, against everybody else who writes it."""
         with self._guard:
             try:
-                with _lock(self._target):
+                with locked(self._target, _LOCK_SECONDS):
                     self.refresh()
                     if self.error is not None and self._stamp() is not None:
                         raise RulesNotKept(f"The rules cannot be kept: {self.error}. Mend the file, and decide again.")
                     yield
+            except TimeoutError:
+                raise RulesNotKept("The rules cannot be kept: another process is writing them.") from None
             except OSError as error:
                 raise RulesNotKept(f"The rules cannot be kept in {self.path}: {error.strerror or error}.") from error
 
@@ -355,27 +357,6 @@ def _tables(text: str) -> list[Any] | None:
 
 class _Unreadable(Exception):
     """The file does not load; the message says where and why."""
-
-
-@contextmanager
-def _lock(target: Path) -> Iterator[None]:
-    """Hold a lock beside the file: the file itself is another one after each time that it is written."""
-    import fcntl  # not on Windows, where the rest of the package may be imported all the same
-
-    descriptor = os.open(target.with_name(f".{target.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        until = time.monotonic() + _LOCK_SECONDS
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= until:
-                    raise RulesNotKept("The rules cannot be kept: another process is writing them.") from None
-                time.sleep(0.005)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def rule_table(effect: Effect, tool: AskedTool, risk_level: RiskLevel, words: str | None = None) -> dict[str, Any]:
