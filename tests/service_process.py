@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import sys
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+
+from tests.forks import Fork, start
 
 
 def in_time() -> float:
@@ -15,11 +16,8 @@ def in_time() -> float:
 
 
 @asynccontextmanager
-async def service_process(*flags: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "notifier_service", "serve", "--port", "0", "--log-level", "warning", *flags,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+async def service_process(*flags: str) -> AsyncIterator[tuple[Process | Fork, int]]:
+    process = await start("serve", "--port", "0", "--log-level", "warning", *flags)
     assert process.stdout is not None
     try:
         ready = (await process.stdout.readline()).decode()

@@ -21,8 +21,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientError, ClientSession, TCPConnector
 
-from tests.forked_service import ForkedService, forked_service
-from tests.service_process import in_time
+from tests.service_process import in_time, service_process
 
 ROUNDS = int(os.environ.get("KILL_ROUNDS", "8"))
 #: Services that are killed at the same time, each by itself, and how often that happens to one journal.
@@ -230,14 +229,13 @@ async def one_line(folder: Path, sync: str, rounds: int) -> Totals:
     """So many rounds, one after the other; a journal that has seen many takes long to go through, and is left then."""
     folder.mkdir()
     totals = Totals()
-    async with forked_service() as service:
-        for first in range(0, rounds, ROUNDS_A_JOURNAL):
-            some = min(ROUNDS_A_JOURNAL, rounds - first)
-            totals += await killed_again_and_again(service, folder / f"journal-{first}", sync, some)
+    for first in range(0, rounds, ROUNDS_A_JOURNAL):
+        some = min(ROUNDS_A_JOURNAL, rounds - first)
+        totals += await killed_again_and_again(folder / f"journal-{first}", sync, some)
     return totals
 
 
-async def killed_again_and_again(service: ForkedService, journal: Path, sync: str, rounds: int) -> Totals:
+async def killed_again_and_again(journal: Path, sync: str, rounds: int) -> Totals:
     """Kill one service after the other that goes on with the same journal."""
     ends = dict.fromkeys(SESSIONS, "earliest")
     followed: str | None = None
@@ -251,7 +249,7 @@ async def killed_again_and_again(service: ForkedService, journal: Path, sync: st
     for number in range(rounds + 1):
         began_at = time.time()
         async with (
-            service.running("--journal", str(journal), "--journal-sync", sync, *FLAGS) as port,
+            service_process("--journal", str(journal), "--journal-sync", sync, *FLAGS) as (service, port),
             ClientSession(connector=TCPConnector(limit=0)) as http,
         ):
             load = Load(http, port, number, began_at)

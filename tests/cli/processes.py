@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import threading
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import Process
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import redirect_stderr, redirect_stdout, suppress
@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, TextIO
 import pytest
 
 from notifier_service.cli import main
+from tests.forks import Fork, start
 
 __all__ = ["Commands", "Finished", "free_port", "line_of"]
 
@@ -37,17 +38,13 @@ class Commands:
     """Starts ``notifier-service`` and leaves nothing of it running."""
 
     def __init__(self) -> None:
-        self._processes: list[tuple[str, Process]] = []
+        self._processes: list[tuple[str, Process | Fork]] = []
 
-    async def start(self, *arguments: str, **how: Any) -> Process:
-        """Start the command; standard input, output and error are pipes unless ``how`` says otherwise."""
-        environment = {**os.environ, **how.pop("env", {})}
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # dozens of processes need not compile the package anew
-        pipes = {"stdin": PIPE, "stdout": PIPE, "stderr": PIPE}
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "notifier_service", *arguments, **{**pipes, **how}, env=environment,
-            start_new_session=True,
-        )  # fmt: skip
+    async def start(
+        self, *arguments: str, anew: bool = False, env: Mapping[str, str] | None = None, **ends: Any
+    ) -> Process | Fork:
+        """Start the command, ``anew`` if its start is what is tested; its ends are pipes unless others are given."""
+        process = await start(*arguments, anew=anew, env={**os.environ, **(env or {})}, **ends)
         self._processes.append((arguments[0], process))
         return process
 
@@ -72,7 +69,7 @@ class Commands:
         async with asyncio.timeout(_PATIENCE_SECONDS):
             return await asyncio.shield(asyncio.wrap_future(finished))
 
-    async def ended(self, process: Process, typed: str = "") -> Finished:
+    async def ended(self, process: Process | Fork, typed: str = "") -> Finished:
         """Wait until a started command has ended."""
         async with asyncio.timeout(_PATIENCE_SECONDS):
             out, err = await process.communicate(typed.encode() or None)

@@ -62,7 +62,7 @@ async def pending(client: Client, session_id: str) -> dict[str, Any]:
 
 
 async def test_gateway_runs_the_service_itself_and_says_where(commands: Commands, stub: list[str]) -> None:
-    process = await commands.start("gateway", "stdio", "--", *stub)
+    process = await commands.start("gateway", "stdio", "--", *stub, anew=True)
     said = await line_of(process.stderr, "session")
     found = re.search(r"session (\S+), answer at (\S+)/#/s/(\S+)", said)
     assert found is not None

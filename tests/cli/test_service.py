@@ -43,7 +43,7 @@ async def test_serve_runs_on_the_fast_loop_where_that_is_installed(
     if loop == "asyncio":
         (tmp_path / "uvloop.py").write_text("raise ImportError('as if it were not installed')")
         environment["PYTHONPATH"] = str(tmp_path)
-    process = await commands.start("serve", "--port", "0", "--log-level", "debug", env=environment)
+    process = await commands.start("serve", "--port", "0", "--log-level", "debug", anew=True, env=environment)
     async with Client(await url_of(process)) as client:
         await client.publish("s", {"type": "note", "data": {"n": 1}})
         assert (await client.health("s"))["queue_size"] == 1
@@ -67,7 +67,7 @@ async def first(events: AsyncIterator[dict[str, Any]], event_type: str) -> dict[
 
 
 async def test_serve_prints_one_line_when_it_is_ready_and_ends_with_zero_at_sigterm(commands: Commands) -> None:
-    process = await commands.start("serve", "--port", "0")
+    process = await commands.start("serve", "--port", "0", anew=True)
     url = await url_of(process)
     async with Client(url) as client:
         health = await client.health("s")
@@ -81,7 +81,7 @@ async def test_serve_prints_one_line_when_it_is_ready_and_ends_with_zero_at_sigt
 
 
 async def test_serve_ends_with_zero_at_ctrl_c(commands: Commands) -> None:
-    process = await commands.start("serve", "--port", "0")
+    process = await commands.start("serve", "--port", "0", anew=True)
     await url_of(process)
     process.send_signal(signal.SIGINT)
 
@@ -185,7 +185,7 @@ async def test_named_file_that_cannot_be_read_refuses_to_start(named: str, comma
 async def test_nothing_in_the_folder_it_is_started_in_has_a_say(name: str, commands: Commands, tmp_path: Path) -> None:
     theirs = "NOTIFIER_PREFIX=/theirs" if name == ".env" else "open('it-ran', 'w').close()"
     write(name, theirs + "\n")
-    process = await commands.start("serve", "--port", "0")
+    process = await commands.start("serve", "--port", "0", anew=True)
     url = await url_of(process)
     async with Client(url) as client:
         await client.health("s")
@@ -205,7 +205,7 @@ async def test_nothing_in_the_folder_it_is_started_in_has_a_say(name: str, comma
 async def test_module_of_the_folder_does_not_stand_in_for_another_beside_an_agent(commands: Commands) -> None:
     write("my_agent.py", AGENT)
     write("stringprep.py", "open('it-ran', 'w').close()\n")
-    process = await commands.start("serve", "--port", "0", "--agent", "my_agent:answer")
+    process = await commands.start("serve", "--port", "0", "--agent", "my_agent:answer", anew=True)
 
     assert (await chat_of(await url_of(process), "hi"))[0]["content"] == "You said hi."
     assert not Path("it-ran").exists()
@@ -242,7 +242,7 @@ async def test_requests_are_logged_without_their_query(commands: Commands) -> No
 async def test_port_that_is_taken_is_told_and_ends_with_one(commands: Commands) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        ended = await commands.run("serve", "--port", str(port))
+        ended = await commands.run("serve", "--port", str(port), anew=True)
 
     assert (ended.exit_code, ended.out) == (1, "")
     assert f"notifier-service: cannot listen on 127.0.0.1 port {port}: " in ended.err
@@ -252,7 +252,7 @@ async def test_port_that_is_taken_is_told_and_ends_with_one(commands: Commands) 
 
 async def test_output_that_nobody_can_take_is_not_told_as_a_taken_port(commands: Commands) -> None:
     full = os.open("/dev/full", os.O_WRONLY)
-    ended = await commands.run("serve", "--port", "0", stdout=full)
+    ended = await commands.run("serve", "--port", "0", anew=True, stdout=full)
     os.close(full)
 
     assert ended.exit_code != 0
