@@ -13,7 +13,7 @@ from zlib import crc32
 
 from .audit import NO_AUDIT, AuditLog
 from .errors import BrokerClosed, LimitReached, NoBroker, NotDurable, SessionNotFound
-from .event_log import Event, Piece, base36, new_epoch
+from .event_log import Event, Record, base36, new_epoch
 from .events import EventData, PermissionRecord, SessionRow
 from .fan_out import Delivery
 from .history import History
@@ -514,7 +514,14 @@ class Broker:
         self._unyielded_bytes += len(event.json)
         return event
 
-    def extend(self, session: Session, pieces: Sequence[Piece], *, traceparent: str | None = None) -> Sequence[Event]:
+    def extend(
+        self,
+        session: Session,
+        types: Sequence[str],
+        data_jsons: Sequence[bytes],
+        *,
+        traceparent: str | None = None,
+    ) -> Sequence[Record]:
         """Append the first of these events, which leave no state, to this very session; return which it were.
 
         They are as many as one turn of the loop publishes, and one at least. What bounds them holds as if they came one
@@ -522,20 +529,19 @@ class Broker:
         """
         if self.closed:
             raise BrokerClosed("The service is shutting down.")
-        events = session.extend(pieces[: self._fitting(pieces)], traceparent=traceparent)
+        before = session.log.appended_bytes
+        count = self._fitting(data_jsons)
+        events = session.extend(types[:count], data_jsons[:count], traceparent=traceparent)
         self._unyielded_events += len(events)
-        for event in events:
-            self._unyielded_bytes += len(event.json)
+        self._unyielded_bytes += session.log.appended_bytes - before
         return events
 
-    def _fitting(self, pieces: Sequence[Piece]) -> int:
+    def _fitting(self, data_jsons: Sequence[bytes]) -> int:
         """How many at once neither take from readers more than one turn of the loop, nor have anybody give way."""
-        count = min(len(pieces), self._turn_events - self._unyielded_events)
+        count = min(len(data_jsons), self._turn_events - self._unyielded_events)
         space = self._space
         room = min(self._turn_bytes - self._unyielded_bytes, space.most_bytes - space.log_bytes - space.beside_bytes)
-        room -= count * _MOST_AROUND_DATA
-        for _, json in pieces[: max(0, count)]:
-            room -= 0 if json is None else len(json)
+        room -= count * _MOST_AROUND_DATA + sum(map(len, data_jsons[: max(0, count)]))
         return count if count > 0 and room >= 0 else 1
 
     async def publish(

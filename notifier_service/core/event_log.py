@@ -13,10 +13,10 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from .errors import CursorLost, GapReason, SessionClosed, TooLarge
-from .events import EventData, dump, enveloped
+from .events import EventData, dump, enveloped, enveloped_each
 from .log_space import Held
 
-__all__ = ["Event", "EventLog", "LogStatistics", "Piece"]
+__all__ = ["Event", "EventLog", "LogStatistics", "Record", "event_of"]
 
 #: What people were asked, and how it ended.
 _TRAIL = frozenset({"permission_request", "permission_response_result", "permission_cleared"})
@@ -40,9 +40,9 @@ class Event(NamedTuple):
 #: ``Event`` without the detour through Python that its own constructor takes.
 _new_event = partial(tuple.__new__, Event)
 
-
-#: What becomes an event: its type, and JSON.
-Piece = tuple[str, bytes | None]
+#: An event as a bare tuple: made in a third of the time, and left alone by the garbage collector, which visits each
+#: ``Event`` in every round. What nobody reads stays that.
+Record = tuple[int, str, str, bytes]
 
 
 class LogStatistics(NamedTuple):
@@ -81,6 +81,7 @@ class EventLog:
         "_owners",
         "_read",
         "_trail",
+        "_unmade_until",
         "appended_bytes",
         "capacity",
         "capacity_bytes",
@@ -112,7 +113,9 @@ class EventLog:
         #: Bytes of all events that were ever appended.
         self.appended_bytes = 0
         # A deque has room for many from the start: as long as there are few, a list holds them.
-        self._events: deque[Event] | list[Event] = []
+        self._events: deque[Record] | list[Record] = []
+        #: Up to this place they may be records; behind it, all are events.
+        self._unmade_until = 0
         self._most_events = min(_FEW, capacity)
         self._bytes = 0
         self._id_start = f"{new_epoch() if epoch is None else epoch}-"
@@ -168,7 +171,7 @@ class EventLog:
             held.append(event)
             self._bytes += len(event.json)
         while len(held) > self.capacity or (self._bytes > self.capacity_bytes and len(held) > 1):
-            self._bytes -= len(held.popleft().json)
+            self._bytes -= len(held.popleft()[3])
         self.evicted = last_seq - len(self._events)
         self.held.log_bytes += self._bytes
 
@@ -235,26 +238,38 @@ class EventLog:
         self._grown(seq, size)
         return event
 
-    def extend(self, pieces: Sequence[Piece], *, traceparent: str | None = None) -> Sequence[Event]:
-        """``append`` events in this order, each a type and its data as JSON, and wake who waits once.
+    def extend(
+        self, types: Sequence[str], data_jsons: Sequence[bytes], *, traceparent: str | None = None
+    ) -> Sequence[Record]:
+        """``append`` events of these types with this data, in this order, and wake who waits once.
 
         Raises the same; nothing of them all is kept then.
         """
         if self.closed:
             raise SessionClosed("This session has ended.")
-        seq, size, made = self.last_seq, 0, list[Event]()
-        for event_type, data_json in pieces:
-            seq += 1
-            event_id = self.id_of(seq)
-            encoded = enveloped(event_type, event_id, data_json, traceparent)
-            length = len(encoded)
-            if length > self.max_event_bytes:
-                raise self._too_large(length)
-            size += length
-            made.append(_new_event((seq, event_id, event_type, encoded)))
+        # A pass over all that Python makes by itself costs a fraction of a step of a loop of ours.
+        first, last = self.last_seq + 1, self.last_seq + len(types)
+        ids = self._ids(first, len(types))
+        encoded = enveloped_each(types, ids, data_jsons, traceparent)
+        size = sum(map(len, encoded))
+        if size > self.max_event_bytes:  # or none is
+            for length in map(len, encoded):
+                if length > self.max_event_bytes:
+                    raise self._too_large(length)
+        made = list(zip(range(first, last + 1), ids, types, encoded, strict=True))
         self._events.extend(made)
-        self._grown(seq, size)
+        self._unmade_until = last
+        self._grown(last, size)
         return made
+
+    def _ids(self, first: int, count: int) -> Sequence[str]:
+        """The ids of so many places in a row that are yet to be taken."""
+        ids: list[str] = []
+        while len(ids) < count:
+            event_id = self.id_of(first + len(ids))
+            head, digit = event_id[:-1], _DIGITS.index(event_id[-1])
+            ids += [head + last for last in _DIGITS[digit : digit + count - len(ids)]]
+        return ids
 
     def _grown(self, last_seq: int, size: int) -> None:
         """Drop what is too much, and wake who waits: events of this size were kept."""
@@ -263,12 +278,9 @@ class EventLog:
         self._bytes += size
         self.held.log_bytes += size
         self.appended_bytes += size
-        events = self._events
-        while len(events) > self._most_events or (self._bytes > self.capacity_bytes and len(events) > 1):
-            if isinstance(events, list):
-                events = self._as_deque()
-            else:
-                self._dropped(events.popleft())
+        kept = len(self._events)
+        if kept > self._most_events or (self._bytes > self.capacity_bytes and kept > 1):
+            self._drop_too_much()
         if self._listeners:
             self._wake()
 
@@ -277,12 +289,29 @@ class EventLog:
             f"An event of {size} bytes is over the limit of {self.max_event_bytes}.", limit="max_event_bytes"
         )
 
+    def _drop_too_much(self) -> None:
+        events, left, evicted = self._as_deque(), self._bytes, 0
+        while len(events) > self.capacity or (left > self.capacity_bytes and len(events) > 1):
+            dropped = events.popleft()
+            left -= len(dropped[3])
+            evicted += 1
+            if dropped[2] in _TRAIL:
+                self._keep_in_trail(dropped)
+        self.evicted += evicted
+        self.held.log_bytes -= self._bytes - left
+        self._bytes = left
+
     def shrink(self, to_bytes: int) -> None:
         """Drop the oldest events until what is kept takes no more than this; the newest one goes only for 0 bytes."""
         self._read = None
         events = self._as_deque()
         while events and self.held_bytes > to_bytes and (len(events) > 1 or to_bytes == 0):
-            self._dropped(events.popleft())
+            dropped = events.popleft()
+            self._bytes -= len(dropped[3])
+            self.held.log_bytes -= len(dropped[3])
+            self.evicted += 1
+            if dropped[2] in _TRAIL:
+                self._keep_in_trail(dropped)
         if not events:
             self._events, self._most_events = [], min(_FEW, self.capacity)
         if self._trail is not None:
@@ -290,23 +319,18 @@ class EventLog:
             self._trail.shrink(max(0, to_bytes - self._bytes))
             self.held.log_bytes -= before - self._trail.size_bytes
 
-    def _as_deque(self) -> deque[Event]:
+    def _as_deque(self) -> deque[Record]:
         if isinstance(self._events, list):
             self._events, self._most_events = deque(self._events), self.capacity
         return self._events
 
-    def _dropped(self, dropped: Event) -> None:
-        size = len(dropped.json)
-        self._bytes -= size
-        self.held.log_bytes -= size
-        self.evicted += 1
-        if dropped.type in _TRAIL:
-            if self._trail is None:
-                self._trail = _Trail(self.capacity // 2, self.capacity_bytes // 2)
-            owner = "" if self._owners is None else self._owners.pop(dropped.seq, "")
-            before = self._trail.size_bytes
-            self._trail.keep(dropped, owner)
-            self.held.log_bytes += self._trail.size_bytes - before
+    def _keep_in_trail(self, dropped: Record) -> None:
+        if self._trail is None:
+            self._trail = _Trail(self.capacity // 2, self.capacity_bytes // 2)
+        owner = "" if self._owners is None else self._owners.pop(dropped[0], "")
+        before = self._trail.size_bytes
+        self._trail.keep(event_of(dropped), owner)
+        self.held.log_bytes += self._trail.size_bytes - before
 
     def locate(self, cursor: str) -> int:
         """Turn an event id into a place, or raise ``CursorLost``; ``earliest`` is before the oldest event."""
@@ -335,13 +359,16 @@ class EventLog:
             return ()
         if missing > len(self._events):
             raise self._lost("slow", self.id_of(seq))
+        if seq < self._unmade_until:
+            self._make_events(seq, missing)
         if missing == 1:
-            return (self._events[-1],)
+            newest: Any = self._events[-1]  # an event by now
+            return (newest,)
         read = self._read
         if read is not None and read[0] == seq and read[1] == max_bytes:
             return read[2]
         # Readers stand near the end, so the way there is counted from the right.
-        events = list(islice(reversed(self._events), missing))
+        events: list[Any] = list(islice(reversed(self._events), missing))
         events.reverse()
         if max_bytes is not None:
             total = 0
@@ -352,6 +379,13 @@ class EventLog:
                     break
         self._read = seq, max_bytes, events
         return events
+
+    def _make_events(self, seq: int, count: int) -> None:
+        """Have events instead of records behind this place, so many as there are, for all who read them."""
+        events = self._events
+        made = [event_of(events.pop()) for _ in range(count)]
+        events.extend(reversed(made))
+        self._unmade_until = seq
 
     def shared(self, form: Hashable, events: Sequence[Event], make: Callable[[Sequence[Event]], bytes]) -> bytes:
         """``make(events)`` in this form: made once for all who read the same events at about the same time."""
@@ -473,6 +507,11 @@ class _Trail:
         self.size_bytes -= len(event.json)
         if not self._of[owner]:
             del self._of[owner], self._bytes[owner]
+
+
+def event_of(record: Record) -> Event:
+    """The event that this is."""
+    return record if type(record) is Event else _new_event(record)
 
 
 def new_epoch() -> str:

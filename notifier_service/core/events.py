@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
+from itertools import repeat
 from operator import is_
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, TypeVar
@@ -645,6 +646,17 @@ def enveloped(event_type: str, event_id: str, data_json: bytes | None, tracepare
     if data_json is None:
         return b'{"type":%b,"id":"%b"}' % (_type_json(event_type), event_id.encode())
     return b'{"type":%b,"id":"%b","data":%b}' % (_type_json(event_type), event_id.encode(), data_json)
+
+
+def enveloped_each(
+    event_types: Sequence[str], event_ids: Sequence[str], data_jsons: Sequence[bytes], traceparent: str | None = None
+) -> Sequence[bytes]:
+    """``enveloped`` of each, in a few passes that Python makes by itself."""
+    behind = '","data":' if traceparent is None else f'","traceparent":"{traceparent}","data":'
+    heads = {event_type: b'{"type":%b,"id":"' % _type_json(event_type) for event_type in {*event_types}}
+    ids = (f"{behind}\n".join(event_ids) + behind).encode().split(b"\n")
+    parts = zip(map(heads.__getitem__, event_types), ids, data_jsons, repeat(b"}"))
+    return [*map(b"".join, parts)]
 
 
 @lru_cache(maxsize=1024)

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from .errors import CursorLost, InvalidInput, InvalidSessionId, LimitReached, RequestNotFound, SessionClosed
-from .event_log import Event, EventLog, Piece
+from .event_log import Event, EventLog, Record, event_of
 from .events import (
     PRODUCED,
     CallDetails,
@@ -270,17 +270,19 @@ class Session:
             space.make_room(self)
         return event
 
-    def extend(self, pieces: Sequence[Piece], *, traceparent: str | None = None) -> Sequence[Event]:
+    def extend(
+        self, types: Sequence[str], data_jsons: Sequence[bytes], *, traceparent: str | None = None
+    ) -> Sequence[Record]:
         """Append events that leave no state, as ``publish`` does one by one; nothing has happened where it raises."""
         evicted = self.log.evicted
-        events = self.log.extend(pieces, traceparent=traceparent)
+        events = self.log.extend(types, data_jsons, traceparent=traceparent)
         self.readers.touch()
         self._all.counters.events_published += len(events)
         self._all.counters.events_evicted += self.log.evicted - evicted
         self.active_at = self.clock()
         if self.kept is not None:
             for event in events:
-                self.kept.put(event)
+                self.kept.put(event_of(event))
             self.forget_evicted()
         space = self._all.space
         if space.log_bytes + space.beside_bytes > space.most_bytes:

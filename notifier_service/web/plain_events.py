@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..core.event_log import Piece
 from ..core.events import dump_each, is_own_type
 
-__all__ = ["plain_piece", "plain_pieces"]
+__all__ = ["Pieces", "plain_piece", "plain_pieces"]
+
+#: What becomes events, in this order: their types, and the data of each as JSON.
+Pieces = tuple[Sequence[str], Sequence[bytes]]
 
 
-def plain_piece(value: Any, *, max_bytes: int) -> Piece | None:
+def plain_piece(value: Any, *, max_bytes: int) -> tuple[str, bytes] | None:
     """``plain_pieces`` of one."""
     if type(value) is not dict or len(value) != 2:
         return None
@@ -24,23 +26,27 @@ def plain_piece(value: Any, *, max_bytes: int) -> Piece | None:
     return event_type, pieces[0]
 
 
-def plain_pieces(values: Sequence[Any], *, max_bytes: int) -> Sequence[Piece] | None:
+def plain_pieces(values: Sequence[Any], *, max_bytes: int) -> Pieces | None:
     """What came in as JSON as events that need no other look, encoded together; None if one of them does.
 
     Each is an object with a type of the producer's own and an object as data, of ``max_bytes`` together, and names
     nothing else: no session. None says nothing of what is wrong, nor that something is.
     """
     # A few passes that Python makes by itself cost a third of one that asks everything of each event.
-    if {*map(type, values)} != {dict} or {*map(len, values)} != {2}:
+    if {*map(type, values)} != {dict}:
         return None
     try:
         types = [value["type"] for value in values]
         data = [value["data"] for value in values]
-    except KeyError:
+        kinds = {*types}
+    except (KeyError, TypeError):
         return None
-    if {*map(type, data)} != {dict} or {*map(type, types)} != {str} or not all(map(is_own_type, {*types})):
+    # Each has these two: it has no more where they have no more in all.
+    if sum(map(len, values)) != 2 * len(values) or {*map(type, data)} != {dict}:
+        return None
+    if {*map(type, kinds)} != {str} or not all(map(is_own_type, kinds)):
         return None
     pieces = dump_each(data)
-    if pieces is None or max(map(len, pieces)) + max(map(len, types)) > max_bytes:
+    if pieces is None or max(map(len, pieces)) + max(map(len, kinds)) > max_bytes:
         return None
-    return list(zip(types, pieces, strict=True))
+    return types, pieces

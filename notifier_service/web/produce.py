@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 
 from ..core.broker import Broker
 from ..core.errors import BrokerClosed, Forbidden, InvalidInput, LimitReached, NotDurable, NotifierError, TooLarge
-from ..core.event_log import Piece
+from ..core.event_log import event_of
 from ..core.events import EventData, checked_event, dump, parse_each, parse_json, require_finite
 from ..core.parameters import has_more_values
 from ..core.session import Session, check_session_id
@@ -22,7 +22,7 @@ from .answers import json_answer, reply
 from .auth import Right
 from .idempotency import IDEMPOTENCY, idempotency_key
 from .kept_answers import fingerprint_of, kept_answer
-from .plain_events import plain_pieces
+from .plain_events import Pieces, plain_pieces
 from .rates import RATES
 from .request import Call, Query, check_body, invalid, read_body, still_allowed, why_unread
 from .trace import TRACE_BYTES, traceparent_of
@@ -141,8 +141,8 @@ async def _append_all(call: Call[Query, None], body: Any, text: bytes) -> list[s
     limit = broker.limits.max_event_bytes
     values = body if isinstance(body, list) else [body] if len(text) <= limit else []
     if call.session_id and (pieces := plain_pieces(values, max_bytes=room_for_data(limit, trace))) is not None:
-        if len(pieces) > 1:
-            call.spend("publish_rate", len(pieces) - 1)  # that one is sent is counted already
+        if len(values) > 1:
+            call.spend("publish_rate", len(values) - 1)  # that one is sent is counted already
         return await append_plain(broker, call.session_id, call.caller.name, pieces, trace)
     require_finite(text, body)
     if not isinstance(body, list):
@@ -175,15 +175,15 @@ async def _append_all(call: Call[Query, None], body: Any, text: bytes) -> list[s
     return ids
 
 
-async def append_plain(
-    broker: Broker, session_id: str, opened_by: str, pieces: Sequence[Piece], trace: str | None
-) -> list[str]:
+async def append_plain(broker: Broker, session_id: str, opened_by: str, pieces: Pieces, trace: str | None) -> list[str]:
     """Append plain events to a session, all of them, and return their ids."""
     session = broker.open(session_id, opened_by=opened_by)
     broker.require_room(session)
+    types, data_jsons = pieces
     ids: list[str] = []
-    while len(ids) < len(pieces):
-        ids += [event.id for event in broker.extend(session, pieces[len(ids) :], traceparent=trace)]
+    while len(ids) < len(types):
+        events = broker.extend(session, types[len(ids) :], data_jsons[len(ids) :], traceparent=trace)
+        ids += [event_id for _, event_id, _, _ in events]
         if broker.must_breathe(session):
             await breathe(broker, session)
     return ids
@@ -229,7 +229,9 @@ async def _publish_stream(call: Call[Query, None]) -> web.Response:
                 else:
                     session = broker.open(call.session_id, opened_by=call.caller.name)
                     broker.require_room(session)
-                    *_, event = events = broker.extend(session, pieces[done:], traceparent=trace)
+                    types, data_jsons = pieces
+                    events = broker.extend(session, types[done:], data_jsons[done:], traceparent=trace)
+                    event = event_of(events[-1])
                     done += len(events)
                     count += len(events)
                     at_line = lines[done - 1][0]

@@ -452,6 +452,6 @@ async def test_who_waits_for_the_disk_waits_for_all_that_was_given_before(journa
 
 def test_many_events_at_once_are_there_again(journal: MemoryJournal, run: Run) -> None:
     session = run(journal).open("s")
-    session.extend([("note", b'{"n":%d}' % number) for number in range(20)])
+    session.extend(["note"] * 20, [b'{"n":%d}' % number for number in range(20)])
 
     assert told(run(journal.again()).open("s")) == told(session)

@@ -8,13 +8,14 @@ import json
 import time
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier_service.core.errors import CursorLost, InvalidInput, SessionClosed, TooLarge
-from notifier_service.core.event_log import Event, EventLog, base36, new_epoch
+from notifier_service.core.event_log import Event, EventLog, base36, event_of, new_epoch
 
 
 def filled(count: int, **bounds: int) -> EventLog:
@@ -615,18 +616,23 @@ def test_stranger_may_be_unlistened() -> None:
 # many at once
 
 
-PIECES = [("note", b'{"n":%d}' % number) for number in range(40)]
+PIECES = [("note" if number % 3 else "other.note", b'{"n":%d}' % number) for number in range(40)]
+
+
+def extended(log: EventLog, pieces: Sequence[tuple[str, bytes]], traceparent: str | None = None) -> Sequence[Event]:
+    types, data_jsons = zip(*pieces, strict=True)
+    return [event_of(event) for event in log.extend(types, data_jsons, traceparent=traceparent)]
 
 
 @pytest.mark.parametrize("traceparent", [None, "00-" + "1" * 32 + "-" + "2" * 16 + "-01"])
 def test_many_at_once_are_the_events_that_they_are_one_by_one(traceparent: str | None) -> None:
     singly, together = [EventLog(epoch="e", capacity=20, capacity_bytes=900) for _ in range(2)]
-    pieces = [*PIECES[:30], ("bare", None), ("long", b'"%b"' % (b"x" * 800)), *PIECES[30:]]
+    pieces = [*PIECES[:30], ("long", b'"%b"' % (b"x" * 800)), *PIECES[30:]]
     appended = [singly.append(event_type, data_json=json, traceparent=traceparent) for event_type, json in pieces]
 
-    events = together.extend(pieces, traceparent=traceparent)
+    events = extended(together, pieces, traceparent)
 
-    assert list(events) == appended
+    assert events == appended
     assert together.read_after(together.first_seq - 1) == singly.read_after(singly.first_seq - 1)
     assert together.statistics() == singly.statistics()
     assert (together.appended_bytes, together.held.log_bytes) == (singly.appended_bytes, singly.held.log_bytes)
@@ -636,7 +642,7 @@ def test_many_at_once_wake_who_waits_once() -> None:
     log, woken = EventLog(), list[int]()
     log.listen(lambda: woken.append(log.last_seq))
 
-    log.extend(PIECES)
+    extended(log, PIECES)
 
     assert woken == [40]
 
@@ -645,7 +651,7 @@ def test_of_many_at_once_none_is_kept_where_one_is_too_large() -> None:
     log = EventLog(max_event_bytes=100)
 
     with pytest.raises(TooLarge):
-        log.extend([*PIECES, ("note", b'"%b"' % (b"x" * 100))])
+        extended(log, [*PIECES, ("note", b'"%b"' % (b"x" * 100))])
 
     assert (log.last_seq, log.size_bytes, log.read_after(0)) == (0, 0, ())
 
@@ -655,4 +661,64 @@ def test_closed_log_takes_not_one_of_many() -> None:
     log.close()
 
     with pytest.raises(SessionClosed):
-        log.extend(PIECES)
+        extended(log, PIECES)
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["append", "extend"]), st.lists(st.sampled_from(["note", "permission_cleared"]), min_size=1)
+    )
+    | st.tuples(st.just("read"), st.integers(1, 60))
+    | st.tuples(st.just("shrink"), st.integers(0, 900)),
+    max_size=12,
+)
+
+
+@given(STEPS, st.booleans())
+def test_however_many_come_at_once_what_is_read_is_the_same(steps: list[tuple[str, Any]], went_on: bool) -> None:
+    together, singly = [EventLog(epoch="e", capacity=20, capacity_bytes=900, max_event_bytes=200) for _ in range(2)]
+    if went_on:
+        for log in (together, singly):
+            log.go_on_behind([Event(7, "e-7", "note", b"{}")], 7, [(7, 1000)])
+    for act, detail in steps:
+        if act in ("append", "extend"):
+            for event_type in detail:
+                singly.append(event_type, data_json=b"{}")
+            if act == "extend":
+                together.extend(detail, [b"{}"] * len(detail))
+            else:
+                for event_type in detail:
+                    together.append(event_type, data_json=b"{}")
+        elif act == "shrink":
+            for log in (together, singly):
+                log.shrink(detail)
+        else:
+            behind = max(together.first_seq - 1, together.last_seq - detail)
+            for most in (None, 100):
+                read = together.read_after(behind, max_bytes=most)
+                assert read == singly.read_after(behind, max_bytes=most)
+                assert {*map(type, read)} <= {Event}
+
+    assert together.statistics() == singly.statistics()
+    assert together.trail == singly.trail
+    assert {*map(type, together.trail)} <= {Event}
+    assert (together.held_bytes, together.held.log_bytes) == (singly.held_bytes, singly.held.log_bytes)
+
+
+def test_events_that_came_at_once_are_the_same_for_all_who_read_them() -> None:
+    log = EventLog()
+    extended(log, PIECES)
+
+    late, early, last = log.read_after(30), log.read_after(0), log.read_after(39)
+
+    assert [id(event) for event in early[30:]] == [id(event) for event in late]
+    assert last[0] is early[-1]
+
+
+def test_garbage_collector_need_not_look_at_events_that_nobody_reads() -> None:
+    log = EventLog()
+    events = log.extend(*zip(*PIECES, strict=True))
+
+    gc.collect()
+
+    assert [event for event in events if gc.is_tracked(event)] == []

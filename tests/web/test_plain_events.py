@@ -113,4 +113,6 @@ def test_what_takes_the_shorter_way_is_what_the_longer_way_makes_of_it(text: str
 
     if pieces is not None:
         assert values == parse_json(text.encode())
-        assert list(pieces) == [(value["type"], dump(checked_event(value["type"], value["data"]))) for value in values]
+        assert list(zip(*pieces, strict=True)) == [
+            (value["type"], dump(checked_event(value["type"], value["data"]))) for value in values
+        ]
