@@ -177,7 +177,7 @@ async def test_events_of_one_turn_cost_a_reader_one_write(site: Site, session: S
 
     assert count.of["to_json"] == 10
     assert count.of["send"] == READERS
-    assert count.calls / (READERS * 10) < 2.9
+    assert count.calls / (READERS * 10) < 2.8
 
 
 async def test_single_event_costs_a_reader_few_calls(site: Site, session: Session) -> None:
@@ -187,7 +187,7 @@ async def test_single_event_costs_a_reader_few_calls(site: Site, session: Sessio
 
     count = await least(publish_one)
 
-    assert count.calls / READERS < 23
+    assert count.calls / READERS < 22
 
 
 @pytest.mark.parametrize(

@@ -570,7 +570,7 @@ class Broker:
         return (
             self._unyielded_events >= self._turn_events
             or self._unyielded_bytes >= self._turn_bytes
-            or (session.readers.is_due and session.readers.are_outrun)
+            or session.readers.are_outrun
         )
 
     async def breathe(self, session: Session) -> None:
@@ -907,14 +907,13 @@ class Broker:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return
-        delay = 0.01 if self._timer is None or loop is not self._loop else None
-        self._heed(deadline)
+        if self._timer is None or loop is not self._loop:
+            self._set_timer(loop, 0.01)
         if deadline is not None:
+            self._heed(deadline)
             until = max(0.0, deadline - self._clock())
-            if delay is not None or loop.time() + until < self._timer_at:
-                delay = until if delay is None else min(delay, until)
-        if delay is not None:
-            self._set_timer(loop, delay)
+            if loop.time() + until < self._timer_at:
+                self._set_timer(loop, until)
 
     def _set_timer(self, loop: asyncio.AbstractEventLoop, delay: float) -> None:
         if self._timer is not None:

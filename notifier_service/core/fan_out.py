@@ -136,30 +136,34 @@ class Audience(Generic[ReaderT]):
 
     def touch(self) -> None:
         """There is something to tell."""
-        if not self._again and (self._readers or self.is_due):
-            self._again = True
-            if self._delivery.is_timed:
-                self._delivery.is_timed = False
-                self._touched_at = time.monotonic()
+        delivery = self._delivery
         if self.is_due:
-            self._delivery.go_on()
+            delivery.go_on()
         elif self._readers:
             self.is_due = True
-            self._begun = self._begun_before = (self._log.last_seq - 1, self._log.appended_bytes)
-            self._delivery.add(self)
+            log = self._log
+            self._begun = self._begun_before = (log.last_seq - 1, log.appended_bytes)
+            delivery.add(self)
+        else:
+            return
+        if not self._again:
+            self._again = True
+            if delivery.is_timed:
+                delivery.is_timed = False
+                self._touched_at = time.monotonic()
 
     def serve(self, at_most: int) -> int:
         """Bring so many readers up to date, and return how many it were."""
-        if self._next >= len(self._round):
+        begin, log = self._next, self._log
+        if not begin:
             self._round = tuple(self._readers)
-            self._next = 0
             self._again = False
             if self._touched_at is not None:
                 self._published_at, self._touched_at = self._touched_at, None
                 self._held_back = 0
-            self._begun_before, self._begun = self._begun, (self._log.last_seq, self._log.appended_bytes)
-        served = self._round[self._next : self._next + at_most]
-        self._next += len(served)
+            self._begun_before, self._begun = self._begun, (log.last_seq, log.appended_bytes)
+        served = self._round[begin : begin + at_most]
+        self._next = begin + len(served)
         for reader in served:
             if reader in self._readers:
                 try:
@@ -169,12 +173,13 @@ class Audience(Generic[ReaderT]):
                     _log.exception("a reader cannot be brought up to date")
         if self._published_at is not None:
             self._time(self._published_at, len(served))
-        if self._next >= len(self._round) and not self._again:
-            self.is_due = False
-            self._round = ()
+        if self._next >= len(self._round):
             self._next = 0
-            self._log.forget_shared()
-        return max(1, len(served))
+            if not self._again:
+                self.is_due = False
+                self._round = ()
+                log.forget_shared()
+        return len(served) or 1
 
     def _time(self, published_at: float, served: int) -> None:
         """Note how late those were served who took what there is."""

@@ -213,9 +213,8 @@ class Reader:
 
     def framed(self, form: str, events: Sequence[Event], make: Callable[[Sequence[Event]], bytes]) -> bytes:
         """What ``next`` gave, as ``make`` puts it into frames of this form; readers at one place share the bytes."""
-        # What is told beside the log is each reader's own, and one alone shares with nobody.
-        is_of_log = events[0].seq >= self._log.first_seq
-        if is_of_log and len(self.session.readers) > 1:
+        # One alone shares with nobody, and what is told beside the log is each reader's own.
+        if len(self.session.readers) > 1 and events[0].seq >= self._log.first_seq:
             return self._log.shared(form, events, make)
         return make(events)
 

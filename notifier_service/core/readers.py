@@ -151,5 +151,7 @@ class Readers(Audience[Reader]):
     @property
     def are_outrun(self) -> bool:
         """Whether the log may soon drop what those who keep up have not been sent yet."""
-        events, size = self.lag
-        return events > self._all_seats.limits.log_events // 2 or size > self._all_seats.limits.log_bytes // 2
+        if not self.is_due:
+            return False
+        (events, size), limits = self.lag, self._all_seats.limits
+        return events > limits.log_events // 2 or size > limits.log_bytes // 2

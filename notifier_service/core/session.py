@@ -706,11 +706,12 @@ class Session:
         owner: str = "",
         traceparent: str | None = None,
     ) -> Event:
-        evicted = self.log.evicted
-        event = self.log.append(event_type, data, data_json=data_json, owner=owner, traceparent=traceparent)
+        log, counters = self.log, self._all.counters
+        evicted = log.evicted
+        event = log.append(event_type, data, data_json=data_json, owner=owner, traceparent=traceparent)
         self.readers.touch()
-        self._all.counters.events_published += 1
-        self._all.counters.events_evicted += self.log.evicted - evicted
+        counters.events_published += 1
+        counters.events_evicted += log.evicted - evicted
         self.active_at = self.clock()
         if self.kept is not None:
             self.kept.put(event)

@@ -126,18 +126,19 @@ class StreamConnection(asyncio.Protocol):
         if self._is_over or self._reader is None or self._form is None:
             return
         reader, form = self._reader, self._form
+        is_live = reader.ending is None and not reader.gone
         if self._is_paused:
             reader.hold_back()
-        while not self._is_paused and not reader.over and (events := reader.next()):
+        while not self._is_paused and (is_live or not reader.over) and (events := reader.next()):
             frames = reader.framed(form.name, events, form.frames)
             self._handed += len(frames)
             self._transport.write(frames)
             reader.sent()
             if reader.is_told_all:
                 break
-        bye = reader.ending
-        if bye is None and not reader.gone:
+        if is_live:
             return
+        bye = reader.ending
         if self._abort is None:  # what the peer does not take in time is dropped
             limits = reader.session.limits
             linger = limits.stalled_seconds if bye is not None and bye.code == "slow" else limits.shutdown_seconds / 8
