@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from notifier_service import Settings, bare, serve
 from notifier_service.cli import main
 from notifier_service.cli.hook import commands_of
 from notifier_service.service_address import make_key
+from tests.service_process import service_process
 
 ROOT = Path(__file__).parent.parent
 READ = {"session_id": "s1", "hook_event_name": "PreToolUse", "tool_name": "Read", "tool_input": {"file_path": "/x"}}
@@ -212,6 +214,26 @@ def test_service_that_keeps_nothing_loads_nothing_to_keep_or_seal_it_with() -> N
         "notifier_service.web.openapi",
         "notifier_service.web.reach.webhooks",
     }
+
+
+async def test_garbage_is_collected_once_a_process_of_its_own_is_loaded_and_never_sought_among_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "probe.py").write_text("import gc\nassert gc.isenabled() and gc.get_freeze_count() > 10_000\nagent = 1")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    with pytest.raises(AssertionError, match="probe:agent is no function"):  # so it was loaded
+        async with service_process("--agent", "probe:agent"):
+            pass
+
+
+def test_program_that_calls_the_command_collects_garbage_as_it_did() -> None:
+    before = gc.isenabled(), gc.get_freeze_count()
+
+    with pytest.raises(SystemExit):
+        main(["policy", "--help"])
+
+    assert (gc.isenabled(), gc.get_freeze_count()) == before
 
 
 def test_help_of_a_command_loads_that_command_alone() -> None:

@@ -41,11 +41,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"notifier-service {__version__}")
         return 0
+    if argv is None:
+        _start_lightly()
     arguments = _parser(given[0] if given else "").parse_args(given)
     import asyncio
 
     from ..core.errors import NotifierError, ServiceUnavailable, ServiceUnproven
 
+    if argv is None:
+        _collect()
     command: Command = arguments.command
     try:
         with asyncio.Runner(loop_factory=_fast_loop() if arguments.is_server else None) as runner:
@@ -64,6 +68,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(f"{error.message}\nIs it running? Start it with: notifier-service serve", 3)
     except NotifierError as error:
         return _complain(f"{error.message} ({error.code})", 1)
+
+
+def _start_lightly() -> None:
+    """Have a process of our own load what it needs at once: nothing that is loaded becomes garbage."""
+    import gc
+
+    from .certificates import read_when_used
+
+    gc.disable()
+    read_when_used()
+
+
+def _collect() -> None:
+    """Collect garbage from now on, and never look for it among what is loaded."""
+    import gc
+
+    gc.freeze()
+    gc.enable()
 
 
 def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
