@@ -78,7 +78,7 @@ class Webhook(BaseModel):
     which whoever reads it decides once, in this name.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
     url: str = Field(max_length=2048, repr=False)
     secret: str | None = Field(default=None, repr=False)

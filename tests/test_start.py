@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
 import json
+import pkgutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
+import notifier_service
 from notifier_service import Settings, bare, serve
 from notifier_service.cli import main
 from notifier_service.cli.hook import commands_of
@@ -234,6 +238,40 @@ def test_program_that_calls_the_command_collects_garbage_as_it_did() -> None:
         main(["policy", "--help"])
 
     assert (gc.isenabled(), gc.get_freeze_count()) == before
+
+
+def test_every_model_of_the_package_can_be_built() -> None:
+    for module in pkgutil.walk_packages(notifier_service.__path__, "notifier_service."):
+        importlib.import_module(module.name)
+
+    waiting = BaseModel.__subclasses__()
+    while waiting:
+        model = waiting.pop()
+        waiting += model.__subclasses__()
+        if model.__module__.startswith("notifier_service."):
+            assert model.model_rebuild(force=True), model
+
+
+def test_no_model_of_the_wire_is_built_before_the_service_is_ready_and_each_is_soon_after() -> None:
+    program = """
+import asyncio, notifier_service.cli.service
+from notifier_service.core.events import EventData
+from notifier_service.web.routes import ROUTES
+from notifier_service.web.preparation import prepare
+def built():
+    waiting, found = [EventData, *(model for route in ROUTES for model in (route.query, route.body) if model)], set()
+    while waiting:
+        model = waiting.pop()
+        waiting += model.__subclasses__()
+        found.add(model.__pydantic_complete__)
+    return found
+print(built())
+asyncio.run(prepare())
+print(built())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+
+    assert done.stdout == "{False}\n{True}\n"
 
 
 def test_help_of_a_command_loads_that_command_alone() -> None:

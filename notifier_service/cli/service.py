@@ -24,6 +24,7 @@ from ..demo_agent import DemoAgent, Workspace
 from ..service_address import KeyUnusable, config_path, make_key, own_key
 from ..settings import ENV_PREFIX, Settings, is_loopback
 from ..web import Site, raise_soft_limit, serve, without_accept_errors
+from ..web.preparation import prepare
 from .output import Lines, logging_to
 from .systemd import handed_over, told
 from .watchdog import ending_by_signal, watched_loop
@@ -88,6 +89,7 @@ async def _ready(site: Site, say: Say) -> None:
             "what comes through a proxy is refused (auth=tokens says who may do what)"
         )
     say(f"notifier-service is ready: {site.url}{site.settings.prefix}")
+    await prepare()
     await asyncio.Event().wait()
 
 

@@ -17,7 +17,7 @@ MAX_TIMEOUT_SECONDS = 30 * 86400
 class Limits(BaseModel):
     """What the broker may hold and how long it waits; frozen, every field with its reason."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
     heartbeat_seconds: float = Field(
         default=15,

@@ -32,7 +32,7 @@ Text = Annotated[str, Field(min_length=1, max_length=1024)]
 
 
 class _Resume(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="ignore", populate_by_name=True)
 
     interrupt_id: Text = Field(alias="interruptId")
     status: Literal["resolved", "cancelled"]
@@ -42,7 +42,7 @@ class _Resume(BaseModel):
 class AgUiBody(BaseModel):
     """A ``RunAgentInput``; of its ``messages`` the last one of the user counts, the agent knows those before."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="ignore", populate_by_name=True)
 
     thread_id: Text = Field(alias="threadId")
     run_id: Text = Field(alias="runId")

@@ -42,7 +42,7 @@ class AiSdkQuery(Query):
 class AiSdkBody(BaseModel):
     """What the SDK's transport sends; of ``messages`` the last one counts, the agent knows those before."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="ignore")
 
     messages: Annotated[list[dict[str, JsonValue]], Field(min_length=1)]
     trigger: str = "submit-message"

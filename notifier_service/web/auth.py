@@ -335,7 +335,7 @@ def refuse_writable(setting: str, path: Path) -> None:
 
 
 class _TokenEntry(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
     token: str | None = Field(default=None, min_length=1)
     token_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
@@ -360,7 +360,7 @@ class _TokenEntry(BaseModel):
         return self.token_sha256 if self.token is None else digest_of(self.token)  # type: ignore[return-value]
 
 
-_ENTRIES = TypeAdapter(list[_TokenEntry])
+_ENTRIES = TypeAdapter(list[_TokenEntry], config=ConfigDict(defer_build=True))
 
 
 class TokenAuth(Authenticator):

@@ -43,7 +43,7 @@ _log = logging.getLogger("notifier_service.auth")
 class Device(BaseModel):
     """One device of one person: what its token gives, and by which token it was given."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="ignore")
 
     id: str
     label: str

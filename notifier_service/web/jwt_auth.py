@@ -38,7 +38,7 @@ _Keys = Mapping[str | None, _Key]
 
 
 class _Claims(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, hide_input_in_errors=True)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="ignore", strict=True, hide_input_in_errors=True)
 
     sub: str = Field(min_length=1, max_length=256)
     rights: list[Right]

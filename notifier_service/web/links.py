@@ -47,7 +47,7 @@ _MAX_FORM_BYTES = 64 * 1024
 class Maker(BaseModel):
     """In whose name a link decides; ``owner`` is who has made it, a caller or a webhook."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
     owner: str
     name: str
@@ -80,7 +80,7 @@ class Maker(BaseModel):
 class _Link(BaseModel):
     """A link, as a journal keeps it too."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(defer_build=True, extra="forbid")
 
     maker: Maker
     session_id: str
@@ -194,7 +194,7 @@ class LinkBody(EventData):
 class _Answer(BaseModel):
     """What is answered by a link; ``parameters_sha256`` says that the whole was shown."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid", strict=True)
 
     approved: bool
     reason: Annotated[str, Field(max_length=MAX_REASON)] | None = None

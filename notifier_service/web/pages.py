@@ -18,7 +18,7 @@ from aiohttp import web
 
 from ..core.errors import NotFound
 
-__all__ = ["add_pages"]
+__all__ = ["add_pages", "read_console"]
 
 _FOLDER = Path(__file__).parent / "console"
 _BUILT = "built"
@@ -92,13 +92,12 @@ def add_pages(app: web.Application, prefix: str, folder: Path = _FOLDER) -> None
 
     Every reference is relative, so that the application may be mounted under, or reached behind, any path.
     """
-    files = _served(folder)  # all that is ever given out: what a URL says is only looked up
 
     async def page(request: web.Request) -> web.Response:
-        return _answer(request, files[_PAGE])
+        return _answer(request, _served(folder)[_PAGE])
 
     async def file(request: web.Request) -> web.Response:
-        found = files.get(request.match_info["file"])
+        found = _served(folder).get(request.match_info["file"])
         if found is None:
             raise NotFound("There is no such path.")
         return _answer(request, found)
@@ -115,8 +114,14 @@ def add_pages(app: web.Application, prefix: str, folder: Path = _FOLDER) -> None
         app.router.add_route("HEAD", path, endpoint)
 
 
+def read_console() -> None:
+    """Read the files now, and not when one of them is first asked for."""
+    _served(_FOLDER)
+
+
 @functools.cache  # what a process serves does not change, however many applications it makes
 def _served(folder: Path) -> Mapping[str, _File]:
+    """All that is ever given out, by its name: what a URL says is only looked up."""
     sources = dict(_sources(folder))
     built = folder / _BUILT
     try:

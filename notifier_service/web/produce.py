@@ -35,7 +35,7 @@ Checked = TypeVar("Checked")
 class PublishedEvent(TypedDict):
     """One event of a producer; ``session_id`` where the path names none."""
 
-    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+    __pydantic_config__ = ConfigDict(defer_build=True, extra="forbid")  # type: ignore[misc]
 
     type: Annotated[str, Field(max_length=64)]
     data: NotRequired[dict[str, Any] | None]
@@ -51,7 +51,7 @@ _ENVELOPE_BYTES = 96
 _PRODUCE = frozenset[Right]({"produce"})
 
 _ONE = TypeAdapter(PublishedEvent)
-_MANY = TypeAdapter(list[PublishedEvent])
+_MANY = TypeAdapter(list[PublishedEvent], config=ConfigDict(defer_build=True))
 
 
 #: A checked event, encoded but for its id: session id, type, data, and the data's JSON.

@@ -63,7 +63,7 @@ BROKEN_PACK = "the body cannot be read: it is not the gzip or deflate that its C
 class Query(BaseModel):
     """The query of an endpoint. A token or ticket is known everywhere: with ``auth=none`` one that comes is ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
     token: str | None = None
     ticket: str | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from aiohttp import web
@@ -359,7 +360,6 @@ def _endpoint(route: Route, app: web.Application) -> Callable[[web.Request], Awa
     # A socket asks itself. What needs no right tells every page the same.
     is_read = route.method == "GET" and bool(route.rights) and not route.is_socket
     is_optional = not any(field.is_required() for field in route.query.model_fields.values())
-    nothing_asked = route.query() if is_optional else None
     is_rated = route.rate is not None and app[RATES].bounds(route.rate)
 
     async def endpoint(request: web.Request) -> web.StreamResponse:
@@ -387,8 +387,9 @@ def _endpoint(route: Route, app: web.Application) -> Callable[[web.Request], Awa
         session_id = request.match_info.get("session_id")
         if session_id is not None and not route.is_socket:
             check_session_id(session_id)
-        query = nothing_asked
-        if query is None or request.query_string:
+        if is_optional and not request.query_string:
+            query = _nothing_asked(route.query)
+        else:
             query = read_query(request, route.query, lenient=route.is_stream)
         if is_rated and route.rate is not None:  # before a body is read, which costs more than anything else
             app[RATES].spend(route.rate, caller.name, held_address(request))
@@ -401,6 +402,11 @@ def _endpoint(route: Route, app: web.Application) -> Callable[[web.Request], Awa
         return Call(request, broker, settings, caller, session_id or "", query, body)
 
     return endpoint
+
+
+@cache
+def _nothing_asked(query: type[Query]) -> Query:
+    return query()
 
 
 async def _body(request: web.Request, route: Route, model: type[BaseModel], settings: Settings) -> BaseModel:

@@ -18,7 +18,7 @@ __all__ = ["TakeOverBody", "list_learned", "list_rules", "revoke_learned", "take
 class TakeOverBody(BaseModel):
     """A suggestion that somebody makes a rule of."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid", strict=True)
 
     suggestion_id: Annotated[str, Field(max_length=256)]
     scope: Literal["session", "always"]

@@ -19,7 +19,7 @@ _Text = Annotated[str, Field(max_length=4096)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
 
 class _LearnedCommand(_Strict):

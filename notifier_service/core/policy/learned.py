@@ -54,7 +54,7 @@ _TOML_LINE = re.compile(r" ?\(at (?:line (\d+), column \d+|end of document)\)")
 class _LearnedRule(BaseModel):
     """One ``[[rule]]`` of the file: the names are those of a policy file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
     name: Annotated[str, Field(min_length=1)]
     effect: Effect

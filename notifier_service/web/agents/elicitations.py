@@ -25,7 +25,7 @@ _TOOL = "Elicitation"
 class Elicitation(BaseModel):
     """What the hook tells. It tells more, and tomorrow more than that: it is passed over."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
 
     mcp_server_name: Annotated[str, Field(min_length=1, max_length=256)]
     message: str

@@ -93,7 +93,7 @@ class HookQuery(Query):
 class HookBody(BaseModel):
     """What Claude Code tells of a tool call. It tells more, and tomorrow more than that: it is passed over."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
 
     session_id: str
     hook_event_name: str

@@ -74,7 +74,7 @@ class PromptQuery(Query):
 class _ApprovalArguments(BaseModel):
     """Claude Code's; newer ones may send more, which is passed over."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
 
     tool_name: ToolName
     input: dict[str, Any]
@@ -82,7 +82,7 @@ class _ApprovalArguments(BaseModel):
 
 
 class _Question(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     question: Annotated[str, Field(min_length=1, max_length=20_000)]
     choices: Annotated[list[Annotated[str, Field(min_length=1, max_length=1000)]], Field(max_length=100)] | None = None

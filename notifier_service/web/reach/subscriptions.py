@@ -38,7 +38,7 @@ _log = logging.getLogger("notifier_service.notices")
 class Subscription(BaseModel):
     """One browser of one person: where pushes go, with which keys, and about which sessions."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="ignore")
 
     id: str
     endpoint: str = Field(repr=False)
