@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Generic, NamedTuple, TypeVar
+
+from .. import later
 
 __all__ = ["Clue", "Clues", "runs_in", "usable"]
 
 #: So many characters in a row are looked up, and as few where there are no more.
 _LONGEST, _SHORTEST = 4, 3
-_BETWEEN_RUNS = re.compile(r"[*?]|\[!?\]?[^\]]*\]")
+_BETWEEN_RUNS = later.pattern(r"[*?]|\[!?\]?[^\]]*\]")
 
 T = TypeVar("T")
 

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from fnmatch import translate
 from functools import cached_property, lru_cache
 
+from .. import later
 from .clues import Clue
 from .programs import runs_text, to_be_named
 from .shell import CommandReading
@@ -33,9 +34,9 @@ __all__ = ["CommandPattern", "is_huge", "matches_command", "mentions", "names_in
 
 Words = tuple[str, ...]
 
-_BLANKS = re.compile(r"[ \t]+")
-_PIECE = re.compile(r"'([^']*)'|\"([^\"$`\\]*)\"|((?:[A-Za-z0-9_./,:+@%=^~*?{}#!-]|\[[^\]\s'\"]+\]|[^\W_])+)")
-_GLOB = re.compile(r"[*?[]")
+_BLANKS = later.pattern(r"[ \t]+")
+_PIECE = later.pattern(r"'([^']*)'|\"([^\"$`\\]*)\"|((?:[A-Za-z0-9_./,:+@%=^~*?{}#!-]|\[[^\]\s'\"]+\]|[^\W_])+)")
+_GLOB = later.pattern(r"[*?[]")
 _MAX_WORDS = 100
 #: Of a text that is not understood: characters and words.
 _MAX_LOOKED_AT = 128 * 1024
@@ -272,9 +273,9 @@ def _is_among(option: _PatternWord, words: Sequence[str]) -> bool:
     return option.expression is None and set(option.text[1:]) <= letters
 
 
-_BETWEEN_WORDS = re.compile(r"[\s;|&()<>`{},!]+")
-_BETWEEN_LETTERS = re.compile(r"\\\n|['\"\\\x00-\x08\x7f\u00ad\u200b-\u200f\u2060\ufeff]")
-_EXPANSIONS = re.compile(r"\$(?:\w+|\{[^}]{0,64}\}|[@*#?!$-])")
+_BETWEEN_WORDS = later.pattern(r"[\s;|&()<>`{},!]+")
+_BETWEEN_LETTERS = later.pattern(r"\\\n|['\"\\\x00-\x08\x7f\u00ad\u200b-\u200f\u2060\ufeff]")
+_EXPANSIONS = later.pattern(r"\$(?:\w+|\{[^}]{0,64}\}|[@*#?!$-])")
 
 
 @lru_cache(maxsize=16)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from .. import later
 from ..parameters import parameters_sha256
 from .programs import is_interpreter, to_be_named
 from .shell import COMMAND_PARAMETERS, read_call
@@ -26,7 +26,7 @@ _RUNNING_SUBCOMMANDS = frozenset(
         "submodule", "tool", "update", "upgrade", "x",
     }
 )  # fmt: skip
-_SUBCOMMAND = re.compile(r"[a-z][a-z0-9-]*")
+_SUBCOMMAND = later.pattern(r"[a-z][a-z0-9-]*")
 #: Parameters beside the command that change nothing of what runs.
 _HARMLESS = frozenset({"description", "timeout", "timeout_ms", "timeout_seconds"})
 

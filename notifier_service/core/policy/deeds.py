@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
+from .. import later
 from ..events import Deed, Deeds, Place
 from .command_pattern import names_in
 from .places import hosts_in, is_path, place_of
@@ -55,8 +56,8 @@ _DATA = frozenset(
     {"body", "content", "contents", "description", "html", "message", "prompt", "string", "subject", "text"}
 )
 _SQL = frozenset({"sql", "sql_query", "statement", "statements"})
-_SQL_DELETES = re.compile(r"\b(?:delete|drop|truncate)\b", re.I)
-_SQL_WRITES = re.compile(
+_SQL_DELETES = later.pattern(r"\b(?:delete|drop|truncate)\b", re.I)
+_SQL_WRITES = later.pattern(
     r"\b(?:alter|attach|call|copy|create|do|exec|grant|insert|merge|replace|revoke|set|update)\b", re.I
 )
 

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from .. import later
 from ..errors import LimitReached, RulesNotKept
 from ..events import Many, Rule, utc_now, utc_text
 from ..file_lock import locked
@@ -46,9 +47,9 @@ _HEAD = """\
 """
 
 _RISKS: Sequence[RiskLevel] = ("low", "medium", "high")
-_HEADER = re.compile(r"^[ \t]*\[\[[ \t]*rule[ \t]*\]\]", re.MULTILINE)
-_PLAIN = re.compile(r"[A-Za-z0-9_./,:+@%=^-]+")
-_TOML_LINE = re.compile(r" ?\(at (?:line (\d+), column \d+|end of document)\)")
+_HEADER = later.pattern(r"^[ \t]*\[\[[ \t]*rule[ \t]*\]\]", re.MULTILINE)
+_PLAIN = later.pattern(r"[A-Za-z0-9_./,:+@%=^-]+")
+_TOML_LINE = later.pattern(r" ?\(at (?:line (\d+), column \d+|end of document)\)")
 
 
 class _LearnedRule(BaseModel):

@@ -6,12 +6,12 @@ Where a rule allows, a condition holds only if nothing else can be meant; where 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, Protocol
 
+from .. import later
 from ..limits import RiskLevel
 from ..parameters import canonical_json
 from .grants import quoted
@@ -42,7 +42,7 @@ _WORK_PER_VALUE = 5
 _CHARACTERS_PER_WORK = 50
 #: Longer texts are matched by no expression of a rule that allows, and by every one of a rule that holds back.
 _MAX_CHARACTERS = 64 * 1024
-_LEADING_NUMBER = re.compile(r"[^\w.+-]*([+-]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)")
+_LEADING_NUMBER = later.pattern(r"[^\w.+-]*([+-]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)")
 
 
 class Condition(Protocol):

@@ -6,6 +6,7 @@ import posixpath
 import re
 from urllib.parse import unquote
 
+from .. import later
 from ..events import Place
 
 __all__ = [
@@ -22,20 +23,20 @@ __all__ = [
 #: Of longer texts only the beginning is looked at.
 _MAX_CHARACTERS = 4096
 
-_SYSTEM = re.compile(
+_SYSTEM = later.pattern(
     r"/(?:etc|usr|bin|sbin|lib(?:32|64)?|boot|dev|proc|sys|var|opt|run|system|library|applications|private/etc)(?:/|\Z)"
     r"|[a-z]:/(?:windows|program files(?: \(x86\))?|programdata)(?:/|\Z)",
     re.I,
 )
-_HOME = re.compile(r"~|\$home(?:/|\Z)|\$\{home\}|%userprofile%|/home/|/users/|/root(?:/|\Z)|[a-z]:/users/", re.I)
+_HOME = later.pattern(r"~|\$home(?:/|\Z)|\$\{home\}|%userprofile%|/home/|/users/|/root(?:/|\Z)|[a-z]:/users/", re.I)
 #: Folders that are nobody's workspace: what holds everybody's, and what holds the system.
-_NO_WORKSPACE = re.compile(
+_NO_WORKSPACE = later.pattern(
     r"/|/home(?:/[^/]+)?|/users(?:/[^/]+)?|/root|/usr|/var|/opt|/tmp|/mnt|/srv"
     r"|/(?:etc|bin|sbin|lib(?:32|64)?|boot|dev|proc|sys|system|library)(?:/.*)?"
     r"|[a-z]:/?|[a-z]:/users(?:/[^/]+)?|[a-z]:/(?:windows|program files).*|.*/\.(?:ssh|aws|gnupg|kube)(?:/.*)?",
     re.I,
 )
-_SECRET = re.compile(
+_SECRET = later.pattern(
     r"(?:^|/)(?:"
     # files
     r"[^/]*\.env(?!\.(?:example|sample|template|dist)\Z)(?:[^a-z/][^/]*)?|\.envrc"
@@ -50,14 +51,14 @@ _SECRET = re.compile(
     r")\Z",
     re.I,
 )
-_GUARDS = re.compile(
+_GUARDS = later.pattern(
     r"(?:^|/)(?:\.git(?:/(?:hooks|config|modules)(?:/.*)?)?|\.(?:claude|codex|gemini|cursor|opencode|vscode|idea)(?:/.*)?"
     r"|\.mcp\.json|claude\.md|agents\.md|gemini\.md|\.envrc|\.(?:bash|zsh)(?:rc|_profile|env)|\.profile|\.?husky(?:/.*)?"
     r"|\.github/workflows(?:/.*)?|authorized_keys)\Z",
     re.I,
 )
-_PATCHED = re.compile(r"^\*\*\* (?:(?:Add|Update|Delete) File|Move to): (.+?)[ \t\r]*$", re.M)
-_URL = re.compile(r"(?<![\w+.-])(?:https?|wss?|ftps?|sftp|ssh|git|smtps?|postgres(?:ql)?|mysql|redis|mongodb(?:\+srv)?)://"
+_PATCHED = later.pattern(r"^\*\*\* (?:(?:Add|Update|Delete) File|Move to): (.+?)[ \t\r]*$", re.M)
+_URL = later.pattern(r"(?<![\w+.-])(?:https?|wss?|ftps?|sftp|ssh|git|smtps?|postgres(?:ql)?|mysql|redis|mongodb(?:\+srv)?)://"
                   r"(?:[^/?#\s@'\"]{0,256}@)?(\[[0-9a-f:.]{2,45}\]|[^/?#\s:@'\"<>]{1,253})", re.I)  # fmt: skip
 
 

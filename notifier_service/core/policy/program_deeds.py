@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
+from .. import later
 from ..events import Deed
 
 __all__ = ["ProgramUse", "may_do", "use_of"]
@@ -20,15 +21,15 @@ _PRINTING = frozenset(
 )  # fmt: skip
 #: Programs that only print without these options.
 _PRINTING_WITHOUT: Mapping[str, re.Pattern[str]] = {
-    "find": re.compile(r"-(?:delete|exec|execdir|fls|fprint0?|fprintf|ok|okdir)"),
-    "rg": re.compile(r"--(?:pre|hostname-bin)(?:[=-].*)?"),
-    "sort": re.compile(r"-[a-zA-Z]*[oT].*|--(?:[oct].*)"),
-    "tree": re.compile(r"-[a-zA-Z]*[oR].*|--output.*"),
+    "find": later.pattern(r"-(?:delete|exec|execdir|fls|fprint0?|fprintf|ok|okdir)"),
+    "rg": later.pattern(r"--(?:pre|hostname-bin)(?:[=-].*)?"),
+    "sort": later.pattern(r"-[a-zA-Z]*[oT].*|--(?:[oct].*)"),
+    "tree": later.pattern(r"-[a-zA-Z]*[oR].*|--output.*"),
 }
 _GIT_PRINTING = frozenset(
     {"blame", "describe", "diff", "log", "ls-files", "ls-tree", "rev-list", "rev-parse", "shortlog", "show", "status"}
 )
-_GIT_OPTIONS = re.compile(r"--(?:ou|ex|textc).*|-O.*|-[oc]")
+_GIT_OPTIONS = later.pattern(r"--(?:ou|ex|textc).*|-O.*|-[oc]")
 _DELETING = frozenset({"rm", "rmdir", "shred", "truncate", "unlink"})
 _WRITING = frozenset({"chgrp", "chmod", "chown", "cp", "dd", "install", "ln", "mkdir", "mv", "patch", "tee", "touch"})
 _SENDING = frozenset(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
+from .. import later
 from .not_understood import NotUnderstood
 
 __all__ = ["SHELLS", "is_interpreter", "runs_text", "to_be_named", "wrapped"]
@@ -145,7 +146,7 @@ _RUNNERS: Mapping[str, Sequence[Words]] = {
 }  # fmt: skip
 
 #: Programs that run the file or the text that they are given: only the whole command says what that is.
-_INTERPRETERS = re.compile(
+_INTERPRETERS = later.pattern(
     r"(?:python|pypy|node|nodejs|deno|bun|ruby|perl|php|lua|tclsh|java|pwsh|osascript|make|gmake|ninja|just|npx|bunx|uvx"
     r"|pipx|awk|gawk|mawk|sed|vi|vim|nvim|emacs|gdb|sqlite3|psql|mysql)[0-9.]*"
 )
@@ -157,16 +158,16 @@ _SED_TEXT = {mark: rf"(?:[^{mark}\\\n\[]|\\.|\[[^\]{mark}\n]*\])*[{mark}]" for m
 _SED_ADDRESS = rf"(?:\d+|\$|/{_SED_TEXT['/']}I?)"
 _SED_REPLACES = "|".join(rf"s[{mark}]{text}{text}[gpIi\d]*" for mark, text in _SED_TEXT.items())
 _SED_COMMAND = rf" *(?:{_SED_ADDRESS}(?:,(?:{_SED_ADDRESS}|[+~]\d+))?)? *!? *(?:[pdq=]|{_SED_REPLACES}) *"
-_SED_SCRIPT = re.compile(rf"{_SED_COMMAND}(?:[;\n]{_SED_COMMAND})*[;\n]?")
-_SED_OPTION = re.compile(
+_SED_SCRIPT = later.pattern(rf"{_SED_COMMAND}(?:[;\n]{_SED_COMMAND})*[;\n]?")
+_SED_OPTION = later.pattern(
     r"-[nErsuz]*(?:e|i.*)?|--(?:quiet|silent|regexp-extended|posix|separate|null-data|in-place(?:=.*)?)"
 )
 
 #: What an awk needs to run, to write or to load something; a comparison is no redirection (``>=``, or before a brace).
-_AWK_ODD = re.compile(r"system|getline|[@|]|^[^{]*\{.*>", re.DOTALL)
-_AWK_HARMLESS = re.compile(r"\|\||>=")
+_AWK_ODD = later.pattern(r"system|getline|[@|]|^[^{]*\{.*>", re.DOTALL)
+_AWK_HARMLESS = later.pattern(r"\|\||>=")
 
-_FORMAT_OF_TEXT = re.compile(r"(?!-)(?:[^%]|%%|%-?\d*[sb])*")
+_FORMAT_OF_TEXT = later.pattern(r"(?!-)(?:[^%]|%%|%-?\d*[sb])*")
 _CALCULATING_TESTS = frozenset({"-eq", "-ge", "-gt", "-le", "-lt", "-ne", "-R", "-t", "-v"})
 
 
@@ -315,7 +316,7 @@ def _refuse_unknown_awk(words: Words) -> None:
 
 def _behind(options: str, operands: str = "") -> Callable[[Words], Words]:
     """Unwraps what stands behind these options, each in full, and one word of this form."""
-    option, operand = re.compile(options), re.compile(operands) if operands else None
+    option, operand = later.pattern(options), later.pattern(operands) if operands else None
 
     def unwrap(words: Words) -> Words:
         at = 1

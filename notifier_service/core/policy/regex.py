@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from .. import later
+
 __all__ = ["BadRegex", "Regex"]
 
 #: Characters, classes and their repetitions: a state is a number of so many bits.
@@ -17,12 +19,12 @@ _MAX_DEPTH = 50
 #: Sets of places and what follows them, that one expression remembers.
 _MAX_REMEMBERED = 4096
 
-_CLASS = re.compile(r"\[\^?\]?(?:[^\]\\]|\\.)*\]", re.DOTALL)
-_DOUBTFUL = re.compile(r"^\[\^?\[|--|&&|~~|\|\|")
-_ESCAPE = re.compile(r"\\(?:[dDwWsSnrtfv]|x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|[^A-Za-z0-9])", re.DOTALL)
-_COUNT = re.compile(r"\{(\d{1,4})(?:(,)(\d{1,4})?)?\}")
-_GROUP = re.compile(r"\((?:\?:|\?P<[A-Za-z_]\w*>|(?!\?))")
-_FLAGS = re.compile(r"\(\?([is]+)\)")
+_CLASS = later.pattern(r"\[\^?\]?(?:[^\]\\]|\\.)*\]", re.DOTALL)
+_DOUBTFUL = later.pattern(r"^\[\^?\[|--|&&|~~|\|\|")
+_ESCAPE = later.pattern(r"\\(?:[dDwWsSnrtfv]|x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|[^A-Za-z0-9])", re.DOTALL)
+_COUNT = later.pattern(r"\{(\d{1,4})(?:(,)(\d{1,4})?)?\}")
+_GROUP = later.pattern(r"\((?:\?:|\?P<[A-Za-z_]\w*>|(?!\?))")
+_FLAGS = later.pattern(r"\(\?([is]+)\)")
 
 
 class BadRegex(ValueError):

@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from pydantic import ValidationError
 
+from .. import later
 from ..errors import InvalidInput
 from ..events import Place
 from ..limits import RiskLevel
@@ -42,7 +43,7 @@ _MAX_NAME = 256
 _MAX_JOINED = 1000
 #: Patterns that are told where none of them fits.
 _MAX_TOLD = 4
-_LINE = re.compile(r" ?\(at (?:line (\d+), column \d+|end of document)\)")
+_LINE = later.pattern(r" ?\(at (?:line (\d+), column \d+|end of document)\)")
 _FIELDS = (
     "name", "effect", "tool", "server", "session", "agent", "risk", "parameters", "command", "justification", "until",
     "match", "not_match", "learned", "reach",

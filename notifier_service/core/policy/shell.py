@@ -11,12 +11,12 @@ The grammar is that of POSIX shells: for ``cmd.exe`` and PowerShell no rule shou
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
+from .. import later
 from .not_understood import NotUnderstood
 from .programs import SHELLS, wrapped
 
@@ -36,21 +36,21 @@ _MAX_PARTS = 500
 #: Wrappers within wrappers; nobody needs more.
 _MAX_NESTED = 4
 
-_BLANKS = re.compile(r"[ \t]+")
-_OPERATOR = re.compile(r"&&|\|\||[;|\n]")
-_REDIRECTION = re.compile(r"(?:(?:[12]?>>?|&>>?|<)[ \t]*/dev/null|2>&1)(?=[ \t\n;|&<>]|\Z)")
+_BLANKS = later.pattern(r"[ \t]+")
+_OPERATOR = later.pattern(r"&&|\|\||[;|\n]")
+_REDIRECTION = later.pattern(r"(?:(?:[12]?>>?|&>>?|<)[ \t]*/dev/null|2>&1)(?=[ \t\n;|&<>]|\Z)")
 #: What stands for itself outside of quotes. Letters of other scripts do not: a shell may see a blank in their bytes.
-_PLAIN = re.compile(r"[A-Za-z0-9_./,:+@%-]+")
-_PLAIN_WORD = re.compile(r"[A-Za-z0-9_./,:+@%=-]+")
-_USUAL_SHELL = re.compile(r"(?:/bin/|/usr/bin/|/usr/local/bin/|/opt/homebrew/bin/)?(?:bash|dash|sh|zsh)")
+_PLAIN = later.pattern(r"[A-Za-z0-9_./,:+@%-]+")
+_PLAIN_WORD = later.pattern(r"[A-Za-z0-9_./,:+@%=-]+")
+_USUAL_SHELL = later.pattern(r"(?:/bin/|/usr/bin/|/usr/local/bin/|/opt/homebrew/bin/)?(?:bash|dash|sh|zsh)")
 _ENDS_OF_WORD = ("", " ", "\t", "\n", ";", "|", "&")
 #: What a backslash may quote: marks, and no letter, which it would hide rather than quote.
 _QUOTED_BY_BACKSLASH = tuple("().*?|;![]{}+ ")
-_SINGLE_QUOTED = re.compile(r"'([^']*)'")
+_SINGLE_QUOTED = later.pattern(r"'([^']*)'")
 #: An interactive shell reads ``!`` in double quotes, too. A backslash there stands for itself, but before these four.
-_ODD_IN_QUOTES = re.compile(r"(?:[^$`\\!]|\\[^`!\n])*?(?=[$`!]|\\[`!\n])")
-_DOUBLE_QUOTED = re.compile(r'"((?:[^"$`\\!]|\\[^`!\n])*)"')
-_ESCAPED = re.compile(r'\\(["$\\])')
+_ODD_IN_QUOTES = later.pattern(r"(?:[^$`\\!]|\\[^`!\n])*?(?=[$`!]|\\[`!\n])")
+_DOUBLE_QUOTED = later.pattern(r'"((?:[^"$`\\!]|\\[^`!\n])*)"')
+_ESCAPED = later.pattern(r'\\(["$\\])')
 
 Words = tuple[str, ...]
 

@@ -16,6 +16,7 @@ from itertools import takewhile
 from unicodedata import category, normalize
 from urllib.parse import unquote
 
+from .. import later
 from .clues import Clue, runs_in
 
 __all__ = [
@@ -39,22 +40,22 @@ _SHORT = 256
 #: A text that is still encoded after so many times of decoding is read by nobody for certain.
 _MAX_DECODINGS = 8
 
-_PLAIN = re.compile(r"/?(?:[A-Za-z0-9_@+=,-][A-Za-z0-9_.@+=,-]*(?:/|\Z))*")
+_PLAIN = later.pattern(r"/?(?:[A-Za-z0-9_@+=,-][A-Za-z0-9_.@+=,-]*(?:/|\Z))*")
 #: Steps upwards that some program reads as such: ``.. ``, ``...``, ``..;x``.
-_NEARLY_DOTS = re.compile(r"[. ]+(?:;.*)?", re.DOTALL)
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
-_ADDRESS = re.compile(
+_NEARLY_DOTS = later.pattern(r"[. ]+(?:;.*)?", re.DOTALL)
+_SCHEME = later.pattern(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_ADDRESS = later.pattern(
     r"[A-Za-z][A-Za-z0-9+.-]*:/*+(?:[A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?(?:/.*)?", re.DOTALL
 )
-_WEB = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
-_ENCODED = re.compile(r"%[0-9A-Fa-f]{2}|%u[0-9A-Fa-f]{4}", re.IGNORECASE)
+_WEB = later.pattern(r"[A-Za-z][A-Za-z0-9+.-]*:/")
+_ENCODED = later.pattern(r"%[0-9A-Fa-f]{2}|%u[0-9A-Fa-f]{4}", re.IGNORECASE)
 #: What some program takes for another way to write a path or an address, and what that stands for.
-_FILE = re.compile(r"\s*file:/*", re.IGNORECASE)
-_FILE_OF_HOST = re.compile(r"\s*file://[^/]*", re.IGNORECASE)
-_BEFORE_DRIVE = re.compile(r"/+(?:[.?]/+)?(?=[A-Za-z]:)")
-_DRIVE_ALONE = re.compile(r"([A-Za-z]:)(?=[^/])")
-_HOST = re.compile(r"\s*([a-z][a-z0-9+.-]+:)/*(?:[^/?#]*@)?(\[[^]/?#]*\]|[^/?#:@]+)(?::\d*)?([^?#]*)", re.IGNORECASE)
-_STREAM = re.compile(r"::?\$[A-Za-z_]+\Z")
+_FILE = later.pattern(r"\s*file:/*", re.IGNORECASE)
+_FILE_OF_HOST = later.pattern(r"\s*file://[^/]*", re.IGNORECASE)
+_BEFORE_DRIVE = later.pattern(r"/+(?:[.?]/+)?(?=[A-Za-z]:)")
+_DRIVE_ALONE = later.pattern(r"([A-Za-z]:)(?=[^/])")
+_HOST = later.pattern(r"\s*([a-z][a-z0-9+.-]+:)/*(?:[^/?#]*@)?(\[[^]/?#]*\]|[^/?#:@]+)(?::\d*)?([^?#]*)", re.IGNORECASE)
+_STREAM = later.pattern(r"::?\$[A-Za-z_]+\Z")
 
 Segments = tuple[str, ...]
 

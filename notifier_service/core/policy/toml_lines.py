@@ -7,14 +7,16 @@ import tomllib
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 
+from .. import later
+
 __all__ = ["Path", "line_of", "line_that_is_too_deep", "lines_of"]
 
 #: The way to a value: keys, and numbers of items.
 Path = tuple[str | int, ...]
 
-_BLANK = re.compile(r"(?:[ \t\n]|#[^\n]*)*")
-_KEY = re.compile(r"[ \t]*(?:([A-Za-z0-9_-]+)|\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*')[ \t]*")
-_STRING = re.compile(
+_BLANK = later.pattern(r"(?:[ \t\n]|#[^\n]*)*")
+_KEY = later.pattern(r"[ \t]*(?:([A-Za-z0-9_-]+)|\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*')[ \t]*")
+_STRING = later.pattern(
     r'"""(?:[^"\\]|\\.|"{1,2}(?!"))*"{3,5}'
     r"|'''(?:[^']|'{1,2}(?!'))*'{3,5}"
     r'|"(?:[^"\\\n]|\\.)*"'
@@ -24,8 +26,8 @@ _STRING = re.compile(
 #: Keys of more parts, of which reading one takes time with the square of their number.
 _MAX_PARTS = 32
 _PART = r"(?:[A-Za-z0-9_-]{1,256}|\"[^\"\n]{0,256}\"|'[^'\n]{0,256}')[ \t]*\.[ \t]*"
-_DEEP_KEY = re.compile(rf"(?<![A-Za-z0-9_-])(?:{_PART}){{{_MAX_PARTS}}}")
-_OTHER = re.compile(r"[^,\]}\n#]+")
+_DEEP_KEY = later.pattern(rf"(?<![A-Za-z0-9_-])(?:{_PART}){{{_MAX_PARTS}}}")
+_OTHER = later.pattern(r"[^,\]}\n#]+")
 
 
 def lines_of(text: str) -> Mapping[Path, int]:

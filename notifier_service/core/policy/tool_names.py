@@ -5,11 +5,11 @@ A name is believed where it says more than the server does, never where it says 
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
+from .. import later
 from ..events import Deed
 
 __all__ = [
@@ -28,8 +28,8 @@ __all__ = [
 
 #: A tool's name has at most so many characters; a parameter's may have more.
 _MAX_CHARACTERS = 256
-_NOT_OF_NAMES = re.compile(r"[^A-Za-z0-9_-]")
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_NOT_OF_NAMES = later.pattern(r"[^A-Za-z0-9_-]")
+_WORD = later.pattern(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 #: Verbs that mean it wherever they stand.
 _VERBS: Mapping[str, Deed] = {
@@ -71,7 +71,7 @@ _READING = frozenset(
     }
 )  # fmt: skip
 #: A verb and what it is done to, written as one word.
-_GLUED = re.compile(
+_GLUED = later.pattern(
     rf"({'|'.join([*_VERBS, 'get', 'read', 'list', 'run'])})"
     r"(?:all|file|files|folder|dir|directory|mail|email|message|sql|query|command|cmd|code|script|record|row|table|user"
     r"|data|db|database|env|process|payment|money)"
