@@ -10,10 +10,12 @@ import asyncio
 import json
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
+
+from tests.proxy import Proxy
 
 __all__ = ["PASS", "ChaosProxy", "Whim"]
 
@@ -37,43 +39,17 @@ class Whim:
 PASS = Whim()
 
 
-class ChaosProxy:
+class ChaosProxy(Proxy):
     """Passes bytes to ``port``; the next connections meet the ``whims``, in this order, and those after them none."""
 
     def __init__(self, port: int, whims: Iterable[Whim] = ()) -> None:
-        self.port = port
+        super().__init__(port)
         self.whims = list(whims)
         #: How many connections came.
         self.connections = 0
-        self.own_port = 0
-        self._serving: set[asyncio.Task[None]] = set()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.own_port}/agent_backend"
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[ChaosProxy]:
-        server = await asyncio.start_server(self._accept, "127.0.0.1")
-        self.own_port = server.sockets[0].getsockname()[1]
-        try:
-            yield self
-        finally:
-            server.close()
-            for task in self._serving:
-                task.cancel()
-            await asyncio.gather(*self._serving, return_exceptions=True)
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._serving.add(task)
-        task.add_done_callback(self._serving.discard)
-        self.connections += 1
-        with suppress(asyncio.CancelledError, ConnectionError):  # who serves no longer ends us
-            await self._serve(reader, writer)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         whim = self.whims.pop(0) if self.whims else PASS
         from_service, to_service = await asyncio.open_connection("127.0.0.1", self.port)
         try:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import Literal
+
+from tests.proxy import Proxy
 
 __all__ = ["Fate", "LosingProxy"]
 
@@ -14,36 +15,14 @@ __all__ = ["Fate", "LosingProxy"]
 Fate = Literal["pass", "reset", "lose", "half", "502", "504", "silent"]
 
 
-class LosingProxy:
+class LosingProxy(Proxy):
     """Passes requests to ``port``, one connection each; the next ones meet the ``fates``, in this order."""
 
     def __init__(self, port: int) -> None:
-        self.port = port
+        super().__init__(port)
         self.fates: list[Fate] = []
         #: The request lines that came.
         self.asked: list[str] = []
-        self.url = ""
-        self._serving: set[asyncio.Task[None]] = set()
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[LosingProxy]:
-        server = await asyncio.start_server(self._accept, "127.0.0.1")
-        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/agent_backend"
-        try:
-            yield self
-        finally:
-            server.close()
-            for task in self._serving:
-                task.cancel()
-            await asyncio.gather(*self._serving, return_exceptions=True)
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._serving.add(task)
-        with suppress(ConnectionError, asyncio.IncompleteReadError):
-            await self._serve(reader, writer)
-        writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")

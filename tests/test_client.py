@@ -17,6 +17,7 @@ from notifier_service.core.errors import InvalidInput, ServiceRefused, ServiceUn
 from notifier_service.core.events import ToolStatus
 from notifier_service.web import Site
 from tests.cli.processes import free_port
+from tests.proxy import Proxy
 
 
 @pytest.fixture
@@ -92,36 +93,22 @@ def stream_of(*events: dict[str, Any]) -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + b"".join(frames)
 
 
-class Buffering:
+class Buffering(Proxy):
     """A proxy that holds an answer back until it has ended, unless its length is known, as nginx does.
 
     ``passes_pieces`` of each come through before: nginx passes what has filled a buffer.
     """
 
     def __init__(self, port: int, *, passes_pieces: int = 0) -> None:
-        self._target = port
+        super().__init__(port)
         self._passes_pieces = passes_pieces
         self._ends: set[asyncio.StreamWriter] = set()
-        self._serving: set[asyncio.Task[None]] = set()
         #: Whether it holds back, from now on.
         self.holds_back = True
         #: The paths that were asked for, and what it answers in the service's place to those that begin so.
         self.asked: list[str] = []
         self.answers: dict[str, bytes] = {}
         self._on_change = asyncio.Event()
-        self.url = ""
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[Buffering]:
-        server = await asyncio.start_server(self._accept, "127.0.0.1")
-        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}{PREFIX}"
-        try:
-            yield self
-        finally:
-            server.close()
-            for task in self._serving:
-                task.cancel()
-            await asyncio.gather(*self._serving, return_exceptions=True)
 
     def cut(self) -> None:
         for end in self._ends:
@@ -138,16 +125,13 @@ class Buffering:
                 self._on_change.clear()
                 await self._on_change.wait()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._serving.add(task)
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._ends.add(writer)
-        with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+        try:
             while await self._pass_one(reader, writer):
                 pass
-        self._ends.discard(writer)
-        writer.close()
+        finally:
+            self._ends.discard(writer)
 
     async def _pass_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Answer one request; whether the connection stays."""
@@ -159,7 +143,7 @@ class Buffering:
             if path.startswith(start):
                 writer.write(answer)
                 return b"Connection: close" not in answer
-        service_reader, service_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        service_reader, service_writer = await asyncio.open_connection("127.0.0.1", self.port)
         service_writer.write(request)
         leaving = asyncio.create_task(reader.read(1))
         answering = asyncio.create_task(self._pass_answer(service_reader, writer))

@@ -9,10 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Self
 
+from notifier_service.core.broker import Broker
 from notifier_service.core.errors import NotDurable
 from notifier_service.core.event_log import Event, base36
 from notifier_service.core.journal import Change, Head, KeptLog
 from notifier_service.core.metrics import commit_histogram
+
+#: Starts a service with a journal, and these limits.
+Start = Callable[..., Broker]
 
 
 @dataclass(eq=False)

@@ -22,11 +22,6 @@ YES = Decision(approved=True)
 
 
 @pytest.fixture
-def journal() -> MemoryJournal:
-    return MemoryJournal()
-
-
-@pytest.fixture
 def run(clock: Clock) -> Callable[..., Broker]:
     """A run of the service on a journal, and a clock that stands still."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,11 +11,10 @@ import pytest
 from notifier_service.core.broker import Broker
 from notifier_service.core.errors import AlreadyClaimed
 from notifier_service.core.events import CallDetails, EventData, ToolResult, ToolStatus
-from notifier_service.core.limits import Limits
 from notifier_service.core.permission_request import PermissionRequest
 from notifier_service.core.permissions import PermissionDesk
 from notifier_service.core.question import Decision, Question
-from tests.core.memory_journal import MemoryJournal
+from tests.core.memory_journal import MemoryJournal, Start
 
 if TYPE_CHECKING:
     from conftest import Clock
@@ -24,27 +23,6 @@ CALL = Question("write", {"path": "/tmp/x"}, asked_by="ann", tool_call_id="c1", 
 UNNAMED = CALL._replace(tool_call_id=None)
 HERE = CALL._replace(outlives=False)
 HARMLESS = CALL._replace(risk_level="low", rated_by="service")
-
-Start = Callable[..., Broker]
-
-
-@pytest.fixture
-def journal() -> MemoryJournal:
-    return MemoryJournal()
-
-
-@pytest.fixture
-def start(clock: Clock) -> Iterator[Start]:
-    """Starts a service with a journal, which ends with the test."""
-    started: list[Broker] = []
-
-    def one(journal: MemoryJournal, **limits: Any) -> Broker:
-        started.append(Broker(Limits(**limits), journal=journal, clock=clock))
-        return started[-1]
-
-    yield one
-    for broker in started:
-        broker.close()
 
 
 def desk_of(broker: Broker) -> PermissionDesk:

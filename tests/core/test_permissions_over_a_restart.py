@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
@@ -20,39 +19,17 @@ from notifier_service.core.errors import (
 )
 from notifier_service.core.event_log import Event
 from notifier_service.core.events import PermissionRecord
-from notifier_service.core.limits import Limits
 from notifier_service.core.permission_request import PermissionRequest
 from notifier_service.core.permissions import PermissionDesk
 from notifier_service.core.question import Decision, Question
 from notifier_service.core.recording import all_of
-from tests.core.memory_journal import MemoryJournal
+from tests.core.memory_journal import MemoryJournal, Start
 
 if TYPE_CHECKING:
     from conftest import Clock
 
 CALL = Question("write", {"path": "/tmp/x"}, asked_by="ann", tool_call_id="c1", timeout_seconds=300, outlives=True)
 UNNAMED = CALL._replace(tool_call_id=None)
-
-Start = Callable[..., Broker]
-
-
-@pytest.fixture
-def journal() -> MemoryJournal:
-    return MemoryJournal()
-
-
-@pytest.fixture
-def start(clock: Clock) -> Iterator[Start]:
-    """Starts a service with a journal, which ends with the test."""
-    started: list[Broker] = []
-
-    def one(journal: MemoryJournal, **limits: Any) -> Broker:
-        started.append(Broker(Limits(**limits), journal=journal, clock=clock))
-        return started[-1]
-
-    yield one
-    for broker in started:
-        broker.close()
 
 
 def desk_of(broker: Broker) -> PermissionDesk:

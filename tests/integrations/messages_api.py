@@ -9,6 +9,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.integrations.model_api import listening, streamed
+
 __all__ = ["MessagesApi", "messages_api"]
 
 
@@ -25,11 +27,7 @@ class MessagesApi:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         self._keep_results(body["messages"])
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
-        for event in self._message(body):
-            await response.write(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode())
-        return response
+        return await streamed(request, self._message(body))
 
     def _keep_results(self, messages: list[dict[str, Any]]) -> None:
         for message in messages:
@@ -78,14 +76,5 @@ class MessagesApi:
 async def messages_api(*turns: Sequence[dict[str, Any]]) -> AsyncIterator[MessagesApi]:
     """Serve it; each turn is a list of tool calls ``{id, name, input}``."""
     api = MessagesApi(turns)
-    app = web.Application(client_max_size=64 * 1024 * 1024)
-    app.router.add_post("/v1/messages", api.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    api.url = f"http://127.0.0.1:{site.port}"
-    try:
+    async with listening("/v1/messages", api.answer) as api.url:
         yield api
-    finally:
-        await runner.cleanup()

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import jwt
-from aiohttp import web
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from tests.mcp.http_wiring import on_a_port
+from tests.web.receiver import Posted, Receiver
 
 
 def base64url(data: bytes) -> str:
@@ -61,8 +58,7 @@ class Browser:
         return padded[:-1]
 
 
-@dataclass
-class Pushed:
+class Pushed(NamedTuple):
     """One push as it arrived."""
 
     path: str
@@ -74,41 +70,28 @@ class Pushed:
         return told
 
 
-@dataclass
-class PushService:
-    """Takes pushes as RFC 8030 says; ``answer`` gives the status of each, or None for none."""
+class PushService(Receiver):
+    """Takes pushes as RFC 8030 says."""
 
-    pushes: list[Pushed] = field(default_factory=list)
-    answer: Callable[[str], int | None] = lambda path: 201
-    url: str = ""
-    #: What is wrong with pushes that came.
-    wrong: list[str] = field(default_factory=list)
+    def __init__(self) -> None:
+        super().__init__(status=201)
+        self.pushes: list[Pushed] = []
+        #: What is wrong with pushes that came.
+        self.wrong: list[str] = []
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[PushService]:
-        self._never = asyncio.Event()
-        app = web.Application()
-        app.router.add_post("/{path:.*}", self._take)
-        async with on_a_port(app) as port:
-            self.url = f"http://127.0.0.1:{port}"
-            try:
-                yield self
-            finally:
-                self._never.set()
+    async def running(self) -> AsyncIterator[Self]:
+        async with super().running():
+            self.headers["Location"] = f"{self.url}/message/1"
+            yield self
         assert self.wrong == []
 
-    async def _take(self, request: web.Request) -> web.Response:
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        push = Pushed(request.path, headers, await request.read())
+    def keep(self, posted: Posted) -> None:
         try:
-            self._check(headers)
+            self._check(posted.headers)
         except Exception as error:
             self.wrong.append(repr(error))
-        self.pushes.append(push)
-        status = self.answer(request.path)
-        if status is None:
-            await self._never.wait()
-        return web.Response(status=status or 201, headers={"Location": f"{self.url}/message/1"})
+        self.pushes.append(Pushed(*posted))
 
     def _check(self, headers: dict[str, str]) -> None:
         assert headers["content-encoding"] == "aes128gcm"

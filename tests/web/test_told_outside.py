@@ -17,7 +17,7 @@ from notifier_service.web import serve
 from .conftest import API, answer, until
 from .push_service import Browser, PushService
 from .test_webhooks import SECRET as WHSEC
-from .test_webhooks import Receiver
+from .test_webhooks import Hooked
 
 PASSWORD = "correct-horse-battery"
 TOKEN = "ghp_" + "a1B2c3D4e5F6" * 3
@@ -45,7 +45,7 @@ async def test_no_secret_leaves_by_any_way_to_people(
     browser, told = Browser(), list[str]()
     title, agent = asks.pop("title", None), asks.pop("agent", None)
     decision = {"reason": asks.pop("reason", None), "parameters": asks.pop("edited", None)}
-    async with Receiver().running() as receiver, PushService().running() as push:
+    async with Hooked().running() as receiver, PushService().running() as push:
         hooks = [
             {"url": f"{receiver.url}/{form}", "secret": WHSEC, "format": form, "links_as": "me"}
             for form in ("json", "slack", "ntfy")

@@ -10,7 +10,7 @@ import json
 import re
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, time, timedelta
 from email.utils import format_datetime
@@ -20,7 +20,6 @@ from zoneinfo import ZoneInfo
 
 import aiohttp
 import pytest
-from aiohttp import web
 from pydantic import ValidationError
 
 from notifier_service import Broker, Decision, Settings
@@ -29,52 +28,30 @@ from notifier_service.core.notices import Notice, QuietHours
 from notifier_service.web import Site, create_app, serve
 from notifier_service.web.reach import outbox
 from notifier_service.web.reach.webhooks import Webhooks
-from tests.mcp.http_wiring import on_a_port
 
 from .conftest import API, until
+from .receiver import Receiver
 
 KEY = b"k" * 32
 SECRET = f"whsec_{base64.b64encode(KEY).decode()}"
 PASSWORD = "correct-horse-battery"
 
 
-class Receiver:
-    """A program on a real socket; ``answer`` gives the status of each answer, or None for none."""
+class Hooked(Receiver):
+    """Whose answers lead elsewhere, where nobody shall go."""
 
     def __init__(self) -> None:
-        self.posts: list[tuple[str, dict[str, str], bytes]] = []
-        self.answer: Callable[[], int | None] = lambda: 200
-        self.url = ""
-        self.headers: dict[str, str] = {}
-        self._never = asyncio.Event()
-
-    async def take(self, request: web.Request) -> web.Response:
-        status = self.answer()
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        self.posts.append((request.path, headers, await request.read()))
-        if status is None:
-            await self._never.wait()
-        return web.Response(status=status or 200, headers={"Location": "/elsewhere", **self.headers})
+        super().__init__()
+        self.headers = {"Location": "/elsewhere"}
 
     @property
     def types(self) -> list[str]:
-        return [json.loads(body)["type"] for _, _, body in self.posts]
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[Receiver]:
-        app = web.Application()
-        app.router.add_post("/{path:.*}", self.take)
-        async with on_a_port(app) as port:
-            self.url = f"http://127.0.0.1:{port}"
-            try:
-                yield self
-            finally:
-                self._never.set()
+        return [json.loads(posted.body)["type"] for posted in self.posts]
 
 
 @pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with Receiver().running() as receiver:
+async def receiver() -> AsyncIterator[Hooked]:
+    async with Hooked().running() as receiver:
         yield receiver
 
 
@@ -90,7 +67,7 @@ def asked(broker: Broker, session_id: str = "s1", **more: Any) -> str:
     return broker.ask(session_id, **given).request_id
 
 
-async def test_program_is_told_signed_what_waits_and_how_it_ended(receiver: Receiver) -> None:
+async def test_program_is_told_signed_what_waits_and_how_it_ended(receiver: Hooked) -> None:
     hook = {"url": f"{receiver.url}/hook", "secret": SECRET}
     async with serving(hook, public_url="https://desk.example/") as site:
         request_id = asked(site.broker)
@@ -117,7 +94,7 @@ async def test_program_is_told_signed_what_waits_and_how_it_ended(receiver: Rece
     assert ended_data["session_id"] == "s1"
 
 
-async def test_slack_is_told_in_its_form_and_nobody_is_mentioned(receiver: Receiver) -> None:
+async def test_slack_is_told_in_its_form_and_nobody_is_mentioned(receiver: Hooked) -> None:
     async with serving({"url": receiver.url, "format": "slack"}, public_url="https://desk.example") as site:
         site.broker.label("s1", Label(f"password={PASSWORD}", None))
         request_id = asked(site.broker, tool_name="<!channel> & rm")
@@ -131,7 +108,7 @@ async def test_slack_is_told_in_its_form_and_nobody_is_mentioned(receiver: Recei
     assert PASSWORD not in json.dumps(body)
 
 
-async def test_text_that_is_too_long_for_slack_is_cut_and_its_links_are_not(receiver: Receiver) -> None:
+async def test_text_that_is_too_long_for_slack_is_cut_and_its_links_are_not(receiver: Hooked) -> None:
     async with serving({"url": receiver.url, "format": "slack"}, public_url="https://desk.example") as site:
         request_id = asked(site.broker, risk_reasons=["<" * 900] * 5)
         await until(lambda: receiver.posts)
@@ -141,7 +118,7 @@ async def test_text_that_is_too_long_for_slack_is_cut_and_its_links_are_not(rece
     assert text.endswith(f"&lt;\n<https://desk.example/agent_backend/#/request/s1/{request_id}|Open>")
 
 
-async def test_ntfy_is_told_no_parameter_and_where_to_decide(receiver: Receiver) -> None:
+async def test_ntfy_is_told_no_parameter_and_where_to_decide(receiver: Hooked) -> None:
     async with serving({"url": f"{receiver.url}/topic", "format": "ntfy"}, public_url="https://desk.example") as site:
         request_id = asked(site.broker, tool_name="删除")
         await until(lambda: receiver.posts)
@@ -161,7 +138,7 @@ async def test_ntfy_is_told_no_parameter_and_where_to_decide(receiver: Receiver)
 
 @pytest.mark.parametrize("form", ["slack", "ntfy", "json"])
 async def test_message_has_a_link_by_which_its_reader_decides_once_in_the_name_of_the_settings(
-    receiver: Receiver, tmp_path: Any, form: str
+    receiver: Hooked, tmp_path: Any, form: str
 ) -> None:
     hook = {
         "url": receiver.url,
@@ -193,9 +170,7 @@ async def test_message_has_a_link_by_which_its_reader_decides_once_in_the_name_o
 
 
 @pytest.mark.parametrize(("risk", "answers"), [("medium", ["Open", "Approve", "Reject"]), ("high", ["Open", "Reject"])])
-async def test_button_of_ntfy_answers_what_is_not_of_high_risk(
-    receiver: Receiver, risk: str, answers: list[str]
-) -> None:
+async def test_button_of_ntfy_answers_what_is_not_of_high_risk(receiver: Hooked, risk: str, answers: list[str]) -> None:
     hook = {"url": receiver.url, "format": "ntfy", "links_as": "me"}
     async with serving(hook, public_url="https://desk.example") as site, aiohttp.ClientSession(site.url) as http:
         request_id = asked(site.broker, risk_level=risk)
@@ -211,7 +186,7 @@ async def test_button_of_ntfy_answers_what_is_not_of_high_risk(
         assert site.broker.get("s1").desk.find(request_id).record.approved is (answers[1] == "Approve")
 
 
-async def test_hook_hears_of_its_sessions_and_of_its_escalations_alone(receiver: Receiver) -> None:
+async def test_hook_hears_of_its_sessions_and_of_its_escalations_alone(receiver: Hooked) -> None:
     hooks = [
         {"url": f"{receiver.url}/team", "secret": SECRET, "sessions": ["team-*"]},
         {"url": f"{receiver.url}/oncall", "secret": SECRET, "to": "oncall"},
@@ -227,11 +202,11 @@ async def test_hook_hears_of_its_sessions_and_of_its_escalations_alone(receiver:
 
 
 async def test_receiver_that_is_down_for_a_while_holds_up_nothing_and_gets_all_in_order(
-    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    receiver: Hooked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox, "_FIRST_BACKOFF_SECONDS", 0.01)
     answers = iter([500, 503, 429])
-    receiver.answer = lambda: next(answers, 200)
+    receiver.answer = lambda path: next(answers, 200)
     async with serving({"url": receiver.url, "secret": SECRET}) as site:
         ids = [asked(site.broker, f"s{number}") for number in range(5)]
         await until(lambda: site.broker.counters.notifications["webhook", "sent"] == 5)
@@ -243,15 +218,15 @@ async def test_receiver_that_is_down_for_a_while_holds_up_nothing_and_gets_all_i
     assert first["webhook-id"] == again["webhook-id"]
 
 
-def down(receiver: Receiver) -> list[int]:
+def down(receiver: Hooked) -> list[int]:
     """Have a receiver fail until what is returned is empty."""
     left = [503]
-    receiver.answer = lambda: left[0] if left else 200
+    receiver.answer = lambda path: left[0] if left else 200
     return left
 
 
 async def test_program_that_was_down_hears_all_and_of_none_that_is_settled_as_if_it_waited(
-    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    receiver: Hooked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox, "_FIRST_BACKOFF_SECONDS", 0.01)
     left = down(receiver)
@@ -275,7 +250,7 @@ async def test_program_that_was_down_hears_all_and_of_none_that_is_settled_as_if
 
 @pytest.mark.parametrize("form", ["slack", "ntfy"])
 async def test_people_who_could_not_be_told_are_told_how_it_ended_and_not_that_it_waits(
-    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, form: str
+    receiver: Hooked, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
     monkeypatch.setattr(outbox, "_FIRST_BACKOFF_SECONDS", 0.01)
     left = down(receiver)
@@ -294,7 +269,7 @@ async def test_people_who_could_not_be_told_are_told_how_it_ended_and_not_that_i
 
 
 async def test_what_was_not_sent_when_the_service_stopped_is_sent_by_the_next_and_who_was_told_hears_the_end(
-    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    receiver: Hooked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox, "_FIRST_BACKOFF_SECONDS", 0.01)
     left = down(receiver)
@@ -326,13 +301,13 @@ async def test_what_was_not_sent_when_the_service_stopped_is_sent_by_the_next_an
     ("said", "low", "high"), [("7", 7, 7), ("date", 119, 121), ("99999999", 3600, 3600), ("soon", 0, 1)]
 )
 async def test_receiver_says_how_long_to_wait(
-    receiver: Receiver, said: str, low: int, high: int, monkeypatch: pytest.MonkeyPatch
+    receiver: Hooked, said: str, low: int, high: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a date, too, which is by the clock of the receiver, however wrong ours is."""
     theirs = datetime(2031, 1, 1, tzinfo=UTC)
     date = format_datetime(theirs + timedelta(seconds=120), usegmt=True)
     receiver.headers = {"Retry-After": date if said == "date" else said, "Date": format_datetime(theirs, usegmt=True)}
-    receiver.answer = lambda: 429 if len(receiver.posts) < 2 else 200
+    receiver.answer = lambda path: 429 if len(receiver.posts) < 2 else 200
     slept: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -349,7 +324,7 @@ async def test_receiver_says_how_long_to_wait(
     assert low <= slept[0] <= high
 
 
-async def test_what_takes_long_to_write_is_told_in_order_and_at_the_end_too(receiver: Receiver, tmp_path: Path) -> None:
+async def test_what_takes_long_to_write_is_told_in_order_and_at_the_end_too(receiver: Hooked, tmp_path: Path) -> None:
     long = {"content": f"password={PASSWORD} " + "def f(x): return x\n" * 400}
     given = {"journal": tmp_path / "journal", "shutdown_seconds": 2}
     async with serving({"url": receiver.url, "secret": SECRET}, **given) as site:
@@ -367,7 +342,7 @@ async def test_what_takes_long_to_write_is_told_in_order_and_at_the_end_too(rece
 
 
 async def test_where_people_cannot_be_led_to_the_page_the_start_says_so_once(
-    receiver: Receiver, caplog: pytest.LogCaptureFixture
+    receiver: Hooked, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with serving({"url": receiver.url, "format": "ntfy"}) as site:
         asked(site.broker)
@@ -398,7 +373,7 @@ def test_start_says_that_people_who_are_led_to_the_page_would_be_refused(
 
 
 async def test_readiness_says_whether_receivers_take_what_they_are_sent(
-    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    receiver: Hooked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox, "_FIRST_BACKOFF_SECONDS", 0.01)
     left = down(receiver)
@@ -418,8 +393,8 @@ async def test_readiness_says_whether_receivers_take_what_they_are_sent(
 
 
 @pytest.mark.parametrize("status", [301, 400, 404, 410])
-async def test_receiver_that_refuses_is_not_asked_again_and_nowhere_else(receiver: Receiver, status: int) -> None:
-    receiver.answer = lambda: status
+async def test_receiver_that_refuses_is_not_asked_again_and_nowhere_else(receiver: Hooked, status: int) -> None:
+    receiver.answer = lambda path: status
     async with serving({"url": receiver.url, "secret": SECRET}) as site:
         asked(site.broker)
         await until(lambda: site.broker.counters.notifications["webhook", "failed"] == 1)
@@ -427,9 +402,9 @@ async def test_receiver_that_refuses_is_not_asked_again_and_nowhere_else(receive
 
 
 async def test_receiver_that_does_not_know_us_by_our_clock_is_told_with_how_far_it_is_off(
-    receiver: Receiver, caplog: pytest.LogCaptureFixture
+    receiver: Hooked, caplog: pytest.LogCaptureFixture
 ) -> None:
-    receiver.answer = lambda: 401
+    receiver.answer = lambda path: 401
     receiver.headers = {"Date": format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True)}
     async with serving({"url": receiver.url, "secret": SECRET}) as site:
         asked(site.broker)
@@ -438,15 +413,15 @@ async def test_receiver_that_does_not_know_us_by_our_clock_is_told_with_how_far_
     assert re.search(r"status 401; are the secret and the clock .* It is 360\d s ahead of that of who", caplog.text)
 
 
-async def test_receiver_that_never_answers_keeps_nobody_from_stopping(receiver: Receiver) -> None:
-    receiver.answer = lambda: None
+async def test_receiver_that_never_answers_keeps_nobody_from_stopping(receiver: Hooked) -> None:
+    receiver.answer = lambda path: None
     async with serving({"url": receiver.url, "secret": SECRET}, shutdown_seconds=0.5) as site:
         asked(site.broker)
         await until(lambda: receiver.posts)
         site.broker.decide("s1", Decision(approved=True), decided_by="alice")
 
 
-async def test_step_that_was_told_is_on_record(receiver: Receiver, tmp_path: Any) -> None:
+async def test_step_that_was_told_is_on_record(receiver: Hooked, tmp_path: Any) -> None:
     async with serving({"url": receiver.url, "secret": SECRET}, audit_file=tmp_path / "audit") as site:
         asked(site.broker)
         await until(lambda: receiver.posts)
@@ -458,7 +433,7 @@ async def test_step_that_was_told_is_on_record(receiver: Receiver, tmp_path: Any
 
 @pytest.mark.parametrize(("networks", "result"), [("", "failed"), ("127.0.0.0/8", "sent")])
 async def test_name_that_leads_into_this_network_is_called_where_the_settings_say_so(
-    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, networks: str, result: str
+    receiver: Hooked, monkeypatch: pytest.MonkeyPatch, networks: str, result: str
 ) -> None:
     port = int(receiver.url.rpartition(":")[2])
 

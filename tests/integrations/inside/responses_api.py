@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from tests.integrations.model_api import listening, streamed
+
 
 class ResponsesApi:
     """Answers each request with the next command, and keeps what came back of each."""
@@ -31,29 +33,18 @@ class ResponsesApi:
             item = {"type": "function_call", **call}
         usage = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
         usage |= {"input_tokens_details": None, "output_tokens_details": None}
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
-        for event in (
+        events = [
             {"type": "response.created", "response": {"id": "r"}},
             {"type": "response.output_item.done", "item": item},
             {"type": "response.completed", "response": {"id": "r", "usage": usage}},
-        ):
-            await response.write(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode())
-        return response
+        ]
+        return await streamed(request, events)
 
 
 @asynccontextmanager
 async def responses_api(*commands: str) -> AsyncIterator[ResponsesApi]:
     """Serve it."""
     api = ResponsesApi(commands)
-    app = web.Application(client_max_size=64 * 1024 * 1024)
-    app.router.add_post("/v1/responses", api.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    api.url = f"http://127.0.0.1:{site.port}/v1"
-    try:
+    async with listening("/v1/responses", api.answer) as url:
+        api.url = f"{url}/v1"
         yield api
-    finally:
-        await runner.cleanup()
