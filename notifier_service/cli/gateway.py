@@ -17,19 +17,15 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from ..acp.relay import AcpRelay
 from ..calls.asker import Asker, BrokerAsker
-from ..calls.service_asker import ServiceAsker
-from ..client import Client
 from ..core.errors import InvalidInput
 from ..core.limits import MAX_TIMEOUT_SECONDS
 from ..core.session import check_session_id
-from ..mcp.stdio_relay import StdioRelay
 from ..mcp.tasks import AFTER_SECONDS
-from ..settings import Settings
-from ..web import create_gateway_app, listening, serve, url_of
-from ..web.mcp.relay import HttpRelay
 from .output import logging_to
+
+# An agent waits for its servers whenever it starts: what only one kind of gateway needs, or only one without a service,
+# is loaded by that alone.
 
 __all__ = ["add_commands"]
 
@@ -145,6 +141,8 @@ async def _stdio(arguments: argparse.Namespace) -> int:
 
 
 async def _run_stdio(arguments: argparse.Namespace) -> int:
+    from ..mcp.stdio_relay import StdioRelay
+
     session_id = arguments.session or made_up_session(arguments.server)
     try:
         async with asker(arguments, session_id) as asked:
@@ -168,6 +166,8 @@ async def _acp(arguments: argparse.Namespace) -> int:
 
 
 async def _run_acp(arguments: argparse.Namespace) -> int:
+    from ..acp.relay import AcpRelay
+
     agent = arguments.name or name_of_server(arguments.server)
     session_id = arguments.session or made_up_session(arguments.server, kind="acp")
     try:
@@ -185,6 +185,10 @@ async def _http(arguments: argparse.Namespace) -> int:
 
 
 async def _run_http(arguments: argparse.Namespace) -> int:
+    from ..settings import Settings
+    from ..web import create_gateway_app, listening, url_of
+    from ..web.mcp.relay import HttpRelay
+
     session_id = arguments.session or made_up_session([urlsplit(arguments.upstream).hostname or "server"])
     try:
         # The gateway's own address, and what its settings say of an upstream.
@@ -245,6 +249,9 @@ async def asker(
             raise InvalidInput("--policy-file goes without --service: the policy of that service decides")
         if arguments.audit_file is not None:
             raise InvalidInput("--audit-file goes without --service: that service puts on record what it decides")
+        from ..calls.service_asker import ServiceAsker
+        from ..client import Client
+
         async with (
             Client(arguments.service, token=arguments.token) as client,
             ServiceAsker(client, session_id) as asked,
@@ -254,6 +261,9 @@ async def asker(
                 asked.introduce(title=_folder(), agent=agent)
             yield asked
     else:
+        from ..settings import Settings
+        from ..web import serve
+
         files = {"policy_file": arguments.policy_file, "audit_file": arguments.audit_file}
         given = {name: path for name, path in files.items() if path is not None}
         settings = Settings(host="127.0.0.1", port=0, unix=None, auth="none", log_level="warning", **given)
