@@ -146,14 +146,15 @@ Begin = Callable[..., Awaitable[Run]]
 
 @pytest.fixture
 async def begin(claude: Path, tmp_path: Path) -> AsyncIterator[Begin]:
-    """Begin a run in which Claude Code makes these calls, all in one turn."""
+    """Begin a run in which Claude Code makes these calls, all in one turn, or ``apart``: each in its own."""
     async with AsyncExitStack() as stack:
 
-        async def make(*calls: dict[str, Any], **settings: Any) -> Run:
+        async def make(*calls: dict[str, Any], apart: bool = False, **settings: Any) -> Run:
             for name in ("work", "home"):
                 (tmp_path / name).mkdir()
             site = await stack.enter_async_context(serve(settings=Settings(port=0, **settings)))
-            api = await stack.enter_async_context(messages_api(calls))
+            turns = [[call] for call in calls] if apart else [calls]
+            api = await stack.enter_async_context(messages_api(*turns))
             return Run(claude, tmp_path, site, api)
 
         yield make
@@ -177,6 +178,12 @@ def reject(card: PermissionRequest) -> dict[str, Any]:
 
 def nothing(card: PermissionRequest) -> None:
     return None
+
+
+def each(*people: Person) -> Person:
+    """One after the other, a card each: starting Claude Code takes longer than all that they decide."""
+    coming = iter(people)
+    return lambda card: next(coming)(card)
 
 
 @asynccontextmanager

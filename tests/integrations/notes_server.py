@@ -41,7 +41,8 @@ def result(message: dict[str, Any]) -> dict[str, Any] | None:
     if message["method"] == "tools/call" and params["name"] == "ask":
         return {"content": [{"type": "text", "text": asked()}]}
     if message["method"] == "tools/call":
-        Path("note").write_text(params["arguments"]["text"])
+        with Path("note").open("a") as note:
+            note.write(params["arguments"]["text"])
         return {"content": [{"type": "text", "text": "kept"}]}
     return None
 

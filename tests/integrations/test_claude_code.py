@@ -17,7 +17,7 @@ from tests.browser.engines import CannotDrive, launched
 from tests.mcp.http_stub import HttpStub
 from tests.mcp.http_wiring import on_a_port
 
-from .claude_code import ALL_HOOKS, CHANNELS, Begin, Person, approve, bash, edit, no_service, nothing, reject
+from .claude_code import ALL_HOOKS, CHANNELS, Begin, Person, approve, bash, each, edit, no_service, nothing, reject
 
 
 def edit_text(card: PermissionRequest) -> dict[str, Any]:
@@ -25,41 +25,34 @@ def edit_text(card: PermissionRequest) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
-@pytest.mark.parametrize(
-    ("person", "files", "result"),
-    [
-        (approve, ["asked"], None),
-        (edit, ["edited"], None),
-        (reject, [], "Bash did not run: rejected by anna: not on a Sunday"),
-    ],
-    ids=["approve", "edit", "reject"],
-)
-async def test_call_runs_as_a_person_decides(
-    begin: Begin, channel: str, person: Person, files: list[str], result: str | None
-) -> None:
-    run = await begin(bash("touch asked"))
+async def test_calls_run_as_a_person_decides(begin: Begin, channel: str) -> None:
+    calls = [bash(f"touch {name}", name) for name in ("approved", "changed", "rejected")]
+    run = await begin(*calls, apart=True)
     CHANNELS[channel](run)
-    await run.ends(person)
+    await run.ends(each(approve, edit, reject))
 
-    told, is_error = run.api.results["toolu_1"]
-    assert run.files == files
-    assert is_error is (result is not None)
-    assert result is None or told.endswith(result)
-    (card,) = run.cards
-    assert card.record.parameters["command"] == ("touch edited" if person is edit else "touch asked")
+    commands = [card.record.parameters["command"] for card in run.cards]
+    assert run.files == ["approved", "edited"]
+    assert {name: is_error for name, (_, is_error) in run.api.results.items()} == {
+        "approved": False,
+        "changed": False,
+        "rejected": True,
+    }
+    assert run.api.results["rejected"][0].endswith("Bash did not run: rejected by anna: not on a Sunday")
+    assert commands == ["touch approved", "touch edited", "touch rejected"]
 
 
-@pytest.mark.parametrize("person", [approve, reject], ids=["approve", "reject"])
-async def test_settings_that_the_command_prints_work(
-    begin: Begin, person: Person, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = await begin(bash("touch asked"))
+async def test_settings_that_the_command_prints_work(begin: Begin, capsys: pytest.CaptureFixture[str]) -> None:
+    run = await begin(bash("touch approved", "approved"), bash("touch rejected", "rejected"), apart=True)
     main(["hook", "--print-config", "--session", "s1", "--url", f"{run.site.url}/agent_backend"])
     run.flags += ["--settings", capsys.readouterr().out]
-    events = await run.ends(person)
+    events = await run.ends(each(approve, reject))
 
-    assert run.files == (["asked"] if person is approve else [])
-    assert events[-1]["data"]["status"] == ("completed" if person is approve else "denied")
+    ends = {
+        event["data"]["tool_call_id"]: event["data"]["status"] for event in events if event["type"] == "tool_status"
+    }
+    assert run.files == ["approved"]
+    assert ends == {"approved": "completed", "rejected": "denied"}
 
 
 async def test_life_of_a_call_is_told_from_asking_to_its_result(begin: Begin) -> None:
@@ -91,15 +84,14 @@ async def test_failure_of_a_call_is_told(begin: Begin) -> None:
 
 
 @pytest.mark.parametrize("hooks", [("PermissionRequest",), ALL_HOOKS], ids=["permission hook", "all hooks"])
-@pytest.mark.parametrize("person", [approve, reject], ids=["approve", "reject"])
-async def test_call_over_hook_and_prompt_tool_is_one_card(begin: Begin, hooks: tuple[str, ...], person: Person) -> None:
-    run = await begin(bash("touch asked"))
+async def test_call_over_hook_and_prompt_tool_is_one_card(begin: Begin, hooks: tuple[str, ...]) -> None:
+    run = await begin(bash("touch approved"), bash("touch rejected", "toolu_2"), apart=True)
     run.with_prompt_tool()
     run.with_hooks(*hooks)
-    await run.ends(person)
+    await run.ends(each(approve, reject))
 
-    assert len(run.cards) == 1
-    assert run.files == (["asked"] if person is approve else [])
+    assert [card.record.parameters["command"] for card in run.cards] == ["touch approved", "touch rejected"]
+    assert run.files == ["approved"]
 
 
 async def test_of_two_calls_just_alike_one_approval_runs_one(begin: Begin) -> None:
@@ -174,31 +166,26 @@ _OWN_WORDS = {"Which branch?": "a new one", "Which tests?": "main, dev"}
 
 
 @pytest.mark.parametrize("hooks", [(), ("PreToolUse",), ALL_HOOKS], ids=["prompt tool", "hook", "all"])
-@pytest.mark.parametrize(
-    ("questions", "person", "told"),
-    [
-        (
-            [_BRANCH, _TESTS],
-            lambda card: {"approved": True, "parameters": {**card.record.parameters, "answers": _OWN_WORDS}},
-            '"Which branch?"="a new one", "Which tests?"="main, dev"',
-        ),
-        ([_BRANCH], lambda card: {"approved": False, "response": "dev"}, '"Which branch?"="dev"'),
-        ([_BRANCH], reject, "AskUserQuestion did not run: rejected by anna: not on a Sunday"),
-    ],
-    ids=["an answer to each", "a reply", "a rejection"],
-)
-async def test_question_of_its_own_is_answered_by_a_person(
-    begin: Begin, hooks: tuple[str, ...], questions: list[dict[str, Any]], person: Person, told: str
-) -> None:
-    run = await begin({"id": "toolu_1", "name": "AskUserQuestion", "input": {"questions": questions}})
+async def test_questions_of_its_own_are_answered_by_a_person(begin: Begin, hooks: tuple[str, ...]) -> None:
+    asked = {"an answer to each": [_BRANCH, _TESTS], "a reply": [_BRANCH], "a rejection": [_BRANCH]}
+    calls = [{"id": name, "name": "AskUserQuestion", "input": {"questions": asked[name]}} for name in asked]
+    run = await begin(*calls, apart=True)
     run.with_prompt_tool()  # without, Claude Code has no such tool in print mode
     run.with_hooks(*hooks)
-    await run.ends(person)
+    await run.ends(
+        each(
+            lambda card: {"approved": True, "parameters": {**card.record.parameters, "answers": _OWN_WORDS}},
+            lambda card: {"approved": False, "response": "dev"},
+            reject,
+        )
+    )
 
-    assert len(run.cards) == 1
-    result, is_error = run.api.results["toolu_1"]
-    assert told in result
-    assert is_error is (person is reject)
+    told = run.api.results
+    assert len(run.cards) == 3
+    assert '"Which branch?"="a new one", "Which tests?"="main, dev"' in told["an answer to each"][0]
+    assert '"Which branch?"="dev"' in told["a reply"][0]
+    assert "AskUserQuestion did not run: rejected by anna: not on a Sunday" in told["a rejection"][0]
+    assert [told[name][1] for name in asked] == [False, False, True]
 
 
 async def test_option_that_is_chosen_in_the_console_reaches_the_agent(begin: Begin) -> None:
@@ -232,34 +219,28 @@ async def test_option_that_is_chosen_in_the_console_reaches_the_agent(begin: Beg
 
 
 @pytest.mark.parametrize("hooks", ["http", "command"])
-@pytest.mark.parametrize(
-    ("person", "told"),
-    [
-        (
+async def test_questions_of_an_mcp_server_are_answered_by_a_person(begin: Begin, hooks: str) -> None:
+    people: dict[str, tuple[Person, dict[str, Any]]] = {
+        "an answer": (
             lambda card: {"approved": True, "parameters": {**card.record.parameters, "content": {"project": "web"}}},
             {"action": "accept", "content": {"project": "web"}},
         ),
-        (reject, {"action": "decline"}),
-        (nothing, {"action": "cancel"}),
-    ],
-    ids=["an answer", "a rejection", "nobody"],
-)
-async def test_question_of_an_mcp_server_is_answered_by_a_person(
-    begin: Begin, hooks: str, person: Person, told: dict[str, Any]
-) -> None:
-    call = {"id": "toolu_1", "name": "mcp__notes__ask", "input": {}}
-    run = await begin(call, permission_timeout_seconds=1 if person is nothing else 300)
+        "a rejection": (reject, {"action": "decline"}),
+        "nobody": (nothing, {"action": "cancel"}),
+    }
+    calls = [{"id": name, "name": "mcp__notes__ask", "input": {}} for name in people]
+    run = await begin(*calls, apart=True, permission_timeout_seconds=5)
     server = Path(__file__).with_name("notes_server.py")
     run.servers["notes"] = {"type": "stdio", "command": sys.executable, "args": [str(server)]}
     run.flags += ["--allowedTools", "mcp__notes__ask"]
     (run.with_hooks if hooks == "http" else run.with_command_hooks)("Elicitation")
-    await run.ends(person)
+    await run.ends(each(*[person for person, _ in people.values()]))
 
-    (card,) = run.cards
-    assert (card.record.tool_name, card.record.server) == ("Elicitation", "notes")
-    result, is_error = run.api.results["toolu_1"]
-    answer = json.loads(result)
-    assert (is_error, {name: answer[name] for name in told}) == (False, told)
+    assert [(card.record.tool_name, card.record.server) for card in run.cards] == [("Elicitation", "notes")] * 3
+    for name, (_, told) in people.items():
+        result, is_error = run.api.results[name]
+        answer = json.loads(result)
+        assert (is_error, {field: answer[field] for field in told}) == (False, told)
 
 
 _NOT_CHECKED = "Auto mode is unavailable"
@@ -301,101 +282,82 @@ async def test_command_hook_whose_service_is_away_lets_nothing_run(begin: Begin)
     assert (run.files, run.api.results["toolu_1"][1]) == ([], True)
 
 
-@pytest.mark.parametrize(
-    ("person", "kept", "said"),
-    [
-        (approve, "x", "kept"),
-        (lambda card: {"approved": True, "parameters": {"text": "y"}}, "y", "kept"),
-        (reject, None, "keep did not run: rejected by anna: not on a Sunday"),
-    ],
-    ids=["approve", "edit", "reject"],
-)
-async def test_server_behind_the_stdio_gateway_is_asked_about(
-    begin: Begin, person: Person, kept: str | None, said: str
-) -> None:
-    run = await begin({"id": "toolu_1", "name": "mcp__notes__keep", "input": {"text": "x"}})
+async def test_server_behind_the_stdio_gateway_is_asked_about(begin: Begin) -> None:
+    names = ("approved", "changed", "rejected")
+    run = await begin(
+        *[{"id": name, "name": "mcp__notes__keep", "input": {"text": name}} for name in names], apart=True
+    )
+    run.servers["notes"] = _behind_the_gateway(run.site.url)
+    run.flags += ["--allowedTools", "mcp__notes__keep"]
+    await run.ends(each(approve, edit_text, reject))
+
+    told = run.api.results
+    assert [card.record.tool_name for card in run.cards] == ["keep"] * 3
+    assert told["approved"][0] == "kept"
+    assert told["changed"][0].startswith("kept")  # and that it was changed
+    assert told["rejected"][0].startswith("keep did not run: rejected by anna: not on a Sunday")
+    assert [told[name][1] for name in names] == [False, False, True]
+    assert (run.folder / "work" / "note").read_text() == "approvedy"
+
+
+def _behind_the_gateway(url: str) -> dict[str, Any]:
+    """How Claude Code is told of the server of notes, with the gateway before it."""
+    words = ["gateway", "stdio", "--service", f"{url}/agent_backend", "--session", "s1", "--"]
     server = Path(__file__).with_name("notes_server.py")
-    service = f"{run.site.url}/agent_backend"
-    run.servers["notes"] = {
+    return {
         "type": "stdio",
         "command": sys.executable,
-        "args": [
-            "-m", "notifier_service", "gateway", "stdio", "--service", service, "--session", "s1", "--",
-            sys.executable, str(server),
-        ],
-    }  # fmt: skip
-    run.flags += ["--allowedTools", "mcp__notes__keep"]
-    await run.ends(person)
-
-    told, is_error = run.api.results["toolu_1"]
-    assert [card.record.tool_name for card in run.cards] == ["keep"]
-    assert told.startswith(said)
-    assert is_error is (kept is None)
-    assert run.files == ([] if kept is None else ["note"])
-    assert kept is None or (run.folder / "work" / "note").read_text() == kept
+        "args": ["-m", "notifier_service", *words, sys.executable, str(server)],
+    }
 
 
-@pytest.mark.parametrize(
-    ("gateway", "person"),
-    [("stdio", approve), ("stdio", edit_text), ("stdio", reject), ("http", edit_text)],
-    ids=["stdio-approve", "stdio-edit", "stdio-reject", "http-edit"],
-)
-async def test_call_over_hook_and_gateway_is_one_card(begin: Begin, gateway: str, person: Person) -> None:
+async def test_call_over_hook_and_stdio_gateway_is_one_card(begin: Begin) -> None:
+    names = ("approved", "changed", "rejected")
+    run = await begin(
+        *[{"id": name, "name": "mcp__notes__keep", "input": {"text": name}} for name in names], apart=True
+    )
+    run.with_hooks(*ALL_HOOKS)
+    run.servers["notes"] = _behind_the_gateway(run.site.url)
+    await run.ends(each(approve, edit_text, reject))
+
+    assert [card.record.tool_name for card in run.cards] == ["mcp__notes__keep"] * 3
+    assert [run.api.results[name][1] for name in names] == [False, False, True]
+    assert (run.folder / "work" / "note").read_text() == "approvedy"
+
+
+async def test_call_over_hook_and_http_gateway_is_one_card(begin: Begin) -> None:
     stub = HttpStub()
     async with on_a_port(stub.app()) as port:
         stub.port = port
-        tool = "mcp__notes__keep" if gateway == "stdio" else "mcp__notes__write"
-        run = await begin({"id": "toolu_1", "name": tool, "input": {"text": "x"}}, mcp_upstreams={"files": stub.url})
+        call = {"id": "toolu_1", "name": "mcp__notes__write", "input": {"text": "x"}}
+        run = await begin(call, mcp_upstreams={"files": stub.url})
         run.with_hooks(*ALL_HOOKS)
-        server = Path(__file__).with_name("notes_server.py")
-        words = ["gateway", "stdio", "--service", f"{run.site.url}/agent_backend", "--session", "s1", "--"]
-        run.servers["notes"] = (
-            {
-                "type": "stdio",
-                "command": sys.executable,
-                "args": ["-m", "notifier_service", *words, sys.executable, str(server)],
-            }
-            if gateway == "stdio"
-            else {"type": "http", "url": f"{run.site.url}/mcp/gateway/files?session_id=s1"}
-        )
-        await run.ends(person)
+        run.servers["notes"] = {"type": "http", "url": f"{run.site.url}/mcp/gateway/files?session_id=s1"}
+        await run.ends(edit_text)
 
     (card,) = run.cards
-    assert card.record.tool_name == tool
+    assert card.record.tool_name == "mcp__notes__write"
     told, is_error = run.api.results["toolu_1"]
-    assert is_error is (person is reject)
-    text = {approve: "x", edit_text: "y", reject: None}[person]
-    if gateway == "http":
-        assert told.startswith(f'write ran with {{"text": "{text}"}}') is (text is not None)
-        assert len(stub.ran()) == (text is not None)
-    else:
-        assert run.files == ([] if text is None else ["note"])
-        assert text is None or (run.folder / "work" / "note").read_text() == text
+    assert told.startswith('write ran with {"text": "y"}')
+    assert not is_error
+    assert len(stub.ran()) == 1
 
 
-@pytest.mark.parametrize(
-    ("person", "told", "is_error"),
-    [
-        (approve, 'write ran with {"path": "a"}', False),
-        (lambda card: {"approved": True, "parameters": {"path": "b"}}, 'write ran with {"path": "b"}', False),
-        (reject, "write did not run: rejected by anna: not on a Sunday", True),
-    ],
-    ids=["approve", "edit", "reject"],
-)
-async def test_server_behind_the_http_gateway_is_asked_about(
-    begin: Begin, person: Person, told: str, is_error: bool
-) -> None:
+async def test_server_behind_the_http_gateway_is_asked_about(begin: Begin) -> None:
     stub = HttpStub()
+    names = ("approved", "changed", "rejected")
     async with on_a_port(stub.app()) as port:
         stub.port = port
-        call = {"id": "toolu_1", "name": "mcp__files__write", "input": {"path": "a"}}
-        run = await begin(call, mcp_upstreams={"files": stub.url})
+        calls = [{"id": name, "name": "mcp__files__write", "input": {"text": name}} for name in names]
+        run = await begin(*calls, apart=True, mcp_upstreams={"files": stub.url})
         run.servers["files"] = {"type": "http", "url": f"{run.site.url}/mcp/gateway/files?session_id=s1"}
         run.flags += ["--allowedTools", "mcp__files__write"]
-        await run.ends(person)
+        await run.ends(each(approve, edit_text, reject))
 
-    assert [card.record.tool_name for card in run.cards] == ["write"]
-    said, failed = run.api.results["toolu_1"]
-    assert said.startswith(told)
-    assert failed is is_error
-    assert len(stub.ran()) == (not is_error)
+    assert [card.record.tool_name for card in run.cards] == ["write"] * 3
+    told = run.api.results
+    assert told["approved"][0] == 'write ran with {"text": "approved"}'
+    assert told["changed"][0].startswith('write ran with {"text": "y"}')  # and that it was changed
+    assert told["rejected"][0].startswith("write did not run: rejected by anna: not on a Sunday")
+    assert [told[name][1] for name in names] == [False, False, True]
+    assert len(stub.ran()) == 2
