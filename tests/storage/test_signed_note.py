@@ -133,7 +133,7 @@ def test_key_does_not_show_itself() -> None:
         (NOTE.replace("x08go/Z", "x08go/Y"), "changed"),
         (NOTE.replace("x08go", "y08go"), "another key"),
         (NOTE.replace("— PeterNeumann", "— PaulNeumann"), "another key"),
-        (OTHER.signed(TEXT), "another key"),
+        pytest.param(OTHER.signed(TEXT), "another key", id="signed by another"),
         (NOTE[:-1], "not all of it"),
         (NOTE[:-40], "not all of it"),
         (NOTE[: len(TEXT)], "not all of it"),
