@@ -62,6 +62,7 @@ test-python: $(SET_UP) browsers proxies
 # Environments of their own, kept between runs; what cannot be installed is told, and its tests are skipped.
 test-integrations: $(SET_UP)
 	@echo 'Setting up environments in tests/integrations/.environments; the first time takes some minutes.' >&2
+	@$(BIN)/python -m tests.browser.engines firefox
 	@$(BIN)/python -m tests.integrations.environments
 	$(BIN)/pytest $(WAITING) -m integration -rs tests/integrations tests/deploy tests/browser
 
@@ -90,7 +91,7 @@ test-image: $(SET_UP)
 # Not pip's to install: the tests that need one are left out, and say so, where it is missing or cannot be driven.
 browsers: $(SET_UP)
 	@scripts/programs browsers
-	@$(BIN)/python -m tests.browser.engines
+	@$(BIN)/python -m tests.browser.engines chromium
 
 # The same for the proxies before the service.
 proxies:

@@ -1,6 +1,6 @@
 """The browsers that the tests drive: which are here, and which of those can be driven.
 
-``python -m tests.browser.engines`` says in a line for each one that cannot what is left out, and what would help.
+``python -m tests.browser.engines chromium`` says in a line, if it cannot, what is left out, and what would help.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import asyncio
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -87,9 +88,9 @@ async def _version(path: str) -> str:
     return (await told.communicate())[0].decode(errors="replace").strip() or path
 
 
-async def _main() -> None:
+async def _main(engines: Sequence[str]) -> None:
     async with async_playwright() as playwright:
-        for engine in _PROGRAMS:
+        for engine in engines:
             try:
                 await (await launched(playwright, engine)).close()
             except CannotDrive as why:
@@ -97,4 +98,4 @@ async def _main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_main())
+    asyncio.run(_main(sys.argv[1:]))
