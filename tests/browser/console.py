@@ -13,6 +13,17 @@ from tests.browser.person import Person
 __all__ = ["Console"]
 
 
+#: What has been on the screen is known a frame later.
+_READ = """
+async (card) => {
+  for (const end of card.querySelectorAll(".end")) {
+    end.scrollIntoView({ block: "center", behavior: "instant" });
+    for (let frame = 0; frame < 2; frame += 1) await new Promise(requestAnimationFrame);
+  }
+}
+"""
+
+
 class Console:
     def __init__(self, person: Person, page: Page) -> None:
         self.person = person
@@ -82,6 +93,11 @@ class Console:
         """Press a button of a card, as soon as the card listens."""
         await self.listens(card)
         await card.locator(f"[data-action={action}]").click()
+
+    async def read(self, card: Locator) -> None:
+        """Scroll through a card, as who reads it to its end."""
+        await card.evaluate(_READ)
+        await expect(card).to_have_attribute("data-armed", "")
 
     async def fill(self, card: Locator, field: str, text: str) -> None:
         """Write into a field of a card's form; the parameters as a whole are written as JSON."""

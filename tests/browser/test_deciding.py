@@ -356,8 +356,13 @@ async def test_approving_what_is_not_shown_in_full_shows_it_first(person: Person
     await console.page.keyboard.press("x")
     await expect(console.card(requests[2]).locator("[data-role=hidden]")).to_be_hidden()
     assert [request.pending for request in requests] == [True] * 3
-    await console.press(await console.turn_to(requests[0]), "approve")
 
+    card = await console.turn_to(requests[0])
+    assert await card.get_attribute("data-armed") is None  # its end was not on the screen yet
+    await console.press(card, "approve")  # which shows a page more of it, and does nothing else
+    assert requests[0].pending
+    await console.read(card)
+    await console.press(card, "approve")
     assert (await requests[0].decision()).approved is True
 
 
@@ -451,6 +456,9 @@ async def test_parameters_that_no_event_holds_are_read_whole_before_they_can_be_
     await console.press(card, "approve")
     await expect(card.locator("[data-role=parameters]")).to_contain_text("rm -rf /srv/production")
     await expect(card.locator("[data-role=hidden]")).to_be_hidden()
+    await console.press(card, "approve")
+    assert request.pending  # its end was not on the screen yet
+    await console.read(card)
     await console.press(card, "approve")
     assert (await request.decision()).parameters == parameters
 

@@ -73,7 +73,9 @@ async def test_markup_in_a_request_is_text_and_runs_as_it_was_shown(person: Pers
         await expect(card.locator("[data-role=description]")).to_contain_text(payload)
         assert (await card.text_content() or "").count(payload) >= 3
         assert json.loads(await console.parameters(card)) == parameters
-    await console.press(await console.turn_to(requests[0]), "approve")
+    card = await console.turn_to(requests[0])
+    await console.read(card)
+    await console.press(card, "approve")
 
     assert (await requests[0].decision()).parameters == parameters
     await nothing_ran(console, site)
@@ -203,6 +205,7 @@ async def test_a_megabyte_says_how_much_is_hidden_and_all_of_it_can_be_reached(
 
     await expect(card.locator("[data-role=hidden]")).not_to_be_visible()
     assert json.loads(await console.parameters(card)) == parameters
+    await console.read(card)
     await console.press(card, "approve")
     assert (await request.decision()).parameters == parameters
 
@@ -220,6 +223,7 @@ async def test_parameters_that_no_event_holds_are_read_and_shown_before_they_can
     await expect(card.locator("[data-role=hidden]")).not_to_be_visible()
 
     is_whole = json.loads(await console.parameters(card)) == parameters
+    await console.read(card)
     await console.press(card, "approve")
 
     assert is_whole
@@ -276,6 +280,7 @@ async def test_card_with_a_megabyte_leaves_its_buttons_on_a_phone_in_reach(sit_d
 
     await console.press(console.card(request), "approve")
     await expect(console.card(request).locator("[data-role=hidden]")).to_be_hidden()  # all of it is shown first
+    await console.read(console.card(request))
     await console.press(console.card(request), "approve")
 
     assert (await request.decision()).approved is True

@@ -106,6 +106,7 @@ export class Card {
     const place = `${this.element.offsetTop} ${this.#parts.end.offsetTop}`;
     if (this.#place !== null && this.#place !== place) this.startAfresh();
     this.#place = place;
+    if (!this.#isHigh) this.#reading.cover(this.#parts.bar.offsetHeight);
   }
 
   // Say in the page whether clicks and keys are taken now.
@@ -200,17 +201,19 @@ export class Card {
     if (hidden.length > 0) this.startAfresh();
   }
 
-  // What ends in it has to be seen anew.
+  // What ends in it has to be seen anew: at a high risk all of the card, else what would run.
   #read() {
-    if (this.#isHigh && this.#parts.end !== undefined) this.#reading.begin([...this.#parameters.ends, this.#parts.end]);
+    const { end } = this.#parts;
+    if (end !== undefined) this.#reading.begin(this.#isHigh ? [...this.#parameters.ends, end] : this.#parameters.ends);
     this.#showArmed();
   }
 
   #showArmed() {
-    if (!this.#isHigh || this.element === undefined) return;
+    if (this.element === undefined) return;
     const isRead = this.isRead;
+    const armed = this.#isHigh ? t(this.#isTouched ? "card.hold" : "card.twice") : "";
     this.element.toggleAttribute("data-armed", isRead);
-    this.#parts.reading.textContent = t(isRead ? (this.#isTouched ? "card.hold" : "card.twice") : "card.unread");
+    this.#parts.reading.textContent = isRead ? armed : t("card.unread");
   }
 
   #guarded(act) {
@@ -223,19 +226,20 @@ export class Card {
 
   // True where something of it was not on the screen yet, and is brought there now: that is all that was done.
   #showsMore() {
-    if (this.#parameters.isHidden || (this.#isHigh && this.element.querySelector('[data-action="show-all"]') !== null)) {
+    if (this.element.querySelector('[data-action="show-all"]') !== null) {
       this.#showAll();
       this.#host.announce(t("card.nowAll"));
       return true;
     }
-    if (!this.#isHigh || this.isRead) return false;
+    if (this.isRead) return false;
+    this.#parts.asked.open = true; // what stands folded in it would never be seen
     if (!this.#reading.goOn()) this.#bringIntoSight();
     this.startAfresh();
     this.#host.announce(t("card.unread"));
     return true;
   }
 
-  // What lets a call run is done when all of the call is shown; at a high risk when its end was seen, with a second press.
+  // What lets a call run is done when its end was seen; at a high risk with a second press.
   #deliberate(action, act) {
     return ({ isDouble = false, isTap = false } = {}) => {
       const target = this.element.querySelector(`[data-action="${action}"]`);
@@ -270,7 +274,7 @@ export class Card {
       countdown: element("span", { class: "time", role: "timer", data: { role: "countdown" } }),
       buttons: element("div", { class: "buttons" }),
       lasting: element("div", { class: "buttons lasting" }),
-      reading: element("p", { class: "reading", id: `reading-${record.request_id}`, data: { role: "reading" }, hidden: !this.#isHigh }),
+      reading: element("p", { class: "reading", id: `reading-${record.request_id}`, data: { role: "reading" } }),
       form: element("div", { class: "form" }),
       questions: element("div", {}),
       outcome: element("div", { class: "outcome", data: { role: "outcome" } }),
@@ -278,6 +282,14 @@ export class Card {
       end: element("span", { class: "end", "aria-hidden": "true" }),
     };
     this.#parts.answers = element("div", { class: "answers" }, this.#parts.buttons, this.#parts.reading);
+    this.#parts.bar = element(
+      "footer",
+      { class: "bar-of-actions" },
+      this.#parameters.hidden,
+      this.#parts.failure,
+      this.#parts.outcome,
+      this.#parts.answers,
+    );
     // A question is answered above what it was made of, which is folded.
     this.#parts.asked = element("details", { class: "as-asked" }, element("summary", {}, t("question.asAsked")));
     this.#parts.what = element("div", {}, this.#parameters.element);
@@ -301,14 +313,7 @@ export class Card {
       this.#parts.lasting,
       this.#parts.form,
       // It never leaves the window while any of the card is in it. Whoever has seen what stands below it has seen all above.
-      element(
-        "footer",
-        { class: "bar-of-actions" },
-        this.#parameters.hidden,
-        this.#parts.failure,
-        this.#parts.outcome,
-        this.#parts.answers,
-      ),
+      this.#parts.bar,
       this.#parts.end,
     );
   }
@@ -362,6 +367,7 @@ export class Card {
     }
     const isWhole = !this.#parameters.isUnshowable && !this.record.parameters_truncated;
     const mayApprove = allowed.includes("approve") && isWhole;
+    this.#parts.reading.hidden = !mayApprove && !this.#isHigh;
     const choice = (action, key, text, act, properties = {}) => {
       this.#acts.set(action, act);
       return element(
@@ -386,7 +392,7 @@ export class Card {
         this.#deliberate(action, act),
         {
           class: this.#isHigh ? "risky" : scope === "once" && "primary",
-          "aria-describedby": this.#isHigh && this.#parts.reading.id,
+          "aria-describedby": this.#parts.reading.id,
         },
       );
       return this.#isHigh ? this.#holding(made, act) : made;

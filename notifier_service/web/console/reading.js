@@ -7,15 +7,14 @@ const MOST_PAGES = 24;
 export class Reading {
   // `onChange` hears when something more was seen.
   constructor(onChange) {
-    this.#observer = new IntersectionObserver((seen) => {
-      const before = this.#unseen.size;
-      for (const { target, isIntersecting } of seen) if (isIntersecting) this.#unseen.delete(target);
-      if (this.#unseen.size < before) onChange();
-    });
+    this.#onChange = onChange;
+    this.#observer = this.#looking();
   }
 
+  #onChange;
   #observer;
   #unseen = new Set();
+  #coveredPx = 0;
 
   get isOver() {
     return this.#unseen.size === 0;
@@ -26,6 +25,24 @@ export class Reading {
     this.#observer.disconnect();
     this.#unseen = new Set(ends);
     for (const end of ends) this.#observer.observe(end);
+  }
+
+  // What lies over the bottom of the window, so high, hides what is there.
+  cover(px) {
+    if (px === this.#coveredPx) return;
+    this.#coveredPx = px;
+    this.#observer.disconnect();
+    this.#observer = this.#looking();
+    for (const end of this.#unseen) this.#observer.observe(end);
+  }
+
+  #looking() {
+    const look = (seen) => {
+      const before = this.#unseen.size;
+      for (const { target, isIntersecting } of seen) if (isIntersecting) this.#unseen.delete(target);
+      if (this.#unseen.size < before) this.#onChange();
+    };
+    return new IntersectionObserver(look, { rootMargin: `0px 0px ${-this.#coveredPx}px 0px` });
   }
 
   // Scroll on to the next end that was not seen, a page of what scrolls. False where nothing moved.

@@ -76,13 +76,13 @@ export function Card(props: CardProps): ReactNode {
     if (mayAct) void answering.send(answer);
   }
 
-  /** What lets a call run is done when all of the call is shown, and at a high risk was seen, with a second press. */
+  /** What lets a call run is done when the end of the call was seen; at a high risk with a second press. */
   const deliberately = (action: string, answer: () => Promise<PermissionRecord>) => (press: Press): void => {
     if (shown.hidden > 0) {
       shown.showAll();
       setNotice(labels.nowAll);
-    } else if (!isHigh) send(answer);
-    else if (!isRead) isInSight();
+    } else if (!isRead) isInSight();
+    else if (!isHigh) send(answer);
     else if (armed === action && press.isDouble !== true) send(answer);
     else setArmed(action);
   };
@@ -182,7 +182,7 @@ export function Card(props: CardProps): ReactNode {
       again={isHigh && choice.isApproving ? labels.again : undefined}
       isArmed={armed === choice.action}
       mayAct={mayAct}
-      describedBy={isHigh && choice.isApproving ? readingId : undefined}
+      describedBy={choice.isApproving && (isHigh || !isRead) ? readingId : undefined}
       onPress={(press, isOfPointer) => {
         // A click that a key made may be of a button that nobody sees, or of a text that somebody writes.
         if (mayAct && (isOfPointer || (!isStray() && isInSight()))) choice.act(press);
@@ -273,10 +273,10 @@ export function Card(props: CardProps): ReactNode {
         </p>
         {shown.hidden > 0 && <p className="notifier-warning" data-role="hidden">{labels.hidden(shown.hidden)}</p>}
         {!mayApprove && <p className="notifier-warning" data-role="only-look">{labels.onlyLook}</p>}
-        {isHigh && mayRun && mayApprove && (
+        {mayRun && mayApprove && (isHigh || !isRead) && (
           <p id={readingId} className="notifier-label" data-role="reading">
             <span data-replaced={isRead || undefined}>{labels.readFirst}</span>
-            <span data-replaced={!isRead || undefined}>{labels.twice}</span>
+            {isHigh && <span data-replaced={!isRead || undefined}>{labels.twice}</span>}
           </p>
         )}
         <p className="notifier-buttons">

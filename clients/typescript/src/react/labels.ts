@@ -54,7 +54,7 @@ export interface PermissionLabels {
   expiresIn: (minutesAndSeconds: string) => string;
   reason: string;
   approve: string;
-  /** What approving waits for, when the risk is high. */
+  /** What approving waits for. */
   readFirst: string;
   /** What approving takes then. */
   twice: string;

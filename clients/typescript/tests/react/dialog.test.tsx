@@ -544,6 +544,20 @@ describe("what has not been on the screen", () => {
     expect((await record(requests[0]!, session)).status).toBe("pending");
   });
 
+  it("is not approved at a lower risk either, and then by one press", async () => {
+    screenOfTest.isShown = false;
+    const { dialog, press, requests, role, session } = await sitDown({}, { ...WRITE, risk_level: "medium" });
+    await press("approve");
+    expect(role("reading")).toMatch(/^Read it to the end/);
+    expect((await record(requests[0]!, session)).status).toBe("pending");
+    scrollToTheEnd();
+    expect(role("reading")).toBeNull();
+    await press("approve");
+
+    await waitFor(() => expect(dialog.open).toBe(false));
+    expect((await record(requests[0]!, session)).status).toBe("approved");
+  });
+
   it("has to be seen again when it is drawn anew", async () => {
     const { dialog, press } = await sitDown({}, { ...WRITE, risk_level: "high" });
     await waitFor(() => expect(dialog.querySelector("[data-read]")).not.toBeNull());
