@@ -10,7 +10,7 @@ from functools import lru_cache, partial
 from itertools import repeat
 from operator import is_
 from pathlib import PurePath
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, GetPydanticSchema, JsonValue, PlainSerializer
 from pydantic_core import PydanticSerializationError, from_json, to_json
@@ -60,6 +60,7 @@ __all__ = [
     "encode",
     "enveloped",
     "is_own_type",
+    "made",
     "on_one_line",
     "parse_each",
     "parse_json",
@@ -91,13 +92,16 @@ def utc_now() -> datetime:
 @lru_cache(maxsize=1024)
 def utc_text(moment: datetime) -> str:
     """ISO-8601 in UTC with ``Z``, as every ``timestamp`` of the contract."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 Timestamp = Annotated[AwareDatetime, Field(strict=False), PlainSerializer(utc_text, return_type=str)]
 
 
 Item = TypeVar("Item")
+Model = TypeVar("Model", bound=BaseModel)
 
 #: Any number of them, a list too. Not a ``Sequence``, which pydantic writes item by item in Python.
 Many = Annotated[tuple[Item, ...], Field(strict=False)]
@@ -123,6 +127,11 @@ class EventData(BaseModel):
     """The ``data`` of an event."""
 
     model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @property
+    def encoded(self) -> bytes:
+        """It as JSON, by the rules of ``encode``."""
+        return dump(self)
 
 
 class SaidReason(EventData):
@@ -329,16 +338,20 @@ class PermissionRecord(EventData):
     def encoded(self) -> bytes:
         """It as JSON, by the rules of ``encode``: encoded once for all who tell of it."""
         try:
-            encoded: bytes = self._encoded  # type: ignore[attr-defined]  # no field, and no private one of pydantic's
+            encoded: bytes = _ENCODED.__get__(self)
         except AttributeError:
             encoded = dump(self)
             if len(encoded) <= _MOST_ENCODED_BYTES:
-                object.__setattr__(self, "_encoded", encoded)
+                _ENCODED.__set__(self, encoded)
         return encoded
+
+    def altered(self, **update: Any) -> Self:
+        """A copy with these fields, taken as they are."""
+        return made(type(self), {**self.__dict__, **update})
 
     def retold(self, **update: datetime | int | None) -> PermissionRecord:
         """A copy with these fields, of those that are always there; what is encoded already is not encoded again."""
-        told = self.model_copy(update=update)
+        told = self.altered(**update)
         encoded = self.encoded
         for name, now in update.items():
             before = getattr(self, name)
@@ -347,13 +360,37 @@ class PermissionRecord(EventData):
                 if encoded.count(field) != 1:  # parameters may have such a field, too
                     return told
                 encoded = encoded.replace(field, _field_json(name, now))
-        object.__setattr__(told, "_encoded", encoded)
+        _ENCODED.__set__(told, encoded)
         return told
+
+
+#: What of a record is in its slot, past what pydantic looks for where there is nothing.
+_ENCODED = PermissionRecord.__dict__["_encoded"]
 
 
 def _field_json(name: str, value: datetime | int | None) -> bytes:
     text = "null" if value is None else f'"{utc_text(value)}"' if isinstance(value, datetime) else value
     return f'"{name}":{text}'.encode()
+
+
+def made(model: type[Model], values: dict[str, Any]) -> Model:
+    """A model of values that nobody needs to check: all of its fields, in their order."""
+    one = model.__new__(model)
+    _set(one, "__dict__", values)
+    _set(one, "__pydantic_fields_set__", _all_fields(model))
+    _set(one, "__pydantic_extra__", None)
+    _set(one, "__pydantic_private__", None)
+    return one
+
+
+#: What is frozen has no other.
+_set = object.__setattr__
+
+
+@lru_cache(maxsize=64)
+def _all_fields(model: type[BaseModel]) -> set[str]:
+    """Shared by all that are made so: pydantic copies it before it changes it."""
+    return set(model.model_fields)
 
 
 class Rule(EventData):
@@ -419,6 +456,12 @@ class PermissionCleared(EventData):
     status: RequestStatus
     timestamp: Timestamp = Field(default_factory=utc_now)
     reason: str | None = _absent()
+
+    @classmethod
+    def of(cls, record: PermissionRecord) -> PermissionCleared:
+        """What is told of a record that is pending no longer."""
+        told = {name: getattr(record, name) for name in ("request_id", "tool_name", "status")}
+        return made(cls, {**told, "timestamp": utc_now(), "reason": record.reason})
 
 
 class ResultCleared(EventData):
@@ -508,9 +551,8 @@ class InboxRecord(PermissionRecord):
     @classmethod
     def of(cls, record: PermissionRecord, session_id: str) -> InboxRecord:
         """A request of a session, encoded already as that is."""
-        told = cls.model_construct(**record.__dict__, session_id=session_id)
-        encoded = b'%b,"session_id":"%b"}' % (record.encoded[:-1], session_id.encode())
-        object.__setattr__(told, "_encoded", encoded)
+        told = made(cls, {**record.__dict__, "session_id": session_id})
+        _ENCODED.__set__(told, b'%b,"session_id":"%b"}' % (record.encoded[:-1], session_id.encode()))
         return told
 
 
@@ -750,8 +792,11 @@ def parse_json(
         raise InvalidInput(f"no valid JSON: {_why(text, error)}") from error
     if not takes_infinity:
         require_finite(text, value)
-    if unique_keys and text.count(b":") > 1 and _STRINGS.sub(b"", text).count(b":") != _count_keys(value):
-        raise InvalidInput("an object has the same key twice, so that it can be read in two ways")
+    if unique_keys and (colons := text.count(b":")) > 1:
+        # More colons than keys stand in strings, or behind a key that is there no more.
+        keys = _count_keys(value)
+        if colons != keys and _STRINGS.sub(b"", text).count(b":") != keys:
+            raise InvalidInput("an object has the same key twice, so that it can be read in two ways")
     return value
 
 

@@ -242,12 +242,10 @@ def _shortened(record: PermissionRecord) -> PermissionRecord:
     text = dump(record.parameters)
     if len(text) <= _BEGINNING_BYTES:
         return record
-    return record.model_copy(
-        update={
-            "parameters": {"beginning": beginning(text, max_bytes=_BEGINNING_BYTES)},
-            "parameters_truncated": True,
-            "parameters_bytes": len(text),
-        }
+    return record.altered(
+        parameters={"beginning": beginning(text, max_bytes=_BEGINNING_BYTES)},
+        parameters_truncated=True,
+        parameters_bytes=len(text),
     )
 
 

@@ -115,7 +115,7 @@ class PermissionRequest:
         before = self._shown
         if before is not None and before[0] is record and before[1] is preview:
             return before[2]
-        shown = record.model_copy(update=preview)
+        shown = record.altered(**preview)
         self._shown = record, preview, shown
         return shown
 

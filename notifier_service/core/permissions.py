@@ -677,7 +677,7 @@ class PermissionDesk:
             left_seconds = request.record.timeout_seconds - waited_seconds
             request.deadline = self._clock() + left_seconds
             expires_at = utc_now() + timedelta(seconds=left_seconds)
-        request.record = request.record.model_copy(update={"expires_at": expires_at})
+        request.record = request.record.altered(expires_at=expires_at)
         request.announced = True
         request.announced_at = self._clock() - waited_seconds
         request.seq = seq
@@ -924,9 +924,7 @@ class PermissionDesk:
 
     @staticmethod
     def _decided(record: PermissionRecord, *, status: RequestStatus, **update: Any) -> PermissionRecord:
-        return record.model_copy(
-            update={"status": status, "approved": status == "approved", "decided_at": utc_now(), **update}
-        )
+        return record.altered(status=status, approved=status == "approved", decided_at=utc_now(), **update)
 
     def _remember_rule(
         self,
@@ -1043,7 +1041,7 @@ class PermissionDesk:
     def _ahead(
         self, request: PermissionRequest, settled: PermissionRecord, preview: Mapping[str, Any] | None
     ) -> Sequence[Change]:
-        shown = settled if preview is None else settled.model_copy(update=preview)
+        shown = settled if preview is None else settled.altered(**preview)
         return self._history.ahead(self.session_id, shown, asked_by=request.asked_by)
 
     def _not_settled(self, request: PermissionRequest) -> None:
@@ -1109,15 +1107,11 @@ class PermissionDesk:
             self._tell_answer(request.shown)
         if announced:
             self.left_at = self._clock()
-            cleared = PermissionCleared(
-                request_id=record.request_id, tool_name=record.tool_name, status=record.status, reason=record.reason
-            )
-            self._publish("permission_cleared", cleared)
+            self._publish("permission_cleared", PermissionCleared.of(record))
 
     def _tell_answer(self, shown: PermissionRecord) -> None:
         """Tell the record as it is when somebody has answered."""
-        answered = shown.retold(timestamp=shown.decided_at or shown.timestamp)
-        self._publish("permission_response_result", answered)
+        self._publish("permission_response_result", shown.retold(timestamp=shown.decided_at or shown.timestamp))
 
     def _announce_next(self) -> None:
         """Show the next request that waits unannounced, if it is its turn."""
@@ -1181,7 +1175,7 @@ class PermissionDesk:
             "parameters_truncated": True,
             "parameters_bytes": parameters_bytes,
         }
-        size = len(dump(record.model_copy(update=preview)))
+        size = len(record.altered(**preview).encoded)
         if size > limit:
             raise TooLarge(
                 f"A permission request of {size} bytes beside its parameters is over the limit of "

@@ -687,8 +687,7 @@ class Session:
         self._count_beside()
         if getattr(data, "decided_by", None) == "policy":
             owner += " by policy"
-        data_json = data.encoded if type(data) is PermissionRecord else None
-        event = self._append(event_type, data, data_json=data_json, owner=owner)
+        event = self._append(event_type, data_json=data.encoded, owner=owner)
         if was_shown:  # what the policy answers by itself waits for nobody
             self._all.tell_asked(self.session_id, event, owner, request)
         if self._all.space.is_over:
@@ -816,10 +815,7 @@ class Session:
         if not is_answer_told and record.status in ("approved", "rejected"):
             answered = record.retold(timestamp=record.decided_at or record.timestamp)
             self._append_asked("permission_response_result", answered)
-        cleared = PermissionCleared(
-            request_id=record.request_id, tool_name=record.tool_name, status=record.status, reason=record.reason
-        )
-        self._append_asked("permission_cleared", cleared)
+        self._append_asked("permission_cleared", PermissionCleared.of(record))
 
     def _follow_again(
         self,
