@@ -13,6 +13,7 @@ from aiohttp.http_exceptions import ContentEncodingError, LineTooLong
 from aiohttp.typedefs import Middleware
 
 from ..core import errors
+from ..core.broker import Broker
 from ..core.events import dump
 from ..core.metrics import Counters
 from ..core.trace import fields_of, handling
@@ -23,6 +24,7 @@ from .trace import belongs_to
 __all__ = [
     "ANSWER_HEADERS",
     "answer_errors",
+    "answer_to",
     "as_error",
     "codes_by_status",
     "count_refusal",
@@ -93,14 +95,17 @@ def answer_errors(guard: Callable[[web.Request], web.Response | None]) -> Middle
                 answer = guard(request)
                 return await handler(request) if answer is None else answer
             except Exception as error:
-                return _answer_to(request, error)
+                # The path may hold what a person typed, the query a token: the route's own form says enough.
+                resource = request.match_info.route.resource
+                where = resource.canonical if resource is not None else "?"
+                return answer_to(request, error, request.config_dict.get(BROKER), where)
 
     return answer
 
 
-def _answer_to(request: web.Request, error: Exception) -> web.Response:
+def answer_to(request: web.Request, error: Exception, broker: Broker | None, where: str) -> web.Response:
+    """The answer to what failed in a handler; ``where`` is told of what is a fault of ours."""
     if isinstance(error, errors.NotifierError):
-        broker = request.config_dict.get(BROKER)
         # A gateway that asks a service elsewhere has none.
         return _error_response(error) if broker is None else error_answer(error, broker.counters)
     if isinstance(error, web.HTTPException):
@@ -110,9 +115,6 @@ def _answer_to(request: web.Request, error: Exception) -> web.Response:
     if isinstance(error, ConnectionError) and has_left(request):
         # The peer has left: nobody reads this, and it is no failure of ours that aiohttp should log.
         return web.Response(status=499, reason="Client Closed Request")
-    # The path may hold what a person typed, the query a token: the route's own form says enough.
-    resource = request.match_info.route.resource
-    where = resource.canonical if resource is not None else "?"
     _log.exception("%s %s failed", request.method, where, extra={"fields": lambda: fields_of(*belongs_to(request))})
     return _json(_internal(), 500)
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 from aiohttp import web
 from pydantic import Field, JsonValue
@@ -99,7 +99,13 @@ class ReadQuery(WaitQuery):
     redacted: Literal["1", "true"] | None = None
 
 
-async def decide(call: Call[Query, Decision]) -> web.Response:
+class Tell(Protocol):
+    """Makes an answer of data whose JSON is encoded already."""
+
+    def __call__(self, data_json: bytes, *, status: int = 200) -> web.StreamResponse: ...
+
+
+async def decide(call: Call[Query, Decision], tell: Tell = told) -> web.StreamResponse:
     """Answer a permission request: approve, edit, reject or respond."""
     if (size := call.request.get(BODY_BYTES)) is not None:
         raise too_large(size, call.broker.limits)
@@ -113,7 +119,7 @@ async def decide(call: Call[Query, Decision]) -> web.Response:
     # The tool that waits goes first: it is woken in the next turn of the loop, at whose end its answer leaves.
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    return told(record.encoded)
+    return tell(record.encoded)
 
 
 def through(request: web.Request) -> str:
@@ -123,15 +129,15 @@ def through(request: web.Request) -> str:
     return "terminal" if "(terminal)" in request.headers.get("User-Agent", "") else "api"
 
 
-async def ask(call: Call[WaitQuery, AskBody]) -> web.StreamResponse:
+async def ask(call: Call[WaitQuery, AskBody], tell: Tell = told) -> web.StreamResponse:
     """Ask for permission, and hold the answer until it is decided if that is wanted."""
     if not call.query.wait:
-        return await _ask_and_wait(call)
+        return await _ask_and_wait(call, tell)
     with call.holding():
-        return await written_out(call.request, await _ask_and_wait(call), call.settings.stalled_seconds)
+        return await written_out(call.request, await _ask_and_wait(call, tell), call.settings.stalled_seconds)
 
 
-async def _ask_and_wait(call: Call[WaitQuery, AskBody]) -> web.Response:
+async def _ask_and_wait(call: Call[WaitQuery, AskBody], tell: Tell) -> web.StreamResponse:
     key = idempotency_key(call.request)
     request = _asked(call, key)
     try:
@@ -141,7 +147,7 @@ async def _ask_and_wait(call: Call[WaitQuery, AskBody]) -> web.Response:
                 await call.broker.all_kept()
         if not request.pending:
             request.collect()
-            return told(request.record.encoded)
+            return tell(request.record.encoded)
         await held(call.request, request.decision(), call.query.wait)
     except (asyncio.CancelledError, ConnectionError):
         if key is None:
@@ -154,7 +160,7 @@ async def _ask_and_wait(call: Call[WaitQuery, AskBody]) -> web.Response:
         request.cancel("the asker's token is no longer good for it")
         raise
     request.collect()
-    return told(request.record.encoded, status=201 if request.pending else 200)
+    return tell(request.record.encoded, status=201 if request.pending else 200)
 
 
 async def list_pending(call: Call[Query, None]) -> web.Response:
@@ -295,8 +301,9 @@ def _ask_person(call: Call[WaitQuery, AskBody], key: Sequence[str] | None) -> Pe
         agent_call_id=body.agent_call_id,
         key=key,
     )
-    asked_by = (call.caller.name, call.caller.token_sha256)
-    question = call.request.config_dict[JOINED_CALLS].taken(question, asked_by)
+    if body.agent_call_id is not None:
+        asked_by = (call.caller.name, call.caller.token_sha256)
+        question = call.request.config_dict[JOINED_CALLS].taken(question, asked_by)
     return call.broker.ask(call.session_id, question)
 
 

@@ -1,10 +1,10 @@
-"""The short way of what producers send most: plain events by POST to one session, on a connection of our own listener.
+"""The short way of what is sent most: plain events by POST to one session, questions about calls, and decisions.
 
-aiohttp finds a route, runs middlewares and makes an answer of headers in twice the time that all of this takes. What is
-asked of a request is the same, and each time: its host, who sends it, whether they may. Whoever is not known here, and
-whatever is not plain, goes the long way as if nobody had looked, which makes the errors too. What is used of aiohttp is
-public: the handler and the requests of ``web.Server``, ``BaseRequest.writer``, and that a ``StreamResponse`` says
-itself how it is prepared and ended.
+It is there on a connection of our own listener. aiohttp finds a route, runs middlewares and makes an answer of headers
+in twice the time that all of this takes. What is asked of a request is the same, and each time: its host, who sends it,
+whether they may. Whoever is not known here, and whatever is not plain, goes the long way as if nobody had looked, which
+makes the errors too. What is used of aiohttp is public: the handler and the requests of ``web.Server``,
+``BaseRequest.writer``, and that a ``StreamResponse`` says itself how it is prepared and ended.
 """
 
 from __future__ import annotations
@@ -14,21 +14,24 @@ import time
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.http import SERVER_SOFTWARE
+from pydantic import ValidationError
 
 from ..core.errors import NotifierError
 from ..core.events import parse_json
-from .answers import ANSWER_HEADERS, error_answer
+from ..core.question import Decision
+from .answers import ANSWER_HEADERS, answer_to, error_answer
 from .auth import AUTH, Right
 from .door import Door
 from .origin import serves
+from .permissions import AskBody, WaitQuery, ask, decide
 from .plain_events import plain_piece, plain_pieces
 from .produce import append_plain, breathe, room_for_data
 from .rates import RATES
-from .request import BROKER, CAME, SETTINGS
+from .request import BROKER, CAME, SETTINGS, STANDING, Call
 from .trace import traceparent_of
 
 __all__ = ["with_short_way"]
@@ -36,12 +39,14 @@ __all__ = ["with_short_way"]
 Handler = Callable[[Any], Awaitable[web.StreamResponse]]
 
 _PRODUCE = frozenset[Right]({"produce"})
+_APPROVE = frozenset[Right]({"approve"})
 _NEEDED = frozenset({b"host", b"content-type", b"content-length"})
 #: Any other header may mean that something else is to be asked: of a page, of a proxy, of a key, of how a body comes.
 _KNOWN = _NEEDED | {
     b"accept", b"accept-encoding", b"accept-language", b"authorization", b"connection", b"traceparent", b"tracestate",
     b"user-agent",
 }  # fmt: skip
+_DATA = b'{"success":true,"data":%b}'
 _IDS = b'{"success":true,"data":{"ids":["%b"]}}'
 _JSON = frozenset({"application/json", "application/json; charset=utf-8"})
 
@@ -71,19 +76,13 @@ def with_short_way(app: web.Application, door: Door, long_way: Handler) -> Handl
     most, limit = settings.max_body_bytes, broker.limits.max_event_bytes
     is_token = auth.is_token if settings.auth != "none" else None
     head = _Head()
+    beyond = _with_short_asking(app, long_way)
 
     async def short_way(request: web.Request) -> web.StreamResponse:
-        found, headers = path.fullmatch(request.raw_path), request.headers
-        if (
-            found is None
-            or broker.is_durable
-            or not (known := _known(tuple([name for name, _ in request.raw_headers])))
-            or headers[hdrs.CONTENT_TYPE] not in _JSON
-            or not is_served(headers[hdrs.HOST])
-            or not request.content.is_eof()
-            or not request.keep_alive
-            or request.version != HttpVersion11
-        ):
+        found = path.fullmatch(request.raw_path)
+        if found is None:
+            return await beyond(request)
+        if broker.is_durable or not (known := _comes_plainly(request, is_served)):
             return await long_way(request)
         session_id = found[1]
         if is_token is not None and is_token(session_id):  # the long way knows what must not be written down
@@ -129,35 +128,115 @@ def with_short_way(app: web.Application, door: Door, long_way: Handler) -> Handl
     return handle
 
 
+def _comes_plainly(request: web.Request, is_served: Callable[[str], bool]) -> str:
+    """Whether nothing is to be asked of a request but who sends it, and all of it is here: as ``_known`` says it."""
+    headers = request.headers
+    known = _known(tuple([name for name, _ in request.raw_headers]))
+    if (
+        not known
+        or headers[hdrs.CONTENT_TYPE] not in _JSON
+        or not is_served(headers[hdrs.HOST])
+        or not request.content.is_eof()
+        or not request.keep_alive
+        or request.version != HttpVersion11
+    ):
+        return ""
+    return known
+
+
+def _with_short_asking(app: web.Application, long_way: Handler) -> Handler:
+    """The same for who asks about calls, and who decides: what answers them is that of the long way."""
+    broker, settings, auth = app[BROKER], app[SETTINGS], app[AUTH]
+    path = re.compile(
+        re.escape(f"{settings.prefix}/api/")
+        + r"(?:(permissions)|(?:sse|polling)/permission-response)/(?!\.\.?(?:$|\?)|decide(?:$|\?))"
+        r"([A-Za-z0-9._:~-]{1,128})(?(1)(?:\?wait=([0-9]{1,4}(?:\.[0-9]{1,3})?))?)"
+    )
+    is_served = serves(settings)
+    is_token = auth.is_token if settings.auth != "none" else None
+    created, done = _Head(201), _Head(200)
+    decides_freely = not app[RATES].bounds("decide_rate")
+
+    def told(data_json: bytes, *, status: int = 200) -> web.StreamResponse:
+        text = _DATA % data_json
+        return Told((created if status == 201 else done).of(len(text)) + text, status=status)
+
+    async def short_asking(request: web.Request) -> web.StreamResponse:
+        found = path.fullmatch(request.raw_path)
+        if found is None or not (found[1] or decides_freely) or not _comes_plainly(request, is_served):
+            return await long_way(request)
+        asks, session_id, wait = found.groups()
+        if is_token is not None and is_token(session_id):  # the long way knows what must not be written down
+            return await long_way(request)
+        rights = _PRODUCE if asks else _APPROVE
+        try:
+            caller = auth.caller_of(request, token_in_query=False).require(rights, session_id)
+        except NotifierError:
+            return await long_way(request)
+        body = request[CAME] = request.content.read_nowait()
+        if len(body) > settings.max_body_bytes:
+            return await long_way(request)
+        try:
+            value = parse_json(body, unique_keys=True)
+            query = _wait_of(wait) if asks else None
+            said = (AskBody if asks else Decision).model_validate(value)
+        except (NotifierError, ValidationError):
+            return await long_way(request)
+        if asks and said.agent_call_id is not None:
+            return await long_way(request)
+        request[STANDING] = caller, rights, session_id
+        call: Call[Any, Any] = Call(request, broker, settings, caller, session_id, query, said)
+        try:
+            return await (ask(call, told) if asks else decide(call, told))
+        except Exception as error:
+            where = f"{settings.prefix}/api/{'permissions' if asks else 'sse/permission-response'}/{{session_id}}"
+            return answer_to(request, error, broker, where)
+
+    return short_asking
+
+
+@lru_cache(maxsize=64)
+def _wait_of(text: str | None) -> WaitQuery:
+    return WaitQuery() if text is None else WaitQuery(wait=float(text))
+
+
 class _Head:
     """The head of an answer, made once a second."""
 
-    def __init__(self) -> None:
+    def __init__(self, status: Literal[200, 201] = 201) -> None:
         self._second = 0
         self._head = b""
+        self._status = b"201 Created" if status == 201 else b"200 OK"
 
     def of(self, length: int) -> bytes:
         second = int(time.time())
         if second != self._second:
             headers = {**ANSWER_HEADERS, "Date": formatdate(second, usegmt=True), "Server": SERVER_SOFTWARE}
             lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
-            self._second, self._head = second, f"HTTP/1.1 201 Created\r\n{''.join(lines)}Content-Length: ".encode()
+            self._second = second
+            self._head = b"HTTP/1.1 %b\r\n%bContent-Length: " % (self._status, "".join(lines).encode())
         return b"%b%d\r\n\r\n" % (self._head, length)
 
 
 class Told(web.StreamResponse):
     """An answer that is made already, for a connection that goes on."""
 
-    def __init__(self, text: bytes) -> None:
-        super().__init__(status=201)
+    def __init__(self, text: bytes, *, status: int = 201) -> None:
+        super().__init__(status=status)
         self._text = text
 
     @property
     def keep_alive(self) -> bool:
         return True
 
+    @property
+    def content_length(self) -> int:
+        return len(self._text)
+
     async def prepare(self, request: web.BaseRequest) -> None:
-        await request.writer.write(self._text)
+        text, self._text = self._text, b""  # it may be written by who waits until it is taken
+        if text:
+            await request.writer.write(text)
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Nothing is left to be written."""
