@@ -31,13 +31,22 @@ _END_UNKNOWN = ("?", "yellow", "started, end unknown")
 class Narrator:
     """Prints each event of a session as it comes, or of all of them where ``session_id`` is None.
 
-    ``is_ours`` says whether a request was decided here.
+    ``is_ours`` says whether a request was decided here, ``has_waited`` whether it is known to wait.
     """
 
-    def __init__(self, screen: Screen, session_id: str | None, *, is_ours: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        screen: Screen,
+        session_id: str | None,
+        *,
+        is_ours: Callable[[str], bool],
+        has_waited: Callable[[str], bool],
+    ) -> None:
         self._screen = screen
         self._session_id = session_id
         self._is_ours = is_ours
+        self._has_waited = has_waited
+        self._began_anew = False
         self._lost = False
         self._shows: Mapping[str, Callable[[dict[str, Any]], None]] = {
             "hello": self._on_hello,
@@ -79,15 +88,21 @@ class Narrator:
         self._screen.print(Text(f"{back} {what}; {data['viewers']} watching.{rights} Press ? for help.", "dim"))
 
     def _on_snapshot(self, data: dict[str, Any]) -> None:
+        if self._began_anew:
+            self._began_anew = False
+            began = "The service" if self._session_id is None else "The service or the session"
+            # With a journal the sessions go on, and the list of what waits in all of them begins anew.
+            is_kept = any(self._has_waited(record["request_id"]) for record in data["permission_requests"])
+            what = "what it lists still waits, and nothing else" if is_kept else "what waited before is denied"
+            self._screen.print(Text(f"{began} began anew: {what}. Here is the present state.", "yellow"))
         for call in (*data.get("running", ()), *data.get("end_unknown", ())):
             self._on_tool_status(call)
 
     def _on_gap(self, data: dict[str, Any]) -> None:
-        text = f"Some events were missed ({data['reason']}); here is the present state."
-        if data["reason"] == "epoch":
-            began = "The service" if self._session_id is None else "The service or the session"
-            text = f"{began} began anew: what waited before is denied. Here is the present state."
-        self._screen.print(Text(text, "yellow"))
+        self._began_anew = data["reason"] == "epoch"
+        if not self._began_anew:
+            text = f"Some events were missed ({data['reason']}); here is the present state."
+            self._screen.print(Text(text, "yellow"))
 
     def _on_nothing(self, data: dict[str, Any]) -> None:
         """Nothing that a person needs to see."""

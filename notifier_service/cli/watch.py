@@ -79,7 +79,12 @@ class Watch:
         self._stdout = sys.stdout if stdout is None else stdout
         self._has_keys = self._stdin.isatty() and self._stdout.isatty()
         self._screen = Screen(self._stdout)
-        self._narrator = Narrator(self._screen, session_id, is_ours=lambda request_id: request_id in self._ours)
+        self._narrator = Narrator(
+            self._screen,
+            session_id,
+            is_ours=lambda request_id: request_id in self._ours,
+            has_waited=lambda request_id: request_id in self._waiting,
+        )
         self._attendance = Attendance(client, session_id)
         self._keyboard = Keyboard(
             self._stdin,

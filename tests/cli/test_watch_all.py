@@ -185,6 +185,9 @@ async def test_service_that_is_restarted_is_told_and_what_waits_then_is_shown(
         if has_journal:
             await terminal.until("Back: what is shown still waits, unless you are told otherwise.")
             await terminal.press("a", until="s1: first_tool approved by you")
+            assert "began anew: what it lists still waits, and nothing else." in terminal.shown
+            assert "is denied" not in terminal.shown
+            assert terminal.shown.count("May this run?") == 1  # it is not announced anew
             async with Client(url) as client:
                 assert (await client.request("s1", record["request_id"]))["status"] == "approved"
         else:
