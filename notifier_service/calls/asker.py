@@ -132,7 +132,7 @@ def permission_by_record(record: Mapping[str, Any]) -> Permission:
         return Permission(decided_by=decided_by)
     if record.get("approved") is True and record.get("parameters_truncated") and decision == "edit":
         raise ToolDenied(
-            f"{record.get('tool_name')} did not run: the edit is too large, and no longer kept whole.",
+            f"{record.get('tool_name') or 'The call'} did not run: the edit is too large, and no longer kept whole.",
             outcome="invalid",
             request_id=record.get("request_id"),
         )

@@ -29,18 +29,21 @@ def denial_by_record(record: PermissionRecord | Mapping[str, Any]) -> ToolDenied
     The caller has seen that the request is settled, and that it was neither approved nor answered in the tool's place.
     """
     told = record if isinstance(record, Mapping) else dict(record)
-    name, status, reason, decided_by = (told.get(field) for field in ("tool_name", "status", "reason", "decided_by"))
+    status, reason, decided_by, viewers = (told.get(field) for field in ("status", "reason", "decided_by", "viewers"))
     outcome: DenialOutcome
+    # Of what a service left out, nothing is said.
     if status == "expired":
-        outcome, text = "expired", f"{name} did not run: {reason} ({told.get('viewers')} could see the request)."
+        seen = "" if viewers is None else f" ({viewers} could see the request)"
+        outcome, why = "expired", f"{reason or 'nobody answered in time'}{seen}."
     elif status == "cancelled":
-        outcome, text = "cancelled", f"{name} did not run: the request was cancelled because {reason}."
+        outcome, why = "cancelled", f"the request was cancelled{f' because {reason}' if reason else ''}."
     elif decided_by == "policy":
-        outcome, text = "policy", f"{name} did not run: denied by policy{_rule_in_words(told)}"
+        outcome, why = "policy", f"denied by policy{_rule_in_words(told)}"
     else:
-        outcome, text = "rejected", f"{name} did not run: rejected by {decided_by}" + (f": {reason}" if reason else ".")
+        by = f" by {decided_by}" if decided_by else ""
+        outcome, why = "rejected", f"rejected{by}" + (f": {reason}" if reason else ".")
     return ToolDenied(
-        text,
+        f"{told.get('tool_name') or 'The call'} did not run: {why}",
         outcome=outcome,
         reason=reason if outcome == "rejected" else None,
         request_id=told.get("request_id"),
@@ -51,7 +54,7 @@ def denial_by_record(record: PermissionRecord | Mapping[str, Any]) -> ToolDenied
 def _rule_in_words(told: Mapping[str, Any]) -> str:
     rule, justification = map(told.get, _OF_A_RULE)
     if rule is None:
-        return f": {told.get('reason')}."
+        return f": {told['reason']}." if told.get("reason") else "."
     return f' rule "{rule}"' + (f": {justification}" if justification else "")
 
 

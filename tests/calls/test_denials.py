@@ -109,3 +109,23 @@ def test_call_that_json_has_no_form_for_is_denied_as_invalid() -> None:
         frozen("rm", {"weight": float("nan")})
 
     assert denied.value.outcome == "invalid"
+
+
+@pytest.mark.parametrize(
+    ("record", "text"),
+    [
+        ({}, "The call did not run: rejected."),
+        ({"tool_name": None, "status": None, "decided_by": None, "reason": None}, "The call did not run: rejected."),
+        ({"tool_name": "rm", "status": "rejected", "reason": "no"}, "rm did not run: rejected: no"),
+        ({"tool_name": "rm", "status": "rejected", "decided_by": ""}, "rm did not run: rejected."),
+        ({"tool_name": "rm", "status": "expired"}, "rm did not run: nobody answered in time."),
+        (
+            {"status": "expired", "viewers": 0},
+            "The call did not run: nobody answered in time (0 could see the request).",
+        ),
+        ({"tool_name": "rm", "status": "cancelled"}, "rm did not run: the request was cancelled."),
+        ({"tool_name": "rm", "status": "rejected", "decided_by": "policy"}, "rm did not run: denied by policy."),
+    ],
+)
+def test_what_a_service_left_out_of_a_record_is_in_no_sentence(record: dict[str, Any], text: str) -> None:
+    assert str(denial_by_record(record)) == text
