@@ -742,6 +742,15 @@ def dump_each(values: Sequence[dict[str, Any]]) -> Sequence[bytes] | None:
     return None if len(pieces) != len(values) or b"Infinity" in text else pieces
 
 
+def dump_plain(value: dict[str, Any]) -> bytes | None:
+    """``dump_each`` of one."""
+    try:
+        text = to_json(value, inf_nan_mode="constants")
+    except (PydanticSerializationError, ValueError):
+        return None
+    return None if b"Infinity" in text else on_one_line(text)
+
+
 def on_one_line(json: bytes) -> bytes:
     """The same JSON without the three characters that many readers of lines, not JSON, take for the end of one."""
     if not json.isascii():  # a look at every byte is spared most texts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..core.events import dump_each, is_own_type
+from ..core.events import dump_each, dump_plain, is_own_type
 
 __all__ = ["Pieces", "plain_piece", "plain_pieces"]
 
@@ -20,10 +20,10 @@ def plain_piece(value: Any, *, max_bytes: int) -> tuple[str, bytes] | None:
     event_type, data = value.get("type"), value.get("data")
     if type(event_type) is not str or type(data) is not dict or not is_own_type(event_type):
         return None
-    pieces = dump_each((data,))
-    if pieces is None or len(pieces[0]) + len(event_type) > max_bytes:
+    data_json = dump_plain(data)
+    if data_json is None or len(data_json) + len(event_type) > max_bytes:
         return None
-    return event_type, pieces[0]
+    return event_type, data_json
 
 
 def plain_pieces(values: Sequence[Any], *, max_bytes: int) -> Pieces | None:
@@ -33,13 +33,11 @@ def plain_pieces(values: Sequence[Any], *, max_bytes: int) -> Pieces | None:
     nothing else: no session. None says nothing of what is wrong, nor that something is.
     """
     # A few passes that Python makes by itself cost a third of one that asks everything of each event.
-    if {*map(type, values)} != {dict}:
-        return None
     try:
         types = [value["type"] for value in values]
         data = [value["data"] for value in values]
         kinds = {*types}
-    except (KeyError, TypeError):
+    except (KeyError, TypeError):  # it is no object, has no such name, or a type that is an object
         return None
     # Each has these two: it has no more where they have no more in all.
     if sum(map(len, values)) != 2 * len(values) or {*map(type, data)} != {dict}:

@@ -34,7 +34,7 @@ from .rates import RATES
 from .request import BROKER, CAME, SETTINGS, STANDING, Call
 from .trace import traceparent_of
 
-__all__ = ["with_short_way"]
+__all__ = ["ANSWER", "ToldToAny", "with_short_way"]
 
 Handler = Callable[[Any], Awaitable[web.StreamResponse]]
 
@@ -50,6 +50,8 @@ _DATA = b'{"success":true,"data":%b}'
 _IDS = b'{"success":true,"data":{"ids":["%b"]}}'
 _JSON = frozenset({"application/json", "application/json; charset=utf-8"})
 
+#: What is answered, as it goes over the wire.
+ANSWER = web.RequestKey("answer", bytes)
 
 _TRACED = "traced"
 
@@ -75,7 +77,7 @@ def with_short_way(app: web.Application, door: Door, long_way: Handler) -> Handl
     is_served = serves(settings)
     most, limit = settings.max_body_bytes, broker.limits.max_event_bytes
     is_token = auth.is_token if settings.auth != "none" else None
-    head = _Head()
+    head, told = _Head(), ToldToAny()
     beyond = _with_short_asking(app, long_way)
 
     async def short_way(request: web.Request) -> web.StreamResponse:
@@ -93,34 +95,31 @@ def with_short_way(app: web.Application, door: Door, long_way: Handler) -> Handl
             return await long_way(request)
         body = request.content.read_nowait()
         trace = traceparent_of(request) if known == _TRACED else None
+        value = _read(body) if len(body) <= most else None
+        piece = pieces = None
+        if type(value) is list:
+            pieces = plain_pieces(value, max_bytes=room_for_data(limit, trace))
+        elif len(body) <= limit:
+            piece = plain_piece(value, max_bytes=room_for_data(limit, trace))
         try:
-            told = await published(session_id, caller.name, body, trace) if len(body) <= most else None
+            if piece is not None:
+                session = broker.open(session_id, opened_by=caller.name)
+                broker.require_room(session)
+                ids = broker.publish_to(session, piece[0], data_json=piece[1], traceparent=trace).id
+                if broker.must_breathe(session):
+                    await breathe(broker, session)
+            elif pieces is not None:
+                ids = '","'.join(await append_plain(broker, session_id, caller.name, pieces, trace))
+            else:
+                ids = None
         except NotifierError as error:
             return error_answer(error, broker.counters)
-        if told is None:
+        if ids is None:  # nothing has happened
             request[CAME] = body
             return await long_way(request)
-        return Told(head.of(len(told)) + told)
-
-    async def published(session_id: str, name: str, body: bytes, trace: str | None) -> bytes | None:
-        """The answer; None where nothing has happened."""
-        try:
-            value: Any = parse_json(body, takes_infinity=True)
-        except NotifierError:
-            return None
-        if isinstance(value, list):
-            pieces = plain_pieces(value, max_bytes=room_for_data(limit, trace))
-            ids = None if pieces is None else await append_plain(broker, session_id, name, pieces, trace)
-            return None if ids is None else _IDS % '","'.join(ids).encode()
-        piece = None if len(body) > limit else plain_piece(value, max_bytes=room_for_data(limit, trace))
-        if piece is None:
-            return None
-        session = broker.open(session_id, opened_by=name)
-        broker.require_room(session)
-        event = broker.publish_to(session, piece[0], value["data"], data_json=piece[1], traceparent=trace)
-        if broker.must_breathe(session):
-            await breathe(broker, session)
-        return _IDS % event.id.encode()
+        text = _IDS % ids.encode()
+        request[ANSWER] = head.of(len(text)) + text
+        return told
 
     def handle(request: web.Request) -> Awaitable[web.StreamResponse]:
         return door.passing(request, short_way) if request.method == "POST" else long_way(request)
@@ -200,6 +199,14 @@ def _wait_of(text: str | None) -> WaitQuery:
     return WaitQuery() if text is None else WaitQuery(wait=float(text))
 
 
+def _read(body: bytes) -> Any:
+    """What it says; None where that is not JSON."""
+    try:
+        return parse_json(body, takes_infinity=True)
+    except NotifierError:
+        return None
+
+
 class _Head:
     """The head of an answer, made once a second."""
 
@@ -240,3 +247,13 @@ class Told(web.StreamResponse):
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Nothing is left to be written."""
+
+
+class ToldToAny(Told):
+    """The same of every request that has its answer with it: to make one for each costs as much as to parse a body."""
+
+    def __init__(self) -> None:
+        super().__init__(b"")
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        await request.writer.write(request[ANSWER])

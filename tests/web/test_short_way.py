@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from notifier_service.web import short_way
 
@@ -56,12 +57,13 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """The answers that were given on the short way."""
     found: list[bytes] = []
 
-    class Noted(short_way.Told):
-        def __init__(self, text: bytes) -> None:
-            found.append(text)
-            super().__init__(text)
+    prepare = short_way.ToldToAny.prepare
 
-    monkeypatch.setattr(short_way, "Told", Noted)
+    async def noted(told: short_way.ToldToAny, request: web.BaseRequest) -> None:
+        found.append(request[short_way.ANSWER])
+        await prepare(told, request)
+
+    monkeypatch.setattr(short_way.ToldToAny, "prepare", noted)
     return found
 
 
