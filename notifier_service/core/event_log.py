@@ -8,7 +8,6 @@ import secrets
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -37,8 +36,8 @@ class Event(NamedTuple):
     json: bytes
 
 
-#: ``Event`` without the detour through Python that its own constructor takes.
-_new_event = partial(tuple.__new__, Event)
+#: ``_new(Event, …)`` makes one without the detour through Python that its own constructor takes.
+_new = tuple.__new__
 
 #: An event as a bare tuple: made in a third of the time, and left alone by the garbage collector, which visits each
 #: ``Event`` in every round. What nobody reads stays that.
@@ -233,7 +232,7 @@ class EventLog:
             if self._owners is None:
                 self._owners = {}
             self._owners[seq] = owner
-        event = _new_event((seq, event_id, event_type, encoded))
+        event = _new(Event, (seq, event_id, event_type, encoded))
         self._events.append(event)
         self._grown(seq, size)
         return event
@@ -275,12 +274,22 @@ class EventLog:
         """Drop what is too much, and wake who waits: events of this size were kept."""
         self.last_seq = last_seq
         self._read = None
-        self._bytes += size
-        self.held.log_bytes += size
         self.appended_bytes += size
-        kept = len(self._events)
-        if kept > self._most_events or (self._bytes > self.capacity_bytes and kept > 1):
-            self._drop_too_much()
+        events, left = self._events, self._bytes + size
+        kept = len(events)
+        if kept > self._most_events or (left > self.capacity_bytes and kept > 1):
+            if isinstance(events, list):
+                events = self._as_deque()
+            capacity, capacity_bytes, before = self.capacity, self.capacity_bytes, left
+            while len(events) > capacity or (left > capacity_bytes and len(events) > 1):
+                dropped = events.popleft()
+                left -= len(dropped[3])
+                if dropped[2] in _TRAIL:
+                    self._keep_in_trail(dropped)
+            self.evicted += kept - len(events)
+            size -= before - left
+        self._bytes = left
+        self.held.log_bytes += size
         if self._listeners:
             self._wake()
 
@@ -288,18 +297,6 @@ class EventLog:
         return TooLarge(
             f"An event of {size} bytes is over the limit of {self.max_event_bytes}.", limit="max_event_bytes"
         )
-
-    def _drop_too_much(self) -> None:
-        events, left, evicted = self._as_deque(), self._bytes, 0
-        while len(events) > self.capacity or (left > self.capacity_bytes and len(events) > 1):
-            dropped = events.popleft()
-            left -= len(dropped[3])
-            evicted += 1
-            if dropped[2] in _TRAIL:
-                self._keep_in_trail(dropped)
-        self.evicted += evicted
-        self.held.log_bytes -= self._bytes - left
-        self._bytes = left
 
     def shrink(self, to_bytes: int) -> None:
         """Drop the oldest events until what is kept takes no more than this; the newest one goes only for 0 bytes."""
@@ -511,7 +508,7 @@ class _Trail:
 
 def event_of(record: Record) -> Event:
     """The event that this is."""
-    return record if type(record) is Event else _new_event(record)
+    return record if type(record) is Event else _new(Event, record)
 
 
 def new_epoch() -> str:
