@@ -282,9 +282,19 @@ def test_help_of_a_command_loads_that_command_alone() -> None:
     assert len(modules) <= 54, modules
 
 
+async def test_gateway_before_a_running_service_loads_no_service() -> None:
+    server = [sys.executable, "-S", "-c", "import sys; sys.stdin.read()"]
+    async with serve(settings=Settings(port=0)) as site:
+        _, modules = await asyncio.to_thread(loaded, ["gateway", "stdio", "--service", site.url, "--", *server])
+
+    assert "notifier_service.mcp.stdio_relay" in modules
+    assert not modules & {"notifier_service.web", "notifier_service.acp", "pydantic_settings"}
+
+
 @pytest.mark.parametrize(
     ("command", "unused"),
     [
+        ("token", {"notifier_service.web.app", "notifier_service.web.routes"}),
         ("serve", {"rich", "notifier_service.cli.watch", "notifier_service.cli.scripts"}),
         ("journal", {"aiohttp", "notifier_service.web"}),
         ("hook", {"asyncio", "notifier_service.core"}),
