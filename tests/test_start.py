@@ -6,6 +6,7 @@ import asyncio
 import gc
 import importlib
 import json
+import os
 import pkgutil
 import subprocess
 import sys
@@ -21,7 +22,6 @@ from notifier_service import Settings, bare, serve
 from notifier_service.cli import main
 from notifier_service.cli.hook import commands_of
 from notifier_service.service_address import make_key
-from tests.service_process import service_process
 
 ROOT = Path(__file__).parent.parent
 READ = {"session_id": "s1", "hook_event_name": "PreToolUse", "tool_name": "Read", "tool_input": {"file_path": "/x"}}
@@ -220,15 +220,16 @@ def test_service_that_keeps_nothing_loads_nothing_to_keep_or_seal_it_with() -> N
     }
 
 
-async def test_garbage_is_collected_once_a_process_of_its_own_is_loaded_and_never_sought_among_that(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_garbage_is_collected_once_a_process_of_its_own_is_loaded_and_never_sought_among_that(
+    tmp_path: Path,
 ) -> None:
     (tmp_path / "probe.py").write_text("import gc\nassert gc.isenabled() and gc.get_freeze_count() > 10_000\nagent = 1")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    command = [sys.executable, "-m", "notifier_service", "serve", "--port", "0", "--agent", "probe:agent"]
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
 
-    with pytest.raises(AssertionError, match="probe:agent is no function"):  # so it was loaded
-        async with service_process("--agent", "probe:agent"):
-            pass
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+
+    assert "probe:agent is no function" in done.stderr  # so it was loaded, and the assertion held
 
 
 def test_program_that_calls_the_command_collects_garbage_as_it_did() -> None:

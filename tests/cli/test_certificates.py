@@ -38,11 +38,11 @@ async def over_tls(tmp_path: Path) -> AsyncIterator[tuple[str, str]]:
 
 
 async def test_service_and_who_asks_it_without_tls_read_no_certificates(commands: Commands, unreadable: str) -> None:
-    service = await commands.start("serve", "--port", "0", env={"SSL_CERT_FILE": unreadable})
+    service = await commands.start("serve", "--port", "0", anew=True, env={"SSL_CERT_FILE": unreadable})
     ready = await line_of(service.stdout)
     url = ready.split()[-1]
 
-    pending = await commands.run("pending", "--url", url, env={"SSL_CERT_FILE": unreadable})
+    pending = await commands.run("pending", "--url", url, anew=True, env={"SSL_CERT_FILE": unreadable})
 
     assert pending.exit_code == 0, pending.err
 
@@ -52,7 +52,7 @@ async def test_peer_over_tls_is_believed_by_the_certificates_of_the_machine(
 ) -> None:
     url, certificate = over_tls
 
-    pending = await commands.run("pending", "--url", url, env={"SSL_CERT_FILE": certificate})
+    pending = await commands.run("pending", "--url", url, anew=True, env={"SSL_CERT_FILE": certificate})
 
     assert pending.exit_code == 0, pending.err
 
@@ -60,7 +60,7 @@ async def test_peer_over_tls_is_believed_by_the_certificates_of_the_machine(
 async def test_peer_over_tls_whom_no_certificate_vouches_for_is_refused(
     commands: Commands, over_tls: tuple[str, str]
 ) -> None:
-    pending = await commands.run("pending", "--url", over_tls[0])
+    pending = await commands.run("pending", "--url", over_tls[0], anew=True)
 
     assert pending.exit_code == 3
     assert "certificate" in pending.err
