@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 from playwright.async_api import Page, expect
 
-from notifier_service.web import Site
+from notifier_service.web import Site, pages
 from tests.browser.conftest import CableTo, Serving, SitDown
 from tests.browser.console import Console
 from tests.browser.person import Person
@@ -100,6 +101,56 @@ async def test_page_without_a_connection_says_so_and_comes_back_where_it_was(sit
     await console.is_live()
     await expect(console.card(request)).to_be_visible()
     assert await page.evaluate("caches.keys()") == []
+
+
+_REPLY = b"""
+addEventListener("message", ({ ports }) => ports[0]?.postMessage("the new one"));
+"""
+_ASK_WORKER = """
+() => new Promise(async (resolve) => {
+  const { port1, port2 } = new MessageChannel();
+  port1.onmessage = ({ data }) => resolve(data);
+  const { active } = await navigator.serviceWorker.ready;
+  active.postMessage("who are you?", [port2]);
+  setTimeout(() => resolve("another one"), 200);
+})
+"""
+
+
+async def test_page_that_is_open_says_that_a_new_version_is_there_and_loses_no_draft(
+    person: Person, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker is replaced at once; the page when its person wants it, and not while they write."""
+    person.may_say(OFFLINE)
+    request = site.broker.ask("s1", tool_name="deploy", parameters={}, risk_level="medium")
+    console = await Console.at_inbox(person, site.url)
+    page, card = console.page, console.card(request)
+    await is_worked(page)
+    assert await page.evaluate(_ASK_WORKER) == "another one"
+    await console.press(card, "reject")
+    await console.fill(card, "reason", "what I thought of for long")
+    files = pages._served(pages._FOLDER)
+    page_of, worker = files["index.html"], files["worker.js" if "worker.js" in files else "console/worker.js"]
+    newer = page_of.body.replace(b'.js"></script>', b'.js?newer"></script>')
+    monkeypatch.setitem(files, "index.html", page_of._replace(body=newer, etag="newer", packed={}))
+    monkeypatch.setitem(files, "worker.js", worker._replace(body=worker.body + _REPLY, etag="newer", packed={}))
+
+    for reader in tuple(site.broker.inbox.readers):
+        reader.end("shutdown")  # as at a restart
+    reload = page.locator("[data-action=reload]")
+    await expect(reload).to_be_visible()
+    async with asyncio.timeout(15):
+        while await page.evaluate(_ASK_WORKER) != "the new one":
+            pass
+    await reload.click()
+    await expect(card.locator("[data-field=reason]")).to_have_value("what I thought of for long")
+    await card.locator("[data-action=close-form]").click()
+    await reload.click()
+
+    await expect(page.locator("script[src*=newer]")).to_be_attached()
+    await console.is_live()
+    await expect(reload).to_be_hidden()
+    assert request.pending
 
 
 async def test_icon_and_title_tell_how_many_wait(person: Person, site: Site) -> None:

@@ -128,6 +128,11 @@ export class Desk {
     return this.element.contains(document.elementFromPoint(left + width / 2, top + height / 2));
   }
 
+  // Somebody has begun to write an answer.
+  get isWriting() {
+    return [...this.#cards.values()].some(({ hasForm }) => hasForm);
+  }
+
   get waiting() {
     return [...this.#items.requests.values()];
   }

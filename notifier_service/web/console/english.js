@@ -233,6 +233,9 @@ export const english = {
   "connection.trying": "Connection lost. Trying again…",
   "connection.offline": "This computer is offline. It goes on by itself.",
   "connection.now": "Try now",
+  "version.new": "The service has a new version of this page.",
+  "version.reload": "Load the new version",
+  "version.writing": "Send or close what you are writing first: loading the page anew would lose it.",
   "connection.ended": "Ended",
   "connection.ended.session_closed": "This session has ended",
   "connection.ended.unauthenticated": "The token was refused",
@@ -240,7 +243,7 @@ export const english = {
   "connection.ended.forbidden": "This token may not see this session",
   "connection.again": "Connect again",
   "connection.restarted":
-    "The service was restarted. What was asked before is denied; what is shown now is the present.",
+    "The service was restarted. What is not shown any more was denied; this is the present state.",
   "connection.viewers": "readers: {0}",
 
   "cards.title": "Waiting for you",

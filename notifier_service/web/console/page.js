@@ -21,6 +21,7 @@ import { nextTheme, theme } from "./theme.js";
 import { claimsOf, forgetToken, isRemembered, signOut, takeTokenFromAddress, token, useToken, watchToken } from "./token.js";
 import { tokenForm } from "./token_form.js";
 import { askWhichToken } from "./token_question.js";
+import { isOutdated } from "./version.js";
 
 // A hidden page has no frames.
 const HIDDEN_MS = 200;
@@ -40,6 +41,7 @@ let isAsking = false;
 let isDue = false;
 let isPresent = false; // whether all that waits is known
 let refreshing = 0;
+let isLost = false; // the service has been away since the page was loaded
 
 const linked = takeTokenFromAddress();
 const pairing = takeLinkFromAddress();
@@ -74,6 +76,16 @@ const themeButton = button(
   { class: "quiet" },
 );
 fill(themeButton, element("span", { class: "label" }, t("theme")), themeName);
+// Said, and not done: what somebody has begun to write would go with the page.
+const reload = button(
+  "reload",
+  t("version.reload"),
+  () => {
+    if (shown?.desk?.isWriting) announce(t("version.writing"));
+    else location.reload();
+  },
+  { hidden: true, title: t("version.new") },
+);
 const drawer = button("sessions", "", () => openDrawer(!document.body.classList.contains("drawer")), {
   class: "quiet",
   "aria-controls": "side",
@@ -103,6 +115,7 @@ fill(
     element(
       "div",
       { class: "tools" },
+      reload,
       attention.button,
       element("a", { href: DEVICES, class: "tool", data: { place: "devices" } }, t("devices")),
       forget,
@@ -238,9 +251,18 @@ function changed() {
     if (phase === "ended" && ["unauthenticated", "token_expired"].includes(error?.code)) askForToken();
     if (shown instanceof Inbox) shown.update();
     tell();
+    if (isLost && phase === "open") lookForVersion();
+    isLost = phase === "waiting" || phase === "offline" || (isLost && phase !== "open");
   };
   if (document.hidden) setTimeout(update, HIDDEN_MS);
   else requestAnimationFrame(update);
+}
+
+// A service that was away may be another version by now.
+async function lookForVersion() {
+  if (!reload.hidden || !(await isOutdated())) return;
+  reload.hidden = false;
+  announce(t("version.new"));
 }
 
 function nameOf(sessionId) {
