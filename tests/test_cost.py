@@ -26,9 +26,11 @@ from aiohttp import web
 
 from notifier_service import Broker, Limits, Settings
 from notifier_service.core.events import EventData, ToolProgress, ToolResult, ToolStatus
-from notifier_service.core.question import Decision
+from notifier_service.core.question import Decision, Question
 from notifier_service.core.session import Session
 from notifier_service.web import Site, serve
+
+from .clock import Clock
 
 READERS = 60
 EVENT = {"n": 1, "text": "x" * 64}
@@ -111,10 +113,10 @@ async def turns(number: int = TURNS) -> None:
         await asyncio.sleep(0)
 
 
-async def most_in_a_turn(act: Callable[[], Awaitable[object]]) -> int:
+async def most_in_a_turn(act: Callable[[], Awaitable[object]], *, times: int = TIMES) -> int:
     """The most calls that are made in one turn of the loop until ``act`` is done; the least of some times."""
     found = []
-    for _ in range(TIMES):
+    for _ in range(times):
         task = asyncio.ensure_future(act())
         with counting() as count:
             most = 0
@@ -359,6 +361,54 @@ async def test_list_of_sessions_takes_no_longer_turns_when_there_are_more(site: 
 
     assert found[1] < found[0] * 1.2
     assert found[1] < 3500
+
+
+async def test_inbox_takes_no_longer_turns_when_there_are_more_sessions(site: Site, connect: Connect) -> None:
+    client = connect(site.port)
+
+    async def read_inbox() -> None:
+        client.send(f"GET {site.settings.prefix}/api/inbox")
+        received = b""
+        while not received.endswith(b"]}}"):
+            received += client.answer
+            await asyncio.sleep(0)
+
+    found = []
+    for many in (200, 600):
+        while len(site.broker.sessions) < many:
+            site.broker.ask(f"s{len(site.broker.sessions)}", tool_name="t", parameters={})
+        found.append(await most_in_a_turn(read_inbox))
+
+    # What is told of each request is put together in the last of the turns.
+    assert (found[1] - found[0]) / 400 < 4
+    assert found[1] < 3500
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["sessions", "requests"])
+async def test_much_that_expires_at_once_takes_no_longer_turns(asked: bool) -> None:
+    async def most_while_all_expire(many: int) -> int:
+        clock = Clock()
+        broker = Broker(Limits(session_idle_seconds=50), clock=clock)
+        for number in range(many):
+            session = broker.open(f"s{number}")
+            if asked:
+                session.ask(Question("t", {}, timeout_seconds=10))
+            else:
+                broker.publish_to(session, "note")
+        clock.advance(20 if asked else 100)
+
+        async def expire() -> None:
+            while broker.counters.decisions["expired"] + broker.counters.sessions_expired < many:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+
+        found = await most_in_a_turn(expire, times=1)  # all there is has expired then
+        broker.close()
+        return found
+
+    few, more = await most_while_all_expire(100), await most_while_all_expire(700)
+
+    assert more < few * 1.3
+    assert more < 1200
 
 
 async def test_sweeper_takes_no_longer_turns_when_there_are_more_readers() -> None:

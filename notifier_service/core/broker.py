@@ -17,7 +17,7 @@ from .event_log import Event, Record, base36, new_epoch
 from .events import EventData, PermissionRecord, SessionRow
 from .fan_out import Delivery
 from .history import History
-from .inbox import Inbox, InboxReader
+from .inbox import Inbox, InboxReader, InboxView
 from .journal import NO_JOURNAL, Change, Head, Journal
 from .label import LABEL_KIND, NO_LABEL, Label, labels_of
 from .large_parameters import LargeParameters
@@ -54,6 +54,8 @@ _MOST_AROUND_DATA = 256
 
 #: So many sessions, or readers, does the sweeper look at in one turn of the loop, in well below a millisecond.
 _LOOKS_A_TURN = 100
+#: As long as so many of these takes it to end a request or a session, and to tell of that.
+_LOOKS_AN_END = 25
 #: And so long for each of all does it leave to others before it begins anew, whatever expires in between.
 _PAUSE_SECONDS_EACH = 1e-5
 
@@ -642,15 +644,16 @@ class Broker:
         account: str | None = None,
         address: str = "",
         may_approve: bool = True,
+        view: InboxView | None = None,
     ) -> InboxReader:
-        """Let a live reader into the inbox, behind its cursor, who ``sees`` some of the sessions.
+        """Let a live reader into the inbox, behind its cursor, who ``sees`` some of the sessions; as ``Inbox.join``.
 
         Raises ``BrokerClosed``, or ``LimitReached`` as ``join`` does.
         """
         if self.closed:
             raise BrokerClosed("The service is shutting down.")
         reader = self.inbox.join(
-            transport, peer, cursor, sees, account=account, address=address, may_approve=may_approve
+            transport, peer, cursor, sees, account=account, address=address, may_approve=may_approve, view=view
         )
         self._arm()
         return reader
@@ -720,7 +723,8 @@ class Broker:
             if inbox_reader in self.inbox.readers:
                 self._look_at(inbox_reader, now, beat)
             looks += 1
-            if looks % _LOOKS_A_TURN == 0:
+            if looks >= _LOOKS_A_TURN:
+                looks = 0
                 yield
         # Neither a copy nor a new set: what is new and holds very many costs each collection of garbage a long turn.
         if self._ahead:  # a round that failed has left them
@@ -731,29 +735,37 @@ class Broker:
             session = self._ahead.pop()
             self._attended.add(session)
             if session.needs_care:
-                session.desk.expire_due()
+                looks += session.desk.expire_due() * _LOOKS_AN_END
             readers = session.readers
             for reader in readers:
                 if reader in readers:
                     self._look_at(reader, now, beat)
                 looks += 1
-                if looks % _LOOKS_A_TURN == 0:
+                if looks >= _LOOKS_A_TURN:
+                    looks = 0
                     yield
-            self._leave_alone(session)
+            looks += self._leave_alone(session)
             if session.needs_care:
                 self._heed(session.desk.next_deadline)
-            looks += 1
-            if looks % _LOOKS_A_TURN == 0:
+            if looks >= _LOOKS_A_TURN:
+                looks = 0
                 yield
         while (resting := self._resting.take(now)) is not None:
             resting.rests_until = None
             self._attended.add(resting)
-            self._leave_alone(resting)
-            looks += 1
-            if looks % _LOOKS_A_TURN == 0:
+            looks += self._leave_alone(resting)
+            if looks >= _LOOKS_A_TURN:
+                looks = 0
                 yield
-        if self._dormant and self._dormant_until <= now:
-            self._expire_dormant()
+        for head in self.dormant if self._dormant_until <= now else ():
+            # Sessions to which nobody has come back have expired, as they would without a restart.
+            if self._dormant.pop(head.session_id, None) is not None:
+                self._forget_dormant(head)
+                self.counters.sessions_expired += 1
+            looks += _LOOKS_AN_END
+            if looks >= _LOOKS_A_TURN:
+                looks = 0
+                yield
         self.notices.look(now)
 
     def _look_at(self, reader: Reader, now: float, beat: bytes) -> None:
@@ -766,16 +778,21 @@ class Broker:
         if reader.ending is not None and reader.ending.code == "slow" and was_ending is None:
             _log.warning("a %s reader took nothing for %g s and is cut", reader.transport, self.limits.stalled_seconds)
 
-    def _leave_alone(self, session: Session) -> None:
-        """Look less often at a session in which nothing needs that, or no more at one that has expired."""
+    def _leave_alone(self, session: Session) -> int:
+        """Look less often at a session in which nothing needs that, or no more at one that has expired.
+
+        Returns as long as how many looks it took.
+        """
         if session.readers:
-            return
+            return 1
         if session.expired:
             self._drop(session)
             self.counters.sessions_expired += 1
-        elif session.is_at_rest and session in self._attended:
+            return _LOOKS_AN_END
+        if session.is_at_rest and session in self._attended:
             self._rest(session)
             self._attended.discard(session)
+        return 1
 
     def _heed(self, deadline: float | None) -> None:
         """Come back by then."""
@@ -872,13 +889,6 @@ class Broker:
             counters=self.counters,
             closed=self.closed,
         )
-
-    def _expire_dormant(self) -> None:
-        """Sessions to which nobody has come back have expired, as they would without a restart."""
-        for head in self._dormant.values():
-            self._forget_dormant(head)
-            self.counters.sessions_expired += 1
-        self._dormant.clear()
 
     def _forget_dormant(self, head: Head) -> None:
         self.journal.drop(head.session_id)

@@ -6,7 +6,6 @@ Contract section 13. It is read as a session is: the same cursors, ``hello``, ``
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from heapq import nsmallest
 from typing import Any
 
 from .errors import CursorLost, SessionClosed
@@ -20,6 +19,7 @@ from .parameters import beginning
 from .reader import Opening, Peer, Reader
 from .readers import Readers, Seats
 from .session import Session
+from .turns import Work, at_once, in_turns
 
 __all__ = ["Inbox", "InboxReader", "InboxView"]
 
@@ -35,6 +35,9 @@ _WHOLE_BYTES = 8 * 1024 * 1024
 _BEGINNING_BYTES = 1024
 #: Sessions of one snapshot: those in which something waits, then the busiest.
 _MOST_SESSIONS = 1000
+#: So many sessions are looked at, or sessions and requests described, in one turn of the loop, below a millisecond.
+_LOOKS_A_TURN = 100
+_TOLD_A_TURN = 25
 
 
 class Inbox:
@@ -105,12 +108,16 @@ class Inbox:
         account: str | None = None,
         address: str = "",
         may_approve: bool = True,
+        view: InboxView | None = None,
     ) -> InboxReader:
-        """Let a live reader in behind its cursor, who ``sees`` some of the sessions. Raises as a session does."""
+        """Let a live reader in behind its cursor, who ``sees`` some of the sessions. Raises as a session does.
+
+        A ``view`` of the same that was prepared spares it to look at all of them in this turn.
+        """
         if self.log.closed:
             raise SessionClosed("The service is shutting down.")
         self.readers.require_place(account, address=address, may_approve=may_approve)
-        reader = InboxReader(InboxView(self, sees), transport, peer, account, address)
+        reader = InboxReader(InboxView(self, sees) if view is None else view, transport, peer, account, address)
         self.readers.add(reader)
         reader.begin(cursor, may_approve=may_approve)
         return reader
@@ -125,23 +132,46 @@ class Inbox:
 
     def rows(self, sees: Sees, at_most: int = _MOST_SESSIONS) -> list[SessionRow]:
         """The sessions that somebody ``sees``: those in which something waits first, then the busiest."""
-        seen = (session for session in self._sessions() if sees(session.session_id))
-        rows = [session.row for session in nsmallest(at_most, seen, key=_by_need)]
-        for row in self._dormant():
+        return at_once(self.gather_rows(sees, at_most))
+
+    def gather_rows(self, sees: Sees, at_most: int = _MOST_SESSIONS) -> Work[list[SessionRow]]:
+        """The same, in turns."""
+        found: list[tuple[bool, float, int, Session]] = []
+        for number, session in enumerate(self._sessions(), 1):
+            if sees(session.session_id):
+                found.append((*_by_need(session), number, session))
+            if number % _LOOKS_A_TURN == 0:
+                found.sort()
+                del found[at_most:]
+                yield
+        found.sort()
+        del found[at_most:]
+        rows = []
+        for *_, session in found:
+            rows.append(session.row)
+            if len(rows) % _TOLD_A_TURN == 0:
+                yield
+        for number, row in enumerate(self._dormant(), 1):
             if len(rows) >= at_most:
                 break
             if sees(row.session_id):
                 rows.append(row)
+            if number % _TOLD_A_TURN == 0:
+                yield
         return rows
 
     def waiting(self, sees: Sees) -> list[InboxRecord]:
         """What waits in the sessions that somebody ``sees``, the oldest first."""
-        found = [
-            (request.shown, request.size, session.session_id)
-            for session in self._sessions()
-            if session.pending and sees(session.session_id)
-            for request in session.pending
-        ]
+        return at_once(self.gather_waiting(sees))
+
+    def gather_waiting(self, sees: Sees) -> Work[list[InboxRecord]]:
+        """The same, in turns."""
+        found: list[tuple[PermissionRecord, int, str]] = []
+        for number, session in enumerate(self._sessions(), 1):
+            if session.pending_count and sees(session.session_id):
+                found += [(request.shown, request.size, session.session_id) for request in session.pending]
+            if number % _LOOKS_A_TURN == 0:
+                yield
         found.sort(key=lambda one: one[0].timestamp)
         records, told = [], 0
         for record, size, session_id in found:
@@ -149,6 +179,8 @@ class Inbox:
             if told > _WHOLE_BYTES and not record.parameters_truncated:
                 record = _shortened(record)
             records.append(InboxRecord.of(record, session_id))
+            if len(records) % _TOLD_A_TURN == 0:
+                yield
         return records
 
 
@@ -162,6 +194,20 @@ class InboxView:
         self.limits = inbox.limits
         self.counters = inbox.counters
         self.clock = inbox.clock
+        #: The state behind a place, until somebody is told of it.
+        self._prepared: tuple[int, InboxSnapshot] | None = None
+
+    async def prepare(self, *, may_approve: bool = True) -> InboxSnapshot:
+        """Gather the state behind the place where the log ends now, as ``snapshot`` does, in turns.
+
+        Who reads on from there is told again what has happened meanwhile.
+        """
+        seq = self.log.last_seq
+        waiting = await in_turns(self.inbox.gather_waiting(self.sees))
+        rows = await in_turns(self.inbox.gather_rows(self.sees))
+        snapshot = self._snapshot(seq, waiting, rows, may_approve=may_approve)
+        self._prepared = seq, snapshot
+        return snapshot
 
     @property
     def readers(self) -> Audience[Reader]:
@@ -170,7 +216,7 @@ class InboxView:
     def open_at(self, cursor: str | None) -> Opening:
         """Say where a reader with this cursor begins, as a session does; the snapshot alone says what waits."""
         if cursor is None:
-            return Opening("none", self.log.last_seq, None, ())
+            return Opening("none", self.log.last_seq if self._prepared is None else self._prepared[0], None, ())
         try:
             return Opening("full", self.log.locate(cursor), None, ())
         except CursorLost as lost:
@@ -194,10 +240,19 @@ class InboxView:
 
     def snapshot(self, behind: int | None = None, *, may_approve: bool = True) -> InboxSnapshot:
         """The present state, for a reader who goes on behind this place; events from there on lead to it again."""
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None and prepared[0] == behind:
+            return prepared[1]
+        seq = self.log.last_seq if behind is None else behind
+        return self._snapshot(seq, self.inbox.waiting(self.sees), self.inbox.rows(self.sees), may_approve=may_approve)
+
+    def _snapshot(
+        self, seq: int, waiting: Sequence[InboxRecord], rows: Sequence[SessionRow], *, may_approve: bool
+    ) -> InboxSnapshot:
         return InboxSnapshot.model_construct(
-            last_event_id=self.log.last_event_id if behind is None else self.log.id_of(behind),
-            permission_requests=tuple(self.inbox.waiting(self.sees)),
-            sessions=tuple(self.inbox.rows(self.sees)),
+            last_event_id=self.log.id_of(seq),
+            permission_requests=tuple(waiting),
+            sessions=tuple(rows),
             may_approve=None if may_approve else False,
         )
 

@@ -66,7 +66,8 @@ class DecideBody(EventData):
 
 async def read(call: Call[Query, None]) -> web.Response:
     """What waits in the sessions that the caller's patterns cover, and these sessions; 304 where that is known."""
-    snapshot = InboxView(call.broker.inbox, call.caller.sees).snapshot(may_approve=call.caller.is_approver)
+    view = InboxView(call.broker.inbox, call.caller.sees)
+    snapshot = await view.prepare(may_approve=call.caller.is_approver)
     # Time goes by without anything having changed.
     rows = [{**row.__dict__, "idle_seconds": 0} for row in snapshot.sessions]
     ids = [(record.request_id, record.viewers) for record in snapshot.permission_requests]
@@ -83,7 +84,10 @@ async def stream(call: Call[StreamQuery, None]) -> web.StreamResponse:
     """Send ``hello``, then the snapshot or what was missed, then live, of all that the caller's patterns cover."""
     cursor, caller = cursor_of(call.request), call.caller
 
-    def join(connection: StreamConnection) -> Reader:
+    async def join(connection: StreamConnection) -> Reader:
+        view = InboxView(call.broker.inbox, caller.sees)
+        if cursor is None:
+            await view.prepare(may_approve=caller.is_approver)
         reader = call.broker.join_inbox(
             "sse",
             connection,
@@ -92,6 +96,7 @@ async def stream(call: Call[StreamQuery, None]) -> web.StreamResponse:
             account=caller.name,
             address=call.address,
             may_approve=caller.is_approver,
+            view=view,
         )
         reader.permit(caller.seconds_left, still_sees_the_same(caller))
         reader.page = page_of(call, caller)

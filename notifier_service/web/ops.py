@@ -44,7 +44,7 @@ BEHIND_PREFIX = "live-behind-the-prefix"
 
 
 #: So many sessions does one turn of the loop look at, or describe, well below a millisecond of it.
-_A_TURN = 100
+_A_TURN = 50
 _CURSOR = re.compile(r"([012])-([0-9a-z]{1,16})-([A-Za-z0-9._:~-]{1,128})")
 
 Value = TypeVar("Value")
@@ -197,5 +197,5 @@ async def _in_turns(*groups: Sequence[Value]) -> AsyncIterator[Sequence[Value]]:
     """The values in parts, between which others get their turn."""
     for values in groups:
         for start in range(0, len(values), _A_TURN):
-            yield values[start : start + _A_TURN]
             await asyncio.sleep(0)
+            yield values[start : start + _A_TURN]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from math import ceil
 from typing import Any
 
@@ -60,7 +60,7 @@ async def stream(call: Call[StreamQuery, None]) -> web.StreamResponse:
     if cursor is not None and call.broker.has_ended(call.session_id):
         return web.Response(status=204)  # by which the standard stops an EventSource that comes back
 
-    def join(connection: StreamConnection) -> Reader:
+    async def join(connection: StreamConnection) -> Reader:
         reader = call.broker.join(
             call.session_id,
             "sse",
@@ -78,7 +78,9 @@ async def stream(call: Call[StreamQuery, None]) -> web.StreamResponse:
     return await streamed(call, join)
 
 
-async def streamed(call: Call[StreamQuery, None], join: Callable[[StreamConnection], Reader]) -> web.StreamResponse:
+async def streamed(
+    call: Call[StreamQuery, None], join: Callable[[StreamConnection], Awaitable[Reader]]
+) -> web.StreamResponse:
     """Answer with the stream of a reader that ``join`` makes on this connection."""
     request, named = call.request, call.query.named in ("1", "true")
     response = EventSourceResponse(send_timeout=2 * call.settings.stalled_seconds + 5)
@@ -89,7 +91,7 @@ async def streamed(call: Call[StreamQuery, None], join: Callable[[StreamConnecti
     connection = StreamConnection(request)
     try:
         call.spend("connect_rate")
-        reader = join(connection)
+        reader = await join(connection)
     except (LimitReached, BrokerClosed) as error:
         await _refuse(response, ConnectionPeer(request), error, call.settings, named=named)
         return response

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -429,3 +430,55 @@ def test_sessions_of_before_a_restart_are_told_to_who_may_see_them(clock: Clock)
     after = Broker(journal=journal.again(), clock=clock)
 
     assert [row.session_id for row in after.inbox.rows(team)] == ["team-1"]
+
+
+async def test_state_that_was_gathered_in_turns_is_what_is_told_at_once(broker: Broker) -> None:
+    for number in range(230):
+        asked(broker, f"team-{number}", n=number)
+    at_once = InboxView(broker.inbox, team).snapshot(may_approve=False)
+    turns = 0
+    gathering = asyncio.ensure_future(InboxView(broker.inbox, team).prepare(may_approve=False))
+    while not gathering.done():
+        turns += 1
+        await asyncio.sleep(0)
+
+    assert await gathering == at_once
+    assert turns > 20
+
+
+async def test_reader_of_a_state_that_was_gathered_is_told_what_has_happened_meanwhile(broker: Broker) -> None:
+    before = asked(broker, "team-1")
+    for number in range(120):
+        broker.open(f"team-of-{number}")
+    view = InboxView(broker.inbox, team)
+    gathering = asyncio.ensure_future(view.prepare())
+    await asyncio.sleep(0)
+    after = asked(broker, "team-2")
+    decided(broker, "team-1", before)
+    await gathering
+    reader = broker.join_inbox("test", Peer(), sees=team, view=view)
+
+    _, snapshot, *events = told(reader)
+    assert [one["request_id"] for one in snapshot["data"]["permission_requests"]] == [before]
+    assert brief(events) == [
+        ("session_opened", "team-2"),
+        ("permission_request", "team-2"),
+        ("permission_response_result", "team-1"),
+        ("permission_cleared", "team-1"),
+    ]
+    assert events[1]["data"]["request_id"] == after
+    assert view.snapshot().last_event_id == broker.inbox.log.last_event_id  # what was gathered is told once
+
+
+async def test_very_many_sessions_of_before_a_restart_are_told_and_close_in_turns(clock: Clock) -> None:
+    journal = MemoryJournal()
+    before = Broker(journal=journal, clock=clock)
+    for number in range(130):
+        before.publish_nowait(f"s{number}", "note", {})
+    after = Broker(journal=journal.again(), clock=clock)
+    snapshot = await InboxView(after.inbox, lambda session_id: True).prepare()
+    clock.now += after.limits.session_idle_seconds
+    after.sweep()
+
+    assert len(snapshot.sessions) == 130
+    assert after.counters.sessions_expired == 130
