@@ -375,6 +375,7 @@ async def test_page_says_that_somebody_looks_and_that_nobody_does(person: Person
     assert (await told.value).post_data_json["visible"] is False
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("address", ["#/inbox", "#/history", "#/rules", "#/request/s1/unknown", "#/session/nobody"])
 async def test_every_place_has_no_serious_finding_of_axe(person: Person, site: Site, address: str) -> None:
     person.may_say("404")

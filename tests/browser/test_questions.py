@@ -227,6 +227,7 @@ async def test_hostile_question_is_shown_as_text_and_can_be_answered(
     assert request.record.parameters["answers"] == {texts[0]: "option 999\u2066", texts[1]: "constructor"}
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("parameters", "locale"), [(TWO, "en-GB"), (FORM, "zh-CN")], ids=["options", "form"])
 async def test_questions_have_no_serious_finding_of_axe_on_a_phone(
     sit_down: SitDown, site: Site, locale: str, parameters: dict[str, Any]

@@ -49,15 +49,15 @@ def decide(run: Run, approved: bool, **more: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("decision", "files"),
+    ("decision", "files", "is_early"),
     [
-        ({"approved": True}, ["asked"]),
-        ({"approved": True, "parameters": {"command": "touch edited", "description": "work"}}, ["edited"]),
-        ({"approved": False, "reason": "not on a Sunday"}, []),
+        ({"approved": True}, ["asked"], True),
+        ({"approved": True, "parameters": {"command": "touch edited", "description": "work"}}, ["edited"], False),
+        ({"approved": False, "reason": "not on a Sunday"}, [], True),
+        ({"approved": False, "reason": "not on a Sunday"}, [], False),
     ],
-    ids=["approved", "edited", "rejected"],
+    ids=["approved before", "edited while resume waits", "rejected before", "rejected while resume waits"],
 )
-@pytest.mark.parametrize("is_early", [True, False], ids=["decided before", "decided while resume waits"])
 async def test_parked_run_goes_on_as_a_person_decides_and_once(
     begin: Begin, decision: dict[str, Any], files: list[str], is_early: bool
 ) -> None:

@@ -102,9 +102,12 @@ async def test_starter_policy_asks_about_what_changes_and_nothing_else(
     assert (run.folder / "work/shop/tax.py").read_text() == "RATE = 0.2\n"
 
 
-@pytest.mark.parametrize(
-    ("tool", "parameters"),
-    [
+async def test_starter_policy_opens_nothing_that_it_does_not_name(
+    begin: Begin,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    calls: list[tuple[str, dict[str, Any]]] = [
         ("Bash", {"command": "ls `rm -rf ~`"}),
         ("Bash", {"command": "echo $(rm -rf ~)"}),
         ("Bash", {"command": "time rm -rf ~"}),
@@ -114,21 +117,17 @@ async def test_starter_policy_asks_about_what_changes_and_nothing_else(
         ("Bash", {"command": "cat /root/notes.txt"}),
         ("Read", {"file_path": "/root/.ssh/id_rsa"}),
         ("Write", {"file_path": "../outside.txt", "content": "x"}),
-    ],
-)
-async def test_starter_policy_opens_nothing_that_it_does_not_name(
-    begin: Begin,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    tool: str,
-    parameters: dict[str, Any],
-) -> None:
+    ]
     policy = tmp_path / "policy.toml"
     policy.write_text(starter_policy(tmp_path / "work", policy))
-    run = await begin({"id": "toolu_1", "name": tool, "input": parameters}, policy_file=policy)
+    made = [{"id": f"toolu_{at}", "name": tool, "input": given} for at, (tool, given) in enumerate(calls)]
+    run = await begin(*made, apart=True, policy_file=policy)
     main(["hook", "--print-config", "--session", "s1", "--url", f"{run.site.url}/agent_backend"])
     run.flags += ["--settings", capsys.readouterr().out]
     await run.ends(reject)
 
-    assert [card.record.tool_name for card in run.cards] == [tool]
+    assert [card.record.tool_name for card in run.cards] == [tool for tool, _ in calls]
+    commands = [card.record.parameters["command"] for card in run.cards if card.record.tool_name == "Bash"]
+    assert commands == [given["command"] for tool, given in calls if tool == "Bash"]
+    assert [is_error for _, is_error in run.api.results.values()] == [True] * len(calls)
     assert run.files == []
