@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -14,6 +15,13 @@ from notifier_service.core.broker import set_process_broker
 from tests.clock import Clock
 from tests.raw_socket import RawSocket
 from tests.raw_stream import RawStream
+
+with suppress(ModuleNotFoundError):  # environments of the integrations have none
+    from hypothesis import settings
+
+    # How long an example takes says how busy the machine is.
+    settings.register_profile("untimed", deadline=None)
+    settings.load_profile("untimed")
 
 
 def pytest_collection_finish() -> None:

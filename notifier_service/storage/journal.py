@@ -503,14 +503,12 @@ class JournalFile:
         if self._error is None:
             _log.error("the journal %s cannot be written: %s", self._given, why)
         self._error = why
-        left: list[_Item] = []
-        for item in everything:
-            if isinstance(item, _Commit) and item.future is not None:
-                item.future.set_exception(NotDurable(f"It cannot be kept over a restart, so it is not done: {why}."))
-            else:
-                left.append(item)
+        waited_for = [item.future for item in everything if isinstance(item, _Commit) and item.future is not None]
+        left = [item for item in everything if not isinstance(item, _Commit) or item.future is None]
         self._left = _newest_of_each(left)
         self._taken_bytes += sum(map(_size_of, everything)) - sum(map(_size_of, self._left))
+        for future in waited_for:
+            future.set_exception(NotDurable(f"It cannot be kept over a restart, so it is not done: {why}."))
         self._tell(until, why)
         self._connect_again()
 

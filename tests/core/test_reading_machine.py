@@ -216,5 +216,5 @@ class ReadingMachine(RuleBasedStateMachine):
                     assert reader.result == snapshot["tool_result"]
 
 
-ReadingMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+ReadingMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=60)
 test_reading_machine = ReadingMachine.TestCase

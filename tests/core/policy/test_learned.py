@@ -201,7 +201,7 @@ def test_rule_that_is_read_again_is_the_one_that_was_made(path: Path, tool: Aske
 _NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(name=_NAMES, server=st.none() | _NAMES, asked_by=st.none() | _NAMES)
 def test_whatever_a_tool_is_called_its_rule_holds_for_it_and_for_no_other(
     tmp_path_factory: pytest.TempPathFactory, name: str, server: str | None, asked_by: str | None
