@@ -29,9 +29,15 @@ SET_UP := $(VENV)/.set-up
 PARALLEL := --numprocesses=auto --dist=worksteal
 # Many tests wait for a clock or for another process: others have the cores meanwhile.
 WAITING := --numprocesses=$(shell expr `getconf _NPROCESSORS_ONLN` '*' 2) --dist=worksteal
+# What is of this package alone, whichever Python and releases it has: commands and rules by the thousand, pages, words,
+# and what is large or long only to be so.
+OWN := $(filter-out tests/core/policy/test_policy%.py %/test_matching.py %/test_regex.py, \
+	$(wildcard tests/core/policy/test_*.py)) \
+	$(patsubst %,tests/core/test_%.py,large_parameters reading_machine) tests/storage/test_journal.py \
+	$(patsubst %,tests/web/test_%.py,budgets console_words durable_questions long_body one_voice pages)
 # What a release of a dependency, or of Python, could break, but for what takes processes and waiting.
-QUICK := tests/core tests/calls tests/web tests/test_chat.py tests/test_cost.py tests/test_demo_agent.py \
-	tests/test_package.py tests/test_secrets.py tests/test_settings.py
+QUICK := tests/core tests/calls tests/mcp tests/storage tests/web tests/test_chat.py tests/test_cost.py tests/test_demo_agent.py \
+	tests/test_package.py tests/test_secrets.py tests/test_settings.py $(addprefix --ignore=,$(OWN))
 
 # What the tests beside it must reach every line of.
 CORE := notifier_service/core/*,notifier_service/calls/*
@@ -104,7 +110,7 @@ descriptions: $(SET_UP)
 screenshots: $(SET_UP) browsers
 	$(BIN)/python -m tests.browser.screenshots
 
-check: check-python check-client
+check: check-style check-python check-client
 
 # .pre-commit-config.yaml has the same, for what a commit changes.
 check-style: $(SET_UP)
@@ -113,7 +119,7 @@ check-style: $(SET_UP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-check-python: check-style
+check-python: $(SET_UP)
 	$(BIN)/pytest $(PARALLEL) --quiet --cov --cov-report= $(CORE_TESTS)
 	$(BIN)/coverage report --fail-under=100 --include='$(CORE)'
 
