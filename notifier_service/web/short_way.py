@@ -84,7 +84,7 @@ def with_short_way(app: web.Application, door: Door, long_way: Handler) -> Handl
         found = path.fullmatch(request.raw_path)
         if found is None:
             return await beyond(request)
-        if broker.is_durable or not (known := _comes_plainly(request, is_served)):
+        if not (known := _comes_plainly(request, is_served)):
             return await long_way(request)
         session_id = found[1]
         if is_token is not None and is_token(session_id):  # the long way knows what must not be written down
@@ -101,22 +101,25 @@ def with_short_way(app: web.Application, door: Door, long_way: Handler) -> Handl
             pieces = plain_pieces(value, max_bytes=room_for_data(limit, trace))
         elif len(body) <= limit:
             piece = plain_piece(value, max_bytes=room_for_data(limit, trace))
+        if piece is None and pieces is None:
+            request[CAME] = body
+            return await long_way(request)
         try:
-            if piece is not None:
+            if broker.is_durable:
+                broker.require_durable()
+            if pieces is not None:
+                ids = '","'.join(await append_plain(broker, session_id, caller.name, pieces, trace))
+            else:
+                assert piece is not None
                 session = broker.open(session_id, opened_by=caller.name)
                 broker.require_room(session)
                 ids = broker.publish_to(session, piece[0], data_json=piece[1], traceparent=trace).id
                 if broker.must_breathe(session):
                     await breathe(broker, session)
-            elif pieces is not None:
-                ids = '","'.join(await append_plain(broker, session_id, caller.name, pieces, trace))
-            else:
-                ids = None
+            if broker.is_durable:
+                await broker.all_kept()
         except NotifierError as error:
             return error_answer(error, broker.counters)
-        if ids is None:  # nothing has happened
-            request[CAME] = body
-            return await long_way(request)
         text = _IDS % ids.encode()
         request[ANSWER] = head.of(len(text)) + text
         return told

@@ -6,11 +6,13 @@ import asyncio
 import json
 import logging
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
+from notifier_service.storage.journal import JournalFile
 from notifier_service.web import short_way
 
 from .conftest import API, PATIENCE_SECONDS, Service, WriteTokens, serving, until
@@ -242,3 +244,29 @@ async def test_rate_is_kept_to(taken: list[bytes]) -> None:
         found = [(await asked(service, post()))[0].split()[1] for _ in range(4)]
 
     assert found == ["201", "201", "429", "429"]
+
+
+async def test_what_is_acknowledged_with_a_journal_is_there_again(taken: list[bytes], tmp_path: Path) -> None:
+    told = []
+    for body in (NOTE, b"[%b,%b]" % (NOTE, NOTE)):
+        async with serving(journal=tmp_path / "journal") as service:
+            told.append(json.loads((await asked(service, post(body)))[2])["data"]["ids"])
+            events = service.site.broker.get("s1").log.read_after(0)
+
+    assert [event.id for event in events] == [event_id for ids in told for event_id in ids]
+    assert (len(taken), len(events)) == (2, 3)
+
+
+async def test_nothing_is_acknowledged_that_no_journal_keeps(
+    taken: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(journal=tmp_path / "journal") as service:
+        await asked(service, post())
+        monkeypatch.setattr(JournalFile, "error", "the disk is full")
+        refused = [await asked(service, post(more=more)) for more in ("", LONG)]
+        monkeypatch.undo()
+
+        events = service.site.broker.get("s1").log.read_after(0)
+
+    assert (refused[0], refused[0][0].split()[1]) == (refused[1], "503")
+    assert len(events) == 1
