@@ -34,6 +34,7 @@ from notifier_service.core.events import (
     checked_event,
     dump,
     dump_each,
+    dump_plain,
     encode,
     is_own_type,
     parse_each,
@@ -694,6 +695,22 @@ def test_what_looks_like_the_cut_in_a_text_is_none() -> None:
     values = [{"a": ',"~",'}, {',"~",': "\u2028"}]
 
     assert dump_each(values) == [dump(value) for value in values]
+
+
+@pytest.mark.parametrize(
+    ("value", "is_plain"),
+    [
+        ({"a": [1.5, {"b": "\u2028é"}]}, True),
+        ({}, True),
+        ({"a": float("inf")}, False),
+        ({"a": "Infinity"}, False),
+        ({"a": "\ud83d"}, False),
+    ],
+    ids=["nested", "empty", "infinite", "says-so", "half"],
+)
+def test_one_is_written_as_many_are(value: dict[str, Any], is_plain: bool) -> None:
+    assert dump_plain(value) == (dump(value) if is_plain else None)
+    assert dump_each([value]) == ([dump(value)] if is_plain else None)
 
 
 def test_many_are_not_read_together_where_one_is_very_long() -> None:
