@@ -482,3 +482,23 @@ async def test_very_many_sessions_of_before_a_restart_are_told_and_close_in_turn
 
     assert len(snapshot.sessions) == 130
     assert after.counters.sessions_expired == 130
+
+
+async def test_session_that_somebody_comes_back_to_while_others_expire_stays(clock: Clock) -> None:
+    journal = MemoryJournal()
+    before = Broker(journal=journal, clock=clock)
+    for number in range(30):
+        before.publish_nowait(f"s{number}", "note", {})
+    after = Broker(journal=journal.again(), clock=clock)
+    after.watch()
+    clock.now += after.limits.session_idle_seconds
+    async with asyncio.timeout(10):
+        while len(after.dormant) == 30:  # noqa: ASYNC110  # each turn of the loop ends some
+            await asyncio.sleep(0)
+        after.get("s29")
+        while after.dormant:  # noqa: ASYNC110  # as above
+            await asyncio.sleep(0)
+
+    assert [session.session_id for session in after.sessions] == ["s29"]
+    assert after.counters.sessions_expired == 29
+    after.close()
