@@ -264,7 +264,30 @@ async def test_request_is_encoded_once_before_and_once_behind_its_decision() -> 
     broker.close()
 
     assert count.of["to_json"] == 3  # and permission_cleared
-    assert count.calls < 810
+    assert count.calls < 720
+
+
+async def test_round_trip_of_a_request_costs_few_calls_and_encodings(site: Site, connect: Connect) -> None:
+    prefix = site.settings.prefix
+    asker, decider = connect(site.port), connect(site.port)
+    desk = site.broker.open("s").desk
+
+    async def ask_and_decide() -> None:
+        body = b'{"tool_name":"write_file","parameters":{"path":"a.txt"},"risk_level":"high"}'
+        asker.send(f"POST {prefix}/api/permissions/s?wait=30", body)
+        await turns()
+        [request] = desk.pending
+        decision = b'{"approved":true,"request_id":"%b"}' % request.request_id.encode()
+        decider.send(f"POST {prefix}/api/sse/permission-response/s", decision)
+        await turns()
+        assert b'"status":"approved"' in asker.answer
+        assert b'"status":"approved"' in decider.answer
+
+    idle = await least(partial(turns, 2 * TURNS))
+    trip = await least(ask_and_decide)
+
+    assert trip.of["to_json"] == 3
+    assert trip.calls - idle.calls < 1470
 
 
 async def test_answers_about_requests_encode_none_of_them(site: Site, connect: Connect) -> None:

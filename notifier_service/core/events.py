@@ -373,12 +373,12 @@ def _field_json(name: str, value: datetime | int | None) -> bytes:
     return f'"{name}":{text}'.encode()
 
 
-def made(model: type[Model], values: dict[str, Any]) -> Model:
-    """A model of values that nobody needs to check: all of its fields, in their order."""
+def made(model: type[Model], values: dict[str, Any], extra: dict[str, Any] | None = None) -> Model:
+    """A model of values that nobody needs to check: all of its fields, in their order, and what is ``extra``."""
     one = model.__new__(model)
     _set(one, "__dict__", values)
     _set(one, "__pydantic_fields_set__", _all_fields(model))
-    _set(one, "__pydantic_extra__", None)
+    _set(one, "__pydantic_extra__", extra)
     _set(one, "__pydantic_private__", None)
     return one
 

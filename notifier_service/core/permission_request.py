@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from .events import CancelCode, PermissionRecord
+from .policy.verdict import AskedTool
 from .question import Question
 from .recording import Recording
 from .shares import Shares
@@ -62,6 +63,7 @@ class PermissionRequest:
         question: Question,
         *,
         withdraw: Withdraw,
+        tool: AskedTool | None = None,
         collected: Callable[[PermissionRequest], object] = lambda request: None,
     ) -> None:
         self._withdraw = withdraw
@@ -69,7 +71,7 @@ class PermissionRequest:
         self._waiters: set[asyncio.Future[PermissionRecord]] = set()
         self.record = record
         self.question = question
-        self.tool = question.tool
+        self.tool = question.tool if tool is None else tool
         self.announced = False
         #: On the desk's clock; None while it is not announced.
         self.announced_at: float | None = None

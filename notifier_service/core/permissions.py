@@ -54,10 +54,12 @@ from .events import (
     ReadCommand,
     RequestStatus,
     Rule,
+    SaidReason,
     Scope,
     ToolResult,
     ToolStatus,
     dump,
+    made,
     utc_now,
 )
 from .history import History
@@ -295,7 +297,7 @@ class PermissionDesk:
             words, table = (_suggested if tool.command is not None else _suggested_again)(tool, question.risk_level)
         is_settled = verdict is not None and verdict.effect != "ask"
         parameters_bytes = self._size_of(text)
-        record = _record(
+        record = (_checked_record if question.is_checked else _record)(
             request_id=self._id_start + secrets.token_urlsafe(18),  # 144 bits
             tool_name=question.tool_name,
             parameters=frozen,
@@ -303,12 +305,12 @@ class PermissionDesk:
             risk_level=question.risk_level,
             rated_by=question.rated_by,
             risk_reasons=tuple(question.risk_reasons),
-            reasons=tuple(map(as_told, question.risk_reasons)),
+            reasons=tuple([as_told(reason) for reason in question.risk_reasons]),
             deeds=question.deeds,
             command=None if question.deeds is None else self._command_of(frozen),
             timestamp=utc_now(),
             expires_at=None,
-            timeout_seconds=timeout,
+            timeout_seconds=float(timeout),
             allowed_decisions=tuple(kind for kind in ALL_DECISIONS if kind in offered),
             scopes=self._scopes(question, may_always=table is not None),
             suggested_rule=words,
@@ -323,7 +325,7 @@ class PermissionDesk:
             justification=None if verdict is None else verdict.justification,
         )
         request = PermissionRequest(
-            record, question._replace(parameters=frozen), withdraw=self.cancel, collected=self.collected
+            record, question._replace(parameters=frozen), withdraw=self.cancel, tool=tool, collected=self.collected
         )
         # What is asked must leave room for the answer, or nobody could give one.
         room = min(self.limits.max_event_bytes // 8, 16 * 1024)
@@ -1261,3 +1263,20 @@ def _record(**fields: Any) -> PermissionRecord:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         raise InvalidInput(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+_EMPTY_RECORD = {
+    name: None if field.is_required() else field.default for name, field in PermissionRecord.model_fields.items()
+}
+
+
+def _checked_record(**fields: Any) -> PermissionRecord:
+    """The same of fields that were checked where they came in."""
+    fields["risk_reasons"] = tuple([str(reason) for reason in fields["risk_reasons"]])
+    fields["reasons"] = tuple([_said(told) for told in fields["reasons"]])
+    return made(PermissionRecord, {**_EMPTY_RECORD, **fields})
+
+
+def _said(told: dict[str, Any]) -> SaidReason:
+    code, text = told.pop("code"), told.pop("text")
+    return made(SaidReason, {"code": code, "text": text}, told)

@@ -73,6 +73,8 @@ class Question(NamedTuple):
     may_stay_away: bool = False
     #: The asker's own name for this question, and a digest of all that it asked.
     key: Sequence[str] | None = None
+    #: Names, hashes and words came in over a model that has checked them.
+    is_checked: bool = False
 
     @property
     def tool(self) -> AskedTool:

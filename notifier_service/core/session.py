@@ -351,7 +351,10 @@ class Session:
 
     def _by_rules(self, question: Question) -> Verdict | None:
         """What the rules say, and else why it is asked although somebody decided about its tool."""
-        call, granted = question.call(self.session_id), self.desk.grants
+        granted = self.desk.grants
+        if granted.is_empty and not self.rules.has_sources:
+            return None
+        call = question.call(self.session_id)
         verdict = self.rules.judge(call, granted)
         if not question.by_policy and "session" not in question.scopes:
             # What only a person can answer, no rule allows.
@@ -450,7 +453,7 @@ class Session:
         if not is_of_the_call(question.risk_reasons):
             if self._ratings is None:
                 self._ratings = Ratings()
-            self._ratings.note(question.tool, question.risk_level)
+            self._ratings.note(request.tool, question.risk_level)
         self.touch()
         self._all.attend(self)
         if request.pending and request.recording is None:

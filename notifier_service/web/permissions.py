@@ -300,6 +300,7 @@ def _ask_person(call: Call[WaitQuery, AskBody], key: Sequence[str] | None) -> Pe
         outlives=True,
         agent_call_id=body.agent_call_id,
         key=key,
+        is_checked=True,
     )
     if body.agent_call_id is not None:
         asked_by = (call.caller.name, call.caller.token_sha256)

@@ -35,6 +35,7 @@ from notifier_service.core.limits import Limits
 from notifier_service.core.parameters import parameters_sha256
 from notifier_service.core.permission_request import PermissionRequest
 from notifier_service.core.permissions import PermissionDesk
+from notifier_service.core.policy.reasons import Reason
 from notifier_service.core.policy.verdict import Verdict
 from notifier_service.core.question import ALL_DECISIONS, Decision, Question
 
@@ -1337,3 +1338,28 @@ def test_approval_that_is_used_twice_is_one(desk: Desk) -> None:
     assert desk.types.count("permission_response_result") == 1
     assert isinstance(desk.refusal(False, request_id=request.request_id), AlreadyDecided)
     assert desk.ask().pending
+
+
+def test_record_of_what_was_checked_is_that_of_what_is_checked_here() -> None:
+    records = []
+    for is_checked in (False, True):
+        desk = PermissionDesk("s1", limits=Limits(), publish=lambda *_: None, judge=lambda *_: ALLOW)
+        question = Question(
+            "bash",
+            {"command": "rm -rf build", "n": 1},
+            risk_reasons=[Reason.by_asker("it is risky"), Reason("risk_asks", risk="high"), "my own words"],
+            tool_call_id="c1",
+            timeout_seconds=60,
+            description="why",
+            server="files",
+            definition_sha256="a" * 64,
+            is_checked=is_checked,
+        )
+        records.append(desk.register(question).record)
+    validated, made = records
+    same = {"request_id": "", "timestamp": validated.timestamp}
+
+    assert made.altered(**same) == validated.altered(**same)
+    assert dump(made.altered(**same)) == dump(validated.altered(**same)) == made.altered(**same).encoded
+    assert [*map(type, made.risk_reasons)] == [str, str, str]
+    assert (type(made.timeout_seconds), made.model_copy(update={"viewers": 3}).viewers) == (float, 3)

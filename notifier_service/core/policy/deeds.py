@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from .. import later
-from ..events import Deed, Deeds, Place
+from ..events import Deed, Deeds, Place, made
 from .command_pattern import names_in
 from .places import hosts_in, is_path, place_of
 from .program_deeds import may_do, use_of
@@ -56,6 +56,8 @@ _DATA = frozenset(
     {"body", "content", "contents", "description", "html", "message", "prompt", "string", "subject", "text"}
 )
 _SQL = frozenset({"sql", "sql_query", "statement", "statements"})
+_CODE_BUT_SQL = _CODE - _SQL
+_FLAT = frozenset({str, int, float, bool, type(None)})
 _SQL_DELETES = later.pattern(r"\b(?:delete|drop|truncate)\b", re.I)
 _SQL_WRITES = later.pattern(
     r"\b(?:alter|attach|call|copy|create|do|exec|grant|insert|merge|replace|revoke|set|update)\b", re.I
@@ -119,6 +121,11 @@ def texts_in(parameters: Mapping[str, Any]) -> Texts:
     """The texts of parameters: the first of them, not too deep, and no more than can be looked at in passing."""
     found: list[tuple[str, str]] = []
     left, is_all = _MAX_CHARACTERS, True
+    if len(parameters) <= _MAX_TEXTS and {*map(type, parameters.values())} <= _FLAT:  # as most are
+        found = [(str(name), value) for name, value in parameters.items() if type(value) is str]
+        if sum([len(value) for _, value in found]) <= _MAX_CHARACTERS:
+            return Texts(found, is_all=True)
+        found = []
     waiting: list[tuple[str, Any, int]] = [("", parameters, 0)]
     while waiting:
         name, value, depth = waiting.pop()
@@ -150,7 +157,7 @@ def deeds_of(
     reading = read_call(parameters)
     if reading is not None:
         deeds.add_command(reading)
-    elif any("_".join(words_of(name)) in _CODE - _SQL for name in list(parameters)[:_MAX_TEXTS]):
+    elif any("_".join(words_of(name)) in _CODE_BUT_SQL for name in list(parameters)[:_MAX_TEXTS]):
         deeds.does.add("runs")
     for name, text in texts_in(parameters).found:
         deeds.add_text(name, text)
@@ -212,13 +219,14 @@ class _Deeds:
             self.does.add(_deed_of_sql(text))
 
     def told(self, said: Collection[str]) -> Deeds:
-        return Deeds(
-            does=tuple(deed for deed in _ORDER if deed in self.does),
-            where=tuple(self.where),
-            paths=tuple(self._paths)[:_MAX_SHOWN] or None,
-            hosts=tuple(self._hosts)[:_MAX_SHOWN] or None,
-            reversible=self._reversible(said),
-        )
+        told = {
+            "does": tuple([deed for deed in _ORDER if deed in self.does]),
+            "where": tuple(self.where),
+            "paths": tuple(self._paths)[:_MAX_SHOWN] or None,
+            "hosts": tuple(self._hosts)[:_MAX_SHOWN] or None,
+            "reversible": self._reversible(said),
+        }
+        return made(Deeds, told)
 
     def _reversible(self, said: Collection[str]) -> bool | None:
         if self.does and self.does <= {"reads"}:
@@ -240,7 +248,7 @@ def reasons_of(deeds: Deeds, parameters: Mapping[str, Any]) -> tuple[Reason, ...
     """The deeds as a reason to ask, and what of a command nobody can tell."""
     reading = read_call(parameters)
     why = None if reading is None else reading.not_understood
-    does = Reason("deeds", what=in_words(dict(deeds))) if deeds.does else Reason("deeds_unknown")
+    does = Reason("deeds", what=in_words(deeds.__dict__)) if deeds.does else Reason("deeds_unknown")
     return (does, *([] if why is None else [Reason(why.code, **why.values)]))
 
 
@@ -266,6 +274,8 @@ def plainly(text: str) -> str:
     if len(text) > _MAX_SHOWN_CHARACTERS:
         half = _MAX_SHOWN_CHARACTERS // 2
         text = f"{text[:half]}…{text[-half:]}"
+    if text.isprintable() and '"' not in text:
+        return text
     return "".join(letter if letter.isprintable() and letter != '"' else f"\\u{ord(letter):04x}" for letter in text)
 
 

@@ -76,6 +76,11 @@ class Remembered:
         self._uses: dict[str, tuple[int, datetime]] = {}
 
     @property
+    def is_empty(self) -> bool:
+        """Whether there are none."""
+        return not self._shelf.entries
+
+    @property
     def rules(self) -> Sequence[Rule]:
         """All of them, oldest first."""
         return tuple(self._counted(entry.rule) for entry in self._shelf.entries.values())

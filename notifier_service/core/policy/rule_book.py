@@ -143,6 +143,11 @@ class RuleBook:
         own: tuple[RuleSource | None, ...] = (self.file, self._learned)
         self._sources: tuple[RuleSource, ...] = (*(source for source in own if source is not None), *self.more)
 
+    @property
+    def has_sources(self) -> bool:
+        """Whether there is anything to be asked beside what a session grants."""
+        return bool(self._sources)
+
     def listed(self, session_id: str | None = None) -> Sequence[Rule | FileRule]:
         """The rules that hold in a session, those of the policy file first; without one all that hold beyond one."""
         of_file = () if self.file is None else self.file.listed(session_id)
