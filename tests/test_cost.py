@@ -243,13 +243,16 @@ async def test_publishing_costs_little_more_than_a_request_that_does_nothing(sit
     body = b'{"type":"note","data":{"n":1,"text":"xxxxxxxxxxxxxxxxxxxxxxx"}}'
     path = f"{site.settings.prefix}/api/events/s"
 
+    status = b'{"type":"tool_status","data":{"status":"executing","tool_name":"t","details":{"n":1}}}'
     nothing_done = await calls_of_post(connect(runner.addresses[0][1]), "/publish/s", body)
+    told = await calls_of_post(connect(site.port), path, status)
     one = await calls_of_post(connect(site.port), path, body)
     hundred = await calls_of_post(connect(site.port), path, b"[%s]" % b",".join([body] * 100))
     await bare_site.stop()
     await runner.cleanup()
 
     assert one - nothing_done < 5
+    assert told - one < 30
     assert (hundred - one) / 99 < 2.2
 
 

@@ -92,9 +92,7 @@ def utc_now() -> datetime:
 @lru_cache(maxsize=1024)
 def utc_text(moment: datetime) -> str:
     """ISO-8601 in UTC with ``Z``, as every ``timestamp`` of the contract."""
-    if moment.tzinfo is not UTC:
-        moment = moment.astimezone(UTC)
-    return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 Timestamp = Annotated[AwareDatetime, Field(strict=False), PlainSerializer(utc_text, return_type=str)]

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..core.events import dump_each, dump_plain, is_own_type
+from pydantic import ValidationError
 
-__all__ = ["Pieces", "plain_piece", "plain_pieces"]
+from ..core.errors import InvalidInput
+from ..core.events import PRODUCED, EventData, dump, dump_each, dump_plain, is_own_type, require_finite
+
+__all__ = ["Pieces", "plain_piece", "plain_pieces", "told_piece"]
 
 #: What becomes events, in this order: their types, and the data of each as JSON.
 Pieces = tuple[Sequence[str], Sequence[bytes]]
@@ -24,6 +27,22 @@ def plain_piece(value: Any, *, max_bytes: int) -> tuple[str, bytes] | None:
     if data_json is None or len(data_json) + len(event_type) > max_bytes:
         return None
     return event_type, data_json
+
+
+def told_piece(value: Any, text: bytes, *, max_bytes: int) -> tuple[EventData, tuple[str, bytes]] | None:
+    """What a producer tells of a call by this JSON: its data, checked, and the piece; None as ``plain_pieces``."""
+    if type(value) is not dict or len(value) != 2:
+        return None
+    event_type, data = value.get("type"), value.get("data")
+    if type(event_type) is not str or type(data) is not dict or event_type not in PRODUCED:
+        return None
+    try:
+        require_finite(text, value)
+        told = PRODUCED[event_type].model_validate(data)
+        data_json = dump(told)
+    except (ValidationError, InvalidInput):
+        return None
+    return None if len(data_json) + len(event_type) > max_bytes else (told, (event_type, data_json))
 
 
 def plain_pieces(values: Sequence[Any], *, max_bytes: int) -> Pieces | None:

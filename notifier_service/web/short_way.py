@@ -28,7 +28,7 @@ from .auth import AUTH, Right
 from .door import Door
 from .origin import serves
 from .permissions import AskBody, WaitQuery, ask, decide
-from .plain_events import plain_piece, plain_pieces
+from .plain_events import plain_piece, plain_pieces, told_piece
 from .produce import append_plain, breathe, room_for_data
 from .rates import RATES
 from .request import BROKER, CAME, SETTINGS, STANDING, Call
@@ -96,11 +96,14 @@ def with_short_way(app: web.Application, door: Door, long_way: Handler) -> Handl
         body = request.content.read_nowait()
         trace = traceparent_of(request) if known == _TRACED else None
         value = _read(body) if len(body) <= most else None
-        piece = pieces = None
+        piece = pieces = data = None
         if type(value) is list:
             pieces = plain_pieces(value, max_bytes=room_for_data(limit, trace))
         elif len(body) <= limit:
-            piece = plain_piece(value, max_bytes=room_for_data(limit, trace))
+            room = room_for_data(limit, trace)
+            piece = plain_piece(value, max_bytes=room)
+            if piece is None and (telling := told_piece(value, body, max_bytes=room)) is not None:
+                data, piece = telling
         if piece is None and pieces is None:
             request[CAME] = body
             return await long_way(request)
@@ -113,7 +116,7 @@ def with_short_way(app: web.Application, door: Door, long_way: Handler) -> Handl
                 assert piece is not None
                 session = broker.open(session_id, opened_by=caller.name)
                 broker.require_room(session)
-                ids = broker.publish_to(session, piece[0], data_json=piece[1], traceparent=trace).id
+                ids = broker.publish_to(session, piece[0], data, data_json=piece[1], traceparent=trace).id
                 if broker.must_breathe(session):
                     await breathe(broker, session)
             if broker.is_durable:
@@ -181,7 +184,7 @@ def _with_short_asking(app: web.Application, long_way: Handler) -> Handler:
         try:
             value = parse_json(body, unique_keys=True)
             query = _wait_of(wait) if asks else None
-            said = (AskBody if asks else Decision).model_validate(value)
+            said: Any = (AskBody if asks else Decision).model_validate(value)
         except (NotifierError, ValidationError):
             return await long_way(request)
         if asks and said.agent_call_id is not None:
@@ -240,7 +243,7 @@ class Told(web.StreamResponse):
         return True
 
     @property
-    def content_length(self) -> int:
+    def content_length(self) -> int:  # type: ignore[misc]  # nobody sets it
         return len(self._text)
 
     async def prepare(self, request: web.BaseRequest) -> None:
