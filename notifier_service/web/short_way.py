@@ -242,8 +242,8 @@ class Told(web.StreamResponse):
     def keep_alive(self) -> bool:
         return True
 
-    @property
-    def content_length(self) -> int:  # type: ignore[misc]  # nobody sets it
+    @property  # type: ignore[misc]  # nobody sets it
+    def content_length(self) -> int:
         return len(self._text)
 
     async def prepare(self, request: web.BaseRequest) -> None:
