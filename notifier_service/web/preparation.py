@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 
 from pydantic import BaseModel
 
@@ -16,7 +17,8 @@ __all__ = ["prepare"]
 
 async def prepare() -> None:
     """Read the console, and build what is not built yet of all that comes in and goes out, one model a turn."""
-    await asyncio.to_thread(read_console)
+    with suppress(OSError, RuntimeError):  # no descriptor or no thread is left: they are read when they are asked for
+        await asyncio.to_thread(read_console)
     for model in _of_the_wire():
         model.model_rebuild()
         await asyncio.sleep(0)
