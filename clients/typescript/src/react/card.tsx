@@ -63,7 +63,8 @@ export function Card(props: CardProps): ReactNode {
   const readingId = useId();
   const { isReady, isInSight, isStray } = usePresses({ card, content, end, bar }, pressed);
   const isHigh = request.risk_level === "high";
-  const isRead = useReading(card, shown.drawn) && shown.hidden === 0;
+  // At a high risk all of the card is to be read, else what would run.
+  const isRead = useReading(isHigh ? card : content, shown.drawn) && shown.hidden === 0;
   const mayAct = isReady && !isSending && !isOver;
   const mayRun = isWhole && shown.body !== null;
   const rejectsFirst = isHigh && mayApprove && request.allowed_decisions.includes("reject");
