@@ -29,6 +29,7 @@ __all__ = [
     "PolicyRow",
     "PolicyState",
     "PresentState",
+    "RedactedRecord",
     "SessionHealth",
     "StateAndEvents",
     "WebhookHealth",
@@ -49,6 +50,17 @@ WebhookHealth = Literal["none", "sent", "failing"]
 
 #: Whether what is acknowledged is kept over a restart: it is failing where it should be and cannot.
 JournalHealth = Literal["none", "written", "failing"]
+
+
+class RedactedRecord(PermissionRecord):
+    """A request without what the audit log would not have of it, and what that means for who reads it.
+
+    ``parameters_redacted`` says whether something of its tool and parameters is left out, ``may_approve`` that the
+    caller may only look on.
+    """
+
+    parameters_redacted: bool
+    may_approve: Literal[False] | None = Field(default=None, exclude_if=lambda may: may is None)
 
 
 class SessionHealth(EventData):

@@ -14,6 +14,7 @@ from ..core.events import FileRule, Rule
 from ..core.suggestions import Suggestion
 from ..version import __version__
 from .answers import codes_by_status
+from .models import RedactedRecord
 from .produce import PublishedEvent
 from .routes import ROUTES, Route
 from .schema import EVENT_DATA, INBOX_DATA, event_name, wire_schema
@@ -167,7 +168,7 @@ _ANSWERS: Mapping[str, Mapping[int, Any]] = {
     "POST /api/events": {201: _IDS},
     "POST /api/permissions/{session_id}": {200: _data(_RECORD), 201: _data(_RECORD)},
     "GET /api/permissions/{session_id}": {200: _data(_list(_RECORD))},
-    "GET /api/permissions/{session_id}/{request_id}": {200: _data(_RECORD)},
+    "GET /api/permissions/{session_id}/{request_id}": {200: _data({"anyOf": [_RECORD, _ref("RedactedRecord")]})},
     "DELETE /api/permissions/{session_id}/{request_id}": {200: _data(_RECORD)},
     "POST /api/permissions/{session_id}/{request_id}/claim": {200: _data(_RECORD)},
     "GET /api/rules": {200: _data(_RULES)},
@@ -524,9 +525,9 @@ def _error(status: int, codes: Sequence[str]) -> _Json:
 
 def _schemas() -> _Json:
     bodies: dict[type[BaseModel], None] = dict.fromkeys([route.body for route in ROUTES if route.body is not None])
-    written = wire_schema(answers=(Rule, FileRule, Suggestion), bodies=sorted(bodies, key=lambda body: body.__name__))[
-        "$defs"
-    ]
+    written = wire_schema(
+        answers=(Rule, FileRule, Suggestion, RedactedRecord), bodies=sorted(bodies, key=lambda body: body.__name__)
+    )["$defs"]
     event = TypeAdapter(PublishedEvent).json_schema(mode="validation")
     for part in event["properties"].values():
         part.pop("title", None)
