@@ -388,6 +388,7 @@ _set = object.__setattr__
 @lru_cache(maxsize=64)
 def _all_fields(model: type[BaseModel]) -> set[str]:
     """Shared by all that are made so: pydantic copies it before it changes it."""
+    model.model_rebuild()  # nothing was checked by it so far, and older releases write no model that is not built
     return set(model.model_fields)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from .events import PermissionRecord, RunningCall, Snapshot, ToolProgress, ToolResult, ToolStatus
+from .events import PermissionRecord, RunningCall, Snapshot, ToolProgress, ToolResult, ToolStatus, made
 
 __all__ = ["NOTHING", "OVER", "SessionState"]
 
@@ -28,7 +28,7 @@ class _Call(NamedTuple):
 
     @property
     def running(self) -> RunningCall:
-        return RunningCall.model_construct(**{**self.status.__dict__, "progress": self.progress})
+        return made(RunningCall, {**self.status.__dict__, "progress": self.progress})
 
 
 @lru_cache(maxsize=256)
