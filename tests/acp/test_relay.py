@@ -434,6 +434,7 @@ async def test_whoever_leaves_takes_back_what_waits(ends: str, acp: AcpWiring) -
 async def test_same_id_twice_is_one_question(acp: AcpWiring) -> None:
     acp.start()
     await acp.says(permission(0), permission(0))
+    await acp.in_step()
     assert "under way" in (await acp.answer(0))["error"]["message"]
     assert len(acp.broker.open("s").desk.pending) == 1
 

@@ -200,11 +200,11 @@ async def test_a_rule_for_always_that_cannot_be_recorded_is_taken_back(ledger: L
 async def test_what_is_decided_in_time_does_not_expire_unless_it_cannot_be_recorded(
     audited: Broker, ledger: Ledger
 ) -> None:
-    request = await asked(audited, ledger, timeout_seconds=0.001)
+    request = await asked(audited, ledger, timeout_seconds=0.1)
     desk = audited.look("s1").desk
     first = deciding(audited, request)
     await asyncio.sleep(0)
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0.11)
     assert (desk.expire_due(), desk.next_deadline) == (0, None)
     await ledger.fail()
     with pytest.raises(NotRecorded):
