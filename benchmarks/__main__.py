@@ -9,14 +9,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TypeVar
 
 from .chart import draw
 from .load import Outcome, Task
 from .machine import cores, open_files, raise_open_files
-from .peers.peer import Missing, Peer, running
+from .peers.peer import Missing, Peer, Target, running
 from .report import Results
 from .works import PEERS, WORKS, Work
 
@@ -113,27 +114,25 @@ def is_there(peer: Peer, works: Sequence[Work], results: Results, *, may_install
     return True
 
 
-def once(work: Work, peer: Peer, core: int) -> Outcome:
-    """One work with one fresh server, the load generator on its own core."""
+def once(
+    work: Work,
+    peer: Peer,
+    core: int,
+    *,
+    beside: Callable[[Target], AbstractContextManager[object]] = nullcontext,
+) -> Outcome:
+    """One work with one fresh server, the load generator on its own core; what is ``beside`` it goes on meanwhile."""
     try:
-        with running(peer) as target:
-            return loaded(Task(work.name, target, work.sizes_for(peer)), core)
-    except RuntimeError as error:
-        return Outcome(invalid=str(error))
-
-
-def loaded(task: Task, core: int) -> Outcome:
-    """One work with a server that runs, by a load generator on its own core."""
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.load"],
-            input=task.to_json(),
-            capture_output=True,
-            timeout=_MOST_SECONDS,
-            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
+        with running(peer) as target, beside(target):
+            done = subprocess.run(
+                [sys.executable, "-m", "benchmarks.load"],
+                input=Task(work.name, target, work.sizes_for(peer)).to_json(),
+                capture_output=True,
+                timeout=_MOST_SECONDS,
+                preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+                check=False,
+            )
+    except (RuntimeError, subprocess.TimeoutExpired) as error:
         return Outcome(invalid=str(error))
     if done.returncode:
         return Outcome(invalid=f"the load generator failed: {done.stderr.decode()[-500:]}")

@@ -10,21 +10,22 @@ from __future__ import annotations
 import argparse
 import threading
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from .__main__ import loaded, positive, say
-from .load import Outcome, Task
+from .__main__ import once, positive, say
 from .machine import cores, raise_open_files
 from .peers.notifier import Notifier
-from .peers.peer import Target, running
-from .works import WORKS, Work
+from .peers.peer import Target
+from .works import WORKS
 
 __all__ = ["WAYS", "Way", "main"]
+
+Beside = Callable[[Target], AbstractContextManager[object]]
 
 _SCRAPE_SECONDS = 1.0
 _RULES = 1000
@@ -35,36 +36,6 @@ _ROWS: Mapping[str, tuple[str, Mapping[str, int]]] = {
     "sessions-1": ("an event to one reader, published in process", {"sessions": 200, "events": 50}),
     "permission": ("a permission's round trip", {"times": 500}),
 }
-
-
-class Way(Notifier):
-    """The service with one thing switched on."""
-
-    def __init__(self, title: str, *, is_scraped: bool = False, **given: Any) -> None:
-        self.way, self.is_scraped, self._given = title, is_scraped, given
-
-    def settings(self, folder: Path) -> Mapping[str, Any]:
-        """``given``, where ``{}`` in a text stands for the folder; the policy is written there."""
-        policy = folder / "policy.toml"
-        policy.write_text(
-            "".join(
-                f'[[rule]]\nname = "rule {number}"\neffect = "ask"\ntool = "write_file"\n'
-                f'parameters = {{ "/path" = {{ glob = "/srv/app{number}/**" }} }}\n'
-                for number in range(_RULES)
-            )
-        )
-        return {name: value.format(folder) if isinstance(value, str) else value for name, value in self._given.items()}
-
-
-#: The first is what the others are compared with.
-WAYS: Sequence[Way] = (
-    Way("nothing"),
-    Way("journal, normal", journal="{}/journal", journal_sync="normal"),
-    Way("journal, full", journal="{}/journal", journal_sync="full"),
-    Way(f"policy, {_RULES:,} rules", policy_file="{}/policy.toml"),
-    Way("audit", audit_file="{}/audit.jsonl"),
-    Way("metrics, read each second", is_scraped=True),
-)
 
 
 @contextmanager
@@ -86,16 +57,34 @@ def _scraped(target: Target) -> Iterator[None]:
         thread.join()
 
 
-def _once(work: Work, way: Way, core: int) -> Outcome:
-    try:
-        with running(way) as target:
-            task = Task(work.name, target, work.sizes)
-            if not way.is_scraped:
-                return loaded(task, core)
-            with _scraped(target):
-                return loaded(task, core)
-    except RuntimeError as error:
-        return Outcome(invalid=str(error))
+class Way(Notifier):
+    """The service with one thing switched on."""
+
+    def __init__(self, title: str, *, beside: Beside = nullcontext, **given: Any) -> None:
+        self.way, self.beside, self._given = title, beside, given
+
+    def settings(self, folder: Path) -> Mapping[str, Any]:
+        """``given``, where ``{}`` in a text stands for the folder; the policy is written there."""
+        policy = folder / "policy.toml"
+        policy.write_text(
+            "".join(
+                f'[[rule]]\nname = "rule {number}"\neffect = "ask"\ntool = "write_file"\n'
+                f'parameters = {{ "/path" = {{ glob = "/srv/app{number}/**" }} }}\n'
+                for number in range(_RULES)
+            )
+        )
+        return {name: value.format(folder) if isinstance(value, str) else value for name, value in self._given.items()}
+
+
+#: The first is what the others are compared with.
+WAYS: Sequence[Way] = (
+    Way("nothing"),
+    Way("journal, normal", journal="{}/journal", journal_sync="normal"),
+    Way("journal, full", journal="{}/journal", journal_sync="full"),
+    Way(f"policy, {_RULES:,} rules", policy_file="{}/policy.toml"),
+    Way("audit", audit_file="{}/audit.jsonl"),
+    Way("metrics, read each second", beside=_scraped),
+)
 
 
 def main() -> None:
@@ -113,7 +102,7 @@ def main() -> None:
         found: dict[str, list[float]] = {way.way: [] for way in WAYS}
         for number in range(1, rounds + 1):
             for way in WAYS:
-                outcome = _once(work, way, core)
+                outcome = once(work, way, core, beside=way.beside)
                 if outcome.invalid is not None:
                     raise SystemExit(f"{title}, {way.way}: {outcome.invalid}")
                 found[way.way].append(outcome.figures["server_cpu_us"])
