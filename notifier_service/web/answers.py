@@ -26,6 +26,7 @@ __all__ = [
     "answer_errors",
     "answer_to",
     "as_error",
+    "body_of",
     "codes_by_status",
     "count_refusal",
     "error_answer",
@@ -71,7 +72,12 @@ def reply(data: Any, *, status: int = 200, **beside: Any) -> web.Response:
 
 def told(data_json: bytes, *, status: int = 200) -> web.Response:
     """The same of data whose JSON is encoded already."""
-    return json_answer(b'{"success":true,"data":%b}' % data_json, status)
+    return json_answer(body_of(data_json), status)
+
+
+def body_of(data_json: bytes) -> bytes:
+    """The body of such an answer."""
+    return b'{"success":true,"data":%b}' % data_json
 
 
 def error_body(error: errors.NotifierError) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from ..core.policy.reasons import Reason
 from ..core.question import ALL_DECISIONS, Decision, Question
 from ..settings import Settings
 from .agents.agent_calls import JOINED_CALLS
-from .answers import error_body, told
+from .answers import body_of, error_body, told
 from .auth import Caller
 from .departure import held
 from .idempotency import IDEMPOTENCY, idempotency_key
@@ -203,7 +203,7 @@ async def _read(call: Call[ReadQuery, None]) -> web.StreamResponse:
         request.note_reader(call.caller.name)
     if request.asked_by == call.caller.name:
         request.collect()
-    return await slow.end(b'{"success":true,"data":%b}' % record)
+    return await slow.end(body_of(record))
 
 
 def _redacted(record: PermissionRecord, settings: Settings, caller: Caller) -> tuple[bytes, bool]:

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from ..core.errors import NotifierError
 from ..core.events import parse_json
 from ..core.question import Decision
-from .answers import ANSWER_HEADERS, answer_to, error_answer
+from .answers import ANSWER_HEADERS, answer_to, body_of, error_answer
 from .auth import AUTH, Right
 from .door import Door
 from .origin import serves
@@ -46,7 +46,6 @@ _KNOWN = _NEEDED | {
     b"accept", b"accept-encoding", b"accept-language", b"authorization", b"connection", b"traceparent", b"tracestate",
     b"user-agent",
 }  # fmt: skip
-_DATA = b'{"success":true,"data":%b}'
 _IDS = b'{"success":true,"data":{"ids":["%b"]}}'
 _JSON = frozenset({"application/json", "application/json; charset=utf-8"})
 
@@ -163,7 +162,7 @@ def _with_short_asking(app: web.Application, long_way: Handler) -> Handler:
     decides_freely = not app[RATES].bounds("decide_rate")
 
     def told(data_json: bytes, *, status: int = 200) -> web.StreamResponse:
-        text = _DATA % data_json
+        text = body_of(data_json)
         return Told((created if status == 201 else done).of(len(text)) + text, status=status)
 
     async def short_asking(request: web.Request) -> web.StreamResponse:

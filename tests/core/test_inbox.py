@@ -470,12 +470,17 @@ async def test_reader_of_a_state_that_was_gathered_is_told_what_has_happened_mea
     assert view.snapshot().last_event_id == broker.inbox.log.last_event_id  # what was gathered is told once
 
 
-async def test_very_many_sessions_of_before_a_restart_are_told_and_close_in_turns(clock: Clock) -> None:
+def started_again(clock: Clock, *, sessions: int) -> Broker:
+    """A broker whose journal has so many sessions of before a restart."""
     journal = MemoryJournal()
     before = Broker(journal=journal, clock=clock)
-    for number in range(130):
+    for number in range(sessions):
         before.publish_nowait(f"s{number}", "note", {})
-    after = Broker(journal=journal.again(), clock=clock)
+    return Broker(journal=journal.again(), clock=clock)
+
+
+async def test_very_many_sessions_of_before_a_restart_are_told_and_close_in_turns(clock: Clock) -> None:
+    after = started_again(clock, sessions=130)
     snapshot = await InboxView(after.inbox, lambda session_id: True).prepare()
     clock.now += after.limits.session_idle_seconds
     after.sweep()
@@ -485,11 +490,7 @@ async def test_very_many_sessions_of_before_a_restart_are_told_and_close_in_turn
 
 
 async def test_session_that_somebody_comes_back_to_while_others_expire_stays(clock: Clock) -> None:
-    journal = MemoryJournal()
-    before = Broker(journal=journal, clock=clock)
-    for number in range(30):
-        before.publish_nowait(f"s{number}", "note", {})
-    after = Broker(journal=journal.again(), clock=clock)
+    after = started_again(clock, sessions=30)
     after.watch()
     clock.now += after.limits.session_idle_seconds
     async with asyncio.timeout(10):
