@@ -158,6 +158,7 @@ def _with_short_asking(app: web.Application, long_way: Handler) -> Handler:
     )
     is_served = serves(settings)
     is_token = auth.is_token if settings.auth != "none" else None
+    most = settings.max_body_bytes
     created, done = _Head(201), _Head(200)
     decides_freely = not app[RATES].bounds("decide_rate")
 
@@ -169,6 +170,8 @@ def _with_short_asking(app: web.Application, long_way: Handler) -> Handler:
         found = path.fullmatch(request.raw_path)
         if found is None or not (found[1] or decides_freely) or not _comes_plainly(request, is_served):
             return await long_way(request)
+        if (request.content_length or 0) > most:  # of a larger body the long way reads what it can keep
+            return await long_way(request)
         asks, session_id, wait = found.groups()
         if is_token is not None and is_token(session_id):  # the long way knows what must not be written down
             return await long_way(request)
@@ -178,8 +181,6 @@ def _with_short_asking(app: web.Application, long_way: Handler) -> Handler:
         except NotifierError:
             return await long_way(request)
         body = request[CAME] = request.content.read_nowait()
-        if len(body) > settings.max_body_bytes:
-            return await long_way(request)
         try:
             value = parse_json(body, unique_keys=True)
             query = _wait_of(wait) if asks else None

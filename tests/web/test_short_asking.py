@@ -156,6 +156,21 @@ async def test_all_who_decide_are_answered_alike_on_both_ways(name: str, caplog:
     assert await decided_so("", name, caplog) == await decided_so(LONG, name, caplog)
 
 
+@pytest.mark.parametrize("more", ["", LONG], ids=["short", "long"])
+@pytest.mark.parametrize("over", [0, 1, 4000], ids=["at the bound", "over it", "far over it"])
+async def test_body_over_the_bound_that_comes_at_once_is_taken_whole(more: str, over: int) -> None:
+    async with serving(max_body_bytes=2048) as service:
+        text = "x" * (2048 + over - len(as_body({**CALL, "parameters": {"text": ""}})))
+        asked_ = await asked(service, post(as_body({**CALL, "parameters": {"text": text}}), more, path=ASK))
+        decision = {"approved": True, "parameters": {"text": ""}}
+        edit = "y" * (2048 + over - len(as_body(decision)))
+        decided = await asked(service, post(as_body({**decision, "parameters": {"text": edit}}), more, path=DECIDE))
+
+    assert (asked_[0], decided[0]) == ("HTTP/1.1 201 Created", "HTTP/1.1 200 OK")
+    assert json.loads(asked_[2])["data"]["parameters"] == {"text": text}
+    assert json.loads(decided[2])["data"]["parameters"] == {"text": edit}
+
+
 async def test_round_trip_goes_the_short_way(service: Service, taken: list[bytes]) -> None:
     asking = asyncio.create_task(asked(service, post(as_body(CALL), path=f"{ASK}?wait=30")))
     await until(lambda: service.site.broker.look("s1").pending)
