@@ -345,11 +345,11 @@ class Broker:
         session.be_called(label)
         return session
 
-    def _tell_asked(self, session_id: str, event: Event, owner: str, request: PermissionRequest | None) -> None:
-        self.inbox.tell_asked(session_id, event, owner)
-        if request is not None and event.type == "permission_request":
+    def _tell_asked(self, session_id: str, request: PermissionRequest, told: Sequence[tuple[Event, str]]) -> None:
+        self.inbox.tell_asked(session_id, told)
+        if told[-1][0].type == "permission_request":
             self.notices.asked(session_id, request)
-        elif request is not None and event.type == "permission_cleared":
+        elif told[-1][0].type == "permission_cleared":
             self.notices.settled(request)
 
     def _tell_label(self, session_id: str, label: Label) -> None:

@@ -71,10 +71,11 @@ class Inbox:
 
     # What happens
 
-    def tell_asked(self, session_id: str, event: Event, owner: str) -> None:
-        """Tell here, too, what a session has told of what people are asked."""
-        data = event.json[event.json.index(_DATA) + len(_DATA) : -1]
-        self._append(event.type, b'{"session_id":"%b",%b' % (session_id.encode(), data[1:]), owner)
+    def tell_asked(self, session_id: str, told: Sequence[tuple[Event, str]]) -> None:
+        """Tell here, too, what a session has told of what people are asked, each event with its owner."""
+        for event, owner in told:
+            data = event.json[event.json.index(_DATA) + len(_DATA) : -1]
+            self._append(event.type, b'{"session_id":"%b",%b' % (session_id.encode(), data[1:]), owner)
 
     def tell_opened(self, session_id: str, label: Label) -> None:
         """A session is there, or is called otherwise now."""

@@ -19,7 +19,7 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import lru_cache, partial
 from math import inf
-from typing import Any, Unpack
+from typing import Any, Protocol, Unpack
 
 from pydantic import JsonValue, ValidationError
 
@@ -45,6 +45,7 @@ from .errors import (
     SessionClosed,
     TooLarge,
 )
+from .event_log import Event
 from .events import (
     CancelCode,
     DecisionKind,
@@ -114,6 +115,12 @@ Publish = Callable[[str, EventData], object]
 Judge = Callable[[Question], Verdict]
 
 
+class Tell(Protocol):
+    """Tells people of a request, in events of these types, and returns them; none where nobody hears of it any more."""
+
+    def __call__(self, request: PermissionRequest, /, *told: tuple[str, EventData]) -> Sequence[Event]: ...
+
+
 def new_instance() -> str:
     """A name for this run of the service, with which the ids of its requests begin."""
     return secrets.token_hex(4)
@@ -136,12 +143,13 @@ class PendingPlaces:
 class PermissionDesk:
     """All permission requests of one session.
 
-    ``publish`` appends an event to the session's log, ``judge`` asks the policy about an edited call, ``note_use``
-    hears which rule settled one, ``count_viewers`` tells how many people could see a request, ``is_seen`` whether
-    somebody looks, ``counters`` have how each one ended. ``clock`` is in seconds, monotonic. The log gets one line for
-    each that ended. ``instance`` names this run of the service: the ids of its requests begin so, and an id that does
-    not was given before a restart. Where there is a file of ``learned`` rules, decisions may be for always, and
-    ``tell_learned`` hears about which tool one was.
+    ``tell`` appends what is told of a request at once to the session's log; where it is not given, ``publish`` gets it
+    one by one. ``judge`` asks the policy about an edited call, ``note_use`` hears which rule settled one,
+    ``count_viewers`` tells how many people could see a request, ``is_seen`` whether somebody looks, ``counters`` have
+    how each one ended. ``clock`` is in seconds, monotonic. The log gets one line for each that ended. ``instance``
+    names this run of the service: the ids of its requests begin so, and an id that does not was given before a
+    restart. Where there is a file of ``learned`` rules, decisions may be for always, and ``tell_learned`` hears about
+    which tool one was.
     """
 
     def __init__(
@@ -149,8 +157,9 @@ class PermissionDesk:
         session_id: str,
         *,
         limits: Limits,
-        publish: Publish,
         judge: Judge,
+        tell: Tell | None = None,
+        publish: Publish = lambda event_type, data: None,
         note_use: Callable[[str | None], object] | None = None,
         count_viewers: Callable[[], int] = lambda: 0,
         is_seen: Callable[[], bool] = lambda: False,
@@ -197,7 +206,7 @@ class PermissionDesk:
             max(1, limits.max_pending_per_session // 2),
             "{} permission requests that do not expire within a day are pending in this session; more are denied.",
         )
-        self._publish = publish
+        self._tell = _one_by_one(publish) if tell is None else tell
         self._judge = judge
         self._note_use = self.grants.use if note_use is None else note_use
         self._count_viewers = count_viewers
@@ -412,7 +421,8 @@ class PermissionDesk:
         request.record = request.record.retold(expires_at=expires_at, viewers=viewers, timestamp=utc_now())
         request.announced = True
         self._pending[request.request_id] = request
-        request.seq = getattr(self._publish("permission_request", request.shown), "seq", 0)
+        told = self._tell(request, ("permission_request", request.shown))
+        request.seq = told[0].seq if told else 0
         self._keeper.announced(self.session_id, request)
 
     def _scopes(self, question: Question, *, may_always: bool) -> tuple[Scope, ...]:
@@ -1060,7 +1070,7 @@ class PermissionDesk:
             if request.pending:
                 request.settle(settled)
                 self._remember(request, via="policy")
-                self._tell_answer(request.shown)
+                self.tell_end(request, answered=True, cleared=False)
 
         kept = self._recorder.by_policy(self.session_id, request, settled, rule_id)
         if kept is not None:
@@ -1105,15 +1115,20 @@ class PermissionDesk:
         if answered and via != "policy" and request.announced_at is not None:
             self._counters.decision_wait_seconds.observe(self._clock() - request.announced_at)
         self._remember(request, via=via)
-        if answered:
-            self._tell_answer(request.shown)
         if announced:
             self.left_at = self._clock()
-            self._publish("permission_cleared", PermissionCleared.of(record))
+        self.tell_end(request, answered=answered, cleared=announced)
 
-    def _tell_answer(self, shown: PermissionRecord) -> None:
-        """Tell the record as it is when somebody has answered."""
-        self._publish("permission_response_result", shown.retold(timestamp=shown.decided_at or shown.timestamp))
+    def tell_end(self, request: PermissionRequest, *, answered: bool, cleared: bool) -> None:
+        """Tell the record as it is when somebody has answered, and that people are asked no longer."""
+        told: list[tuple[str, EventData]] = []
+        if answered:
+            shown = request.shown
+            told.append(("permission_response_result", shown.retold(timestamp=shown.decided_at or shown.timestamp)))
+        if cleared:
+            told.append(("permission_cleared", PermissionCleared.of(request.record)))
+        if told:
+            self._tell(request, *told)
 
     def _announce_next(self) -> None:
         """Show the next request that waits unannounced, if it is its turn."""
@@ -1226,6 +1241,15 @@ class PermissionDesk:
             request.forget_whole()
             self._large.take(-request.kept_bytes, id(self), request.asked_by)
             request.kept_bytes = 0
+
+
+def _one_by_one(publish: Publish) -> Tell:
+    def tell(request: PermissionRequest, /, *told: tuple[str, EventData]) -> Sequence[Event]:
+        for each in told:
+            publish(*each)
+        return ()
+
+    return tell
 
 
 def _run_key(request: PermissionRequest) -> str:

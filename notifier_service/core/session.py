@@ -23,7 +23,6 @@ from .events import (
     FileRule,
     Gap,
     Hello,
-    PermissionCleared,
     PermissionRecord,
     ResultCleared,
     Rule,
@@ -191,7 +190,7 @@ class Session:
             desk = self._desk = PermissionDesk(
                 self.session_id,
                 limits=every.limits,
-                publish=self._append_asked,
+                tell=self._append_asked,
                 judge=self.judge,
                 note_use=self._note_use,
                 count_viewers=lambda: self._count_who_may_see() + every.count_others(self.session_id),
@@ -276,14 +275,7 @@ class Session:
         """Append events that leave no state, as ``publish`` does one by one; nothing has happened where it raises."""
         evicted = self.log.evicted
         events = self.log.extend(types, data_jsons, traceparent=traceparent)
-        self.readers.touch()
-        self._all.counters.events_published += len(events)
-        self._all.counters.events_evicted += self.log.evicted - evicted
-        self.active_at = self.clock()
-        if self.kept is not None:
-            for event in events:
-                self.kept.put(event_of(event))
-            self.forget_evicted()
+        self._appended(events, evicted)
         space = self._all.space
         if space.log_bytes + space.beside_bytes > space.most_bytes:
             space.make_room(self)
@@ -674,30 +666,43 @@ class Session:
                     # One connection that fails must not keep the others from being ended.
                     _log.exception("a %s reader cannot be told of the end", reader.transport)
 
-    def _append_asked(self, event_type: str, data: EventData) -> Event | None:
+    def _append_asked(self, request: PermissionRequest, /, *told: tuple[str, EventData]) -> Sequence[Event]:
         """Append what the desk tells, as that of who asked; what the policy answers is apart from what people do.
 
         What is on record only when the service has shut down, nobody hears of any more; where it is kept, people are
         told after the restart.
         """
-        if self.log.closed:
-            return None
-        request_id = getattr(data, "request_id", "")
-        owner, was_shown, request = "", True, None
-        with suppress(RequestNotFound):
-            request = self.desk.find(request_id)
-            owner, was_shown = request.asked_by or "", request.announced
+        log = self.log
+        if log.closed:
+            return ()
         self._count_beside()
-        if getattr(data, "decided_by", None) == "policy":
-            owner += " by policy"
-        event = self._append(event_type, data_json=data.encoded, owner=owner)
-        if was_shown:  # what the policy answers by itself waits for nobody
-            self._all.tell_asked(self.session_id, event, owner, request)
+        evicted, appended = log.evicted, []
+        for event_type, data in told:
+            owner = request.asked_by or ""
+            if event_type == "permission_response_result" and request.record.decided_by == "policy":
+                owner += " by policy"
+            appended.append((log.append(event_type, data_json=data.encoded, owner=owner), owner))
+        events = [event for event, _ in appended]
+        self._appended(events, evicted)
+        if request.announced:  # what the policy answers by itself waits for nobody
+            self._all.tell_asked(self.session_id, request, appended)
         if self._all.space.is_over:
             self._all.space.make_room(self)
-        if isinstance(data, PermissionCleared) and request is not None and request.record.code == "restarted":
-            self._end_left_waiting({request_id})
-        return event
+        if request.record.code == "restarted":
+            self._end_left_waiting({request.request_id})
+        return events
+
+    def _appended(self, events: Sequence[Record], evicted: int) -> None:
+        """These were appended, when so many had been dropped in all: wake who reads, and count and keep them."""
+        log, counters = self.log, self._all.counters
+        self.readers.touch()
+        counters.events_published += len(events)
+        counters.events_evicted += log.evicted - evicted
+        self.active_at = self.clock()
+        if self.kept is not None:
+            for event in events:
+                self.kept.put(event_of(event))
+            self.forget_evicted()
 
     def _append(
         self,
@@ -771,7 +776,8 @@ class Session:
         for request in self.desk.go_on(requests, places):
             was_announced = asked.pop(request.request_id, None) is not None
             if was_announced and not request.pending:
-                self._tell_end(request.shown, is_answer_told=request.request_id in answered)
+                is_untold = request.record.status in ("approved", "rejected") and request.request_id not in answered
+                self.desk.tell_end(request, answered=is_untold, cleared=True)
         for event in asked.values():
             with suppress(ValidationError):
                 record = PermissionRecord.model_validate_json(dump(from_json(event.json)["data"]))
@@ -812,13 +818,6 @@ class Session:
                 status="failed", tool_name=record.tool_name, tool_call_id=record.tool_call_id, details=details
             )
             self.publish("tool_status", status)
-
-    def _tell_end(self, record: PermissionRecord, *, is_answer_told: bool) -> None:
-        """Tell how a request ended, which was kept and of which nobody heard any more, or of one half only."""
-        if not is_answer_told and record.status in ("approved", "rejected"):
-            answered = record.retold(timestamp=record.decided_at or record.timestamp)
-            self._append_asked("permission_response_result", answered)
-        self._append_asked("permission_cleared", PermissionCleared.of(record))
 
     def _follow_again(
         self,

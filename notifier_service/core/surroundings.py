@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,8 +25,8 @@ from .request_keeper import RequestKeeper
 
 __all__ = ["Surroundings", "TellAsked"]
 
-#: Hears of an event about what people are asked: in which session, whose it is, and the request if that is known.
-TellAsked = Callable[[str, Event, str, PermissionRequest | None], object]
+#: Hears of what people are told of a request: in which session, and in which events, each with its owner.
+TellAsked = Callable[[str, PermissionRequest, Sequence[tuple[Event, str]]], object]
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -51,7 +51,7 @@ class Surroundings:
     tell_learned: Callable[[AskedTool], object] = lambda tool: None
     recorder: Recorder = field(default_factory=Recorder)
     keeper: RequestKeeper | None = None
-    tell_asked: TellAsked = lambda session_id, event, owner, request: None
+    tell_asked: TellAsked = lambda session_id, request, told: None
     tell_label: Callable[[str, Label], object] = lambda session_id, label: None
     count_others: Callable[[str], int] = lambda session_id: 0
     is_seen: Callable[[str], bool] = lambda session_id: False
