@@ -501,6 +501,8 @@ class Client:
         state = await self._poll(session_id, cursor, 0)
         viewers = (await self._answer(_session_info(session_id)))["viewers"]
         events, gap, last_event_id = state.pop("events"), state.pop("gap"), state["last_event_id"]
+        rights = _rights_in(state)
+        state.pop("may_approve", None)
         resumed = "none" if cursor is None else "full" if gap is None else "partial"
         is_earliest = cursor == "earliest"
         if not events:
@@ -512,6 +514,7 @@ class Client:
             "resumed": resumed,
             "heartbeat_seconds": self._poll_seconds,
             "viewers": viewers + 1,
+            **rights,
         }
         yield cursor, {"type": "hello", "data": hello}
         if gap is not None:
@@ -567,7 +570,7 @@ class Client:
                     if not is_open:
                         hello = {"epoch": cursor.partition("-")[0], "last_event_id": cursor, "resumed": "none"}
                         hello |= {"heartbeat_seconds": _INBOX_BEAT_SECONDS, "viewers": 1}
-                        hello |= {"may_approve": False} if data.get("may_approve") is False else {}
+                        hello |= _rights_in(data)
                         yield None, {"type": "hello", "data": hello}
                     is_open, heard_at = True, time.monotonic()
                     yield cursor, {"type": "snapshot", "data": data}
@@ -894,6 +897,11 @@ def _later(seconds: float) -> float:
 
 def _stream_of(session_id: str) -> str:
     return f"/api/sse/events/{_quoted(session_id)}"
+
+
+def _rights_in(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What an answer says of the token: that it may only look on, where that is so."""
+    return {"may_approve": False} if data.get("may_approve") is False else {}
 
 
 def _session_info(session_id: str) -> str:

@@ -9,6 +9,7 @@ from .bodies import questions_of
 
 __all__ = [
     "HELP",
+    "HELP_LOOKING",
     "KEYS",
     "KEYS_OFFERED",
     "ONLY_LOOKS",
@@ -16,6 +17,7 @@ __all__ = [
     "SCOPES",
     "WORDS",
     "WORDS_HELP",
+    "WORDS_HELP_LOOKING",
     "WORDS_OFFERED",
     "meant",
     "offered",
@@ -50,6 +52,14 @@ WORDS_OFFERED = {
 }  # fmt: skip
 #: Who was told so when the stream began is offered nothing.
 ONLY_LOOKS = "Your token may watch, but not decide."
+HELP_LOOKING = f"""\
+  J  next request    K  previous request    X  exactly, as JSON; everything but ASCII as escapes
+  Space  the next page                      D  show it again from its beginning
+  L  list all that waits                    Q  quit
+{ONLY_LOOKS}"""
+WORDS_HELP_LOOKING = f"""\
+  show ID       q (quit)
+{ONLY_LOOKS}"""
 HELP = """\
   A  approve (or y); at high risk twice     R  reject, with a reason (or n)
   S  approve for the whole session          E  edit the parameters

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..client import Client
+from .answers import ONLY_LOOKS
 from .scripts import service_command
 from .terminal import in_a_row
 
@@ -75,7 +76,10 @@ def _lines(rules: Sequence[Mapping[str, Any]], suggestions: Sequence[Mapping[str
             yield "".join(f"{cell:<{width}}  " for cell, width in zip(row, widths, strict=False)) + row[-1]
     for each in suggestions:
         identity, words = (in_a_row(each[name], sys.stdout.encoding) for name in ("suggestion_id", "words"))
-        yield f"would have saved {each['would_have_saved']} questions: {words} (--take-over {identity})"
+        how = "" if each.get("refused") else f" (--take-over {identity})"
+        yield f"would have saved {each['would_have_saved']} questions: {words}{how}"
+    if any(each.get("refused") == "right" for each in (*rules, *suggestions)):
+        yield ONLY_LOOKS
 
 
 def _cells_of(rule: Mapping[str, Any]) -> Sequence[str]:

@@ -14,6 +14,7 @@ from ..client import Client
 from ..core.errors import NotifierError, ServiceRefused
 from .answers import (
     HELP,
+    HELP_LOOKING,
     KEYS,
     KEYS_OFFERED,
     ONLY_LOOKS,
@@ -21,6 +22,7 @@ from .answers import (
     SCOPES,
     WORDS,
     WORDS_HELP,
+    WORDS_HELP_LOOKING,
     WORDS_OFFERED,
     meant,
     offered,
@@ -296,7 +298,7 @@ class Watch:
         if action == "quit":
             return True
         if word in ("?", "h", "help"):
-            self._sight.say(WORDS_HELP, "dim")
+            self._sight.say(WORDS_HELP if self._waiting.may_approve else WORDS_HELP_LOOKING, "dim")
         elif action not in KEYS_OFFERED and word not in ("d", "show"):
             if word:
                 self._sight.say(
@@ -330,7 +332,7 @@ class Watch:
             return True
         record = self._waiting.get(self._sight.request_id)
         if action == "help":
-            self._sight.say(HELP, "dim")
+            self._sight.say(HELP if self._waiting.may_approve else HELP_LOOKING, "dim")
         elif action == "list":
             self._list()
         elif action is None:

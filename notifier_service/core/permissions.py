@@ -977,6 +977,10 @@ class PermissionDesk:
         """The rules that would have saved the most questions of this session; they are nobody's yet."""
         return tuple(each.suggestion for each in self._proposals())
 
+    def suggestions_to(self, name: str, token_sha256: str) -> Sequence[tuple[Suggestion, bool]]:
+        """The same, each with whether this caller may take it over: who asked what it is made of may not."""
+        return [(each.suggestion, not each.request.was_asked_by(name, token_sha256)) for each in self._proposals()]
+
     def take_over(
         self,
         suggestion_id: str,

@@ -43,7 +43,7 @@ from .permission_request import PermissionRequest
 from .permissions import PermissionDesk
 from .policy.by_risk import Ratings, judge
 from .policy.reasons import Reason, is_of_more_than_the_tool, is_of_the_call
-from .policy.rule_book import RuleBook, log_taken_back, require_other
+from .policy.rule_book import RuleBook, log_taken_back, require_revocable
 from .policy.verdict import Verdict, is_riskier
 from .present_state import NOTHING, SessionState
 from .question import Decider, Decision, Question
@@ -379,7 +379,7 @@ class Session:
         if rule is None:
             taken = self.rules.take_back(rule_id, revoked_by=revoked_by, revoked_with=revoked_with, reach=reach)
         else:
-            require_other(rule, revoked_by, revoked_with)
+            require_revocable(rule, revoked_by, revoked_with, reach)
             log_taken_back(rule, revoked_by)
             taken = self.desk.grants.take_back(rule_id)
             self.desk.keep_rules()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -11,6 +12,7 @@ from ..core.events import (
     Gap,
     Many,
     PermissionRecord,
+    Rule,
     RunningCall,
     Snapshot,
     Timestamp,
@@ -19,6 +21,8 @@ from ..core.events import (
 )
 from ..core.policy.policy import Default
 from ..core.policy.verdict import Effect
+from ..core.suggestions import Suggestion
+from .auth import Caller
 
 __all__ = [
     "AuditHealth",
@@ -29,11 +33,16 @@ __all__ = [
     "PolicyRow",
     "PolicyState",
     "PresentState",
+    "RecordToCaller",
     "RedactedRecord",
+    "Refused",
+    "RuleToCaller",
     "SessionHealth",
     "StateAndEvents",
+    "SuggestionToCaller",
     "WebhookHealth",
     "present_state",
+    "rights_of",
 ]
 
 
@@ -52,15 +61,40 @@ WebhookHealth = Literal["none", "sent", "failing"]
 JournalHealth = Literal["none", "written", "failing"]
 
 
-class RedactedRecord(PermissionRecord):
+def _absent() -> Any:
+    return Field(default=None, exclude_if=lambda value: value is None)
+
+
+class RecordToCaller(PermissionRecord):
+    """A request; ``may_approve`` says that the caller may only look on."""
+
+    may_approve: Literal[False] | None = _absent()
+
+
+class RedactedRecord(RecordToCaller):
     """A request without what the audit log would not have of it, and what that means for who reads it.
 
-    ``parameters_redacted`` says whether something of its tool and parameters is left out, ``may_approve`` that the
-    caller may only look on.
+    ``parameters_redacted`` says whether something of its tool and parameters is left out.
     """
 
     parameters_redacted: bool
-    may_approve: Literal[False] | None = Field(default=None, exclude_if=lambda may: may is None)
+
+
+#: Why a caller may do nothing with a rule: the right to approve is missing, it holds in sessions in which they may not
+#: decide, or it was asked in their name.
+Refused = Literal["right", "sessions", "asker"]
+
+
+class RuleToCaller(Rule):
+    """A rule; ``refused`` says why the caller may not take it back."""
+
+    refused: Refused | None = _absent()
+
+
+class SuggestionToCaller(Suggestion):
+    """A suggestion; ``refused`` says why the caller may not make a rule of it."""
+
+    refused: Refused | None = _absent()
 
 
 class SessionHealth(EventData):
@@ -100,8 +134,8 @@ class PolicyState(EventData):
     loaded_at: Timestamp | None
     rules: Many[PolicyRow]
     error: str | None
-    learned_file: str | None = Field(default=None, exclude_if=lambda path: path is None)
-    learned_error: str | None = Field(default=None, exclude_if=lambda error: error is None)
+    learned_file: str | None = _absent()
+    learned_error: str | None = _absent()
 
 
 class HistoryRecord(PermissionRecord):
@@ -124,6 +158,7 @@ class _State(EventData):
     tool_result: ToolResult | None
     running: Many[RunningCall]
     last_event_id: str
+    may_approve: Literal[False] | None = _absent()
 
 
 class PresentState(_State):
@@ -137,6 +172,11 @@ class StateAndEvents(_State):
 
     events: Many[object]
     gap: Gap | None
+
+
+def rights_of(caller: Caller) -> Mapping[str, bool]:
+    """What answers say of what the caller may do: that it may only look on, where that is so."""
+    return {} if caller.is_approver else {"may_approve": False}
 
 
 def present_state(snapshot: Snapshot) -> dict[str, object]:

@@ -11,10 +11,9 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 
 from ..core.events import FileRule, Rule
-from ..core.suggestions import Suggestion
 from ..version import __version__
 from .answers import codes_by_status
-from .models import RedactedRecord
+from .models import RecordToCaller, RedactedRecord, RuleToCaller, SuggestionToCaller
 from .produce import PublishedEvent
 from .routes import ROUTES, Route
 from .schema import EVENT_DATA, INBOX_DATA, event_name, wire_schema
@@ -57,7 +56,7 @@ def _page(items: _Json) -> _Json:
 
 
 _RECORD, _EVENT_STREAM = _ref("PermissionRecord"), {"text/event-stream": _TEXT}
-_RULE, _RULES = _ref("Rule"), _list({"anyOf": [_ref("FileRule"), _ref("Rule")]})
+_RULE, _RULES = _ref("Rule"), _list({"anyOf": [_ref("FileRule"), _ref("RuleToCaller")]})
 _IDS = _data({"anyOf": [_object(ids=_list(_TEXT)), _object(count=_WHOLE, last_event_ids=_ANY_OBJECT)]})
 _MCP: Mapping[str, Any] = {"application/json": {}, "text/event-stream": _TEXT}
 _LIVE = _data({"type": "object", "properties": {"status": {"const": "live"}}, "required": ["status"]})
@@ -98,7 +97,7 @@ _ANSWERS: Mapping[str, Mapping[int, Any]] = {
     "POST /api/polling/permission-response/{session_id}": _DECIDE,
     "GET /api/polling/session-info/{session_id}": {200: _data(_ref("PresentState")), 304: None},
     "GET /api/polling/tool-status/{session_id}": {200: _data(_or_null(_ref("ToolStatus"))), 304: None},
-    "GET /api/polling/permission-request/{session_id}": {200: _data(_or_null(_RECORD)), 304: None},
+    "GET /api/polling/permission-request/{session_id}": {200: _data(_or_null(_ref("RecordToCaller"))), 304: None},
     "GET /api/polling/tool-result/{session_id}": {200: _data(_or_null(_ref("ToolResult"))), 304: None},
     "POST /api/polling/clear-result/{session_id}": {
         200: _data(_object(tool_result={"type": "null"}, last_event_id=_TEXT))
@@ -173,7 +172,7 @@ _ANSWERS: Mapping[str, Mapping[int, Any]] = {
     "POST /api/permissions/{session_id}/{request_id}/claim": {200: _data(_RECORD)},
     "GET /api/rules": {200: _data(_RULES)},
     "DELETE /api/rules/{rule_id}": {200: _data(_RULE)},
-    "GET /api/rules/{session_id}": {200: _data(_RULES, suggestions=_list(_ref("Suggestion")))},
+    "GET /api/rules/{session_id}": {200: _data(_RULES, suggestions=_list(_ref("SuggestionToCaller")))},
     "POST /api/rules/{session_id}": {201: _data(_RULE)},
     "DELETE /api/rules/{session_id}/{rule_id}": {200: _data(_RULE)},
     "POST /mcp/gateway/{name}": {200: _MCP, 202: None},
@@ -526,7 +525,8 @@ def _error(status: int, codes: Sequence[str]) -> _Json:
 def _schemas() -> _Json:
     bodies: dict[type[BaseModel], None] = dict.fromkeys([route.body for route in ROUTES if route.body is not None])
     written = wire_schema(
-        answers=(Rule, FileRule, Suggestion, RedactedRecord), bodies=sorted(bodies, key=lambda body: body.__name__)
+        answers=(Rule, RuleToCaller, FileRule, SuggestionToCaller, RecordToCaller, RedactedRecord),
+        bodies=sorted(bodies, key=lambda body: body.__name__),
     )["$defs"]
     event = TypeAdapter(PublishedEvent).json_schema(mode="validation")
     for part in event["properties"].values():

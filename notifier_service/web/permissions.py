@@ -39,6 +39,7 @@ from .auth import Caller
 from .departure import held
 from .idempotency import IDEMPOTENCY, idempotency_key
 from .long_body import BODY_BYTES, too_large
+from .models import rights_of
 from .peer import written_out
 from .request import Call, Query
 from .slow_answer import SlowAnswer
@@ -214,8 +215,7 @@ def _redacted(record: PermissionRecord, settings: Settings, caller: Caller) -> t
     told = json.loads(record.encoded)
     shown = written_form(told, Redaction(settings.redact_keys))
     is_whole = all(shown[name] == told[name] for name in ("tool_name", "parameters"))
-    rights = {} if caller.may("approve") else {"may_approve": False}
-    return dump({**told, **shown, **rights, "parameters_redacted": not is_whole}), is_whole
+    return dump({**told, **shown, **rights_of(caller), "parameters_redacted": not is_whole}), is_whole
 
 
 async def claim(call: Call[Query, ClaimBody]) -> web.Response:

@@ -15,7 +15,7 @@ from ..core.events import Gap, dump
 from ..core.session import Session
 from .answers import json_answer, reply, told
 from .departure import held
-from .models import present_state
+from .models import present_state, rights_of
 from .peer import written_out
 from .request import Call, Query
 
@@ -48,7 +48,8 @@ async def session_info(call: Call[Query, None]) -> web.Response:
 
     def tell() -> bytes:
         snapshot = session.snapshot()
-        return snapshot.with_requests({**present_state(snapshot), "viewers": session.viewer_count})
+        told = {**present_state(snapshot), "viewers": session.viewer_count, **rights_of(call.caller)}
+        return snapshot.with_requests(told)
 
     return _unless_known(call, session, tell)
 
@@ -62,7 +63,9 @@ async def tool_status(call: Call[Query, None]) -> web.Response:
 async def permission_request(call: Call[Query, None]) -> web.Response:
     """The oldest pending permission request, or null."""
     session = _polled(call)
-    return _unless_known(call, session, lambda: session.pending[0].shown.encoded if session.pending else b"null")
+    return _unless_known(
+        call, session, lambda: _with_rights(session.pending[0].shown.encoded, call) if session.pending else b"null"
+    )
 
 
 async def tool_result(call: Call[Query, None]) -> web.Response:
@@ -103,6 +106,7 @@ async def _long_poll(call: Call[LongPollQuery, None]) -> web.Response:
             opening = session.reopen(lost)
     trail = session.trail() if call.query.after == "earliest" else ()
     body, count = _long_poll_body(session, opening.seq, events, opening.gap, trail)
+    body = _with_rights(body, call, closing=b"}}")
     call.broker.counters.events_delivered["long-poll"] += count
     call.broker.counters.bytes_delivered += len(body)
     response = json_answer(body)
@@ -118,14 +122,25 @@ def _polled(call: Call[Any, None]) -> Session:
 
 
 def _unless_known(call: Call[Query, None], session: Session, tell: Callable[[], bytes]) -> web.Response:
-    """The state with an ETag, or 304 when the client has it already; whatever changes the state moves the log."""
-    tag = ETag(f"{session.log.last_event_id}.{session.viewer_count}", is_weak=True)
+    """The state with an ETag, or 304 when the client has it already; whatever changes the state moves the log.
+
+    What is told also depends on whether the caller may only look on.
+    """
+    looks = "" if call.caller.is_approver else ".looks"
+    tag = ETag(f"{session.log.last_event_id}.{session.viewer_count}{looks}", is_weak=True)
     known = call.request.if_none_match or ()
     is_known = any(found.value in (tag.value, "*") for found in known)
     response = web.Response(status=304) if is_known else told(tell())
     response.headers["Cache-Control"] = "private, no-cache"  # keep it, and ask each time
     response.etag = tag
     return response
+
+
+def _with_rights(encoded: bytes, call: Call[Any, None], *, closing: bytes = b"}") -> bytes:
+    """A JSON object that is encoded already, with what the caller may not; ``closing`` is the end of it."""
+    return (
+        encoded if call.caller.is_approver else b'%b,"may_approve":false%b' % (encoded.removesuffix(closing), closing)
+    )
 
 
 class _Body(NamedTuple):

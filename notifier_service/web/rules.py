@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..core.events import FileRule
+from ..core.errors import Forbidden, SelfApproval
+from ..core.events import EventData, FileRule, Rule, made
+from ..core.policy.rule_book import require_revocable
 from ..core.question import MAX_REASON
 from .answers import reply
+from .auth import Caller
+from .models import Refused, RuleToCaller, SuggestionToCaller
 from .request import Call, Query
 
 __all__ = ["TakeOverBody", "list_learned", "list_rules", "revoke_learned", "take_back", "take_over"]
@@ -27,8 +32,13 @@ class TakeOverBody(BaseModel):
 
 async def list_rules(call: Call[Query, None]) -> web.Response:
     """The rules that hold in a session, oldest first, and which ones would have saved questions."""
-    session = call.broker.look(call.session_id)
-    return reply(session.all_rules(), suggestions=session.desk.suggestions)
+    session, caller = call.broker.look(call.session_id), call.caller
+    refused: Refused | None = None if caller.may("approve") else "right"
+    suggestions = [
+        _to_caller(SuggestionToCaller, suggestion, refused or (None if may_take_over else "asker"))
+        for suggestion, may_take_over in session.desk.suggestions_to(caller.name, caller.token_sha256)
+    ]
+    return _listed(session.all_rules(), call, suggestions=suggestions)
 
 
 async def list_learned(call: Call[Query, None]) -> web.Response:
@@ -36,7 +46,33 @@ async def list_learned(call: Call[Query, None]) -> web.Response:
     rules, sessions = call.broker.rules.listed(), set(call.caller.sessions)
     if "*" not in sessions:
         rules = [rule for rule in rules if isinstance(rule, FileRule) or sessions & set(rule.session or sessions)]
-    return reply(rules)
+    return _listed(rules, call)
+
+
+def _listed(rules: Sequence[Rule | FileRule], call: Call[Query, None], **beside: Any) -> web.Response:
+    told = [
+        rule if isinstance(rule, FileRule) else _to_caller(RuleToCaller, rule, _revoking_refused(rule, call.caller))
+        for rule in rules
+    ]
+    return reply(told, **beside)
+
+
+def _to_caller(model: type[EventData], what: EventData, refused: Refused | None) -> EventData:
+    """A rule or a suggestion, and why the caller may do nothing with it."""
+    return made(model, {**what.__dict__, "refused": refused})
+
+
+def _revoking_refused(rule: Rule, caller: Caller) -> Refused | None:
+    """Why this caller may not take a rule back; None where they may."""
+    if not caller.may("approve"):
+        return "right"
+    try:
+        require_revocable(rule, caller.name, caller.token_sha256, caller.sessions)
+    except SelfApproval:  # which is ``Forbidden`` too
+        return "asker"
+    except Forbidden:
+        return "sessions"
+    return None
 
 
 async def take_back(call: Call[Query, None]) -> web.Response:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import base64
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from playwright.async_api import expect
 from pytest_asyncio import fixture
 
+from notifier_service import Decision
+from notifier_service.core.events import Scope
+from notifier_service.core.policy.learned import LearnedRules
 from notifier_service.web import Site
 from tests.browser.conftest import Serving, SitDown
 from tests.browser.console import Console
@@ -120,6 +124,56 @@ async def test_who_may_only_look_is_offered_no_answer_until_the_token_may_decide
     guarded.read_again()
     await expect(batch.locator("[data-action=approve]")).to_be_visible()
     assert request.pending
+
+
+async def test_who_may_not_take_a_rule_back_or_over_is_offered_neither_and_told_why(
+    person: Person, guarded: Site, tmp_path: Path
+) -> None:
+    person.may_say(REFUSED)
+    broker = guarded.broker
+    broker.learn_into(LearnedRules(tmp_path / "rules.toml"))
+
+    def decide(tool: str, scope: Scope, reach: Sequence[str] = ("*",), *, approved: bool = True) -> None:
+        asked = broker.ask("team-1", tool_name=tool, parameters={}, asked_by="anna", asked_with="of-the-agent")
+        decision = Decision(approved=approved, request_id=asked.request_id, scope=scope)
+        broker.decide("team-1", decision, decided_by="ben", reach=reach)
+
+    decide("read", "session")
+    decide("fetch", "always")
+    decide("rm", "session", approved=False)
+    for _ in range(2):
+        decide("write", "once")
+    page = await person.open(f"{guarded.url}/agent_backend/#token={TOKEN}&/s/team-1")
+    console = Console(person, page)
+    await console.is_live()
+    rules = page.locator("#rules")
+    await rules.locator("summary").click()
+    offered = rules.locator("[data-action=revoke], [data-action^=take-over]")
+
+    await expect(rules).to_contain_text("also holds in sessions in which you may not decide")  # fetch, everywhere
+    await expect(rules).to_contain_text("holds back what was asked in your name")  # rm
+    await expect(rules).to_contain_text("This was asked in your name: somebody else must allow it.")  # write
+    await expect(offered).to_have_count(1)
+    await expect(rules.locator("li", has_text="read").locator("[data-action=revoke]")).to_be_visible()
+    await page.keyboard.press("?")
+    await expect(page.locator("#help")).to_contain_text("approve")
+    await page.keyboard.press("Escape")
+
+    looking = Console(person, await person.open(f"{guarded.url}/agent_backend/#token=view-secret&/s/team-1"))
+    await looking.is_live()
+    rules = looking.page.locator("#rules")
+    await rules.locator("summary").click()
+    await expect(rules.locator("li")).to_have_count(4)
+    await expect(rules.get_by_text("Your token may watch, but not decide.")).to_have_count(1)
+    await expect(rules.locator("li button")).to_have_count(0)
+    await looking.page.keyboard.press("?")
+    await expect(looking.page.locator("#help dt:visible")).to_have_text(["J", "K", "X", "?", "Esc"])
+    await looking.page.keyboard.press("Escape")
+    await looking.page.evaluate("location.hash = '#/rules'")
+    everywhere = looking.page.locator("#all-rules")
+    await expect(everywhere.locator("li")).to_have_count(1)
+    await expect(everywhere).to_contain_text("Your token may watch, but not decide.")
+    await expect(everywhere.locator("li button")).to_have_count(0)
 
 
 async def test_token_is_not_shared_with_another_person(sit_down: SitDown, guarded: Site) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from notifier_service import Decision
 from notifier_service.core.policy.learned import LearnedRules
-from notifier_service.web import Site
+from notifier_service.settings import Settings
+from notifier_service.web import Site, serve
 from tests.cli.processes import Commands
 
 pytestmark = pytest.mark.usefixtures("site")
@@ -93,6 +94,21 @@ async def test_suggestion_is_shown_and_taken_over(
     )
     assert json.loads(ended.out)["source"] == source
     assert [rule.source for rule in learning.broker.open("s1").all_rules()] == [source]
+
+
+async def test_who_may_only_look_is_offered_no_suggestion_and_told_why(commands: Commands, tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens.json"
+    tokens.write_text(json.dumps([{"token": "look-on", "subject": "vera", "rights": ["view"], "sessions": ["*"]}]))
+    async with serve(settings=Settings(port=0, auth="tokens", tokens_file=tokens)) as guarded:
+        for _ in range(2):
+            decided(guarded, scope="once")
+
+        shown = await commands.run_here("rules", "s1", "--url", guarded.url, "--token", "look-on")
+
+    assert shown.out.splitlines() == [
+        'would have saved 2 questions: every call of "write", asked by "ci", at risk high or less',
+        "Your token may watch, but not decide.",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -234,11 +234,14 @@ async def test_who_may_only_look_is_told_so_and_offered_no_answer(open_piped: Op
         offered = await piped.until("Your token")
         await piped.type(f"approve {request.request_id}\n")
         answer = await piped.until("Your token")
+        await piped.type("?\n")
+        help_text = await piped.until("show ID")
         await piped.close()
 
     assert "Your token may watch, but not decide." in first
     assert [offered.strip(), answer.strip()] == ["Your token may watch, but not decide."] * 2
     assert request.record.decision is None
+    assert ("show ID" in help_text, "approve ID" in help_text) == (True, False)
 
 
 async def test_edit_of_a_number_into_true_is_an_edit(piped: Piped, site: Site) -> None:

@@ -337,6 +337,17 @@ async def test_what_was_approved_again_and_again_is_suggested_as_the_rule_that_w
     assert ask(broker).pending  # never applied by itself
 
 
+async def test_suggestion_is_not_for_who_asked_what_it_is_made_of(broker: Broker) -> None:
+    for _ in range(2):
+        asked = broker.ask("s1", tool_name="x", parameters={}, risk_level="medium", asked_by="ci", asked_with="t1")
+        broker.decide("s1", Decision(approved=True, request_id=asked.request_id), decided_by="ana")
+    desk = broker.open("s1").desk
+
+    told = [desk.suggestions_to(*who) for who in (("ci", "t2"), ("other", "t1"), ("ana", "t3"))]
+
+    assert [[may for _, may in one] for one in told] == [[False], [False], [True]]
+
+
 async def test_suggestions_begin_with_the_one_that_would_have_saved_the_most(broker: Broker) -> None:
     for number in range(12):
         for _ in range(2 + number % 3):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -50,6 +51,51 @@ async def test_inbox_by_get_tells_each_its_rights_whatever_the_other_has_seen(gu
 
     assert "may_approve" not in (await approver.json())["data"]
     assert (await viewer.json())["data"]["may_approve"] is False
+
+
+@pytest.mark.parametrize("right", ["view", "approve", "admin"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "polling/session-info/team-1",
+        "polling/permission-request/team-1",
+        "long-poll/team-1?timeout=0",
+        "long-poll/team-1?timeout=0&after=earliest",
+        "long-poll/team-1?timeout=0&after=garbage",
+    ],
+)
+async def test_poll_tells_each_what_they_may_not_whatever_the_other_has_seen(
+    guarded: Client, path: str, right: str
+) -> None:
+    asked = {"tool_name": "deploy", "parameters": {}, "risk_level": "high"}
+    await guarded.post(f"{API}/permissions/team-1", json=asked, headers=bearer("produce"))
+    other = "approve" if right == "view" else "view"
+
+    async with reading(guarded, f"{API}/sse/events/team-1", headers=bearer("view")):  # then long polls are shared
+        before = await guarded.get(f"{API}/{path}", headers=bearer(other))
+        known = {"If-None-Match": before.headers.get("ETag", "none")}
+        found = (await answer(await guarded.get(f"{API}/{path}", headers={**bearer(right), **known})))[1]["data"]
+        other_found = (await before.json())["data"]
+
+    told = [each.pop("may_approve", "nothing said") for each in (found, other_found)]
+    assert told == ([False, "nothing said"] if right == "view" else ["nothing said", False])
+    assert found == other_found
+
+
+@pytest.mark.parametrize("right", ["view", "approve"])
+async def test_held_poll_that_two_share_tells_each_their_own_rights(guarded: Client, right: str) -> None:
+    path = f"{API}/long-poll/team-1?timeout=30"
+    held = [asyncio.create_task(guarded.get(path, headers=bearer(one))) for one in ("view", right, "approve")]
+    health = f"{API}/sse/health/team-1"
+    while (await (await guarded.get(health, headers=bearer("view"))).json())["data"]["connections"] != len(held):
+        pass
+    event = {"type": "note", "data": {"n": 1}}
+    await guarded.post(f"{API}/events/team-1", json=event, headers=bearer("produce"))
+
+    told = [(await answer(await one))[1]["data"] for one in held]
+
+    assert [one.get("may_approve", True) for one in told] == [False, right == "approve", True]
+    assert [[each["type"] for each in one["events"]] for one in told] == [["note"]] * 3
 
 
 async def test_reader_whose_rights_change_comes_back_and_is_told(

@@ -317,6 +317,7 @@ async def test_rules_of_the_policy_file_are_listed_as_it_says_them_and_changed_o
 TOKENS = """[
  {"token": "everywhere-approve-token", "subject": "ana", "rights": ["approve"], "sessions": ["*"]},
  {"token": "team-approve-token-1234", "subject": "ben", "rights": ["approve"], "sessions": ["team-*"]},
+ {"token": "everywhere-looks-token-", "subject": "vera", "rights": ["view"], "sessions": ["*"]},
  {"token": "team-both-rights-token-", "subject": "ci", "rights": ["approve", "produce"], "sessions": ["*"]}
 ]"""
 
@@ -326,6 +327,7 @@ def by(token: str) -> dict[str, str]:
 
 
 ANA, BEN, CI = by("everywhere-approve-token"), by("team-approve-token-1234"), by("team-both-rights-token-")
+VERA = by("everywhere-looks-token-")
 
 
 async def test_who_may_decide_in_some_sessions_makes_and_takes_back_rules_for_those(
@@ -356,12 +358,38 @@ async def test_who_may_decide_in_some_sessions_makes_and_takes_back_rules_for_th
     seen_by_ben = (await answer(await client.get(f"{API}/rules", headers=BEN)))[1]["data"]
     assert [rule["rule_id"] for rule in seen_by_ben] == [team["rule_id"], everywhere["rule_id"]]
 
+    ways = ((BEN, [None, "sessions"]), (CI, [None, "asker"]), (VERA, ["right", "right"]))
+    for who, refused in ways:
+        for path in ("rules", "rules/team-1"):
+            listed = (await answer(await client.get(f"{API}/{path}", headers=who)))[1]["data"]
+            assert [rule.get("refused") for rule in listed] == refused
+
     async def revoke(rule: dict[str, Any], who: dict[str, str]) -> tuple[int, str]:
         return await error_of(await client.delete(f"{API}/rules/team-1/{rule['rule_id']}", headers=who))
 
     assert await revoke(everywhere, BEN) == (403, "forbidden")
     assert await revoke(everywhere, CI) == (403, "self_approval")
     assert (await client.delete(f"{API}/rules/{team['rule_id']}", headers=BEN)).status == 200
+
+
+async def test_suggestion_is_refused_to_who_asked_and_to_who_may_only_look(
+    aiohttp_client: AiohttpClient, tmp_path: Path
+) -> None:
+    tokens = tmp_path / "tokens.json"
+    tokens.write_text(TOKENS)
+    tokens.chmod(0o600)
+    client: Client = await aiohttp_client(create_app(settings=Settings(auth="tokens", tokens_file=tokens)))
+    for _ in range(2):
+        asked = (await answer(await client.post(f"{API}/permissions/s1", json=ASK, headers=CI)))[1]["data"]
+        decision = {"approved": True, "request_id": asked["request_id"]}
+        assert (await client.post(f"{API}/sse/permission-response/s1", json=decision, headers=ANA)).status == 200
+
+    told = [(await answer(await client.get(f"{API}/rules/s1", headers=who)))[1] for who in (ANA, CI, VERA)]
+
+    assert [[each.get("refused") for each in one["suggestions"]] for one in told] == [[None], ["asker"], ["right"]]
+    body = {"suggestion_id": told[0]["suggestions"][0]["suggestion_id"], "scope": "session"}
+    posted = [await error_of(await client.post(f"{API}/rules/s1", json=body, headers=who)) for who in (CI, VERA)]
+    assert posted == [(403, "self_approval"), (403, "forbidden")]
 
 
 async def test_session_that_nobody_opened_has_no_rules_and_is_not_made(client: Client, broker: Broker) -> None:

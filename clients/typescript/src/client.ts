@@ -238,6 +238,7 @@ export class SessionClient implements AsyncIterable<SessionEvent> {
       signal,
       timeoutMs: holdSeconds * 1000 + 15_000,
     });
+    this.#live.link.toldRights(answer);
     this.#feed.takeAnswer(answer);
     return answer.events as SessionEvent[];
   }

@@ -61,7 +61,14 @@ export class Link {
   /** What the service says of itself and of this reader when a stream begins. */
   greeted(hello: Hello | InboxHello): void {
     this.heartbeatSeconds = hello.heartbeat_seconds;
-    this.mayApprove = hello.may_approve !== false;
+    this.toldRights(hello);
+  }
+
+  /** What any answer says of the token. */
+  toldRights({ may_approve }: { readonly may_approve?: false }): void {
+    const before = this.mayApprove;
+    this.mayApprove = may_approve !== false;
+    if (this.mayApprove !== before) this.#changed();
   }
 
   heard(): void {

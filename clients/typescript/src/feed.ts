@@ -74,7 +74,7 @@ export class Feed {
     if (answer.gap !== null) this.#tell({ type: "gap", data: answer.gap });
     for (const event of answer.events as SessionEvent[]) this.take(event);
     if (answer.gap !== null || !knewPlace) {
-      const { events: _events, gap: _gap, ...data } = answer;
+      const { events: _events, gap: _gap, may_approve: _rights, ...data } = answer;
       this.#takeSnapshot({ type: "snapshot", data });
     } else if (this.cursor === answer.last_event_id) {
       this.#correct(answer.permission_requests);

@@ -150,7 +150,7 @@ export class InboxClient {
 
   async #ask(signal: AbortSignal): Promise<readonly SessionEvent[]> {
     const snapshot = await this.#http.call<InboxSnapshot>("GET", "/api/inbox", { signal });
-    this.#live.link.mayApprove = snapshot.may_approve !== false;
+    this.#live.link.toldRights(snapshot);
     this.#feed.takeSnapshot(snapshot);
     return [];
   }

@@ -8,7 +8,7 @@ export { InboxClient, type Decided, type InboxOptions, type InboxState } from ".
 export { isWireEvent, type OwnEvent, type SessionEvent } from "./feed.js";
 export type { Token } from "./http.js";
 export type { ClientOptions } from "./options.js";
-export type { Rule, Suggestion } from "./rules.js";
+export type { Refused, Rule, Suggestion } from "./rules.js";
 export {
   listRules,
   listSessions,

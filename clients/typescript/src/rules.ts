@@ -1,3 +1,6 @@
+/** It may only look on; not decide in all sessions in which the rule holds; or the question was asked in its name. */
+export type Refused = "right" | "sessions" | "asker";
+
 /** A rule of the policy file, or what somebody decided for always or for the rest of a session. */
 export interface Rule {
   readonly rule_id: string;
@@ -17,6 +20,8 @@ export interface Rule {
   /** Null for a rule of the policy file. */
   readonly created_by: string | null;
   readonly created_at: string | null;
+  /** Why the token may not take it back; nobody takes back a rule of the policy file. */
+  readonly refused?: Refused;
 }
 
 /** A rule that would have saved questions, because people approved such calls again and again. */
@@ -30,4 +35,6 @@ export interface Suggestion {
   /** For how long a person may make it a rule. */
   readonly scopes: readonly ("session" | "always")[];
   readonly requests: readonly string[];
+  /** Why the token may not make it a rule. */
+  readonly refused?: Refused;
 }

@@ -822,6 +822,7 @@ export interface PresentState {
   tool_result: ToolResult | null;
   running: RunningCall[];
   last_event_id: string;
+  may_approve?: false;
   viewers: number;
 }
 /**
@@ -857,6 +858,7 @@ export interface StateAndEvents {
   tool_result: ToolResult | null;
   running: RunningCall[];
   last_event_id: string;
+  may_approve?: false;
   events: unknown[];
   gap: Gap | null;
 }

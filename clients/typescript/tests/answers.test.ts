@@ -256,6 +256,15 @@ describe("with tokens", () => {
     inbox.disconnect();
   });
 
+  it.each(["long-poll", "polling"] as const)("knows it over %s", async (way) => {
+    const guest = watch(guarded.url, "t1", { token: "guest-token-0123456789", transports: [way] });
+    const boss = watch(guarded.url, "t1", { token: "boss-token-0123456789", transports: [way] });
+    for (const reader of [guest, boss]) await reader.untilOpen(way);
+
+    expect([guest.client.mayApprove, boss.client.mayApprove]).toEqual([false, true]);
+    expect(guest.client.state).not.toHaveProperty("may_approve");
+  });
+
   it("asks for a token before every request when it is given a function", async () => {
     const token = vi.fn(async () => "guest-token-0123456789");
     const reader = watch(guarded.url, "t2", { token });

@@ -18,7 +18,7 @@ from .policy import Default
 from .policy_file import PolicyFile
 from .verdict import Call, Verdict, strictest
 
-__all__ = ["FileRules", "RuleBook", "RuleSource", "log_taken_back", "require_other"]
+__all__ = ["FileRules", "RuleBook", "RuleSource", "log_taken_back", "require_revocable"]
 
 _log = logging.getLogger("notifier_service.policy")
 
@@ -36,8 +36,14 @@ class RuleSource(Protocol):
         """Count that a rule settled a call; None, or one that is of another source, counts nothing."""
 
 
-def require_other(rule: Rule, name: str, token_sha256: str) -> None:
-    """Raise ``SelfApproval`` where tokens tell who is who, and the one whom a rule holds back would take it away."""
+def require_revocable(rule: Rule, name: str, token_sha256: str, reach: Sequence[str]) -> None:
+    """Raise what keeps this caller, who may decide in sessions of these patterns, from taking a rule back.
+
+    ``Forbidden`` for a learned one that holds beyond ``reach``; ``SelfApproval`` where tokens tell who is who, and the
+    one whom a rule holds back would take it away.
+    """
+    if rule.source == "learned" and "*" not in reach and not set(rule.session or ("*",)) <= set(reach):
+        raise Forbidden("This rule holds in sessions in which you may not decide.")
     if rule.effect != "allow" and token_sha256 and rule.asked_by == name:
         raise SelfApproval("This rule holds back what was asked in your name: somebody else must take it back.")
 
@@ -159,8 +165,8 @@ class RuleBook:
         """Forget a learned rule, in all sessions, and return it.
 
         ``reach`` are the patterns of the sessions in which who revokes it may decide, ``revoked_with`` is a digest of
-        the token, if any. Raises ``RuleNotFound``, ``RuleOfFile`` for one of the policy file, ``Forbidden`` for one
-        that holds beyond ``reach``, ``SelfApproval`` as ``require_other`` does, and ``RulesNotKept``.
+        the token, if any. Raises ``RuleNotFound``, ``RuleOfFile`` for one of the policy file, what
+        ``require_revocable`` does, and ``RulesNotKept``.
         """
         rule = None if self._learned is None else self._learned.find(rule_id)
         if self._learned is None or rule is None:
@@ -170,9 +176,7 @@ class RuleBook:
                         f"This rule is of the policy file {self.file and self.file.file.path}: change it there."
                     )
             raise RuleNotFound("There is no rule of that id.")
-        if "*" not in reach and not (rule.session is not None and set(rule.session) <= set(reach)):
-            raise Forbidden("This rule holds in sessions in which you may not decide.")
-        require_other(rule, revoked_by, revoked_with)
+        require_revocable(rule, revoked_by, revoked_with, reach)
         taken = self._learned.take_back(rule_id)
         log_taken_back(taken, revoked_by)
         return taken

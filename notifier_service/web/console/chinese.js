@@ -400,6 +400,9 @@ export const chinese = {
   "rules.forAlways": "始终允许",
   "rules.used": "已使用：{0}",
   "rules.revoke": "撤回",
+  "rules.notRevoked.sessions": "它也适用于您无权决定的会话，须由他人撤回。",
+  "rules.notRevoked.asker": "它限制的是以您的名义提出的请求，须由他人撤回。",
+  "rules.notTakenOver.asker": "这是以您的名义提出的请求，须由他人允许。",
   "rules.failed": "暂时无法读取规则：{0}",
 
   "timeline.title": "动态",

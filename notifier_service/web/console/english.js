@@ -403,6 +403,9 @@ export const english = {
   "rules.forAlways": "Allow always",
   "rules.used": "used: {0}",
   "rules.revoke": "Take back",
+  "rules.notRevoked.sessions": "It also holds in sessions in which you may not decide: somebody else must take it back.",
+  "rules.notRevoked.asker": "It holds back what was asked in your name: somebody else must take it back.",
+  "rules.notTakenOver.asker": "This was asked in your name: somebody else must allow it.",
   "rules.failed": "The rules cannot be read now: {0}",
 
   "timeline.title": "What happens",

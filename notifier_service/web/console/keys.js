@@ -17,6 +17,9 @@ const KEYS = [
   ["Esc", "close"],
 ];
 
+// What decides: who may only look on has no use for it.
+const DECIDING = new Set(["approve", "session", "always", "reject", "edit", "respond"]);
+
 const ACTIONS = {
   a: "approve",
   s: "approve-session",
@@ -36,10 +39,16 @@ export function helpDialog() {
       "dl",
       {},
       KEYS.map(([key, name]) =>
-        element("div", {}, element("dt", {}, element("kbd", {}, key)), element("dd", {}, t(`help.${name}`))),
+        element(
+          "div",
+          { class: DECIDING.has(name) && "decides" },
+          element("dt", {}, element("kbd", {}, key)),
+          element("dd", {}, t(`help.${name}`)),
+        ),
       ),
     ),
-    element("p", {}, t("help.note")),
+    element("p", { class: "decides" }, t("help.note")),
+    element("p", { class: "looks" }, t("desk.onlyLook")),
     button("close-help", t("help.done"), () => dialog.close()),
   );
   return dialog;

@@ -310,7 +310,7 @@ function made(next) {
     onUnauthenticated: askForToken,
     onPending: () => tell(),
     reveal: () => openDrawer(false),
-    mayOnlyLook: () => !client.mayApprove || claimsToLook(),
+    mayOnlyLook,
   };
   switch (next.place) {
     case "session":
@@ -328,7 +328,11 @@ function made(next) {
   }
 }
 
-// What a signed token says of itself, also where no stream begins and says it.
+// What the service says, and what a signed token says of itself, also where nothing is heard of the service.
+function mayOnlyLook() {
+  return !client.mayApprove || claimsToLook();
+}
+
 function claimsToLook() {
   const { rights } = claimsOf(token() ?? "");
   return Array.isArray(rights) && !rights.some((right) => right === "approve" || right === "admin");
@@ -346,6 +350,7 @@ function tell() {
   for (const { session_id: id } of client.state.pending) waiting.set(id, (waiting.get(id) ?? 0) + 1);
   if (shown instanceof Session && shown.desk.waiting.length > 0) waiting.set(shown.sessionId, shown.desk.waiting.length);
   if (isPresent) sessions.tell(waiting);
+  document.body.classList.toggle("may-look", mayOnlyLook());
   const total = [...waiting.values()].reduce((sum, each) => sum + each, 0);
   number.hidden = total === 0;
   number.textContent = total;

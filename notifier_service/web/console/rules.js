@@ -10,8 +10,10 @@ import { causeOf } from "./refusal.js";
 import { ruleInWords } from "./rule_words.js";
 import { SecondPress } from "./second_press.js";
 
-// A rule in words, and what takes it back, or null.
-export function ruleItem(rule, revoking) {
+// A rule in words, and what takes it back or why it is not offered; `revoke` is false where nobody does.
+export function ruleItem(rule, revoke) {
+  const revoking =
+    revoke && (rule.refused ? refusal(rule, "rules.notRevoked") : button("revoke", t("rules.revoke"), revoke));
   return element(
     "li",
     { data: { ruleId: rule.rule_id, effect: rule.effect } },
@@ -40,6 +42,16 @@ export function ruleItem(rule, revoking) {
   );
 }
 
+// Why a person is offered nothing to do with it. Who may only look on is told that once, and not at each.
+function refusal({ refused }, name) {
+  return refused !== "right" && element("span", { class: "why refused" }, t(`${name}.${refused}`));
+}
+
+// That nothing is offered because the token may only look on.
+export function looksOn(items) {
+  return items.some(({ refused }) => refused === "right") && element("p", { class: "none" }, t("desk.onlyLook"));
+}
+
 export class Rules {
   constructor(client) {
     this.#client = client;
@@ -47,7 +59,7 @@ export class Rules {
     this.#list = element("ul", {});
     this.#suggestions = element("ul", { class: "suggestions" });
     this.#failure = element("p", { class: "failure", role: "alert", data: { role: "rules-failure" } });
-    const panel = element("div", { class: "panel" }, this.#none, this.#list, this.#suggestions, this.#failure);
+    const panel = element("div", { class: "panel" }, this.#none, this.#looks, this.#list, this.#suggestions, this.#failure);
     this.element = element("details", { id: "rules" }, this.#title, panel);
     this.#show([], []);
     this.element.addEventListener("toggle", () => this.element.open && this.refresh());
@@ -59,6 +71,7 @@ export class Rules {
   #suggestions;
   #failure;
   #none = element("p", { class: "none" });
+  #looks = element("div", {});
   #second = new SecondPress();
 
   // A decision may have made a rule; one that was made elsewhere is told by an event too.
@@ -83,12 +96,13 @@ export class Rules {
     fill(this.#failure);
     this.#second.forget();
     fill(this.#none, rules.length + suggestions.length === 0 && t("rules.none"));
+    fill(this.#looks, looksOn([...rules, ...suggestions]));
     const saving = suggestions.length > 0 ? ` · ${t("rules.saving", suggestions.length)}` : "";
     this.#title.textContent = t("rules.title", rules.length) + saving;
     fill(
       this.#list,
       rules.map((rule) =>
-        ruleItem(rule, rule.source === "file" ? null : button("revoke", t("rules.revoke"), () => this.#revoke(rule))),
+        ruleItem(rule, rule.source !== "file" && (() => this.#revoke(rule))),
       ),
     );
     fill(
@@ -105,12 +119,14 @@ export class Rules {
             wholeText(ruleInWords(suggestion.words)),
             element("span", { class: "facts" }, element("span", {}, t("rules.saved", suggestion.would_have_saved))),
           ),
-          element(
-            "span",
-            { class: "choices" },
-            suggestion.scopes.includes("session") && this.#making(suggestion, "session", t("rules.forSession")),
-            suggestion.scopes.includes("always") && this.#making(suggestion, "always", t("rules.forAlways")),
-          ),
+          suggestion.refused
+            ? refusal(suggestion, "rules.notTakenOver")
+            : element(
+                "span",
+                { class: "choices" },
+                suggestion.scopes.includes("session") && this.#making(suggestion, "session", t("rules.forSession")),
+                suggestion.scopes.includes("always") && this.#making(suggestion, "always", t("rules.forAlways")),
+              ),
         ),
       ),
     );

@@ -1,11 +1,11 @@
 // The rules that hold beyond one session: what runs, or is rejected, without a question.
 
 import { listRules, revokeRule } from "./client/index.js";
-import { button, element, fill } from "./element.js";
+import { element, fill } from "./element.js";
 import { exactText } from "./excerpt.js";
 import { t } from "./language.js";
 import { causeOf } from "./refusal.js";
-import { ruleItem } from "./rules.js";
+import { looksOn, ruleItem } from "./rules.js";
 
 export class RulesPage {
   // `host`: {connection, onUnauthenticated()}.
@@ -34,6 +34,7 @@ export class RulesPage {
       const of = (source) => rules.filter((rule) => rule.source === source);
       fill(
         this.#lists,
+        looksOn(rules),
         this.#list("learned", t("rulesPage.learned"), of("learned"), t("rulesPage.noLearned")),
         this.#list("file", t("rulesPage.file"), of("file"), t("rulesPage.noFile")),
         element("p", { class: "none" }, t("rulesPage.session")),
@@ -52,12 +53,8 @@ export class RulesPage {
       source === "file" && rules.length > 0 && element("p", { class: "none" }, t("rulesPage.ofFile")),
       rules.length === 0
         ? element("p", { class: "none" }, none)
-        : element("ul", { class: "rules" }, rules.map((rule) => ruleItem(rule, this.#revoking(rule)))),
+        : element("ul", { class: "rules" }, rules.map((rule) => ruleItem(rule, rule.source === "learned" && (() => this.#revoke(rule))))),
     );
-  }
-
-  #revoking(rule) {
-    return rule.source === "learned" && button("revoke", t("rules.revoke"), () => this.#revoke(rule));
   }
 
   async #revoke(rule) {

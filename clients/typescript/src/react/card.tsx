@@ -263,7 +263,7 @@ export function Card(props: CardProps): ReactNode {
             </label>
           )}
           {lasting.length > 0 && <p className="notifier-buttons" data-role="lasting">{lasting.map(button)}</p>}
-          {showsKeys && <p data-role="keys">{labels.keys}</p>}
+          {showsKeys && <p data-role="keys">{mayApprove ? labels.keys : labels.keysLooking}</p>}
         </div>
         <span ref={end} className="notifier-end" aria-hidden="true" />
       </div>

@@ -88,6 +88,8 @@ export interface PermissionLabels {
   questions: QuestionLabels;
   /** What the keys do. */
   keys: string;
+  /** And for who may only look on. */
+  keysLooking: string;
   /** In the place of what answers, where the token may not. */
   onlyLook: string;
   /** A proxy changed what the service is asked as: why it refuses, and the line that mends it. */
@@ -203,6 +205,7 @@ export const ENGLISH: PermissionLabels = {
     more: (count) => `and ${count} more, which the parameters tell`,
   },
   keys: "A approve · S for the session · R reject · E edit · P respond · J next · K previous · X exactly · ? keys · Esc later",
+  keysLooking: "J next · K previous · X exactly · ? keys · Esc later",
   onlyLook: "Your token may watch, but not decide.",
   originChanged: (origin, host) =>
     `A proxy is the cause: this page is of ${origin}, and the service was asked as ${host}. The proxy must pass Host on ` +
@@ -295,6 +298,7 @@ export const CHINESE: PermissionLabels = {
     more: (count) => `另有 ${count} 个选项，见参数`,
   },
   keys: "A 批准 · S 在本会话中批准 · R 拒绝 · E 编辑 · P 代答 · J 下一项 · K 上一项 · X 精确显示 · ? 按键 · Esc 稍后",
+  keysLooking: "J 下一项 · K 上一项 · X 精确显示 · ? 按键 · Esc 稍后",
   onlyLook: "您的令牌可以观看，但无权决定。",
   originChanged: (origin, host) =>
     `原因在代理：本页面来自 ${origin}，而服务收到的主机名是 ${host}。代理必须原样传递 Host。` +

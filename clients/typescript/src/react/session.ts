@@ -19,6 +19,8 @@ export interface Session
   readonly client: SessionClient;
   readonly connection: Connection;
   readonly isConnected: boolean;
+  /** False where the token may only look on: then no answer is taken, and none is to be offered. */
+  readonly mayApprove: boolean;
   /** The oldest request that waits for a person. */
   readonly permissionRequest: PermissionRecord | null;
   /** The newest events, oldest first, without heartbeats; as many as `keepEvents` says. */
@@ -60,6 +62,7 @@ export function useSession(sessionId: string, options: SessionOptions = {}): Ses
   const subscribe = useCallback((changed: () => void) => client.subscribe(changed), [client]);
   const state = useSyncExternalStore(subscribe, () => client.state, () => NOTHING);
   const connection = useSyncExternalStore(subscribe, () => client.connection, () => IDLE);
+  const mayApprove = useSyncExternalStore(subscribe, () => client.mayApprove, () => true);
   const kept = useSyncExternalStore(subscribe, () => watched.events, () => NO_EVENTS);
   const events = useMemo(() => (keepEvents > 0 ? kept.slice(-keepEvents) : NO_EVENTS), [kept, keepEvents]);
 
@@ -80,13 +83,14 @@ export function useSession(sessionId: string, options: SessionOptions = {}): Ses
       client,
       connection,
       isConnected: connection.phase === "open",
+      mayApprove,
       permissionRequest,
       events,
       // What was on the screen is what is answered, whatever is pending by now.
       approvePermission: async (approved, reason) =>
         permissionRequest !== null && client.approvePermission(approved, reason, permissionRequest.request_id),
     };
-  }, [client, answers, state, connection, events]);
+  }, [client, answers, state, connection, mayApprove, events]);
 }
 
 /** A client, and the events that it told while it was watched. */

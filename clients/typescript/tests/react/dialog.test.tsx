@@ -100,9 +100,10 @@ it("offers no answer to who may only look on", async () => {
   const rights = vi.spyOn(SessionClient.prototype, "mayApprove", "get").mockReturnValue(false);
   const { dialog, actions, role, listens } = await sitDown({}, { ...WRITE, risk_level: "high" });
   await listens();
-  for (const key of ["a", "r", "e"]) fireEvent.keyDown(document.body, { key });
+  for (const key of ["a", "r", "e", "?"]) fireEvent.keyDown(document.body, { key });
 
   expect(role("only-look")).toBe("Your token may watch, but not decide.");
+  expect(role("keys")).toBe("J next · K previous · X exactly · ? keys · Esc later");
   expect(actions()).toEqual(["exact", "later"]);
   expect(dialog.querySelector("input, textarea")).toBeNull();
   rights.mockRestore();

@@ -184,6 +184,7 @@ export class SessionClient {
             signal,
             timeoutMs: holdSeconds * 1000 + 15_000,
         });
+        this.#live.link.toldRights(answer);
         this.#feed.takeAnswer(answer);
         return answer.events;
     }

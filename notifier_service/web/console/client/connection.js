@@ -30,7 +30,14 @@ export class Link {
     /** What the service says of itself and of this reader when a stream begins. */
     greeted(hello) {
         this.heartbeatSeconds = hello.heartbeat_seconds;
-        this.mayApprove = hello.may_approve !== false;
+        this.toldRights(hello);
+    }
+    /** What any answer says of the token. */
+    toldRights({ may_approve }) {
+        const before = this.mayApprove;
+        this.mayApprove = may_approve !== false;
+        if (this.mayApprove !== before)
+            this.#changed();
     }
     heard() {
         // Not worth a change that everybody hears of: it is looked at, not shown.

@@ -57,7 +57,7 @@ export class Feed {
         for (const event of answer.events)
             this.take(event);
         if (answer.gap !== null || !knewPlace) {
-            const { events: _events, gap: _gap, ...data } = answer;
+            const { events: _events, gap: _gap, may_approve: _rights, ...data } = answer;
             this.#takeSnapshot({ type: "snapshot", data });
         }
         else if (this.cursor === answer.last_event_id) {

@@ -109,7 +109,7 @@ export class InboxClient {
     }
     async #ask(signal) {
         const snapshot = await this.#http.call("GET", "/api/inbox", { signal });
-        this.#live.link.mayApprove = snapshot.may_approve !== false;
+        this.#live.link.toldRights(snapshot);
         this.#feed.takeSnapshot(snapshot);
         return [];
     }
