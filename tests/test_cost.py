@@ -25,6 +25,7 @@ import pytest
 from aiohttp import web
 
 from notifier_service import Broker, Limits, Settings
+from notifier_service.core.event_log import EventLog
 from notifier_service.core.events import EventData, ToolProgress, ToolResult, ToolStatus
 from notifier_service.core.question import Decision, Question
 from notifier_service.core.session import Session
@@ -254,6 +255,20 @@ async def test_publishing_costs_little_more_than_a_request_that_does_nothing(sit
     assert one - nothing_done < 5
     assert told - one < 30
     assert (hundred - one) / 99 < 2.2
+
+
+def test_events_that_come_together_and_that_nobody_reads_are_kept_and_dropped_together() -> None:
+    log = EventLog(capacity=1000)
+    types, data_jsons = ["note"] * 100, [b'{"n":1}'] * 100
+    for _ in range(11):
+        log.extend(types, data_jsons)
+
+    with counting() as count:
+        log.extend(types, data_jsons)
+
+    assert (log.last_seq, log.evicted) == (1200, 200)
+    assert count.calls < 50
+    assert count.of["popleft"] == 1
 
 
 async def test_request_is_encoded_once_before_and_once_behind_its_decision() -> None:

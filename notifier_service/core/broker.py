@@ -13,7 +13,7 @@ from zlib import crc32
 
 from .audit import NO_AUDIT, AuditLog
 from .errors import BrokerClosed, LimitReached, NoBroker, NotDurable, SessionNotFound
-from .event_log import Event, Record, base36, new_epoch
+from .event_log import Batch, Event, base36, new_epoch
 from .events import EventData, PermissionRecord, SessionRow
 from .fan_out import Delivery
 from .history import History
@@ -523,7 +523,7 @@ class Broker:
         data_jsons: Sequence[bytes],
         *,
         traceparent: str | None = None,
-    ) -> Sequence[Record]:
+    ) -> Batch:
         """Append the first of these events, which leave no state, to this very session; return which it were.
 
         They are as many as one turn of the loop publishes, and one at least. What bounds them holds as if they came one

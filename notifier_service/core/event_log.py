@@ -7,15 +7,15 @@ import re
 import secrets
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, final
 
 from .errors import CursorLost, GapReason, SessionClosed, TooLarge
-from .events import EventData, dump, enveloped, enveloped_each
+from .events import EventData, dump, enveloped, enveloped_each, envelopes_bytes
 from .log_space import Held
 
-__all__ = ["Event", "EventLog", "LogStatistics", "Record", "event_of"]
+__all__ = ["Batch", "Event", "EventLog", "LogStatistics", "Record", "event_of"]
 
 #: What people were asked, and how it ended.
 _TRAIL = frozenset({"permission_request", "permission_response_result", "permission_cleared"})
@@ -42,6 +42,66 @@ _new = tuple.__new__
 #: An event as a bare tuple: made in a third of the time, and left alone by the garbage collector, which visits each
 #: ``Event`` in every round. What nobody reads stays that.
 Record = tuple[int, str, str, bytes]
+
+
+@final
+class Batch:
+    """Events that were appended together, with places in a row; what nobody reads of them is never made.
+
+    ``number`` is that in the first one's id, behind ``id_start``.
+    """
+
+    __slots__ = ("_data_jsons", "_first", "_id_start", "_number", "_records", "_traceparent", "_types", "size_bytes")
+
+    def __init__(
+        self, first: int, id_start: str, number: int, types: Sequence[str], data_jsons: Sequence[bytes],
+        traceparent: str | None,
+    ) -> None:  # fmt: skip
+        self._first, self._id_start, self._number = first, id_start, number
+        self._types, self._data_jsons, self._traceparent = types, data_jsons, traceparent
+        self._records: Sequence[Record] | None = None
+        #: Bytes of all of them, encoded.
+        self.size_bytes = self._ids_bytes() + envelopes_bytes(types, traceparent) + sum(map(len, data_jsons))
+
+    @property
+    def ids(self) -> Sequence[str]:
+        ids: list[str] = []
+        number, end = self._number, self._number + len(self._types)
+        while number < end:  # 36 in a row have all but the last digit in common
+            head, low = _id_head(self._id_start, number // 36), number % 36
+            ids += [head + digit for digit in _DIGITS[low : low + end - number]]
+            number += 36 - low
+        return ids
+
+    def _ids_bytes(self) -> int:
+        """Bytes of all ids; they are made only where they are not all equally long."""
+        count = len(self._types)
+        digits = len(base36(self._number + count - 1))
+        if self._number >= 36 ** (digits - 1):
+            return count * (len(self._id_start) + digits)
+        return sum(map(len, self.ids))
+
+    @property
+    def records(self) -> Sequence[Record]:
+        """The events; made when they are asked for first."""
+        if self._records is None:
+            # A pass over all that Python makes by itself costs a fraction of a step of a loop of ours.
+            ids, places = self.ids, range(self._first, self._first + len(self))
+            encoded = enveloped_each(self._types, ids, self._data_jsons, self._traceparent)
+            self._records = list(zip(places, ids, self._types, encoded, strict=True))
+            self._data_jsons = ()
+        return self._records
+
+    @property
+    def is_of_trail(self) -> bool:
+        """Whether one of them stays longer than the rest."""
+        return not _TRAIL.isdisjoint(self._types)
+
+    def __len__(self) -> int:
+        return len(self._types)
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.records)
 
 
 class LogStatistics(NamedTuple):
@@ -112,8 +172,8 @@ class EventLog:
         #: Bytes of all events that were ever appended.
         self.appended_bytes = 0
         # A deque has room for many from the start: as long as there are few, a list holds them.
-        self._events: deque[Record] | list[Record] = []
-        #: Up to this place they may be records; behind it, all are events.
+        self._events: deque[Record | Batch] | list[Record | Batch] = []
+        #: Up to this place they may be records, and many together; behind it, all are events.
         self._unmade_until = 0
         self._most_events = min(_FEW, capacity)
         self._bytes = 0
@@ -170,7 +230,7 @@ class EventLog:
             held.append(event)
             self._bytes += len(event.json)
         while len(held) > self.capacity or (self._bytes > self.capacity_bytes and len(held) > 1):
-            self._bytes -= len(held.popleft()[3])
+            self._bytes -= len(self._pop_oldest()[3])
         self.evicted = last_seq - len(self._events)
         self.held.log_bytes += self._bytes
 
@@ -195,7 +255,7 @@ class EventLog:
             seq = self._number(seq)
         high = seq // 36
         if high != self._id_high:  # 36 in a row have all but the last digit in common
-            self._id_high, self._id_head = high, self._id_start + (base36(high) if high else "")
+            self._id_high, self._id_head = high, _id_head(self._id_start, high)
         return self._id_head + _DIGITS[seq % 36]
 
     def append(
@@ -237,56 +297,53 @@ class EventLog:
         self._grown(seq, size)
         return event
 
-    def extend(
-        self, types: Sequence[str], data_jsons: Sequence[bytes], *, traceparent: str | None = None
-    ) -> Sequence[Record]:
-        """``append`` events of these types with this data, in this order, and wake who waits once.
+    def extend(self, types: Sequence[str], data_jsons: Sequence[bytes], *, traceparent: str | None = None) -> Batch:
+        """``append`` events of these types with this data, in this order, one at least, and wake who waits once.
 
         Raises the same; nothing of them all is kept then.
         """
         if self.closed:
             raise SessionClosed("This session has ended.")
-        # A pass over all that Python makes by itself costs a fraction of a step of a loop of ours.
         first, last = self.last_seq + 1, self.last_seq + len(types)
-        ids = self._ids(first, len(types))
-        encoded = enveloped_each(types, ids, data_jsons, traceparent)
-        size = sum(map(len, encoded))
-        if size > self.max_event_bytes:  # or none is
-            for length in map(len, encoded):
-                if length > self.max_event_bytes:
-                    raise self._too_large(length)
-        made = list(zip(range(first, last + 1), ids, types, encoded, strict=True))
-        self._events.extend(made)
+        number = self._number(first) if self._leaps else first
+        batch = Batch(first, self._id_start, number, types, data_jsons, traceparent)
+        if batch.size_bytes > self.max_event_bytes:  # or none is
+            for record in batch:
+                if len(record[3]) > self.max_event_bytes:
+                    raise self._too_large(len(record[3]))
+        if isinstance(self._events, list) and last - self.evicted <= self._most_events:
+            self._events.extend(batch)
+        else:
+            self._as_deque().append(batch)
         self._unmade_until = last
-        self._grown(last, size)
-        return made
-
-    def _ids(self, first: int, count: int) -> Sequence[str]:
-        """The ids of so many places in a row that are yet to be taken."""
-        ids: list[str] = []
-        while len(ids) < count:
-            event_id = self.id_of(first + len(ids))
-            head, digit = event_id[:-1], _DIGITS.index(event_id[-1])
-            ids += [head + last for last in _DIGITS[digit : digit + count - len(ids)]]
-        return ids
+        self._grown(last, batch.size_bytes)
+        return batch
 
     def _grown(self, last_seq: int, size: int) -> None:
         """Drop what is too much, and wake who waits: events of this size were kept."""
         self.last_seq = last_seq
         self._read = None
         self.appended_bytes += size
-        events, left = self._events, self._bytes + size
-        kept = len(events)
+        left, kept = self._bytes + size, last_seq - self.evicted
         if kept > self._most_events or (left > self.capacity_bytes and kept > 1):
-            if isinstance(events, list):
-                events = self._as_deque()
-            capacity, capacity_bytes, before = self.capacity, self.capacity_bytes, left
-            while len(events) > capacity or (left > capacity_bytes and len(events) > 1):
+            events, before = self._as_deque(), left
+            capacity, capacity_bytes = self.capacity, self.capacity_bytes
+            while kept > capacity or (left > capacity_bytes and kept > 1):
                 dropped = events.popleft()
+                if type(dropped) is Batch:
+                    # All of them go where even the last one has to.
+                    is_whole = kept - len(dropped) >= capacity or left - dropped.size_bytes >= capacity_bytes
+                    if is_whole and kept > len(dropped) and not dropped.is_of_trail:
+                        left -= dropped.size_bytes
+                        kept -= len(dropped)
+                    else:
+                        events.extendleft(reversed(dropped.records))
+                    continue
                 left -= len(dropped[3])
+                kept -= 1
                 if dropped[2] in _TRAIL:
                     self._keep_in_trail(dropped)
-            self.evicted += kept - len(events)
+            self.evicted = last_seq - kept
             size -= before - left
         self._bytes = left
         self.held.log_bytes += size
@@ -302,8 +359,8 @@ class EventLog:
         """Drop the oldest events until what is kept takes no more than this; the newest one goes only for 0 bytes."""
         self._read = None
         events = self._as_deque()
-        while events and self.held_bytes > to_bytes and (len(events) > 1 or to_bytes == 0):
-            dropped = events.popleft()
+        while events and self.held_bytes > to_bytes and (self.last_seq - self.evicted > 1 or to_bytes == 0):
+            dropped = self._pop_oldest()
             self._bytes -= len(dropped[3])
             self.held.log_bytes -= len(dropped[3])
             self.evicted += 1
@@ -316,7 +373,16 @@ class EventLog:
             self._trail.shrink(max(0, to_bytes - self._bytes))
             self.held.log_bytes -= before - self._trail.size_bytes
 
-    def _as_deque(self) -> deque[Record]:
+    def _pop_oldest(self) -> Record:
+        events = self._as_deque()
+        oldest = events.popleft()
+        if type(oldest) is not Batch:
+            return oldest
+        first, *rest = oldest.records
+        events.extendleft(reversed(rest))
+        return first
+
+    def _as_deque(self) -> deque[Record | Batch]:
         if isinstance(self._events, list):
             self._events, self._most_events = deque(self._events), self.capacity
         return self._events
@@ -354,7 +420,7 @@ class EventLog:
         missing = self.last_seq - seq
         if missing <= 0:
             return ()
-        if missing > len(self._events):
+        if missing > self.last_seq - self.evicted:
             raise self._lost("slow", self.id_of(seq))
         if seq < self._unmade_until:
             self._make_events(seq, missing)
@@ -379,10 +445,12 @@ class EventLog:
 
     def _make_events(self, seq: int, count: int) -> None:
         """Have events instead of records behind this place, so many as there are, for all who read them."""
-        events = self._events
-        made = [event_of(events.pop()) for _ in range(count)]
+        events, made = self._events, list[Event]()
+        while len(made) < count:
+            newest = events.pop()
+            made += map(event_of, reversed(newest.records)) if type(newest) is Batch else (event_of(newest),)
         events.extend(reversed(made))
-        self._unmade_until = seq
+        self._unmade_until = seq + count - len(made)
 
     def shared(self, form: Hashable, events: Sequence[Event], make: Callable[[Sequence[Event]], bytes]) -> bytes:
         """``make(events)`` in this form: made once for all who read the same events at about the same time."""
@@ -446,7 +514,7 @@ class EventLog:
 
     def statistics(self) -> LogStatistics:
         return LogStatistics(
-            events=len(self._events),
+            events=self.last_seq - self.evicted,
             bytes=self._bytes,
             capacity=self.capacity,
             capacity_bytes=self.capacity_bytes,
@@ -509,6 +577,11 @@ class _Trail:
 def event_of(record: Record) -> Event:
     """The event that this is."""
     return record if type(record) is Event else _new(Event, record)
+
+
+def _id_head(start: str, high: int) -> str:
+    """What the ids of 36 places in a row have in common."""
+    return start + (base36(high) if high else "")
 
 
 def new_epoch() -> str:

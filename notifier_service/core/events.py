@@ -59,6 +59,7 @@ __all__ = [
     "dump_each",
     "encode",
     "enveloped",
+    "envelopes_bytes",
     "is_own_type",
     "made",
     "on_one_line",
@@ -693,11 +694,26 @@ def enveloped_each(
     event_types: Sequence[str], event_ids: Sequence[str], data_jsons: Sequence[bytes], traceparent: str | None = None
 ) -> Sequence[bytes]:
     """``enveloped`` of each, in a few passes that Python makes by itself."""
-    behind = '","data":' if traceparent is None else f'","traceparent":"{traceparent}","data":'
-    heads = {event_type: b'{"type":%b,"id":"' % _type_json(event_type) for event_type in {*event_types}}
+    behind = _behind_id(traceparent)
+    heads = {event_type: _before_id(event_type) for event_type in {*event_types}}
     ids = (f"{behind}\n".join(event_ids) + behind).encode().split(b"\n")
     parts = zip(map(heads.__getitem__, event_types), ids, data_jsons, repeat(b"}"))
     return [*map(b"".join, parts)]
+
+
+def envelopes_bytes(event_types: Sequence[str], traceparent: str | None = None) -> int:
+    """Bytes that ``enveloped_each`` puts around ids and data, of all together."""
+    heads = {event_type: len(_before_id(event_type)) for event_type in {*event_types}}
+    return sum(map(heads.__getitem__, event_types)) + len(event_types) * (len(_behind_id(traceparent)) + 1)
+
+
+@lru_cache(maxsize=1024)
+def _before_id(event_type: str) -> bytes:
+    return b'{"type":%b,"id":"' % _type_json(event_type)
+
+
+def _behind_id(traceparent: str | None) -> str:
+    return '","data":' if traceparent is None else f'","traceparent":"{traceparent}","data":'
 
 
 @lru_cache(maxsize=1024)

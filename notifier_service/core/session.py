@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from .errors import CursorLost, InvalidInput, InvalidSessionId, LimitReached, RequestNotFound, SessionClosed
-from .event_log import Event, EventLog, Record, event_of
+from .event_log import Batch, Event, EventLog, Record, event_of
 from .events import (
     PRODUCED,
     CallDetails,
@@ -269,9 +269,7 @@ class Session:
             space.make_room(self)
         return event
 
-    def extend(
-        self, types: Sequence[str], data_jsons: Sequence[bytes], *, traceparent: str | None = None
-    ) -> Sequence[Record]:
+    def extend(self, types: Sequence[str], data_jsons: Sequence[bytes], *, traceparent: str | None = None) -> Batch:
         """Append events that leave no state, as ``publish`` does one by one; nothing has happened where it raises."""
         evicted = self.log.evicted
         events = self.log.extend(types, data_jsons, traceparent=traceparent)
@@ -692,7 +690,7 @@ class Session:
             self._end_left_waiting({request.request_id})
         return events
 
-    def _appended(self, events: Sequence[Record], evicted: int) -> None:
+    def _appended(self, events: Sequence[Record] | Batch, evicted: int) -> None:
         """These were appended, when so many had been dropped in all: wake who reads, and count and keep them."""
         log, counters = self.log, self._all.counters
         self.readers.touch()

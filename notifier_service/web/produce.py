@@ -14,7 +14,6 @@ from typing_extensions import TypedDict
 
 from ..core.broker import Broker
 from ..core.errors import BrokerClosed, Forbidden, InvalidInput, LimitReached, NotDurable, NotifierError, TooLarge
-from ..core.event_log import event_of
 from ..core.events import EventData, checked_event, dump, parse_each, parse_json, require_finite
 from ..core.parameters import has_more_values
 from ..core.session import Session, check_session_id
@@ -186,7 +185,7 @@ async def append_plain(broker: Broker, session_id: str, opened_by: str, pieces: 
     ids: list[str] = []
     while len(ids) < len(types):
         events = broker.extend(session, types[len(ids) :], data_jsons[len(ids) :], traceparent=trace)
-        ids += [event[1] for event in events]
+        ids += events.ids
         if broker.must_breathe(session):
             await breathe(broker, session)
     return ids
@@ -228,6 +227,7 @@ async def _publish_stream(call: Call[Query, None]) -> web.Response:
                     session = broker.open(session_id, opened_by=call.caller.name)
                     broker.require_room(session)
                     event = broker.publish_to(session, event_type, data, data_json=data_json, traceparent=trace)
+                    last_event_id = event.id
                     done += 1
                     count += 1
                 else:
@@ -235,11 +235,11 @@ async def _publish_stream(call: Call[Query, None]) -> web.Response:
                     broker.require_room(session)
                     types, data_jsons = pieces
                     events = broker.extend(session, types[done:], data_jsons[done:], traceparent=trace)
-                    event = event_of(events[-1])
+                    last_event_id = session.log.last_event_id
                     done += len(events)
                     count += len(events)
                     at_line = numbers[done - 1]
-                last_event_ids[session.session_id] = event.id
+                last_event_ids[session.session_id] = last_event_id
                 if broker.must_breathe(session):
                     await broker.breathe(session)
                     still_allowed(call.request)

@@ -717,8 +717,23 @@ def test_events_that_came_at_once_are_the_same_for_all_who_read_them() -> None:
 
 def test_garbage_collector_need_not_look_at_events_that_nobody_reads() -> None:
     log = EventLog()
-    events = log.extend(*zip(*PIECES, strict=True))
+    events = [*log.extend(*zip(*PIECES, strict=True))]
 
     gc.collect()
 
     assert [event for event in events if gc.is_tracked(event)] == []
+
+
+def test_events_that_nobody_reads_are_not_made() -> None:
+    log = EventLog(capacity=200)
+    types, data_jsons = ["note"] * 100, [b'{"n":1}'] * 100
+    log.extend(types, data_jsons)
+    gc.collect()
+    before = len(gc.get_objects())
+
+    for _ in range(10):
+        log.extend(types, data_jsons)
+
+    gc.collect()
+    assert len(gc.get_objects()) - before < 10
+    assert [event.seq for event in log.read_after(0 + log.evicted)] == [*range(901, 1101)]
