@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import cycle
 from types import FrameType, SimpleNamespace
 from typing import Any
 
@@ -283,6 +284,27 @@ async def test_request_is_encoded_once_before_and_once_behind_its_decision() -> 
 
     assert count.of["to_json"] == 3  # and permission_cleared
     assert count.calls < 720
+
+
+@pytest.mark.parametrize("askers", [1, 20])
+async def test_request_costs_little_more_when_logs_are_full(askers: int) -> None:
+    full, fresh = Broker(Limits(log_events=60, history_events=60)), Broker()
+    names = cycle(f"agent-{number}" for number in range(askers))
+
+    async def ask_and_decide(broker: Broker) -> None:
+        request = broker.ask("s", tool_name="t", parameters={"path": "x"}, risk_level="high", asked_by=next(names))
+        broker.decide("s", Decision(approved=True, request_id=request.request_id), decided_by="ann")
+
+    for _ in range(100):
+        await ask_and_decide(full)
+    with_room = await least(partial(ask_and_decide, fresh))
+    without = await least(partial(ask_and_decide, full))
+    full.close()
+    fresh.close()
+
+    # Of the log, the trail, and both of the inbox, of the history and the requests that are remembered something goes.
+    assert without.calls - with_room.calls < 150
+    assert without.calls < 820
 
 
 async def test_round_trip_of_a_request_costs_few_calls_and_encodings(site: Site, connect: Connect) -> None:

@@ -6,14 +6,16 @@ import asyncio
 import re
 import secrets
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from itertools import islice
+from operator import itemgetter
 from typing import Any, NamedTuple, final
 
 from .errors import CursorLost, GapReason, SessionClosed, TooLarge
 from .events import EventData, dump, enveloped, enveloped_each, envelopes_bytes
 from .log_space import Held
+from .newest import Newest
 
 __all__ = ["Batch", "Event", "EventLog", "LogStatistics", "Record", "event_of"]
 
@@ -184,7 +186,7 @@ class EventLog:
         self._listeners: set[Callable[[], None]] | None = None
         #: Who asked what the log's own permission events are about.
         self._owners: dict[int, str] | None = None
-        self._trail: _Trail | None = None
+        self._trail: Newest[Record] | None = None
         #: What was read last, by place and bytes; good until the next append.
         self._read: tuple[int, int | None, Sequence[Event]] | None = None
         self._made: dict[Hashable, tuple[Sequence[Event], bytes]] | None = None
@@ -212,7 +214,7 @@ class EventLog:
     @property
     def trail(self) -> Sequence[Event]:
         """The permission events that were dropped from the log and are kept, oldest first; all before ``first_seq``."""
-        return () if self._trail is None else self._trail.events
+        return () if self._trail is None else tuple(map(event_of, self._trail))
 
     @property
     def last_event_id(self) -> str:
@@ -388,12 +390,13 @@ class EventLog:
         return self._events
 
     def _keep_in_trail(self, dropped: Record) -> None:
-        if self._trail is None:
-            self._trail = _Trail(self.capacity // 2, self.capacity_bytes // 2)
+        trail = self._trail
+        if trail is None:
+            trail = self._trail = Newest(self.capacity // 2, self.capacity_bytes // 2, itemgetter(3))
         owner = "" if self._owners is None else self._owners.pop(dropped[0], "")
-        before = self._trail.size_bytes
-        self._trail.keep(event_of(dropped), owner)
-        self.held.log_bytes += self._trail.size_bytes - before
+        before = trail.size_bytes
+        trail.keep(dropped[0], dropped, owner)
+        self.held.log_bytes += trail.size_bytes - before
 
     def locate(self, cursor: str) -> int:
         """Turn an event id into a place, or raise ``CursorLost``; ``earliest`` is before the oldest event."""
@@ -535,43 +538,6 @@ class EventLog:
             newest=self.last_event_id,
             reason=reason,
         )
-
-
-class _Trail:
-    """The newest events within these bounds; whose take the most room give way first, the oldest of them."""
-
-    def __init__(self, capacity: int, capacity_bytes: int) -> None:
-        self.size_bytes = 0
-        self._capacity = capacity
-        self._capacity_bytes = capacity_bytes
-        self._events: dict[int, Event] = {}
-        self._of: dict[str, deque[Event]] = {}
-        self._bytes: Counter[str] = Counter()
-
-    @property
-    def events(self) -> Sequence[Event]:
-        return tuple(self._events.values())
-
-    def keep(self, event: Event, owner: str) -> None:
-        self._events[event.seq] = event
-        self._of.setdefault(owner, deque()).append(event)
-        self._bytes[owner] += len(event.json)
-        self.size_bytes += len(event.json)
-        while len(self._events) > self._capacity:
-            self._drop_of(max(self._of, key=lambda owner: len(self._of[owner])))
-        self.shrink(self._capacity_bytes)
-
-    def shrink(self, to_bytes: int) -> None:
-        while self.size_bytes > to_bytes:
-            self._drop_of(max(self._of, key=lambda owner: self._bytes[owner]))
-
-    def _drop_of(self, owner: str) -> None:
-        event = self._of[owner].popleft()
-        del self._events[event.seq]
-        self._bytes[owner] -= len(event.json)
-        self.size_bytes -= len(event.json)
-        if not self._of[owner]:
-            del self._of[owner], self._bytes[owner]
 
 
 def event_of(record: Record) -> Event:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections import Counter, deque
 from collections.abc import Callable, Hashable, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from pydantic_core import from_json
@@ -14,6 +14,7 @@ from .errors import InvalidInput
 from .event_log import base36, new_epoch
 from .events import PermissionRecord, dump
 from .journal import NO_JOURNAL, Change, Journal
+from .newest import Newest
 
 __all__ = ["History", "HistoryPage"]
 
@@ -84,19 +85,20 @@ class History:
         self._capacity_bytes = capacity_bytes
         self._epoch = new_epoch()
         self._last_seq = 0
-        self._settled: dict[int, _Settled] = {}
-        self._of: dict[Hashable, deque[_Settled]] = {}
-        self._bytes_of: Counter[Hashable] = Counter()
-        self._bytes = 0
+        self._settled = self._empty()
         self._journal: Journal = NO_JOURNAL
+
+    def _empty(self) -> Newest[_Settled]:
+        return Newest(self._capacity, self._capacity_bytes, attrgetter("json"), at_least=1, dropped=self._note_dropped)
+
+    def _note_dropped(self, dropped: _Settled) -> None:
+        if self._journal is not NO_JOURNAL:
+            self._journal.note(Change(_KIND, dropped.request_id, None))
 
     def keep_in(self, journal: Journal) -> None:
         """Keep them over a restart from now on, and go on behind those that were kept before."""
         self._journal = journal
-        since, self._settled = tuple(self._settled.values()), {}
-        self._of.clear()
-        self._bytes_of.clear()
-        self._bytes = 0
+        since, self._settled = tuple(self._settled), self._empty()
         before: list[_Settled] = []
         for change in journal.kept(_KIND):
             if change.name == _EPOCH:
@@ -112,13 +114,14 @@ class History:
         ahead = [settled for settled in before if not settled.seq]
         for settled in before[len(ahead) :]:
             self._last_seq = settled.seq
-            self._take(settled)
+            self._settled.keep(settled.seq, settled, settled.holder)
         for settled in (*ahead, *since):
-            self._add(settled)
+            self._last_seq += 1
+            self._add(settled._replace(seq=self._last_seq))
 
     def ahead(self, session_id: str, shown: PermissionRecord, *, asked_by: str | None) -> Sequence[Change]:
         """What keeps a settled request in one piece with a decision that is not told yet; ``add`` comes behind it."""
-        return () if self._journal is NO_JOURNAL else (_settled(session_id, shown, asked_by).kept(),)
+        return () if self._journal is NO_JOURNAL else (_settled(0, session_id, shown, asked_by).kept(),)
 
     def take_back(self, request_id: str) -> None:
         """What was kept ``ahead`` has not happened."""
@@ -126,25 +129,13 @@ class History:
 
     def add(self, session_id: str, shown: PermissionRecord, *, asked_by: str | None) -> None:
         """Keep a settled request as it is shown."""
-        self._add(_settled(session_id, shown, asked_by))
+        self._last_seq += 1
+        self._add(_settled(self._last_seq, session_id, shown, asked_by))
 
     def _add(self, settled: _Settled) -> None:
-        self._last_seq += 1
-        settled = _Settled(self._last_seq, *settled[1:])
         if self._journal is not NO_JOURNAL:
             self._journal.note(settled.kept())
-        self._take(settled)
-
-    def _take(self, settled: _Settled) -> None:
-        self._settled[settled.seq] = settled
-        holder = settled.holder
-        self._of.setdefault(holder, deque()).append(settled)
-        self._bytes_of[holder] += len(settled.json)
-        self._bytes += len(settled.json)
-        while len(self._settled) > self._capacity:
-            self._drop_of(max(self._of, key=lambda one: len(self._of[one])))
-        while self._bytes > self._capacity_bytes and len(self._settled) > 1:
-            self._drop_of(max(self._of, key=lambda one: self._bytes_of[one]))
+        self._settled.keep(settled.seq, settled, settled.holder)
 
     def page(
         self,
@@ -164,7 +155,7 @@ class History:
         seen: dict[str, bool] = {}
         records: list[bytes] = []
         size = oldest = 0
-        for settled in reversed(self._settled.values()):
+        for settled in reversed(self._settled):
             if (
                 settled.seq >= until
                 or session_id not in (None, settled.session_id)
@@ -192,16 +183,6 @@ class History:
             raise InvalidInput("before: this is no cursor: it is what next of an earlier answer said")
         return int(found[2], 36) if found[1] == self._epoch else 0
 
-    def _drop_of(self, holder: Hashable) -> None:
-        dropped = self._of[holder].popleft()
-        del self._settled[dropped.seq]
-        if self._journal is not NO_JOURNAL:
-            self._journal.note(Change(_KIND, dropped.request_id, None))
-        self._bytes -= len(dropped.json)
-        self._bytes_of[holder] -= len(dropped.json)
-        if not self._of[holder]:
-            del self._of[holder], self._bytes_of[holder]
 
-
-def _settled(session_id: str, shown: PermissionRecord, asked_by: str | None) -> _Settled:
-    return _Settled(0, shown.request_id, session_id, shown.tool_name, shown.decided_by, asked_by, shown.encoded)
+def _settled(seq: int, session_id: str, shown: PermissionRecord, asked_by: str | None) -> _Settled:
+    return _Settled(seq, shown.request_id, session_id, shown.tool_name, shown.decided_by, asked_by, shown.encoded)

@@ -26,7 +26,7 @@ __all__ = ["Inbox", "InboxReader", "InboxView"]
 #: Says whether somebody may see a session.
 Sees = Callable[[str], bool]
 
-_DATA = b'"data":'
+_DATA = b'"data":{'
 _SESSION = b'"data":{"session_id":"'
 #: What ``session_id`` adds to an event that may be as large as any.
 _SESSION_BYTES = 256
@@ -73,9 +73,13 @@ class Inbox:
 
     def tell_asked(self, session_id: str, told: Sequence[tuple[Event, str]]) -> None:
         """Tell here, too, what a session has told of what people are asked, each event with its owner."""
+        if self.log.closed:
+            return
+        begin = b'{"session_id":"%b",' % session_id.encode()
         for event, owner in told:
-            data = event.json[event.json.index(_DATA) + len(_DATA) : -1]
-            self._append(event.type, b'{"session_id":"%b",%b' % (session_id.encode(), data[1:]), owner)
+            fields = event.json[event.json.index(_DATA) + len(_DATA) : -1]
+            self.log.append(event.type, data_json=begin + fields, owner=owner)
+        self.readers.touch()
 
     def tell_opened(self, session_id: str, label: Label) -> None:
         """A session is there, or is called otherwise now."""
@@ -85,9 +89,9 @@ class Inbox:
         """A session is there no longer."""
         self._append("session_closed", dump(label.of(session_id)))
 
-    def _append(self, event_type: str, data_json: bytes, owner: str = "") -> None:
+    def _append(self, event_type: str, data_json: bytes) -> None:
         if not self.log.closed:
-            self.log.append(event_type, data_json=data_json, owner=owner)
+            self.log.append(event_type, data_json=data_json)
             self.readers.touch()
 
     def close(self) -> None:
@@ -125,7 +129,7 @@ class Inbox:
 
     def count_viewers(self, session_id: str) -> int:
         """How many readers would see what is asked in a session now."""
-        return sum(reader.may_be_seen for reader in self.readers_of(session_id))
+        return len([reader for reader in self.readers_of(session_id) if reader.may_be_seen]) if self.readers else 0
 
     def readers_of(self, session_id: str) -> Iterator[Reader]:
         """Those who are told what is asked in a session."""

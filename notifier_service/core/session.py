@@ -341,15 +341,15 @@ class Session:
 
     def _by_rules(self, question: Question) -> Verdict | None:
         """What the rules say, and else why it is asked although somebody decided about its tool."""
-        granted = self.desk.grants
-        if granted.is_empty and not self.rules.has_sources:
+        granted, rules = self.desk.grants, self._all.rules
+        if granted.is_empty and not rules.has_sources:
             return None
         call = question.call(self.session_id)
-        verdict = self.rules.judge(call, granted)
+        verdict = rules.judge(call, granted)
         if not question.by_policy and "session" not in question.scopes:
             # What only a person can answer, no rule allows.
             return None if verdict is not None and verdict.effect == "allow" else verdict
-        if verdict is None and (doubt := self.rules.doubt(call, granted)) is not None:
+        if verdict is None and (doubt := rules.doubt(call, granted)) is not None:
             return Verdict("ask", (doubt,))
         return verdict
 
@@ -424,7 +424,8 @@ class Session:
         self.introduce(question)
         question = self._rated(question)
         verdict = self._judged(question)
-        begun = self.desk.begun(question)
+        desk = self.desk
+        begun = desk.begun(question)
         if begun is not None:
             self._tell_end_unknown(begun)
             began_before = Reason("began_before")
@@ -436,7 +437,7 @@ class Session:
         if verdict.effect == "ask" and verdict.rule is not None:
             question = question._replace(scopes=("once",))  # whatever a person decides, the rule asks again
         try:
-            request = self.desk.register(question, verdict)
+            request = desk.register(question, verdict)
         except LimitReached as error:
             self.counters.limits_reached[error.limit] += 1
             raise
@@ -448,7 +449,7 @@ class Session:
         self._all.attend(self)
         if request.pending and request.recording is None:
             self._note_use(verdict.rule_id)
-            self.desk.when_recorded(request, functools.partial(self._announce, request))
+            desk.when_recorded(request, functools.partial(self._announce, request))
         return request
 
     def _announce(self, request: PermissionRequest) -> None:
@@ -598,7 +599,8 @@ class Session:
 
     def _count_who_may_see(self) -> int:
         """The same without the pages that say that nobody looks."""
-        return sum(reader.may_be_seen for reader in self.readers) + self.readers.waiting_count
+        readers = self.readers
+        return len([reader for reader in readers if reader.may_be_seen]) + readers.waiting_count
 
     @property
     def row(self) -> SessionRow:
@@ -684,8 +686,9 @@ class Session:
         self._appended(events, evicted)
         if request.announced:  # what the policy answers by itself waits for nobody
             self._all.tell_asked(self.session_id, request, appended)
-        if self._all.space.is_over:
-            self._all.space.make_room(self)
+        space = self._all.space
+        if space.log_bytes + space.beside_bytes > space.most_bytes:
+            space.make_room(self)
         if request.record.code == "restarted":
             self._end_left_waiting({request.request_id})
         return events
