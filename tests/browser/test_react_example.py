@@ -19,7 +19,9 @@ from notifier_service.core.policy.reasons import Reason
 from notifier_service.core.question import Decision
 from notifier_service.demo_agent import DemoAgent, Workspace
 from notifier_service.web import Site
+from tests.browser.console import Console
 from tests.browser.person import Person
+from tests.browser.test_accessibility import no_serious_finding
 from tests.browser.test_layout import STICKS_OUT, UNBROKEN, filling
 from tests.browser.test_questions import BRANCH, TESTS, TWO
 from tests.cli.processes import free_port, line_of
@@ -112,6 +114,43 @@ async def test_focus_goes_back_to_where_somebody_wrote(page: Page, broker: Broke
     assert (await request.decision()).approved
 
 
+async def test_call_is_edited_field_by_field_with_the_keyboard_alone(
+    page: Page, person: Person, broker: Broker
+) -> None:
+    parameters = {"path": "notes.md", "text": "one\ntwo\nthree", "mode": 420, "deep": {"keep": [2**70]}}
+    request = broker.ask("demo", tool_name="write_file", parameters=parameters, risk_level="medium")
+    card = card_of(page, "write_file")
+    await expect(card).to_be_visible()
+
+    while not await card.locator("[data-role=editor]").count():  # a key turns the page first where there is more
+        await page.keyboard.press("e")
+        await expect(card).to_be_visible()
+    await expect(card.get_by_label("text")).to_be_focused()
+    await page.keyboard.press("Shift+Tab")
+    await page.keyboard.press("Control+a")
+    await page.keyboard.type("other.md")
+    await expect(card.locator("[data-role=changes]")).to_contain_text("other.md")
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Tab")
+    await expect(card.get_by_label("mode JSON")).to_be_focused()
+    await page.keyboard.type("x")
+    await expect(card.locator("[data-role=problem]")).to_contain_text("mode: Not JSON")
+    assert await card.evaluate(STICKS_OUT) == []
+    await no_serious_finding(Console(person, page))
+    await page.keyboard.press("Control+Enter")
+    await expect(card.get_by_role("alert")).to_contain_text("mode: Not JSON")
+    await page.keyboard.press("Backspace")
+    await expect(card.locator("[data-role=problem]")).to_be_empty()
+    await no_serious_finding(Console(person, page))
+
+    while request.pending:  # a press may show first what has not been on the screen yet
+        await page.keyboard.press("Control+Enter")
+        await expect(page.locator("dialog[open] article[data-ready], dialog:not([open])")).to_be_attached()
+
+    decided = await request.decision()
+    assert (decided.decision, decided.parameters) == ("edit", {**parameters, "path": "other.md"})
+
+
 @pytest.mark.parametrize("width", [390, 1280, 1440])
 async def test_text_that_does_not_break_stays_in_the_dialog(page: Page, broker: Broker, width: int) -> None:
     await page.set_viewport_size({"width": width, "height": 800})
@@ -126,6 +165,10 @@ async def test_text_that_does_not_break_stays_in_the_dialog(page: Page, broker: 
         reject, approve = (card.locator(f"[data-action={action}]") for action in ("reject", "approve"))
         assert await filling(reject) != await filling(approve) == await filling(card.locator("[data-action=respond]"))
         await card.locator("[data-action=edit]").click()
+        await card.locator("[data-role=editor] textarea").first.fill(text)
+        assert await card.evaluate(STICKS_OUT) == []
+        if await card.locator("[data-action=edit-json]").count():
+            await card.locator("[data-action=edit-json]").click()
         await card.locator("[data-field=edit]").fill(json.dumps({"text": text}, ensure_ascii=False))
         assert await card.evaluate(STICKS_OUT) == []
         await card.locator("[data-action=approve-edited]").scroll_into_view_if_needed()

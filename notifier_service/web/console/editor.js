@@ -2,18 +2,14 @@
 // all of them as JSON. And what the change is.
 
 import { Drawing } from "./body.js";
-import { lineChanges, readableJson } from "./client/bodies/index.js";
-import { exactMember, parseExact } from "./client/exact.js";
+import { editChanges, editedOf, editingJson, editingOf, firstToEdit, isJsonEditing } from "./client/bodies/index.js";
 import { button, element, fill } from "./element.js";
 import { t } from "./language.js";
 import { flagsOf, plainText } from "./readable.js";
 
-const MAX_PROBLEM = 200;
 const MOST_ROWS = 20;
 // A text that is longer is looked at when the person pauses.
 const LONG = 20_000;
-// Lines that stay, about each that changes.
-const CONTEXT = 1;
 
 export class Editor {
   // `shape` is the one they are shown in: what is shown exactly is edited exactly. `onCheck` hears whether there is a
@@ -21,7 +17,6 @@ export class Editor {
   constructor(parameters, { id, shape, onCheck }) {
     this.#id = id;
     this.#parameters = parameters;
-    this.#before = readableJson(parameters);
     this.#onCheck = onCheck;
     this.#problem = element("p", {
       class: "problem",
@@ -38,111 +33,79 @@ export class Editor {
     });
     this.#place = element("div", { class: "edited" });
     this.elements = [this.#place, this.#problem, element("h4", {}, t("edit.changes")), this.#difference];
-    if (shape === "exact" || Object.keys(parameters).length === 0) this.#showJson(this.#before);
-    else this.#showFields();
+    this.#show(editingOf(parameters, shape));
   }
 
   #id;
   #parameters;
-  #before;
   #onCheck;
   #problem;
   #difference;
   #place;
   #fields = [];
+  #areas = [];
   #timer = 0;
 
   // Where a person begins to write.
   get field() {
-    return this.#fields[this.#first].area;
+    return this.#areas[firstToEdit(this.#editing)];
   }
 
   get areas() {
-    return this.#fields.map(({ area }) => area);
+    return this.#areas;
   }
 
   // What is written, as it is, to be kept.
   get draft() {
-    return JSON.stringify([this.#isJson, this.#fields.map(({ area }) => area.value)]);
+    return JSON.stringify([isJsonEditing(this.#editing), this.#editing.texts]);
   }
 
   set draft(text) {
     const [isJson, texts] = JSON.parse(text);
-    if (isJson && !this.#isJson) this.#showJson(texts[0]);
-    for (const [index, { area }] of this.#fields.entries()) area.value = texts[index] ?? area.value;
+    if (isJson && !isJsonEditing(this.#editing)) this.#show(editingJson(this.#editing, this.#parameters));
+    for (const [index, area] of this.#areas.entries()) area.value = texts[index] ?? area.value;
+  }
+
+  get #editing() {
+    return { fields: this.#fields, texts: this.#areas.map((area) => area.value) };
   }
 
   // The parameters as they are now; null while they are none, or the same as before. Shows which it is.
   read() {
     clearTimeout(this.#timer);
-    const { value, problem } = this.#isJson ? readParameters(this.#fields[0].area.value) : this.#composed();
-    this.#problem.textContent = problem ?? "";
+    const { parameters, isSame = true, problem } = editedOf(this.#editing, this.#parameters);
+    this.#problem.textContent = problem === undefined ? "" : problemText(problem);
     fill(this.#difference);
-    let edited = null;
     if (problem === undefined) {
-      const after = readableJson(value);
-      edited = after === this.#before ? null : value;
-      if (edited === null) fill(this.#difference, element("p", {}, t("edit.same")));
-      else this.#showChanges(after);
-      const found = flagsOf(value);
+      if (isSame) fill(this.#difference, element("p", {}, t("edit.same")));
+      else this.#showChanges(parameters);
+      const found = flagsOf(parameters);
       if (found.length > 0)
         this.#difference.append(element("p", { class: "warning" }, t("card.flags", found.join(", "))));
     }
-    this.#onCheck(edited !== null);
-    return edited;
+    this.#onCheck(!isSame);
+    return isSame ? null : parameters;
   }
 
-  get #isJson() {
-    return this.#fields[0]?.name === null;
-  }
-
-  // The longest text is what somebody wants to change.
-  get #first() {
-    const lengths = this.#fields.map(({ isText, area }) =>
-      isText ? area.value.split("\n").length * 1000 + area.value.length : 0,
+  #show({ fields, texts }) {
+    this.#fields = fields;
+    const isJson = isJsonEditing({ fields, texts });
+    this.#areas = fields.map(({ name }, index) =>
+      isJson
+        ? this.#area(texts[index], `parameters-${this.#id}`, { field: "parameters" })
+        : this.#area(texts[index], `field-${index}-${this.#id}`, { name }),
     );
-    return Math.max(0, lengths.indexOf(Math.max(...lengths)));
+    if (isJson) fill(this.#place, element("label", { for: this.#areas[0].id }, t("edit.label")), this.#areas[0]);
+    else fill(this.#place, this.#areas.map((area, index) => labelled(fields[index], area)), this.#turningToJson());
   }
 
-  #showFields() {
-    this.#fields = Object.keys(this.#parameters).map((name, index) => {
-      const value = this.#parameters[name];
-      const isText = typeof value === "string";
-      const text = isText
-        ? value
-        : value !== null && typeof value === "object" && !JSON.isRawJSON?.(value)
-          ? readableJson(value)
-          : exactMember(this.#parameters, name);
-      return { name, isText, before: text, area: this.#area(text, `field-${index}-${this.#id}`, { name }) };
-    });
-    fill(
-      this.#place,
-      this.#fields.map(({ name, isText, area }) =>
-        element(
-          "div",
-          { class: "edit-field" },
-          element("label", { for: area.id }, plainText(name), !isText && element("span", {}, " JSON")),
-          area,
-        ),
-      ),
-      button(
-        "edit-json",
-        t("edit.asJson"),
-        () => {
-          const { value } = this.#composed();
-          this.#showJson(value === undefined ? this.#before : readableJson(value));
-          this.field.focus();
-          this.read();
-        },
-        { class: "quiet" },
-      ),
-    );
-  }
-
-  #showJson(text) {
-    const area = this.#area(text, `parameters-${this.#id}`, { field: "parameters" });
-    this.#fields = [{ name: null, isText: false, before: this.#before, area }];
-    fill(this.#place, element("label", { for: area.id }, t("edit.label")), area);
+  #turningToJson() {
+    const turn = () => {
+      this.#show(editingJson(this.#editing, this.#parameters));
+      this.field.focus();
+      this.read();
+    };
+    return button("edit-json", t("edit.asJson"), turn, { class: "quiet" });
   }
 
   #area(text, id, data) {
@@ -165,64 +128,19 @@ export class Editor {
     return area;
   }
 
-  // From the fields, as text, so that no number is read and written anew.
-  #composed() {
-    const members = [];
-    for (const { name, isText, area } of this.#fields) {
-      if (!isText) {
-        try {
-          parseExact(area.value);
-        } catch (error) {
-          return { problem: `${plainText(name)}: ${problemOf(error, area.value)}` };
-        }
-      }
-      members.push(`${JSON.stringify(name)}: ${isText ? JSON.stringify(area.value) : area.value}`);
-    }
-    return readParameters(`{${members.join(",\n")}}`);
-  }
-
-  #showChanges(after) {
-    const changed = this.#isJson
-      ? [{ name: "", before: this.#before, after }]
-      : this.#fields
-          .map(({ name, before, area }) => ({ name, before, after: area.value }))
-          .filter((one) => one.before !== one.after);
+  #showChanges(parameters) {
     const drawing = new Drawing({ onChange: () => {} });
-    drawing.draw({
-      parts: changed.map(({ name, before: old, after: fresh }) => ({
-        kind: "diff",
-        name,
-        lines: nearChanges(lineChanges(old, fresh)),
-      })),
-    });
+    drawing.draw({ parts: editChanges(this.#editing, parameters) });
     fill(this.#difference, drawing.element);
   }
 }
 
-function nearChanges(lines) {
-  const isNear = (at) => lines.slice(Math.max(0, at - CONTEXT), at + CONTEXT + 1).some(({ kind }) => kind !== "same");
-  return lines.filter((_, at) => isNear(at));
+function labelled({ name, isText }, area) {
+  const label = element("label", { for: area.id }, plainText(name), !isText && element("span", {}, " JSON"));
+  return element("div", { class: "edit-field" }, label, area);
 }
 
-function readParameters(text) {
-  let value;
-  try {
-    value = parseExact(text);
-  } catch (error) {
-    return { problem: problemOf(error, text) };
-  }
-  const isObject =
-    value !== null && typeof value === "object" && !Array.isArray(value) && text.trimStart().startsWith("{");
-  return isObject ? { value } : { problem: t("edit.object") };
-}
-
-// What a browser says of JSON that is none, with the line it is in; each browser says the place in its own way.
-function problemOf(error, text) {
-  const message = error.message.slice(0, MAX_PROBLEM);
-  const line = /line (\d+)/.exec(error.message)?.[1];
-  const position = /position (\d+)/.exec(error.message)?.[1];
-  if (line !== undefined) return t("edit.problem", line, message);
-  if (position !== undefined) return t("edit.problem", text.slice(0, Number(position)).split("\n").length, message);
-  if (/end of (JSON|data)/i.test(error.message)) return t("edit.problem", text.split("\n").length, message);
-  return t("edit.noLine", message);
+function problemText({ name, line, message }) {
+  const text = message === null ? t("edit.object") : line === null ? t("edit.noLine", message) : t("edit.problem", line, message);
+  return name === null ? text : `${plainText(name)}: ${text}`;
 }

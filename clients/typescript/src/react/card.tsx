@@ -1,14 +1,13 @@
 import { useEffect, useId, useRef, useState, type KeyboardEvent, type ReactNode } from "react";
 
-import { answerTo, questionsOf } from "../bodies/index.js";
+import { answerTo, editedOf, editingOf, questionsOf } from "../bodies/index.js";
 import type { SessionClient } from "../client.js";
-import { exactJson, parseExact } from "../exact.js";
-import { jsonPieces } from "../text.js";
 import type { PermissionRecord } from "../wire.js";
 import { useAnswer } from "./answer.js";
 import { ChoiceButton, choicesOf, type Choice, type Press } from "./choices.js";
 import { Countdown } from "./countdown.js";
 import { useDraft, type Draft, type Form } from "./draft.js";
+import { Editor, problemText } from "./editor.js";
 import { Description, Judgement, ToolName, Unread } from "./facts.js";
 import type { KeyAction } from "./keys.js";
 import type { PermissionLabels } from "./labels.js";
@@ -16,7 +15,7 @@ import { End, Parameters, useShown, type RenderBody } from "./parameters.js";
 import { useArmed, usePresses } from "./press.js";
 import { QuestionForm } from "./questions.js";
 import { useReading } from "./reading.js";
-import { editable, Text } from "./text.js";
+import { Text } from "./text.js";
 import { useWhole } from "./whole.js";
 
 interface CardProps {
@@ -43,7 +42,7 @@ interface CardProps {
 export function Card(props: CardProps): ReactNode {
   const { client, labels, position, total, onOver } = props;
   const { request, isWhole, problem, readAgain } = useWhole(client, props.request);
-  const { form: begun, text, reason, isWritten, given, ...writing } = useDraft(props.draft);
+  const { form: begun, response, editing, reason, isWritten, given, ...writing } = useDraft(props.draft);
   const { mayApprove } = client;
   const form = mayApprove ? begun : null;
   const isPending = position > 0;
@@ -88,8 +87,9 @@ export function Card(props: CardProps): ReactNode {
     else setArmed(action);
   };
 
-  function open(next: Form | null, beginning?: string): void {
-    writing.open(next, beginning);
+  function open(next: Form | null): void {
+    if (next === "edit" && editing === null) writing.edit(editingOf(request.parameters, shown.body?.shape ?? "exact"));
+    writing.open(next);
     setError(null);
   }
 
@@ -103,10 +103,11 @@ export function Card(props: CardProps): ReactNode {
   const options = why === undefined ? {} : { reason: why };
 
   function sendWritten(press: Press): void {
-    if (form === "respond") return send(() => client.respond(request, text, why));
-    const parameters = objectIn(text);
-    if (parameters === null) setError(labels.notAnObject);
-    else deliberately("approve-edited", () => client.edit(request, parameters, options))(press);
+    if (form === "respond") return send(() => client.respond(request, response, why));
+    if (editing === null) return;
+    const edited = editedOf(editing, request.parameters);
+    if ("problem" in edited) setError(edited.problem.name === null ? labels.notAnObject : problemText(edited.problem, labels));
+    else deliberately("approve-edited", () => client.edit(request, edited.parameters, options))(press);
   }
 
   const found = questionsOf(request);
@@ -133,7 +134,7 @@ export function Card(props: CardProps): ReactNode {
         approve: (action, scope) =>
           deliberately(action, () => client.approve(request, scope === undefined ? options : { ...options, scope })),
         reject: (scope) => send(() => client.reject(request, why, scope === undefined ? {} : { scope })),
-        edit: () => open("edit", editable(jsonPieces(exactJson(request.parameters)))),
+        edit: () => open("edit"),
         respond: () => open("respond"),
       });
   const offered = questions === null || form !== null ? choices : answered(choices);
@@ -240,21 +241,32 @@ export function Card(props: CardProps): ReactNode {
         <Description request={request} labels={labels} />
 
         <div ref={writes} className="notifier-answer">
-          {form !== null && (
+          {form === "respond" && (
             <label>
-              {form === "edit" ? labels.edited : labels.response}
+              {labels.response}
               <textarea
-                key={form}
                 autoFocus
-                data-field={form}
-                rows={form === "edit" ? 8 : 3}
-                spellCheck={form === "respond"}
+                data-field="respond"
+                rows={3}
                 readOnly={isOver}
-                value={text}
+                value={response}
                 onKeyDown={pressedInForm}
-                onChange={({ target }) => writing.write(target.value)}
+                onChange={({ target }) => writing.writeResponse(target.value)}
               />
             </label>
+          )}
+          {form === "edit" && editing !== null && (
+            <Editor
+              parameters={request.parameters}
+              editing={editing}
+              labels={labels}
+              isOver={isOver}
+              onKeyDown={pressedInForm}
+              onWrite={(next) => {
+                writing.edit(next);
+                setError(null);
+              }}
+            />
           )}
           {mayApprove && (
             <label>
@@ -295,11 +307,3 @@ export function Card(props: CardProps): ReactNode {
   );
 }
 
-function objectIn(text: string): Record<string, unknown> | null {
-  try {
-    const value = parseExact(text) as Record<string, unknown>;
-    return text.trimStart().startsWith("{") ? value : null;
-  } catch {
-    return null;
-  }
-}

@@ -96,7 +96,7 @@ export function PermissionDialog({ session, labels = ENGLISH, renderBody, classN
   };
 
   const draftOf = (id: string): Draft => {
-    const draft = drafts.current.get(id) ?? { form: null, texts: {}, reason: "", given: [] };
+    const draft = drafts.current.get(id) ?? { form: null, response: "", editing: null, reason: "", given: [] };
     drafts.current.set(id, draft);
     return draft;
   };

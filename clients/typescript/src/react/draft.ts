@@ -1,13 +1,15 @@
 import { useEffect, useState } from "react";
 
-import type { Given } from "../bodies/index.js";
+import type { Editing, Given } from "../bodies/index.js";
 
 export type Form = "edit" | "respond";
 
 /** What a person has begun to write for a request. */
 export interface Draft {
   form: Form | null;
-  texts: Partial<Record<Form, string>>;
+  response: string;
+  /** Null before anybody has begun to. */
+  editing: Editing | null;
   reason: string;
   /** What is answered to each question. */
   given: readonly Given[];
@@ -16,14 +18,15 @@ export interface Draft {
 interface Writing {
   /** The form that is open. */
   readonly form: Form | null;
-  /** What is written in it. */
-  readonly text: string;
+  readonly response: string;
+  readonly editing: Editing | null;
   readonly reason: string;
   /** Whether anything would be lost. */
   readonly isWritten: boolean;
-  /** Open a form with this text, or with what was written there before; null closes it. */
-  open(form: Form | null, text?: string): void;
-  write(text: string): void;
+  /** Open a form, as it was left; null closes it. */
+  open(form: Form | null): void;
+  writeResponse(response: string): void;
+  edit(editing: Editing): void;
   writeReason(reason: string): void;
   readonly given: readonly Given[];
   /** Answer the question of this place. */
@@ -33,16 +36,18 @@ interface Writing {
 /** What is written for a request; `draft` keeps it for when its card comes again. */
 export function useDraft(draft: Draft): Writing {
   const [form, setForm] = useState(draft.form);
-  const [texts, setTexts] = useState(draft.texts);
+  const [response, writeResponse] = useState(draft.response);
+  const [editing, edit] = useState(draft.editing);
   const [reason, writeReason] = useState(draft.reason);
   const [given, setGiven] = useState(draft.given);
   useEffect(() => {
-    Object.assign(draft, { form, texts, reason, given });
-  }, [draft, form, texts, reason, given]);
+    Object.assign(draft, { form, response, editing, reason, given });
+  }, [draft, form, response, editing, reason, given]);
 
   return {
     form,
-    text: form === null ? "" : texts[form] ?? "",
+    response,
+    editing,
     reason,
     isWritten: form !== null || reason !== "" || given.length > 0,
     given,
@@ -50,13 +55,9 @@ export function useDraft(draft: Draft): Writing {
       setGiven((before) => Array.from({ length: Math.max(index + 1, before.length) }, (_, at) =>
         at === index ? answer : (before[at] as Given),
       )),
-    open: (next, text = "") => {
-      setForm(next);
-      if (next !== null) setTexts((before) => ({ [next]: text, ...before }));
-    },
-    write: (text) => {
-      if (form !== null) setTexts((before) => ({ ...before, [form]: text }));
-    },
+    open: setForm,
+    writeResponse,
+    edit,
     writeReason,
   };
 }

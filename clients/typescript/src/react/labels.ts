@@ -69,7 +69,17 @@ export interface PermissionLabels {
   reject: string;
   rejectForSession: string;
   edit: string;
+  /** Above the field of all parameters. */
   edited: string;
+  editing: {
+    /** Turns the fields into one of JSON. */
+    asJson: string;
+    /** Above what is changed. */
+    changes: string;
+    same: string;
+    /** What the browser says of JSON that is none, and on which line. */
+    problem(line: number | null, message: string): string;
+  };
   approveEdited: string;
   notAnObject: string;
   respond: string;
@@ -180,6 +190,12 @@ export const ENGLISH: PermissionLabels = {
   rejectForSession: "Reject in this session:",
   edit: "Edit…",
   edited: "Parameters to run with, as JSON",
+  editing: {
+    asJson: "As JSON",
+    changes: "What you change",
+    same: "Nothing is changed yet.",
+    problem: (line, message) => (line === null ? `Not JSON: ${message}` : `Line ${line}: ${message}`),
+  },
   approveEdited: "Approve as edited",
   notAnObject: "This is not a JSON object.",
   respond: "Respond…",
@@ -273,6 +289,12 @@ export const CHINESE: PermissionLabels = {
   rejectForSession: "在本会话中拒绝：",
   edit: "编辑…",
   edited: "运行所用的参数（JSON）",
+  editing: {
+    asJson: "以 JSON 修改",
+    changes: "您的改动",
+    same: "尚未改动。",
+    problem: (line, message) => (line === null ? `不是有效的 JSON：${message}` : `第 ${line} 行：${message}`),
+  },
   approveEdited: "按修改批准",
   notAnObject: "这不是 JSON 对象。",
   respond: "代答…",

@@ -179,6 +179,7 @@ describe("an answer", () => {
   it("edits the parameters that run, and says what is no JSON object", async () => {
     const { dialog, fill, press, requests, session } = await sitDown({}, WRITE);
     await press("edit");
+    await press("edit-json");
     for (const wrong of ["{", "[1]", "12345678901234567890"]) {
       fill("edit", wrong);
       await press("approve-edited");
@@ -190,6 +191,71 @@ describe("an answer", () => {
     await waitFor(() => expect(dialog.open).toBe(false));
     const edited = { decision: "edit", parameters: { path: "b.txt", text: "hello" } };
     expect(await record(requests[0]!, session)).toMatchObject(edited);
+  });
+
+  it("is edited field by field, and says what is changed", async () => {
+    const parameters = { path: "a.txt", text: "one\ntwo\nthree", mode: 8.50, deep: { keep: [1] } };
+    const { dialog, actions, press, requests, role, session } = await sitDown({}, { tool_name: "write", parameters });
+    await press("edit");
+    const inside = within(dialog);
+    const field = (name: string) => inside.getByLabelText<HTMLTextAreaElement>(name);
+    expect(document.activeElement).toBe(field("text"));
+    expect(["path", "text", "mode JSON", "deep JSON"].map((name) => field(name).value)).toEqual([
+      "a.txt", "one\ntwo\nthree", "8.5", '{\n  "keep": [\n    1\n  ]\n}',
+    ]);
+    expect(role("changes")).toBe("Nothing is changed yet.");
+    expect(actions()).toEqual(["exact", "edit-json", "approve-edited", "back", "later"]);
+
+    fireEvent.change(field("mode JSON"), { target: { value: "{" } });
+    await waitFor(() => expect(role("problem")).toMatch(/^mode: Line 1: /));
+    expect(field("mode JSON").getAttribute("aria-describedby")).toBe(dialog.querySelector("[data-role=problem]")!.id);
+    await press("approve-edited");
+    expect(inside.getByRole("alert").textContent).toMatch(/^mode: Line 1: /);
+    for (const injected of ['1, "path": "/etc/passwd"', "1}, {"]) {
+      fireEvent.change(field("mode JSON"), { target: { value: injected } });
+      await press("approve-edited");
+    }
+    expect((await record(requests[0]!, session)).status).toBe("pending");
+
+    fireEvent.change(field("mode JSON"), { target: { value: "9.00" } });
+    fireEvent.change(field("text"), { target: { value: "one\n\"2\"\nthree" } });
+    await waitFor(() => expect(role("problem")).toBe(""));
+    const changes = [...dialog.querySelectorAll("[data-role=changes] [data-line]")];
+    expect(changes.map(({ textContent }) => textContent)).toEqual(["one", "two", '"2"', "three", "8.5", "9.00"]);
+    await press("edit-json");
+    expect(JSON.parse(dialog.querySelector<HTMLTextAreaElement>("[data-field=edit]")!.value)).toMatchObject({ mode: 9 });
+    await press("back");
+    await press("edit");
+    fireEvent.keyDown(dialog.querySelector("[data-field=edit]")!, { key: "Enter", ctrlKey: true });
+
+    await waitFor(() => expect(dialog.open).toBe(false));
+    expect(await record(requests[0]!, session)).toMatchObject({
+      decision: "edit",
+      parameters: { path: "a.txt", text: 'one\n"2"\nthree', mode: 9, deep: { keep: [1] } },
+    });
+  });
+
+  it.each([
+    ["nothing", {}],
+    ["what nobody sees", { text: "a\u202eb", path: "x" }],
+  ])("with %s in them are edited as JSON", async (_what, parameters) => {
+    const { actions, dialog, press } = await sitDown({}, { tool_name: "write", parameters });
+    await press("edit");
+
+    expect([...dialog.querySelectorAll("textarea")].map(({ dataset }) => dataset["field"])).toEqual(["edit"]);
+    expect(actions()).not.toContain("edit-json");
+  });
+
+  it("are edited exactly where they are shown exactly, and not approved before they were seen", async () => {
+    const { dialog, fill, press, requests, session } = await sitDown({}, WRITE);
+    screenOfTest.isShown = false;
+    await press("exact");
+    await press("edit");
+    fill("edit", '{"path": "b.txt"}');
+    await press("approve-edited");
+
+    expect(dialog.querySelector("[data-read]")).toBeNull();
+    expect((await record(requests[0]!, session)).status).toBe("pending");
   });
 
   it("keeps characters that cannot be seen, as escapes, through an edit", async () => {
@@ -338,6 +404,7 @@ describe("a request that ended otherwise", () => {
   it("leaves what somebody has written, also while another one is looked at", async () => {
     const { dialog, fill, listens, press, requests, session } = await sitDown({}, WRITE, { tool_name: "second" });
     await press("edit");
+    await press("edit-json");
     fill("edit", '{"path": "mine"}');
     fill("reason", "as I said");
     await listens();
@@ -571,6 +638,7 @@ describe("what has not been on the screen", () => {
   it("is not run as edited either, at a high risk without two presses", async () => {
     const { button, dialog, fill, press, requests, session } = await sitDown({}, { ...WRITE, risk_level: "high" });
     await press("edit");
+    await press("edit-json");
     fill("edit", '{"path": "b.txt"}');
     await press("approve-edited");
     expect(button("approve-edited").textContent).toContain("Press again");
