@@ -232,7 +232,7 @@ async def calls_of_post(client: Plain, path: str, body: bytes) -> int:
     return posted.calls - (await least(turns)).calls
 
 
-async def test_publishing_costs_little_more_than_a_request_that_does_nothing(site: Site, connect: Connect) -> None:
+async def test_publishing_costs_less_than_a_request_that_does_nothing(site: Site, connect: Connect) -> None:
     async def nothing(request: web.Request) -> web.Response:
         await request.read()
         return web.json_response({"success": True, "data": {"ids": ["1kqv3v0i0ow5-2s"]}}, status=201)
@@ -253,9 +253,9 @@ async def test_publishing_costs_little_more_than_a_request_that_does_nothing(sit
     await bare_site.stop()
     await runner.cleanup()
 
-    assert one - nothing_done < 5
+    assert one < nothing_done * 0.6
     assert told - one < 30
-    assert (hundred - one) / 99 < 2.2
+    assert hundred / 100 < 4
 
 
 def test_events_that_come_together_and_that_nobody_reads_are_kept_and_dropped_together() -> None:

@@ -603,9 +603,14 @@ class Broker:
         """Settle a permission request, as ``PermissionDesk.decide`` does; a session that nobody opened has none."""
         return self.look(session_id).decide(decision, **decider)
 
+    @property
+    def answers_at_once(self) -> bool:
+        """Whether a decision holds at once, and needs not be on record first."""
+        return not (self.recorder.is_on or self.is_durable)
+
     async def answer(self, session_id: str, decision: Decision, **decider: Unpack[Decider]) -> PermissionRecord:
         """The same, waiting until it is on record while others go on."""
-        if not (self.recorder.is_on or self.is_durable):
+        if self.answers_at_once:
             return self.decide(session_id, decision, **decider)
         record = await self.look(session_id).answer(decision, **decider)
         await self.all_kept()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import os
@@ -11,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Generic, Literal, Protocol, Self, TypeVar
 
@@ -21,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from ..core.errors import Forbidden, InvalidInput, Unauthenticated
 from ..core.question import Decider
 from ..settings import is_loopback
-from .loopback import require_own_program
+from .loopback import require_own_program, require_own_user
 
 __all__ = [
     "AUTH",
@@ -192,7 +193,13 @@ class Authenticator(ABC):
 
         ``any_user`` is for what everybody on this machine may know where no tokens tell who is who.
         """
-        token = self.token_of(request, token_in_query=token_in_query)
+        return self._sender(self.token_of(request, token_in_query=token_in_query), token_in_query=token_in_query)
+
+    def caller_on(self, transport: asyncio.BaseTransport, authorization: str) -> Caller:
+        """Who sends a request with this header over a connection, and with none by which somebody speaks for others."""
+        return self._sender(_bearer(authorization), token_in_query=False)
+
+    def _sender(self, token: str, *, token_in_query: bool) -> Caller:
         if not token:
             raise Unauthenticated("This needs a token.", reason="missing")
         if token.startswith(TICKET_PREFIX) and not token_in_query:
@@ -203,9 +210,8 @@ class Authenticator(ABC):
     @staticmethod
     def token_of(request: web.Request, *, token_in_query: bool) -> str:
         """The token or ticket that came along; empty for none."""
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and token.strip():
-            return token.strip()
+        if token := _bearer(request.headers.get("Authorization", "")):
+            return token
         return (request.query.get("token") or request.query.get("ticket") or "").strip() if token_in_query else ""
 
     def caller_with(self, token: str) -> Caller:
@@ -258,11 +264,13 @@ class NoAuth(Authenticator):
     _EVERYBODY = Caller("local", _INCLUDES["admin"], ("*",))
 
     def caller_of(self, request: web.Request, *, token_in_query: bool, any_user: bool = False) -> Caller:
-        # Settings refuse a public address; an application that embeds this one chooses its own.
-        address = request.protocol.sockname
-        if isinstance(address, tuple) and not is_loopback(str(address[0]).partition("%")[0]):
-            raise Forbidden("auth=none answers on a loopback address only; set auth=tokens.")
+        _require_loopback(request.protocol.sockname)
         require_own_program(request, any_user=any_user)
+        return self._EVERYBODY
+
+    def caller_on(self, transport: asyncio.BaseTransport, authorization: str) -> Caller:
+        _require_loopback(transport.get_extra_info("sockname"))
+        require_own_user(transport)
         return self._EVERYBODY
 
     def caller_with(self, token: str) -> Caller:
@@ -422,6 +430,19 @@ def still_sees_the_same(caller: Caller, session_id: str | None = None) -> Callab
 def with_included(rights: Iterable[Right]) -> frozenset[Right]:
     """Rights with those that they include."""
     return frozenset[Right]().union(*(_INCLUDES[right] for right in rights))
+
+
+def _bearer(authorization: str) -> str:
+    """The token in such a header; empty where there is none."""
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+@lru_cache(maxsize=64)
+def _require_loopback(address: object) -> None:
+    # Settings refuse a public address; an application that embeds this one chooses its own.
+    if isinstance(address, tuple) and not is_loopback(str(address[0]).partition("%")[0]):
+        raise Forbidden("auth=none answers on a loopback address only; set auth=tokens.")
 
 
 def _renewed_in(whole: Caller, session_id: str, before: Caller) -> Caller:

@@ -29,6 +29,7 @@ _FIRST_TURNS = 8
 class Coming(Protocol):
     """A connection's protocol that says when the connection is over."""
 
+    transport: asyncio.Transport | None
     left: Callable[[], object] | None
 
 
@@ -40,6 +41,8 @@ class _Standing:
     #: The turn of the loop in which it came.
     turn: int
     has_asked: bool = False
+    #: For how long it may be silent then; None where its protocol sees to that.
+    silence_seconds: float | None = None
     #: What its peer had not taken when that was looked at last, and since when it has taken nothing of it.
     unsent: int = 0
     stuck_since: float = 0.0
@@ -56,17 +59,21 @@ class Door:
     def __init__(self, settings: Settings, ended: Counter[str]) -> None:
         self._settings = settings
         self._ended = ended
-        self._make: Callable[[], asyncio.Protocol] | None = None
         # Both in the order in which they became so.
-        self._idle: dict[web.RequestHandler, _Standing] = {}
-        self._asking: dict[web.RequestHandler, _Standing] = {}
+        self._idle: dict[Coming, _Standing] = {}
+        self._asking: dict[Coming, _Standing] = {}
         self._timer: asyncio.TimerHandle | None = None
         #: Counted while somebody has just come.
         self._turn = 0
         self._came_in_turn = -_FIRST_TURNS
 
-    def making(self, make: web.Server) -> Callable[[], asyncio.Protocol]:
-        """The factory of protocols, which ``make`` makes; from now on it is looked after them."""
+    def making(
+        self, make: Callable[[], object], *, silence_seconds: float | None = None
+    ) -> Callable[[], asyncio.Protocol]:
+        """The factory of protocols, which ``make`` makes; from now on it is looked after them.
+
+        Those end that send nothing for ``silence_seconds`` after an answer, where that is given.
+        """
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(_LOOK_SECONDS, self._look)
 
@@ -74,15 +81,15 @@ class Door:
             if is_out_of_descriptors():
                 self._ended["descriptors"] += 1
                 return Refusal()
-            protocol: web.RequestHandler = make()
+            protocol = cast("Coming", make())
             while len(self._idle) >= self._settings.max_idle_connections and self._one_gives_way():
                 pass
             if self._turn - self._came_in_turn >= _FIRST_TURNS:
                 loop.call_soon(self._count_turn)
             self._came_in_turn = self._turn
-            self._idle[protocol] = _Standing(loop.time(), self._turn)
-            cast("Coming", protocol).left = partial(self._idle.pop, protocol, None)
-            return protocol
+            self._idle[protocol] = _Standing(loop.time(), self._turn, silence_seconds=silence_seconds)
+            protocol.left = partial(self._idle.pop, protocol, None)
+            return cast("asyncio.Protocol", protocol)
 
         return one
 
@@ -96,18 +103,41 @@ class Door:
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         """The middleware that knows when a request is under way."""
-        protocol = request.protocol
-        standing = self._idle.pop(protocol, None)
-        if standing is None:
+        protocol = cast("Coming", request.protocol)
+        if protocol not in self._idle:
             return await handler(request)
-        self._asking[protocol] = standing
+        self.begun(protocol)
         try:
             return await handler(request)
         finally:
-            del self._asking[protocol]
-            if protocol.transport is not None:  # else it was taken over, or is lost
-                standing.since, standing.has_asked = asyncio.get_running_loop().time(), True
-                self._idle[protocol] = standing
+            self.ended(protocol)
+
+    def begun(self, protocol: Coming) -> None:
+        """A request is under way on a connection on which there was none."""
+        self._asking[protocol] = self._idle.pop(protocol)
+
+    def ended(self, protocol: Coming) -> None:
+        """It is answered."""
+        standing = self._asking.pop(protocol)
+        if protocol.transport is not None:  # else it was taken over, or is lost
+            self._idle[protocol] = standing
+            self.asked(protocol)
+
+    def asked(self, protocol: Coming) -> None:
+        """A request was answered on a connection on which there was none, before anybody could look."""
+        standing = self._idle.pop(protocol, None)
+        if standing is not None:
+            standing.since, standing.has_asked = asyncio.get_running_loop().time(), True
+            self._idle[protocol] = standing
+
+    def replaced(self, protocol: Coming, by: object) -> None:
+        """Another protocol, which sees to silence itself, has the connection now."""
+        heir, standing = cast("Coming", by), self._idle.pop(protocol, None)
+        protocol.left = None
+        if standing is not None:
+            standing.silence_seconds = None
+            self._idle[heir] = standing
+            heir.left = partial(self._idle.pop, heir, None)
 
     def _count_turn(self) -> None:
         self._turn += 1
@@ -142,6 +172,8 @@ class Door:
                 self._end(transport, "stalled_seconds")
             elif not standing.has_asked and now - standing.since >= settings.first_request_seconds:
                 self._end(transport, "first_request_seconds")
+            elif standing.silence_seconds is not None and now - standing.since >= standing.silence_seconds:
+                transport.close()
         # Streams and sockets see to it themselves, and say so; this is for what has no way to.
         patience = 2 * settings.stalled_seconds + 5
         for protocol, standing in tuple(self._asking.items()):

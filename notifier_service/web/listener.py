@@ -15,15 +15,18 @@ from ..settings import Settings
 from .answers import unreadable
 from .door import Door
 from .logs import AccessLog, server_log
+from .plain_connection import PlainConnections
 from .request import BROKER
-from .short_way import with_short_way
+from .short_way import ShortWay, with_short_way
 from .unix_socket import bound
 
 __all__ = ["listening", "url_of"]
 
 
+#: A connection on which nobody asks any more is kept for so long.
+_SILENCE_SECONDS = 75
 #: What each connection is given.
-_HOW: Mapping[str, Any] = {"access_log_class": AccessLog, "logger": server_log, "keepalive_timeout": 75}
+_HOW: Mapping[str, Any] = {"access_log_class": AccessLog, "logger": server_log, "keepalive_timeout": _SILENCE_SECONDS}
 
 
 class _Connection(web.RequestHandler):
@@ -62,11 +65,22 @@ class _Connection(web.RequestHandler):
 class _Server(web.Server):
     """What ``web.AppRunner`` makes, with connections of ours."""
 
-    def __init__(self, like: web.Server, handler: Any) -> None:
+    def __init__(self, like: web.Server, way: ShortWay | None, door: Door) -> None:
+        handler = like.request_handler if way is None else with_short_way(way, door, like.request_handler)
         super().__init__(handler, request_factory=like.request_factory, handler_cancellation=like.handler_cancellation)
+        #: Connections before they are aiohttp's; None where they are at once.
+        self.plain = None if way is None else PlainConnections(way, door, self)
 
     def __call__(self) -> web.RequestHandler:
         return _Connection(self, loop=asyncio.get_running_loop(), **_HOW)
+
+    def pre_shutdown(self) -> None:
+        super().pre_shutdown()
+        if self.plain is not None:
+            self.plain.close()
+
+    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109  # as aiohttp has it
+        await asyncio.gather(super().shutdown(timeout), *([] if self.plain is None else [self.plain.closed(timeout)]))
 
 
 @asynccontextmanager
@@ -120,13 +134,16 @@ class _Runner(web.AppRunner):
     def server(self) -> Any:
         """What makes the protocols of connections, one for all places at which it listens."""
         server = super().server
-        if server is not None and self._making is None:
-            self._making = self._door.making(server)
+        if isinstance(server, _Server) and self._making is None:
+            if server.plain is None:
+                self._making = self._door.making(server)
+            else:
+                self._making = self._door.making(server.plain, silence_seconds=_SILENCE_SECONDS)
         return self._making
 
     async def _make_server(self) -> web.Server:  # which ``BaseRunner`` leaves to its subclasses
         like = await super()._make_server()
-        return _Server(like, with_short_way(self.app, self._door, like.request_handler))
+        return _Server(like, ShortWay.of(self.app), self._door)
 
 
 def url_of(host: str, port: int) -> str:

@@ -22,7 +22,7 @@ from aiohttp import hdrs, web
 from ..core.errors import Forbidden
 from .logs import Seldom
 
-__all__ = ["forget_user", "require_own_program", "user_of"]
+__all__ = ["forget_user", "require_own_program", "require_own_user", "user_of"]
 
 _HELP = "auth=none is for programs of the user who started the service: set auth=tokens"
 
@@ -62,9 +62,12 @@ def require_own_program(request: web.Request, *, any_user: bool = False) -> None
     # HTTP/1.0 closes anyway: who says so in words is nginx.
     if request.version < (1, 1) and request.headers.get(hdrs.CONNECTION, "").lower() == "close":
         raise _refused("nginx", "this request came through nginx")
-    transport = request.transport
-    if transport is None or any_user:
-        return
+    if request.transport is not None and not any_user:
+        require_own_user(request.transport)
+
+
+def require_own_user(transport: asyncio.BaseTransport) -> None:
+    """Raise ``Forbidden`` for a connection of a program of another user, as far as one can tell."""
     user = _users.get(transport, _UNKNOWN)
     if user is _UNKNOWN:
         near, far = transport.get_extra_info("peername"), transport.get_extra_info("sockname")

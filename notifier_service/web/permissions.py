@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Annotated, Any, Literal, Protocol
@@ -31,7 +31,7 @@ from ..core.input_schema import InputSchema
 from ..core.limits import MAX_TIMEOUT_SECONDS, RiskLevel
 from ..core.permission_request import PermissionRequest
 from ..core.policy.reasons import Reason
-from ..core.question import ALL_DECISIONS, Decision, Question
+from ..core.question import ALL_DECISIONS, Decider, Decision, Question
 from ..settings import Settings
 from .agents.agent_calls import JOINED_CALLS
 from .answers import body_of, error_body, told
@@ -54,6 +54,7 @@ __all__ = [
     "cancel",
     "claim",
     "decide",
+    "decider_of",
     "list_pending",
     "read",
     "through",
@@ -110,20 +111,27 @@ async def decide(call: Call[Query, Decision], tell: Tell = told) -> web.StreamRe
     """Answer a permission request: approve, edit, reject or respond."""
     if (size := call.request.get(BODY_BYTES)) is not None:
         raise too_large(size, call.broker.limits)
-    via = "polling" if "/polling/" in call.request.path else "sse"
-    caller = call.caller
-    record = await call.broker.answer(
-        call.session_id,
-        call.body,
-        **caller.decider(via=via, through=through(call.request)),
-    )
+    decider = decider_of(call.caller, call.request.path, call.request)
+    record = await call.broker.answer(call.session_id, call.body, **decider)
     # The tool that waits goes first: it is woken in the next turn of the loop, at whose end its answer leaves.
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     return tell(record.encoded)
 
 
-def through(request: web.Request) -> str:
+class Said(Protocol):
+    """A request, as far as it says what it came through."""
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+
+def decider_of(caller: Caller, path: str, request: Said) -> Decider:
+    """Who decides by a request to this path, for the log and the record."""
+    return caller.decider(via="polling" if "/polling/" in path else "sse", through=through(request))
+
+
+def through(request: Said) -> str:
     """What a decision came through, as far as who sends it says: only browsers tell where a request comes from."""
     if "Sec-Fetch-Site" in request.headers or "Origin" in request.headers:
         return "page"

@@ -1,208 +1,273 @@
-"""The short way of what is sent most: plain events by POST to one session, questions about calls, and decisions.
+"""The short way of what is sent most: events by POST to one session, questions about calls, and decisions.
 
 It is there on a connection of our own listener. aiohttp finds a route, runs middlewares and makes an answer of headers
 in twice the time that all of this takes. What is asked of a request is the same, and each time: its host, who sends it,
 whether they may. Whoever is not known here, and whatever is not plain, goes the long way as if nobody had looked, which
-makes the errors too. What is used of aiohttp is public: the handler and the requests of ``web.Server``,
-``BaseRequest.writer``, and that a ``StreamResponse`` says itself how it is prepared and ended.
+makes the errors too. Two lead here: ``plain_connection``, where requests come that aiohttp never sees, and
+``with_short_way``, the handler of the connections that it has. What is used of aiohttp is public: the handler and the
+requests of ``web.Server``, ``BaseRequest.writer``, and that a ``StreamResponse`` says how it is prepared and ended.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from email.utils import formatdate
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, Protocol
 
-from aiohttp import HttpVersion11, hdrs, web
+from aiohttp import HttpVersion11, web
 from aiohttp.http import SERVER_SOFTWARE
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from ..core.errors import NotifierError
 from ..core.events import parse_json
 from ..core.question import Decision
-from .answers import ANSWER_HEADERS, answer_to, body_of, error_answer
-from .auth import AUTH, Right
+from ..core.session import Session
+from .answers import ANSWER_HEADERS, answer_to, body_of
+from .auth import AUTH, Caller, Right
 from .door import Door
 from .origin import serves
-from .permissions import AskBody, WaitQuery, ask, decide
-from .plain_events import plain_piece, plain_pieces, told_piece
+from .permissions import AskBody, WaitQuery, ask, decide, decider_of
+from .plain_events import Pieces, plain_piece, plain_pieces, told_piece
+from .plain_head import PlainHead, head_of
 from .produce import append_plain, breathe, room_for_data
 from .rates import RATES
 from .request import BROKER, CAME, SETTINGS, STANDING, Call
-from .trace import traceparent_of
 
-__all__ = ["ANSWER", "ToldToAny", "with_short_way"]
+__all__ = ["Answer", "Handler", "Said", "Sender", "ShortWay", "Told", "with_short_way"]
 
 Handler = Callable[[Any], Awaitable[web.StreamResponse]]
 
-_PRODUCE = frozenset[Right]({"produce"})
-_APPROVE = frozenset[Right]({"approve"})
-_NEEDED = frozenset({b"host", b"content-type", b"content-length"})
-#: Any other header may mean that something else is to be asked: of a page, of a proxy, of a key, of how a body comes.
-_KNOWN = _NEEDED | {
-    b"accept", b"accept-encoding", b"accept-language", b"authorization", b"connection", b"traceparent", b"tracestate",
-    b"user-agent",
+#: What somebody does here, by the right that it needs.
+_RIGHTS: Mapping[str, frozenset[Right]] = {
+    "publish": frozenset({"produce"}), "ask": frozenset({"produce"}), "decide": frozenset({"approve"}),
 }  # fmt: skip
+#: Where it is done, as a log tells of it.
+_PLACES = {"publish": "events", "ask": "permissions", "decide": "sse/permission-response"}
 _IDS = b'{"success":true,"data":{"ids":["%b"]}}'
-_JSON = frozenset({"application/json", "application/json; charset=utf-8"})
 
 #: What is answered, as it goes over the wire.
-ANSWER = web.RequestKey("answer", bytes)
-
-_TRACED = "traced"
+_ANSWER = web.RequestKey("answer", bytes)
 
 
-@lru_cache(maxsize=64)
-def _known(names: tuple[bytes, ...]) -> str:
-    """Whether headers of these names are known, once each; empty for no. A client sends the same ones each time."""
-    lower = [name.lower() for name in names]
-    if not (_NEEDED.issubset(lower) and _KNOWN.issuperset(lower) and len({*lower}) == len(lower)):
-        return ""
-    return _TRACED if b"traceparent" in lower else "untraced"
+class Said(NamedTuple):
+    """An answer that is made already, head and body, for a connection that goes on."""
+
+    text: bytes
+    #: Those go first to whom the loop gives their turn now.
+    is_last: bool = False
 
 
-def with_short_way(app: web.Application, door: Door, long_way: Handler) -> Handler:
-    """The handler of all requests: the short way for those that may go it, else the one that is given.
+#: What is said at once, a refusal, or what is waited for.
+Answer = Said | web.StreamResponse | Awaitable[web.StreamResponse]
 
-    Where somebody else has a say in requests or answers, all go the long way.
-    """
-    if BROKER not in app or app[RATES].bounds("publish_rate") or app.on_response_prepare or len(app.middlewares) > 2:
-        return long_way
-    broker, settings, auth = app[BROKER], app[SETTINGS], app[AUTH]
-    path = re.compile(re.escape(f"{settings.prefix}/api/events/") + r"(?!\.\.?$)([A-Za-z0-9._:~-]{1,128})")
-    is_served = serves(settings)
-    most, limit = settings.max_body_bytes, broker.limits.max_event_bytes
-    is_token = auth.is_token if settings.auth != "none" else None
-    head, told = _Head(), ToldToAny()
-    beyond = _with_short_asking(app, long_way)
+
+class Sender(Protocol):
+    """Who has sent a request, and is still there."""
+
+    @property
+    def transport(self) -> asyncio.BaseTransport | None: ...
+
+    def whole(self, path: str, head: PlainHead) -> web.Request:
+        """The request as handlers have it."""
+
+
+class ShortWay:
+    """Answers plain requests to one application, or leaves them to the long way."""
+
+    def __init__(self, app: web.Application) -> None:
+        settings = app[SETTINGS]
+        self._broker, self._settings, self._auth = app[BROKER], settings, app[AUTH]
+        self._is_served = serves(settings)
+        self._is_token = self._auth.is_token if settings.auth != "none" else None
+        self._most_bytes, self._most_event_bytes = settings.max_body_bytes, self._broker.limits.max_event_bytes
+        self._route = _routes(settings.prefix, decides=not app[RATES].bounds("decide_rate"))
+        self._created, self._done = _Head(201), _Head(200)
+
+    @staticmethod
+    def of(app: web.Application) -> ShortWay | None:
+        """The short way of an application; None where somebody else has a say in all requests or answers."""
+        if (
+            BROKER not in app
+            or app[RATES].bounds("publish_rate")
+            or app.on_response_prepare
+            or len(app.middlewares) > 2
+        ):
+            return None
+        return ShortWay(app)
+
+    def takes(self, head: PlainHead) -> bool:
+        """Whether there is a short way for a request with such a head, wherever it leads."""
+        return head.length <= self._most_bytes and self._is_served(head.host)
+
+    def answer(self, path: str, head: PlainHead, body: bytes, sender: Sender) -> Answer | None:
+        """Do what a request that it ``takes`` wants; None, with nothing done, where the long way has to."""
+        route = self._route(path)
+        if route is None:
+            return None
+        does, session_id, query = route
+        if self._is_token is not None and self._is_token(session_id):  # the long way knows what not to write down
+            return None
+        rights, transport = _RIGHTS[does], sender.transport
+        assert transport is not None  # else nobody asks
+        try:
+            caller = self._auth.caller_on(transport, head.authorization).require(rights, session_id)
+        except NotifierError:
+            return None
+        try:
+            if does == "publish":
+                answer = self._publish(session_id, caller, body, head.trace)
+            else:
+                said = _checked(AskBody if does == "ask" else Decision, body)
+                if said is None or (does == "ask" and said.agent_call_id is not None):
+                    return None
+                if does == "decide" and self._broker.answers_at_once:
+                    record = self._broker.decide(session_id, said, **decider_of(caller, path, head))
+                    return Said(self._done.over(body_of(record.encoded)), is_last=True)
+                request = sender.whole(path, head)
+                request[STANDING] = caller, rights, session_id
+                call: Call[Any, Any] = Call(request, self._broker, self._settings, caller, session_id, query, said)
+                answer = ask(call, self._told) if does == "ask" else decide(call, self._told)
+        except Exception as error:
+            return self._failed(sender.whole(path, head), error, does)
+        if answer is None or isinstance(answer, Said):
+            return answer
+        return self._answered(answer, sender.whole(path, head), does)
+
+    def _publish(
+        self, session_id: str, caller: Caller, body: bytes, trace: str | None
+    ) -> Said | Awaitable[web.StreamResponse] | None:
+        value = _read(body)
+        limit = self._most_event_bytes
+        room = room_for_data(limit, trace)
+        if type(value) is list:
+            pieces = plain_pieces(value, max_bytes=room)
+            return None if pieces is None else self._extend(session_id, caller, pieces, trace)
+        if len(body) > limit:
+            return None
+        data = None
+        piece = plain_piece(value, max_bytes=room)
+        if piece is None:
+            telling = told_piece(value, body, max_bytes=room)
+            if telling is None:
+                return None
+            data, piece = telling
+        broker = self._broker
+        if broker.is_durable:
+            broker.require_durable()
+        session = broker.open(session_id, opened_by=caller.name)
+        broker.require_room(session)
+        event_id = broker.publish_to(session, piece[0], data, data_json=piece[1], traceparent=trace).id
+        if broker.is_durable or broker.must_breathe(session):
+            return self._published(session, event_id)
+        return Said(self._created.over(_IDS % event_id.encode()))
+
+    async def _published(self, session: Session, event_id: str) -> web.StreamResponse:
+        if self._broker.must_breathe(session):
+            await breathe(self._broker, session)
+        if self._broker.is_durable:
+            await self._broker.all_kept()
+        return Told(self._created.over(_IDS % event_id.encode()))
+
+    async def _extend(self, session_id: str, caller: Caller, pieces: Pieces, trace: str | None) -> web.StreamResponse:
+        broker = self._broker
+        if broker.is_durable:
+            broker.require_durable()
+        ids = '","'.join(await append_plain(broker, session_id, caller.name, pieces, trace))
+        if broker.is_durable:
+            await broker.all_kept()
+        return Told(self._created.over(_IDS % ids.encode()))
+
+    async def _answered(
+        self, answer: Awaitable[web.StreamResponse], request: web.Request, does: str
+    ) -> web.StreamResponse:
+        try:
+            return await answer
+        except Exception as error:
+            return self._failed(request, error, does)
+
+    def _failed(self, request: web.Request, error: Exception, does: str) -> web.StreamResponse:
+        return answer_to(request, error, self._broker, f"{self._settings.prefix}/api/{_PLACES[does]}/{{session_id}}")
+
+    def _told(self, data_json: bytes, *, status: int = 200) -> web.StreamResponse:
+        return Told((self._created if status == 201 else self._done).over(body_of(data_json)), status=status)
+
+
+def with_short_way(way: ShortWay, door: Door, long_way: Handler) -> Handler:
+    """The handler of the requests of aiohttp's connections: the short way for those that may go it, else this one."""
 
     async def short_way(request: web.Request) -> web.StreamResponse:
-        found = path.fullmatch(request.raw_path)
-        if found is None:
-            return await beyond(request)
-        if not (known := _comes_plainly(request, is_served)):
+        head = head_of(request.raw_headers)
+        if (
+            head is None
+            or not way.takes(head)
+            or request.transport is None
+            or not request.content.is_eof()
+            or not request.keep_alive
+            or request.version != HttpVersion11
+        ):
             return await long_way(request)
-        session_id = found[1]
-        if is_token is not None and is_token(session_id):  # the long way knows what must not be written down
+        body = request[CAME] = request.content.read_nowait()
+        answer = way.answer(request.raw_path, head, body, _WithRequest(request, request.transport))
+        if answer is None:
             return await long_way(request)
-        try:
-            caller = auth.caller_of(request, token_in_query=False).require(_PRODUCE, session_id)
-        except NotifierError:
-            return await long_way(request)
-        body = request.content.read_nowait()
-        trace = traceparent_of(request) if known == _TRACED else None
-        value = _read(body) if len(body) <= most else None
-        piece = pieces = data = None
-        if type(value) is list:
-            pieces = plain_pieces(value, max_bytes=room_for_data(limit, trace))
-        elif len(body) <= limit:
-            room = room_for_data(limit, trace)
-            piece = plain_piece(value, max_bytes=room)
-            if piece is None and (telling := told_piece(value, body, max_bytes=room)) is not None:
-                data, piece = telling
-        if piece is None and pieces is None:
-            request[CAME] = body
-            return await long_way(request)
-        try:
-            if broker.is_durable:
-                broker.require_durable()
-            if pieces is not None:
-                ids = '","'.join(await append_plain(broker, session_id, caller.name, pieces, trace))
-            else:
-                assert piece is not None
-                session = broker.open(session_id, opened_by=caller.name)
-                broker.require_room(session)
-                ids = broker.publish_to(session, piece[0], data, data_json=piece[1], traceparent=trace).id
-                if broker.must_breathe(session):
-                    await breathe(broker, session)
-            if broker.is_durable:
-                await broker.all_kept()
-        except NotifierError as error:
-            return error_answer(error, broker.counters)
-        text = _IDS % ids.encode()
-        request[ANSWER] = head.of(len(text)) + text
-        return told
+        if isinstance(answer, Said):
+            if answer.is_last:
+                await asyncio.sleep(0)
+            request[_ANSWER] = answer.text
+            return told
+        return answer if isinstance(answer, web.StreamResponse) else await answer
 
     def handle(request: web.Request) -> Awaitable[web.StreamResponse]:
         return door.passing(request, short_way) if request.method == "POST" else long_way(request)
 
+    told = _ToldToAny()
     return handle
 
 
-def _comes_plainly(request: web.Request, is_served: Callable[[str], bool]) -> str:
-    """Whether nothing is to be asked of a request but who sends it, and all of it is here: as ``_known`` says it."""
-    headers = request.headers
-    known = _known(tuple([name for name, _ in request.raw_headers]))
-    if (
-        not known
-        or headers[hdrs.CONTENT_TYPE] not in _JSON
-        or not is_served(headers[hdrs.HOST])
-        or not request.content.is_eof()
-        or not request.keep_alive
-        or request.version != HttpVersion11
-    ):
-        return ""
-    return known
+class _WithRequest(NamedTuple):
+    """Who has sent a request that is there."""
+
+    request: web.Request
+    transport: asyncio.BaseTransport | None
+
+    def whole(self, path: str, head: PlainHead) -> web.Request:
+        return self.request
 
 
-def _with_short_asking(app: web.Application, long_way: Handler) -> Handler:
-    """The same for who asks about calls, and who decides: what answers them is that of the long way."""
-    broker, settings, auth = app[BROKER], app[SETTINGS], app[AUTH]
+#: What is done, in which session, and what the query says.
+_Route = tuple[str, str, WaitQuery]
+
+
+def _routes(prefix: str, *, decides: bool) -> Callable[[str], _Route | None]:
+    """Says what a path is for; None for another."""
+    decision = r"|(?P<decide>(?:sse|polling)/permission-response)" if decides else ""
     path = re.compile(
-        re.escape(f"{settings.prefix}/api/")
-        + r"(?:(permissions)|(?:sse|polling)/permission-response)/(?!\.\.?(?:$|\?)|decide(?:$|\?))"
-        r"([A-Za-z0-9._:~-]{1,128})(?(1)(?:\?wait=([0-9]{1,4}(?:\.[0-9]{1,3})?))?)"
+        re.escape(f"{prefix}/api/") + rf"(?:(?P<publish>events)|(?P<ask>permissions){decision})/"
+        r"(?!\.\.?(?:$|\?)|decide(?:$|\?))(?P<session>[A-Za-z0-9._:~-]{1,128})"
+        r"(?(ask)(?:\?wait=(?P<wait>[0-9]{1,4}(?:\.[0-9]{1,3})?))?)"
     )
-    is_served = serves(settings)
-    is_token = auth.is_token if settings.auth != "none" else None
-    most = settings.max_body_bytes
-    created, done = _Head(201), _Head(200)
-    decides_freely = not app[RATES].bounds("decide_rate")
 
-    def told(data_json: bytes, *, status: int = 200) -> web.StreamResponse:
-        text = body_of(data_json)
-        return Told((created if status == 201 else done).of(len(text)) + text, status=status)
-
-    async def short_asking(request: web.Request) -> web.StreamResponse:
-        found = path.fullmatch(request.raw_path)
-        if found is None or not (found[1] or decides_freely) or not _comes_plainly(request, is_served):
-            return await long_way(request)
-        if (request.content_length or 0) > most:  # of a larger body the long way reads what it can keep
-            return await long_way(request)
-        asks, session_id, wait = found.groups()
-        if is_token is not None and is_token(session_id):  # the long way knows what must not be written down
-            return await long_way(request)
-        rights = _PRODUCE if asks else _APPROVE
+    @lru_cache(maxsize=1024)
+    def route(text: str) -> _Route | None:
+        found = path.fullmatch(text)
+        if found is None:
+            return None
+        does = next(name for name in _RIGHTS if name in path.groupindex and found[name] is not None)
         try:
-            caller = auth.caller_of(request, token_in_query=False).require(rights, session_id)
-        except NotifierError:
-            return await long_way(request)
-        body = request[CAME] = request.content.read_nowait()
-        try:
-            value = parse_json(body, unique_keys=True)
-            query = _wait_of(wait) if asks else None
-            said: Any = (AskBody if asks else Decision).model_validate(value)
-        except (NotifierError, ValidationError):
-            return await long_way(request)
-        if asks and said.agent_call_id is not None:
-            return await long_way(request)
-        request[STANDING] = caller, rights, session_id
-        call: Call[Any, Any] = Call(request, broker, settings, caller, session_id, query, said)
-        try:
-            return await (ask(call, told) if asks else decide(call, told))
-        except Exception as error:
-            where = f"{settings.prefix}/api/{'permissions' if asks else 'sse/permission-response'}/{{session_id}}"
-            return answer_to(request, error, broker, where)
+            query = WaitQuery() if found["wait"] is None else WaitQuery(wait=float(found["wait"]))
+        except ValidationError:
+            return None
+        return does, found["session"], query
 
-    return short_asking
+    return lambda text: route(text) if len(text) <= _MOST_PATH else None
 
 
-@lru_cache(maxsize=64)
-def _wait_of(text: str | None) -> WaitQuery:
-    return WaitQuery() if text is None else WaitQuery(wait=float(text))
+#: Longer ones are for nothing of this.
+_MOST_PATH = 512
 
 
 def _read(body: bytes) -> Any:
@@ -213,22 +278,31 @@ def _read(body: bytes) -> Any:
         return None
 
 
+def _checked(model: type[BaseModel], body: bytes) -> Any:
+    """The same as such an object; None where it is none."""
+    try:
+        return model.model_validate(parse_json(body, unique_keys=True))
+    except (NotifierError, ValidationError):
+        return None
+
+
 class _Head:
     """The head of an answer, made once a second."""
 
-    def __init__(self, status: Literal[200, 201] = 201) -> None:
+    def __init__(self, status: Literal[200, 201]) -> None:
         self._second = 0
         self._head = b""
         self._status = b"201 Created" if status == 201 else b"200 OK"
 
-    def of(self, length: int) -> bytes:
+    def over(self, body: bytes) -> bytes:
+        """The head, and this behind it."""
         second = int(time.time())
         if second != self._second:
             headers = {**ANSWER_HEADERS, "Date": formatdate(second, usegmt=True), "Server": SERVER_SOFTWARE}
             lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
             self._second = second
             self._head = b"HTTP/1.1 %b\r\n%bContent-Length: " % (self._status, "".join(lines).encode())
-        return b"%b%d\r\n\r\n" % (self._head, length)
+        return b"%b%d\r\n\r\n%b" % (self._head, len(body), body)
 
 
 class Told(web.StreamResponse):
@@ -255,11 +329,11 @@ class Told(web.StreamResponse):
         """Nothing is left to be written."""
 
 
-class ToldToAny(Told):
+class _ToldToAny(Told):
     """The same of every request that has its answer with it: to make one for each costs as much as to parse a body."""
 
     def __init__(self) -> None:
         super().__init__(b"")
 
     async def prepare(self, request: web.BaseRequest) -> None:
-        await request.writer.write(request[ANSWER])
+        await request.writer.write(request[_ANSWER])

@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from notifier_service.web import short_way
-
 from .conftest import API, Service, WriteTokens, serving, until
 from .test_short_way import LONG, TRACE, answered, asked, post
+from .test_short_way import taken as taken  # the fixture
 
 ASK = f"{API}/permissions/s1"
 DECIDE = f"{API}/sse/permission-response/s1"
@@ -92,20 +91,6 @@ def lasting(text: bytes | str) -> str:
     return re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "TIME", told)
 
 
-@pytest.fixture
-def taken(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """The answers that were given on the short way."""
-    found: list[bytes] = []
-
-    class Noted(short_way.Told):
-        def __init__(self, text: bytes, *, status: int = 201) -> None:
-            found.append(text)
-            super().__init__(text, status=status)
-
-    monkeypatch.setattr(short_way, "Told", Noted)
-    return found
-
-
 def what_is_left(service: Service) -> tuple[Any, ...]:
     """What a session and the inbox have been told, and what was counted."""
     broker = service.site.broker
@@ -171,7 +156,7 @@ async def test_body_over_the_bound_that_comes_at_once_is_taken_whole(more: str, 
     assert json.loads(decided[2])["data"]["parameters"] == {"text": edit}
 
 
-async def test_round_trip_goes_the_short_way(service: Service, taken: list[bytes]) -> None:
+async def test_round_trip_goes_the_short_way(service: Service, taken: list[object]) -> None:
     asking = asyncio.create_task(asked(service, post(as_body(CALL), path=f"{ASK}?wait=30")))
     await until(lambda: service.site.broker.look("s1").pending)
     [request] = service.site.broker.look("s1").pending
@@ -206,7 +191,7 @@ async def test_round_trip_goes_the_short_way(service: Service, taken: list[bytes
     ids=[str(number) for number in range(15)],
 )
 async def test_what_is_not_known_goes_the_long_way(
-    service: Service, taken: list[bytes], request_: bytes, status: int
+    service: Service, taken: list[object], request_: bytes, status: int
 ) -> None:
     line, _, _ = await asked(service, request_)
 
@@ -215,7 +200,7 @@ async def test_what_is_not_known_goes_the_long_way(
 
 @pytest.mark.parametrize(("path", "right"), [(ASK, "produce"), (DECIDE, "approve")], ids=["ask", "decide"])
 async def test_revoked_token_stops_at_the_next_request(
-    path: str, right: str, write_tokens: WriteTokens, taken: list[bytes]
+    path: str, right: str, write_tokens: WriteTokens, taken: list[object]
 ) -> None:
     entry = {"token": "t" * 20, "subject": "ann", "rights": [right], "sessions": ["s1"]}
     tokens = write_tokens([entry])
@@ -268,7 +253,7 @@ async def test_request_of_an_asker_who_leaves_is_withdrawn(service: Service) -> 
     assert (request.record.status, request.record.reason) == ("cancelled", "the connection of the asker dropped")
 
 
-async def test_waiting_for_too_short_is_told_as_pending(service: Service, taken: list[bytes]) -> None:
+async def test_waiting_for_too_short_is_told_as_pending(service: Service, taken: list[object]) -> None:
     line, _, text = await asked(service, post(as_body(CALL), path=f"{ASK}?wait=0.05"))
 
     assert (line, json.loads(text)["data"]["status"], len(taken)) == ("HTTP/1.1 201 Created", "pending", 1)
@@ -276,7 +261,7 @@ async def test_waiting_for_too_short_is_told_as_pending(service: Service, taken:
 
 
 @pytest.mark.parametrize("settings", [{"log_format": "json"}, {"allowed_origins": ["https://a.example"]}])
-async def test_who_has_a_say_in_answers_has_it_here(taken: list[bytes], settings: dict[str, Any]) -> None:
+async def test_who_has_a_say_in_answers_has_it_here(taken: list[object], settings: dict[str, Any]) -> None:
     async with serving(**settings) as service:
         line, headers, _ = await asked(service, post(as_body(CALL), path=ASK))
 
@@ -285,7 +270,7 @@ async def test_who_has_a_say_in_answers_has_it_here(taken: list[bytes], settings
     assert taken == []
 
 
-async def test_rate_of_decisions_is_kept_to(taken: list[bytes]) -> None:
+async def test_rate_of_decisions_is_kept_to(taken: list[object]) -> None:
     async with serving(decide_rate="1/2") as service:
         body = as_body({"approved": True, "request_id": "pr_0"})
         found = [(await asked(service, post(body, path=DECIDE)))[0].split()[1] for _ in range(4)]

@@ -55,7 +55,7 @@ async def test_all_that_is_told_of_calls_is_answered_alike_on_both_ways(name: st
     assert await told_so(TRACE, body) == await told_so(TRACE + LONG, body)
 
 
-async def test_status_goes_the_short_way(taken: list[bytes]) -> None:
+async def test_status_goes_the_short_way(taken: list[object]) -> None:
     async with serving() as service:
         line, _, _ = await asked(service, post(json.dumps(BODIES["details"]).encode()))
 

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from notifier_service.storage.journal import JournalFile
-from notifier_service.web import short_way
+from notifier_service.web.short_way import ShortWay
 
 from .conftest import API, PATIENCE_SECONDS, Service, WriteTokens, serving, until
 from .test_plain_events import BODIES, NOTE
@@ -55,21 +54,22 @@ async def asked(service: Service, request: bytes) -> tuple[str, dict[str, str], 
 
 
 @pytest.fixture
-def taken(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+def taken(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """The answers that were given on the short way."""
-    found: list[bytes] = []
+    found: list[object] = []
+    answer = ShortWay.answer
 
-    prepare = short_way.ToldToAny.prepare
+    def noted(*arguments: Any) -> object:
+        given = answer(*arguments)
+        if given is not None:
+            found.append(given)
+        return given
 
-    async def noted(told: short_way.ToldToAny, request: web.BaseRequest) -> None:
-        found.append(request[short_way.ANSWER])
-        await prepare(told, request)
-
-    monkeypatch.setattr(short_way.ToldToAny, "prepare", noted)
+    monkeypatch.setattr(ShortWay, "answer", noted)
     return found
 
 
-async def test_all_bodies_are_answered_alike_on_both_ways(taken: list[bytes]) -> None:
+async def test_all_bodies_are_answered_alike_on_both_ways(taken: list[object]) -> None:
     told: dict[str, list[Any]] = {}
     for more in (TRACE, TRACE + LONG):
         async with serving(max_event_bytes=16_384) as service:
@@ -109,7 +109,7 @@ async def test_all_bodies_are_answered_alike_on_both_ways(taken: list[bytes]) ->
     ],
 )
 async def test_what_is_refused_on_the_long_way_is_refused(
-    service: Service, taken: list[bytes], request_: bytes, status: int
+    service: Service, taken: list[object], request_: bytes, status: int
 ) -> None:
     line, _, _ = await asked(service, request_)
 
@@ -127,14 +127,14 @@ async def test_what_is_refused_on_the_long_way_is_refused(
         post(content_type="application/json;charset=UTF-8"),
     ],
 )
-async def test_what_is_taken_on_the_long_way_is_taken(service: Service, taken: list[bytes], request_: bytes) -> None:
+async def test_what_is_taken_on_the_long_way_is_taken(service: Service, taken: list[object], request_: bytes) -> None:
     line, _, _ = await asked(service, request_)
 
     assert (int(line.split()[1]), taken) == (201, [])
     assert service.site.broker.counters.events_published == 1
 
 
-async def test_many_requests_on_a_connection_are_answered_in_order(service: Service, taken: list[bytes]) -> None:
+async def test_many_requests_on_a_connection_are_answered_in_order(service: Service, taken: list[object]) -> None:
     reader, writer = await service.connect()
     writer.write(b"".join([post(b'{"type":"note","data":{"n":%d}}' % n, LONG if n % 3 == 0 else "") for n in range(9)]))
     ids = [json.loads((await answered(reader))[2])["data"]["ids"][0] for _ in range(9)]
@@ -158,7 +158,7 @@ async def test_body_that_comes_behind_its_head_is_taken(service: Service) -> Non
     writer.close()
 
 
-async def test_array_of_many_lets_readers_have_their_turn(service: Service, taken: list[bytes]) -> None:
+async def test_array_of_many_lets_readers_have_their_turn(service: Service, taken: list[object]) -> None:
     line, _, body = await asked(service, post(b"[%b]" % b",".join([NOTE] * 300)))
 
     assert line == "HTTP/1.1 201 Created"
@@ -166,7 +166,7 @@ async def test_array_of_many_lets_readers_have_their_turn(service: Service, take
     assert len(taken) == 1
 
 
-async def test_single_events_let_readers_have_their_turn(service: Service, taken: list[bytes]) -> None:
+async def test_single_events_let_readers_have_their_turn(service: Service, taken: list[object]) -> None:
     reader, writer = await service.connect()
     for _ in range(60):
         writer.write(post())
@@ -177,7 +177,7 @@ async def test_single_events_let_readers_have_their_turn(service: Service, taken
 
 
 async def test_revoked_token_stops_at_the_next_request_of_a_connection(
-    write_tokens: WriteTokens, taken: list[bytes]
+    write_tokens: WriteTokens, taken: list[object]
 ) -> None:
     entry = {"token": "t" * 20, "rights": ["produce"], "sessions": ["s1"]}
     path = write_tokens([entry])
@@ -216,7 +216,7 @@ async def test_token_in_the_place_of_a_session_is_not_written_down(
     assert token not in caplog.text
 
 
-async def test_limits_are_told_and_counted(taken: list[bytes]) -> None:
+async def test_limits_are_told_and_counted(taken: list[object]) -> None:
     async with serving(max_sessions=1) as service:
         first = await asked(service, post())
         second = await asked(service, post(path=f"{API}/events/s2"))
@@ -231,7 +231,7 @@ async def test_limits_are_told_and_counted(taken: list[bytes]) -> None:
     ("settings", "name"),
     [({"log_format": "json"}, "X-Request-Id"), ({"allowed_origins": ["https://a.example"]}, "Vary")],
 )
-async def test_who_has_a_say_in_answers_has_it_here(taken: list[bytes], settings: dict[str, Any], name: str) -> None:
+async def test_who_has_a_say_in_answers_has_it_here(taken: list[object], settings: dict[str, Any], name: str) -> None:
     async with serving(**settings) as service:
         _, headers, _ = await asked(service, post())
 
@@ -239,14 +239,14 @@ async def test_who_has_a_say_in_answers_has_it_here(taken: list[bytes], settings
     assert taken == []
 
 
-async def test_rate_is_kept_to(taken: list[bytes]) -> None:
+async def test_rate_is_kept_to(taken: list[object]) -> None:
     async with serving(publish_rate="1/2") as service:
         found = [(await asked(service, post()))[0].split()[1] for _ in range(4)]
 
     assert found == ["201", "201", "429", "429"]
 
 
-async def test_what_is_acknowledged_with_a_journal_is_there_again(taken: list[bytes], tmp_path: Path) -> None:
+async def test_what_is_acknowledged_with_a_journal_is_there_again(taken: list[object], tmp_path: Path) -> None:
     told = []
     for body in (NOTE, b"[%b,%b]" % (NOTE, NOTE)):
         async with serving(journal=tmp_path / "journal") as service:
@@ -258,7 +258,7 @@ async def test_what_is_acknowledged_with_a_journal_is_there_again(taken: list[by
 
 
 async def test_nothing_is_acknowledged_that_no_journal_keeps(
-    taken: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    taken: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with serving(journal=tmp_path / "journal") as service:
         await asked(service, post())
