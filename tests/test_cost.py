@@ -447,6 +447,34 @@ async def test_inbox_takes_no_longer_turns_when_there_are_more_sessions(site: Si
     assert found[1] < 3500
 
 
+@pytest.mark.parametrize("path", ["/api/sessions", "/api/inbox"])
+async def test_what_tells_of_all_sessions_makes_no_copy_of_them(site: Site, connect: Connect, path: str) -> None:
+    client, most_bytes = connect(site.port), []
+
+    async def read() -> None:
+        client.send(f"GET {site.settings.prefix}{path}")
+        received = b""
+        while not received.endswith(b"}"):
+            await asyncio.sleep(0)
+            received += client.answer
+
+    for many in (1500, 4500):
+        while len(site.broker.sessions) < many:
+            site.broker.publish_nowait(f"s{len(site.broker.sessions)}", "note")
+        found = []
+        for _ in range(3):  # the first pays for what is made once
+            await read()
+            tracemalloc.start()
+            try:
+                await read()
+                found.append(tracemalloc.get_traced_memory()[1])
+            finally:
+                tracemalloc.stop()
+        most_bytes.append(min(found))
+
+    assert most_bytes[1] < most_bytes[0] + 10_000  # less than half of a list of the others
+
+
 @pytest.mark.parametrize("asked", [False, True], ids=["sessions", "requests"])
 async def test_much_that_expires_at_once_takes_no_longer_turns(asked: bool) -> None:
     async def most_while_all_expire(many: int) -> int:

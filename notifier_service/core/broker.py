@@ -39,6 +39,7 @@ from .reader import Peer, Reader, heartbeat
 from .readers import Readers, Seats
 from .recorder import Recorder
 from .request_keeper import KeptRequest, RequestKeeper
+from .roll import Listed, Roll
 from .session import Session, check_session_id
 from .shares import Shares
 from .surroundings import Surroundings
@@ -75,6 +76,17 @@ class BrokerStatistics(NamedTuple):
     log_bytes: int
     counters: Counters
     closed: bool
+
+
+class _Dormant:
+    """A session of an earlier run that nobody has come back to."""
+
+    __slots__ = ("head", "roll_before", "roll_behind")
+
+    def __init__(self, head: Head) -> None:
+        self.head = head
+        self.roll_before: Listed | None = None
+        self.roll_behind: Listed | None = None
 
 
 class Broker:
@@ -118,6 +130,8 @@ class Broker:
         self._clock = clock
         self._instance = new_instance()
         self._sessions: dict[str, Session] = {}
+        #: These, in the order in which they were opened first, and the dormant.
+        self._roll: Roll[Session | _Dormant] = Roll()
         # Of sessions that ended: who answers without an id may not know that another one began.
         self._requests_left_at: dict[str, float] = {}
         #: When sessions were ended by somebody, oldest first.
@@ -167,7 +181,7 @@ class Broker:
         #: Whether what is acknowledged is there again after a restart.
         self.is_durable = False
         #: Sessions of an earlier run that nobody has come back to, and until when they wait for that.
-        self._dormant: dict[str, Head] = {}
+        self._dormant: dict[str, _Dormant] = {}
         self._dormant_until = 0.0
         #: Which pages are visible, and who is away.
         self.presence = Presence(clock, journal=lambda: self.journal)
@@ -182,8 +196,8 @@ class Broker:
         self.notices.after_seconds = self.limits.notify_after_seconds
         #: What people are asked in all sessions.
         self.inbox = Inbox(
-            lambda: self.sessions,
-            lambda: map(self.dormant_row, self.dormant),
+            self.everyone,
+            self.dormant_row,
             limits=self.limits,
             counters=self.counters,
             delivery=self._delivery,
@@ -219,6 +233,20 @@ class Broker:
         """All that are open, in the order they were opened."""
         return tuple(self._sessions.values())
 
+    def everyone(self) -> Iterator[Session | Head]:
+        """All that are open or dormant: each once, in as many turns as it takes, whatever comes and goes in between."""
+        for one in self._roll:
+            yield one.head if isinstance(one, _Dormant) else one
+
+    def find(self, session_id: str) -> Session | None:
+        """The session of this id, if one is open."""
+        return self._sessions.get(session_id)
+
+    def find_dormant(self, session_id: str) -> Head | None:
+        """The session of an earlier run of this id, if nobody has come back to it."""
+        dormant = self._dormant.get(session_id)
+        return None if dormant is None else dormant.head
+
     @property
     def connections(self) -> int:
         """All that is held open in the whole process: live readers, and requests whose answers wait."""
@@ -252,6 +280,7 @@ class Broker:
         self._rest(session)
         self._space.add(session)
         self._sessions[session_id] = self._silent[session_id] = session
+        self._roll.add(session)
         self.counters.sessions_opened += 1
         self.inbox.tell_opened(session_id, session.label)
         return session
@@ -281,7 +310,8 @@ class Broker:
             if head.session_id in self._sessions:
                 journal.drop(head.session_id)
             else:
-                self._dormant[head.session_id] = head
+                self._dormant[head.session_id] = dormant = _Dormant(head)
+                self._roll.add(dormant)
                 self._places.take(head.opened_by)
         self._dormant_until = self._clock() + self.limits.session_idle_seconds
         for session in self.sessions:
@@ -315,7 +345,7 @@ class Broker:
     @property
     def dormant(self) -> Sequence[Head]:
         """The sessions of an earlier run that nobody has come back to."""
-        return tuple(self._dormant.values())
+        return tuple(dormant.head for dormant in self._dormant.values())
 
     @property
     def dormant_seconds(self) -> float:
@@ -349,7 +379,7 @@ class Broker:
         self.inbox.tell_asked(session_id, told)
         if told[-1][0].type == "permission_request":
             self.notices.asked(session_id, request)
-        elif told[-1][0].type == "permission_cleared":
+        else:
             self.notices.settled(request)
 
     def _tell_label(self, session_id: str, label: Label) -> None:
@@ -373,7 +403,9 @@ class Broker:
         limits = self.limits
         kept, before = self.journal.go_on(session_id, most_events=limits.log_events, most_bytes=limits.log_bytes)
         session = self._new(session_id, before.epoch)
-        session.opened_by = self._dormant.pop(session_id).opened_by
+        dormant = self._dormant.pop(session_id)
+        self._roll.replace(dormant, session)
+        session.opened_by = dormant.head.opened_by
         session.label = self._labels_of_before.pop(session_id, NO_LABEL)
         if rules := self._rules_of_before.pop(session_id, ()):
             session.desk.grants.go_on(rules)
@@ -444,6 +476,7 @@ class Broker:
     def _drop(self, session: Session, *, for_good: bool = False) -> None:
         """End a session. One that had events, or is ended ``for_good``, begins with another epoch the next time."""
         del self._sessions[session.session_id]
+        self._roll.remove(session)
         self._attended.discard(session)
         self._ahead.discard(session)
         if session.rests_until is not None:
@@ -762,12 +795,14 @@ class Broker:
             if looks >= _LOOKS_A_TURN:
                 looks = 0
                 yield
-        for head in self.dormant if self._dormant_until <= now else ():
-            # Sessions to which nobody has come back have expired, as they would without a restart.
-            if self._dormant.pop(head.session_id, None) is not None:
-                self._forget_dormant(head)
+        for one in self._roll if self._dormant and self._dormant_until <= now else ():
+            looks += 1
+            if isinstance(one, _Dormant):
+                # Sessions to which nobody has come back have expired, as they would without a restart.
+                del self._dormant[one.head.session_id]
+                self._forget_dormant(one)
                 self.counters.sessions_expired += 1
-            looks += _LOOKS_AN_END
+                looks += _LOOKS_AN_END
             if looks >= _LOOKS_A_TURN:
                 looks = 0
                 yield
@@ -869,6 +904,7 @@ class Broker:
             self.closed = True
             for session in self.sessions:
                 session.close("shutdown")
+                self._roll.remove(session)
                 self._space.remove(session, session.beside_bytes)
             self._sessions.clear()
             self.inbox.close()
@@ -895,7 +931,9 @@ class Broker:
             closed=self.closed,
         )
 
-    def _forget_dormant(self, head: Head) -> None:
+    def _forget_dormant(self, dormant: _Dormant) -> None:
+        head = dormant.head
+        self._roll.remove(dormant)
         self.journal.drop(head.session_id)
         label = self._labels_of_before.get(head.session_id, NO_LABEL)
         self.inbox.tell_closed(head.session_id, label)

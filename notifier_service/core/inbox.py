@@ -6,12 +6,14 @@ Contract section 13. It is read as a session is: the same cursors, ``hello``, ``
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from .errors import CursorLost, SessionClosed
 from .event_log import Event, EventLog
 from .events import Gap, InboxHello, InboxRecord, InboxSnapshot, PermissionRecord, SessionRow, dump
 from .fan_out import Audience, Delivery
+from .journal import Head
 from .label import Label
 from .limits import Limits
 from .metrics import Counters
@@ -43,13 +45,14 @@ _TOLD_A_TURN = 25
 class Inbox:
     """What people are asked and answer in all sessions, and which sessions there are.
 
-    ``sessions`` gives those that are open, ``dormant`` the rows of those that nobody has come back to.
+    ``everyone`` gives those that are open and those that nobody has come back to, of which ``dormant_row`` gives the
+    row; who goes through them lets others have their turn.
     """
 
     def __init__(
         self,
-        sessions: Callable[[], Sequence[Session]],
-        dormant: Callable[[], Iterable[SessionRow]],
+        everyone: Callable[[], Iterable[Session | Head]],
+        dormant_row: Callable[[Head], SessionRow],
         *,
         limits: Limits,
         counters: Counters,
@@ -66,15 +69,16 @@ class Inbox:
             max_event_bytes=limits.max_event_bytes + _SESSION_BYTES,
         )
         self.readers = Readers(self.log, delivery, seats, at_most=limits.max_connections)
-        self._sessions = sessions
-        self._dormant = dormant
+        self._everyone = everyone
+        self._dormant_row = dormant_row
 
     # What happens
 
     def tell_asked(self, session_id: str, told: Sequence[tuple[Event, str]]) -> None:
-        """Tell here, too, what a session has told of what people are asked, each event with its owner."""
-        if self.log.closed:
-            return
+        """Tell here, too, what a session has told of what people are asked, each event with its owner.
+
+        Whoever ends all ends the sessions first.
+        """
         begin = b'{"session_id":"%b",' % session_id.encode()
         for event, owner in told:
             fields = event.json[event.json.index(_DATA) + len(_DATA) : -1]
@@ -142,26 +146,24 @@ class Inbox:
     def gather_rows(self, sees: Sees, at_most: int = _MOST_SESSIONS) -> Work[list[SessionRow]]:
         """The same, in turns."""
         found: list[tuple[bool, float, int, Session]] = []
-        for number, session in enumerate(self._sessions(), 1):
-            if sees(session.session_id):
-                found.append((*_by_need(session), number, session))
+        dormant: list[Head] = []
+        for number, one in enumerate(self._everyone(), 1):
+            if sees(one.session_id):
+                if isinstance(one, Session):
+                    found.append((*_by_need(one), number, one))
+                elif len(dormant) < at_most:
+                    dormant.append(one)
             if number % _LOOKS_A_TURN == 0:
                 found.sort()
                 del found[at_most:]
                 yield
         found.sort()
         del found[at_most:]
+        del dormant[at_most - len(found) :]
         rows = []
-        for *_, session in found:
-            rows.append(session.row)
+        for row in chain((session.row for *_, session in found), map(self._dormant_row, dormant)):
+            rows.append(row)
             if len(rows) % _TOLD_A_TURN == 0:
-                yield
-        for number, row in enumerate(self._dormant(), 1):
-            if len(rows) >= at_most:
-                break
-            if sees(row.session_id):
-                rows.append(row)
-            if number % _TOLD_A_TURN == 0:
                 yield
         return rows
 
@@ -172,9 +174,9 @@ class Inbox:
     def gather_waiting(self, sees: Sees) -> Work[list[InboxRecord]]:
         """The same, in turns."""
         found: list[tuple[PermissionRecord, int, str]] = []
-        for number, session in enumerate(self._sessions(), 1):
-            if session.pending_count and sees(session.session_id):
-                found += [(request.shown, request.size, session.session_id) for request in session.pending]
+        for number, one in enumerate(self._everyone(), 1):
+            if isinstance(one, Session) and one.pending_count and sees(one.session_id):
+                found += [(request.shown, request.size, one.session_id) for request in one.pending]
             if number % _LOOKS_A_TURN == 0:
                 yield
         found.sort(key=lambda one: one[0].timestamp)

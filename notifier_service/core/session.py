@@ -51,6 +51,7 @@ from .reader import Opening, Peer, Reader
 from .readers import Readers
 from .recorder import Recorder
 from .request_keeper import KeptRequest
+from .roll import Listed
 from .surroundings import Surroundings
 from .wheel import Wheel
 
@@ -112,6 +113,8 @@ class Session:
         "opened_by",
         "readers",
         "rests_until",
+        "roll_before",
+        "roll_behind",
         "session_id",
     )
 
@@ -133,6 +136,9 @@ class Session:
         self.opened_by: str | None = None
         #: It rests in this slot until somebody looks whether it expires, unless it has a reader or a question.
         self.rests_until: int | None = None
+        #: Its neighbours among all sessions.
+        self.roll_before: Listed | None = None
+        self.roll_behind: Listed | None = None
         #: Where it waits to give way, when all sessions together hold too much.
         self.held_in: Wheel[Holder] | None = None
         self.held_slot = 0

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import NamedTuple, TypeVar
 
 from aiohttp import web
@@ -176,8 +177,7 @@ async def list_sessions(call: Call[SessionsQuery, None]) -> web.Response:
     broker, query, sees = call.broker, call.query, call.caller.sees
     behind = None if query.cursor is None else _Place.named(query.cursor)
     found: list[tuple[_Place, Session | Head]] = []
-    held: tuple[Sequence[Session | Head], ...] = (broker.sessions, broker.dormant)  # not one list: it may be very long
-    async for part in _in_turns(*held):
+    async for part in _in_turns(broker.everyone()):
         last = found[-1][0] if len(found) > query.limit else None
         for one in part:
             place = _Place.of(one) if isinstance(one, Session) else _Place(2, 0, one.session_id)
@@ -193,9 +193,10 @@ async def list_sessions(call: Call[SessionsQuery, None]) -> web.Response:
     return json_answer(b'{"success":true,"data":[%b]%b}' % (b",".join(rows), behind_it))
 
 
-async def _in_turns(*groups: Sequence[Value]) -> AsyncIterator[Sequence[Value]]:
+async def _in_turns(values: Iterable[Value]) -> AsyncIterator[Sequence[Value]]:
     """The values in parts, between which others get their turn."""
-    for values in groups:
-        for start in range(0, len(values), _A_TURN):
-            await asyncio.sleep(0)
-            yield values[start : start + _A_TURN]
+    left = iter(values)
+    await asyncio.sleep(0)
+    while part := list(islice(left, _A_TURN)):
+        yield part
+        await asyncio.sleep(0)

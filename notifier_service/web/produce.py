@@ -108,8 +108,8 @@ def _is_alone(call: Call[Query, None]) -> bool:
     try:
         return call.broker.get(call.session_id).desk.is_of(call.caller.name)
     except NotDurable:
-        opened_by = [head.opened_by for head in call.broker.dormant if head.session_id == call.session_id]
-        return opened_by == [call.caller.name]
+        head = call.broker.find_dormant(call.session_id)
+        return head is not None and head.opened_by == call.caller.name
 
 
 async def _publish_all(call: Call[Query, None], body: Any, text: bytes) -> list[str]:

@@ -126,6 +126,27 @@ async def test_sessions_that_nobody_has_come_back_to_are_counted_and_known(
     assert ([head.session_id for head in after.dormant], after.statistics().sessions) == (["b"], 2)
 
 
+async def test_whoever_comes_back_while_all_are_looked_through_is_met_once(journal: MemoryJournal, run: Run) -> None:
+    before = run(journal)
+    for session_id in "abcd":
+        await before.publish(session_id, "note")
+    broker = run(journal.again())
+    await broker.publish("new", "note")
+    everyone = broker.everyone()
+    first, second = next(everyone).session_id, next(everyone).session_id
+    for session_id in ("a", "c"):
+        broker.get(session_id)
+    broker.end_session("d")
+    await broker.publish("newer", "note")
+
+    rest = [(one.session_id, isinstance(one, Session)) for one in everyone]
+
+    assert [(first, False), (second, False), *rest] == [("a", False), ("b", False), ("c", True), ("new", True)]
+    assert [one.session_id for one in broker.everyone()] == ["a", "b", "c", "new", "newer"]
+    assert [broker.find(session_id) is None for session_id in ("a", "b", "d")] == [False, True, True]
+    assert [broker.find_dormant(session_id) is None for session_id in ("a", "b", "d")] == [True, False, True]
+
+
 async def test_sessions_that_are_woken_and_hold_too_much_together_shrink(
     journal: MemoryJournal, run: Run, clock: Clock
 ) -> None:

@@ -213,7 +213,7 @@ def _tell_denied(call: Call[Any, Any], told: _Told, denial: ToolDenied) -> None:
     session_id = call.request.query.get("session_id", told.session_id)
     if told.tool_name is None or session_id is None or not call.caller.still_may(_PRODUCE, session_id):
         return
-    session = next((open_one for open_one in call.broker.sessions if open_one.session_id == session_id), None)
+    session = call.broker.find(session_id)
     if session is not None:
         tell = functools.partial(call.broker.publish_to, session)
         max_bytes = call.broker.limits.max_event_bytes
