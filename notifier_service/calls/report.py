@@ -38,11 +38,18 @@ class Report:
 
     ``tell`` publishes an event. What it raises comes out of ``executing``, because what cannot be announced does not
     run; later it is logged, because it must not change what the caller of a tool gets. ``risk_level`` and
-    ``tool_call_id`` may be set as long as nothing was told.
+    ``tool_call_id`` may be set as long as nothing was told. ``agent_call_id`` is how the agent itself calls the call.
     """
 
     def __init__(
-        self, tell: Tell, tool_name: str, risk_level: RiskLevel, tool_call_id: str | None, *, max_event_bytes: int
+        self,
+        tell: Tell,
+        tool_name: str,
+        risk_level: RiskLevel,
+        tool_call_id: str | None,
+        *,
+        max_event_bytes: int,
+        agent_call_id: str | None = None,
     ) -> None:
         self.tool_name = tool_name
         self.risk_level: RiskLevel = risk_level
@@ -50,6 +57,7 @@ class Report:
         #: Whether the end was told.
         self.is_over = False
         self._tell = tell
+        self._agent_call_id = agent_call_id
         self._max_event_bytes = max_event_bytes
         self._began = time.monotonic()
         self._runs = False
@@ -161,7 +169,7 @@ class Report:
             status=status,
             tool_name=self.tool_name,
             tool_call_id=self.tool_call_id,
-            details=CallDetails(risk_level=self.risk_level, **details),
+            details=CallDetails(risk_level=self.risk_level, agent_call_id=self._agent_call_id, **details),
         )
 
     def _try_to_tell(self, event_type: str, event: EventData) -> None:

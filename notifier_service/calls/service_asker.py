@@ -183,7 +183,9 @@ class ServiceAsker:
 
     def _tell_that_it_waits(self, question: Question, request_id: str) -> None:
         shown = shown_parameters(question.parameters, max_bytes=self.max_event_bytes)
-        details = CallDetails(**shown, risk_level=question.risk_level, request_id=request_id)
+        details = CallDetails(
+            **shown, risk_level=question.risk_level, request_id=request_id, agent_call_id=question.agent_call_id
+        )
         waiting = ToolStatus(
             status="waiting_permission",
             tool_name=question.tool_name,

@@ -185,7 +185,8 @@ class CallDetails(EventData):
     ``parameters_truncated`` they are ``{"beginning": text}`` of so many ``parameters_bytes``. ``answered_by`` is who
     answered in the tool's place. With ``input_required`` the server wants more before it goes on. ``rule`` names the
     rule of the policy that denied it, ``justification`` is what that rule says for it. ``outcome`` is ``unknown`` of a
-    call that was started, and of which nobody knows whether it ran to its end.
+    call that was started, and of which nobody knows whether it ran to its end. ``agent_call_id`` is the id under which
+    the hooks of the agent behind a gateway tell of this call.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -198,6 +199,7 @@ class CallDetails(EventData):
     description: str | None = _absent()
     start_time: Timestamp | None = _absent()
     request_id: str | None = _absent()
+    agent_call_id: ToolCallId | None = _absent()
     outcome: DenialOutcome | Literal["unknown"] | None = _absent()
     reason: str | None = _absent()
     rule: str | None = _absent()

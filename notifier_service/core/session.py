@@ -474,6 +474,7 @@ class Session:
                         risk_level=record.risk_level,
                         reasons=record.reasons,
                         request_id=record.request_id,
+                        agent_call_id=request.question.agent_call_id,
                     ),
                 ),
                 traceparent=record.traceparent,

@@ -245,7 +245,14 @@ class Gate:
             with in_trace(traceparent):
                 asker.tell(event_type, event)
 
-        return Report(tell, call.name, risk_level, new_call_id(), max_event_bytes=asker.max_event_bytes)
+        return Report(
+            tell,
+            call.name,
+            risk_level,
+            new_call_id(),
+            max_event_bytes=asker.max_event_bytes,
+            agent_call_id=_agent_call_id(call.meta),
+        )
 
 
 def _agent_call_id(meta: Mapping[str, Any]) -> str | None:

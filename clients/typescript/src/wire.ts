@@ -162,7 +162,8 @@ export interface ToolStatus {
  * ``parameters_truncated`` they are ``{"beginning": text}`` of so many ``parameters_bytes``. ``answered_by`` is who
  * answered in the tool's place. With ``input_required`` the server wants more before it goes on. ``rule`` names the
  * rule of the policy that denied it, ``justification`` is what that rule says for it. ``outcome`` is ``unknown`` of a
- * call that was started, and of which nobody knows whether it ran to its end.
+ * call that was started, and of which nobody knows whether it ran to its end. ``agent_call_id`` is the id under which
+ * the hooks of the agent behind a gateway tell of this call.
  */
 export interface CallDetails {
   parameters?: {
@@ -175,6 +176,7 @@ export interface CallDetails {
   description?: string;
   start_time?: string;
   request_id?: string;
+  agent_call_id?: string;
   outcome?: ("rejected" | "policy" | "expired" | "cancelled" | "limit" | "invalid" | "unavailable") | "unknown";
   reason?: string;
   rule?: string;

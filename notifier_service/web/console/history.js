@@ -86,7 +86,9 @@ export class History {
 
   #status(data, at) {
     const details = data.details ?? {};
-    const row = this.#call(data, at, { isBeginning: ACTIVE.has(data.status) });
+    let row = this.#call(data, at, { isBeginning: ACTIVE.has(data.status) });
+    if (details.agent_call_id) this.#calls.set(`gateway ${details.agent_call_id}`, row.key);
+    row = this.#asOne(details.agent_call_id ?? data.tool_call_id) ?? row;
     if (details.request_id) this.#calls.set(`request ${details.request_id}`, row.key);
     if (details.risk_level) row.risk = details.risk_level;
     if (details.parameters !== undefined) this.#keepParameters(row, details.parameters, details);
@@ -222,6 +224,37 @@ export class History {
     return row;
   }
 
+  // What an agent's hooks tell of a call, and the gateway before the server that has its tool, is of one call: the row in
+  // which both are told from now on, if both have told of it. The agent makes a call once: another one stays another.
+  #asOne(agentCallId) {
+    const rowOf = (name) => this.rows.get(this.#calls.get(`${name} ${agentCallId}`));
+    const row = rowOf("call");
+    const gateways = rowOf("gateway");
+    if (row === undefined || gateways === undefined || row === gateways || row.alsoCalled !== undefined) return undefined;
+    if (!isToolOfServer(row.tool, gateways.tool)) return undefined;
+    row.alsoCalled = [];
+    for (const [name, key] of this.#calls) {
+      if (key !== gateways.key) continue;
+      row.alsoCalled.push(name);
+      this.#calls.set(name, row.key);
+    }
+    const { status, runsSince, endedAt, durationMs, progress, requestId } = gateways;
+    const told = { status, runsSince, endedAt, durationMs, progress, requestId };
+    if (gateways.hasResult) {
+      const { hasResult, result, resultSize, truncated, resultBytes, error } = gateways;
+      this.#payload -= row.resultSize ?? 0;
+      Object.assign(told, { hasResult, result, resultSize, truncated, resultBytes, error });
+    }
+    this.#payload -= gateways.parametersSize ?? 0;
+    for (const [name, value] of Object.entries(told)) row[name] = value ?? row[name];
+    // That the gateway let run what a person approved is no other decision.
+    if (row.decision === undefined || gateways.decision?.by !== "policy") row.decision = gateways.decision ?? row.decision;
+    this.rows.delete(gateways.key);
+    this.#touch(gateways);
+    this.#touch(row);
+    return row;
+  }
+
   #settle(row, status, at) {
     const wasActive = ACTIVE.has(row.status);
     row.status = status;
@@ -296,10 +329,16 @@ export class History {
   }
 
   #forget(row) {
-    for (const name of [`call ${row.callId}`, `request ${row.requestId}`, `tool ${row.tool}`]) {
+    const own = [`call ${row.callId}`, `request ${row.requestId}`, `tool ${row.tool}`];
+    for (const name of [...own, ...(row.alsoCalled ?? [])]) {
       if (this.#calls.get(name) === row.key) this.#calls.delete(name);
     }
   }
+}
+
+// Whether an agent calls a server's tool so: mcp__SERVER__TOOL, in letters that its API takes.
+function isToolOfServer(called, tool) {
+  return called.startsWith("mcp__") && called.endsWith(`__${tool.replace(/[^a-zA-Z0-9_-]/g, "_")}`);
 }
 
 function sequence(id) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -162,3 +163,9 @@ async def test_gateway_of_the_service_asks_no_second_time_either(
         await until(lambda: agent.cards())
         agent.decide(agent.cards()[0], False)
         assert "write did not run" in await again
+
+    told = [json.loads(event.json) for event in broker.open("s1").log.read_after(0)]
+    by_gateway = [one["data"] for one in told if one["type"] == "tool_status" and one["data"]["tool_name"] == "write"]
+    statuses = [one["status"] for one in by_gateway]
+    assert statuses == ["executing", "completed", "waiting_permission", "denied"]
+    assert {one["details"]["agent_call_id"] for one in by_gateway} == {"t1"}  # as the hook's are called
