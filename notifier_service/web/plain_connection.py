@@ -178,15 +178,20 @@ class PlainConnection(asyncio.Protocol):
             return
         if size < len(data):
             self._keep(data[size:])
-        if isinstance(answer, Said):
-            if answer.is_last:
-                self._is_busy = True
-                asyncio.get_running_loop().call_soon(self._say, answer.text, path, head)
-            else:
-                self._say(answer.text, path, head)
+        if isinstance(answer, Said) and not answer.is_last:
+            self._say(answer.text, path, head)
             return
+        loop = asyncio.get_running_loop()
         self._is_busy = True
-        self.task = asyncio.get_running_loop().create_task(self._answer(answer, self.whole(path, head)))
+        self._among.door.begun(self)  # from now on: it gives way to nobody who comes in this very turn
+        if isinstance(answer, Said):
+            loop.call_soon(self._say_last, answer.text, path, head)
+        else:
+            self.task = loop.create_task(self._answer(answer, self.whole(path, head)))
+
+    def _say_last(self, text: bytes, path: str, head: PlainHead) -> None:
+        self._among.door.ended(self)
+        self._say(text, path, head)
 
     def _say(self, text: bytes, path: str, head: PlainHead) -> None:
         """Answer at once."""
@@ -205,7 +210,6 @@ class PlainConnection(asyncio.Protocol):
     async def _answer(self, answer: web.StreamResponse | Awaitable[web.StreamResponse], request: web.Request) -> None:
         among, loop = self._among, asyncio.get_running_loop()
         began = loop.time()
-        among.door.begun(self)
         with suppress(ConnectionError):
             try:
                 response = answer if isinstance(answer, web.StreamResponse) else await answer
@@ -222,7 +226,7 @@ class PlainConnection(asyncio.Protocol):
         """Do what has come meanwhile."""
         self._is_busy = False
         transport, data = self.transport, self._came
-        if transport is None:
+        if transport is None or transport.is_closing():  # nobody would hear the answer
             return
         if self._is_closing:
             transport.close()

@@ -289,7 +289,6 @@ FORMS: dict[str, tuple[bytes, bytes]] = {
     "a byte that is none": (b"Host", b"Accept: a\x00b\r\nHost"),
     "another method": (b"POST", b"PUT"),
     "small method": (b"POST", b"post"),
-    "something behind": (b"}", b"}}"),
 }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import socket
 from typing import Any
 
 import pytest
@@ -252,3 +253,18 @@ async def test_token_is_asked_for_each_time_though_its_head_is_known(write_token
         writer.close()
 
     assert found == ["201", "201", "401"]
+
+
+async def test_connection_with_a_request_under_way_gives_way_to_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(max_idle_connections=1) as service:
+        reader, writer = await service.connect()
+        writer.write(post())
+        await answered(reader)
+        # Both come in one turn of the loop, and this one first.
+        with socket.create_connection((service.site.host, service.site.port)):
+            writer.write(post(b"[%b,%b]" % (NOTE, NOTE)))
+            line, _, _ = await answered(reader)
+        writer.close()
+
+    assert line == "HTTP/1.1 201 Created"
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
