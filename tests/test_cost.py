@@ -258,6 +258,28 @@ async def test_publishing_costs_less_than_a_request_that_does_nothing(site: Site
     assert hundred / 100 < 4
 
 
+async def test_events_that_are_alike_are_neither_read_nor_written_one_by_one(site: Site, connect: Connect) -> None:
+    client, path = connect(site.port), f"{site.settings.prefix}/api/events/s"
+    array = b"[%b]" % b",".join([b'{"type":"alike","data":{"n":%d,"text":"x"}}' % number for number in range(100)])
+
+    def send_again() -> None:
+        assert client.answer.startswith(b"HTTP/1.1 201")
+        client.send(f"POST {path}", array)
+
+    client.send(f"POST {path}", array)
+    await turns()
+    for _ in range(4):  # the form is learned
+        send_again()
+        await turns()
+
+    posted = await least(turns, send_again)
+
+    assert posted.of["to_json"] == 0
+    assert posted.of["from_json"] == 1
+    assert posted.of["is_own_type"] == 0
+    assert posted.calls - (await least(turns)).calls < 400
+
+
 def test_events_that_come_together_and_that_nobody_reads_are_kept_and_dropped_together() -> None:
     log = EventLog(capacity=1000)
     types, data_jsons = ["note"] * 100, [b'{"n":1}'] * 100

@@ -20,6 +20,7 @@ from .limits import RiskLevel
 
 __all__ = [
     "EVENT_TYPE",
+    "MAX_BRACKETS",
     "PRODUCED",
     "RESERVED",
     "Bye",
@@ -782,7 +783,7 @@ _LINE_ENDS = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\
 
 
 #: An array of the smallest events with data, in a body of a megabyte, has half of that.
-_MAX_BRACKETS = 100_000
+MAX_BRACKETS = 100_000
 
 
 #: Without what is inside a string, which costs a parser nothing: a file of code has many brackets.
@@ -790,10 +791,10 @@ _STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 
 
 def _has_more_brackets(text: bytes) -> bool:
-    if len(text) <= _MAX_BRACKETS or text.count(b"[") + text.count(b"{") <= _MAX_BRACKETS:
+    if len(text) <= MAX_BRACKETS or text.count(b"[") + text.count(b"{") <= MAX_BRACKETS:
         return False
     outside = _STRINGS.sub(b"", text)
-    return outside.count(b"[") + outside.count(b"{") > _MAX_BRACKETS
+    return outside.count(b"[") + outside.count(b"{") > MAX_BRACKETS
 
 
 def parse_json(
@@ -809,7 +810,7 @@ def parse_json(
     one of text.
     """
     if _has_more_brackets(text):
-        raise TooLarge(f"JSON of more than {_MAX_BRACKETS} objects and arrays is not taken.", limit="values")
+        raise TooLarge(f"JSON of more than {MAX_BRACKETS} objects and arrays is not taken.", limit="values")
     try:
         value: JsonValue = from_json(text, allow_inf_nan=False)
     except ValueError as error:
@@ -828,7 +829,7 @@ def parse_json(
 
 def parse_each(texts: Sequence[bytes]) -> Sequence[JsonValue] | None:
     """``parse_json`` of each, with ``takes_infinity``; None where one cannot be read so, which that says of it."""
-    if max(map(len, texts), default=0) > _MAX_BRACKETS:
+    if max(map(len, texts), default=0) > MAX_BRACKETS:
         return None
     try:
         return [from_json(text, allow_inf_nan=False) for text in texts]

@@ -17,6 +17,7 @@ from ..core.errors import BrokerClosed, Forbidden, InvalidInput, LimitReached, N
 from ..core.events import EventData, checked_event, dump, parse_each, parse_json, require_finite
 from ..core.parameters import has_more_values
 from ..core.session import Session, check_session_id
+from .alike import alike_in_array, alike_lines
 from .answers import json_answer, reply
 from .auth import Right
 from .idempotency import IDEMPOTENCY, idempotency_key
@@ -68,10 +69,15 @@ async def publish(call: Call[Query, None]) -> web.Response:
             return await _publish_stream(call)
     # Nothing is decided by an event, and what readers get is what was read here.
     text = await read_body(call.request, call.settings.max_body_bytes)
-    body = parse_json(text, takes_infinity=True)
+    pieces = None
+    if call.session_id and not call.request.headers.get("Idempotency-Key"):
+        pieces = alike_in_array(
+            text, max_bytes=room_for_data(call.broker.limits.max_event_bytes, traceparent_of(call.request))
+        )
+    body = parse_json(text, takes_infinity=True) if pieces is None else None
     key = idempotency_key(call.request)
     if key is None:
-        return reply({"ids": await _publish_all(call, body, text)}, status=201)
+        return reply({"ids": await _publish_all(call, body, text, pieces)}, status=201)
     require_finite(text, body)
     keys = call.request.config_dict[IDEMPOTENCY]
     scope = ("publish", call.caller.name, call.session_id, key)
@@ -112,11 +118,11 @@ def _is_alone(call: Call[Query, None]) -> bool:
         return head is not None and head.opened_by == call.caller.name
 
 
-async def _publish_all(call: Call[Query, None], body: Any, text: bytes) -> list[str]:
+async def _publish_all(call: Call[Query, None], body: Any, text: bytes, pieces: Pieces | None) -> list[str]:
     if not call.broker.is_durable:
-        return await _append_all(call, body, text)
+        return await _append_all(call, body, text, pieces)
     call.broker.require_durable()
-    ids = await _append_all(call, body, text)
+    ids = await _append_all(call, body, text, pieces)
     await call.broker.all_kept()
     return ids
 
@@ -138,13 +144,16 @@ def _told(ids: Sequence[str]) -> bytes:
     return dump({"success": True, "data": {"ids": ids}})
 
 
-async def _append_all(call: Call[Query, None], body: Any, text: bytes) -> list[str]:
+async def _append_all(call: Call[Query, None], body: Any, text: bytes, pieces: Pieces | None = None) -> list[str]:
+    """Append all events of this body, which are these pieces where that is known already, and return their ids."""
     broker, trace = call.broker, traceparent_of(call.request)
     limit = broker.limits.max_event_bytes
-    values = body if isinstance(body, list) else [body] if len(text) <= limit else []
-    if call.session_id and (pieces := plain_pieces(values, max_bytes=room_for_data(limit, trace))) is not None:
-        if len(values) > 1:
-            call.spend("publish_rate", len(values) - 1)  # that one is sent is counted already
+    if pieces is None and call.session_id:
+        values = body if isinstance(body, list) else [body] if len(text) <= limit else []
+        pieces = plain_pieces(values, max_bytes=room_for_data(limit, trace))
+    if pieces is not None:
+        if len(pieces[0]) > 1:
+            call.spend("publish_rate", len(pieces[0]) - 1)  # that one is sent is counted already
         return await append_plain(broker, call.session_id, call.caller.name, pieces, trace)
     require_finite(text, body)
     if not isinstance(body, list):
@@ -204,16 +213,21 @@ async def _publish_stream(call: Call[Query, None]) -> web.Response:
     count, acknowledged, at_line = 0, 0, 1
     last_event_ids: dict[str, str] = {}
     is_paced = call.request.config_dict[RATES].bounds("publish_rate")
+    room = room_for_data(broker.limits.max_event_bytes, trace)
     try:
         async for numbers, lines in _lines(call, broker.limits.max_event_bytes):
             at_line = numbers[0] if numbers else at_line
             still_allowed(call.request)
             if broker.is_durable:
                 broker.require_durable()
-            values = parse_each(lines)
-            pieces = None
-            if values and not is_paced and call.session_id:
-                pieces = plain_pieces(values, max_bytes=room_for_data(broker.limits.max_event_bytes, trace))
+            values = pieces = None
+            takes_many = len(lines) > 0 and not is_paced and bool(call.session_id)
+            if takes_many:
+                pieces = alike_lines(b"\n".join([b"", *lines]), len(lines), max_bytes=room)
+            if pieces is None:
+                values = parse_each(lines)
+                if values and takes_many:
+                    pieces = plain_pieces(values, max_bytes=room)
             done = 0
             while done < len(lines):
                 at_line = numbers[done]

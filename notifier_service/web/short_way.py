@@ -26,6 +26,7 @@ from ..core.errors import NotifierError
 from ..core.events import parse_json
 from ..core.question import Decision
 from ..core.session import Session
+from .alike import alike_in_array
 from .answers import ANSWER_HEADERS, answer_to, body_of
 from .auth import AUTH, Caller, Right
 from .door import Door
@@ -140,9 +141,12 @@ class ShortWay:
     def _publish(
         self, session_id: str, caller: Caller, body: bytes, trace: str | None
     ) -> Said | Awaitable[web.StreamResponse] | None:
-        value = _read(body)
         limit = self._most_event_bytes
         room = room_for_data(limit, trace)
+        alike = alike_in_array(body, max_bytes=room)
+        if alike is not None:
+            return self._extend(session_id, caller, alike, trace)
+        value = _read(body)
         if type(value) is list:
             pieces = plain_pieces(value, max_bytes=room)
             return None if pieces is None else self._extend(session_id, caller, pieces, trace)

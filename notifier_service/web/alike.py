@@ -1,0 +1,151 @@
+"""Events that are alike, as those of a program that tells of one thing: taken as they came, read into no values.
+
+The form of an event is all of its text but the values. A form that comes often is learned by reading an event of it as
+all are read. Others that differ in values only are as plain, which their text tells in half the time.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from functools import lru_cache
+
+from pydantic_core import from_json
+
+from ..core.errors import InvalidInput
+from ..core.events import MAX_BRACKETS, on_one_line, parse_json
+from .plain_events import Pieces, plain_piece
+
+__all__ = ["alike_in_array", "alike_lines"]
+
+#: A form is learned when so many events may have had it: that takes as long as a hundred of them.
+_OFTEN = 300
+#: So many kinds of events are remembered, and of each so many forms, none of which is longer or has more brackets.
+_KINDS, _FORMS, _FORM_BYTES, _FORM_BRACKETS = 64, 4, 1024, 16
+#: Behind so many events the form may be another: where it changes with each event, nothing is to be gained.
+_EVENTS_A_FORM = 8
+
+_HEAD = re.compile(rb'\{"type": ?"([a-z][a-z0-9_.]{0,63}+)", ?"data": ?(?=\{)')
+_STRING = rb'"[^"]*+"'
+#: No number is so large that it would be infinite, or so long that it might be refused.
+_WHOLE, _EXPONENT = rb"[1-9][0-9]{0,17}+", rb"[eE][-+]?+[0-9]{1,2}+"
+#: No text is two of these, or one of them in two ways: what does not match is found out in one pass.
+_VALUE = rb"(?:%b|%b|-?+(?:%b|0)(?:\.[0-9]{1,17}+(?:%b)?+|%b)|-%b|-?0|true|false|null)" % (
+    _STRING, _WHOLE, _WHOLE, _EXPONENT, _EXPONENT, _WHOLE,
+)  # fmt: skip
+#: A name and its colon, or a value.
+_TOKEN = re.compile(rb"%b( *+:)?+|[-0-9][-+.0-9eE]*+|true|false|null" % _STRING)
+
+#: Stands for a value in a form; no valid text has it.
+_BLANK = b"\0"
+#: Stands for an escaped quote or backslash, so that quotes are where strings begin and end.
+_ESCAPED = b"\x7f\x7f"
+
+
+def alike_in_array(body: bytes, *, max_bytes: int) -> Pieces | None:
+    """``plain_pieces`` of what is in this JSON array; None, too, where the events are not alike."""
+    if not (body.startswith(b'[{"type":') and body.endswith(b"]")):
+        return None
+    return _alike(body, b", " if body.startswith(b" ", 9) else b",", len(body) - 1, max_bytes)
+
+
+def alike_lines(lines: bytes, count: int, *, max_bytes: int) -> Pieces | None:
+    """The same of so many lines, with a line feed before each."""
+    pieces = _alike(lines, b"\n", len(lines), max_bytes)
+    # As many events as line feeds: none is within an event.
+    return pieces if pieces is not None and len(pieces[0]) == count else None
+
+
+def _alike(text: bytes, between: bytes, end: int, max_bytes: int) -> Pieces | None:
+    """The same of the events up to this end, with this between them, behind the first byte."""
+    following = b'}%b{"type":' % between
+    if following not in text:
+        return None  # one alone is not worth it
+    shadow = text
+    if b"\\" in text:
+        shadow = text.replace(rb"\\", _ESCAPED).replace(rb"\"", _ESCAPED)
+    types: list[str] = []
+    pieces: list[bytes] = []
+    at = forms = 0
+    while at < end:
+        forms += 1
+        begin = at + len(between) if at else 1
+        head = _HEAD.match(text, begin)
+        if head is None or forms > 1 + len(pieces) // _EVENTS_A_FORM:
+            return None
+        kind = _kind_of(between, head[0])
+        run = kind.latest and kind.latest.match(shadow, at)
+        if not run or run.end() == at:
+            until = shadow.find(following, begin) + 1 or end
+            kind.meet(text[begin:until], shadow[head.end() : until], text.count(following, at))
+            run = kind.latest and kind.latest.match(shadow, at)
+            if not run or run.end() == at:
+                return None
+        found = text[head.end() : run.end() - 1].split(b"}%b%b" % (between, head[0]))
+        types += [head[1].decode()] * len(found)
+        pieces += found
+        at = run.end()
+    if len(pieces) * _FORM_BRACKETS > MAX_BRACKETS:
+        return None
+    if len(text) > max_bytes and max(map(len, pieces)) + max(map(len, {*types})) > max_bytes:
+        return None
+    if not _are_valid(shadow.replace(b"\n", b" ") if between == b"\n" else shadow):
+        return None
+    return types, pieces if text.isascii() else [*map(on_one_line, pieces)]
+
+
+def _are_valid(shadow: bytes) -> bool:
+    """Whether strings hold nothing that no string holds: they are read as if all were one."""
+    try:
+        from_json(b'"%b"' % shadow.replace(b'"', b" "))
+    except ValueError:
+        return False
+    return True
+
+
+class _Kind:
+    """Events of one type, and the forms that they have."""
+
+    def __init__(self, between: bytes, head: bytes) -> None:
+        self._between, self._head = between, head
+        #: How often each form was met; what matches it in its place when it is learned.
+        self._forms: dict[bytes, int | re.Pattern[bytes]] = {}
+        #: What matches all events that follow each other and have the form that was met last, where it is learned.
+        self.latest: re.Pattern[bytes] | None = None
+
+    def meet(self, event: bytes, data: bytes, following: int) -> None:
+        """An event that has this data, escapes aside, and at most so many others behind it."""
+        form = _TOKEN.sub(_blanked, data)
+        if len(form) > _FORM_BYTES or form.count(b"{") + form.count(b"[") > _FORM_BRACKETS - 2 or _ESCAPED in form:
+            return
+        met = self._forms.pop(form, 0)
+        if isinstance(met, int):
+            met += 1 + following
+            if met >= _OFTEN:
+                met = self._matcher(form) if _is_plain(event) else 0
+        while len(self._forms) >= _FORMS:
+            del self._forms[next(iter(self._forms))]
+        self._forms[form] = met
+        if isinstance(met, re.Pattern):
+            self.latest = met
+
+    def _matcher(self, form: bytes) -> re.Pattern[bytes]:
+        event = _VALUE.join(map(re.escape, (self._head + form).split(_BLANK)))
+        return re.compile(rb"(?:(?:\A\[|%b)%b)*+" % (self._between, event))
+
+
+@lru_cache(maxsize=_KINDS)
+def _kind_of(between: bytes, head: bytes) -> _Kind:
+    return _Kind(between, head)
+
+
+def _blanked(token: re.Match[bytes]) -> bytes:
+    return token[0] if token[1] else _BLANK
+
+
+def _is_plain(event: bytes) -> bool:
+    try:
+        value = parse_json(event, unique_keys=True)
+    except InvalidInput:
+        return False
+    return plain_piece(value, max_bytes=sys.maxsize) is not None
