@@ -18,7 +18,9 @@ from aiohttp import ClientSession
 from notifier_service import Settings
 from notifier_service.core import errors, events
 from notifier_service.core.events import PRODUCED, RESERVED
+from notifier_service.web import models
 from notifier_service.web.routes import ROUTES
+from notifier_service.web.schema import EVENT_DATA, INBOX_DATA
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = (ROOT / "docs" / "reference.md").read_text()
@@ -43,6 +45,32 @@ def test_route_is_documented(route: object) -> None:
     method, path = route.method, route.path  # type: ignore[attr-defined]
 
     assert f"`{method} {path}`" in REFERENCE
+
+
+QUERIES = sorted({name for route in ROUTES if route.query is not None for name in route.query.model_fields})
+
+
+@pytest.mark.parametrize("name", QUERIES)
+@pytest.mark.parametrize("document", ["reference", "contract"])
+def test_query_parameter_is_documented_where_it_is_listed_and_where_it_is_promised(document: str, name: str) -> None:
+    text = {"reference": REFERENCE, "contract": CONTRACT}[document]
+
+    assert re.search(rf"[?`]{name}\b", text), f"docs/{document}.md does not say what ?{name}= does"
+
+
+TOLD = (*EVENT_DATA.values(), *INBOX_DATA.values(), events.CallDetails, events.RunningCall)
+ANSWERED = (
+    models.PresentState,
+    models.StateAndEvents,
+    models.RedactedRecord,
+    models.RuleToCaller,
+    models.SessionHealth,
+)
+
+
+@pytest.mark.parametrize("model", [*TOLD, *ANSWERED], ids=lambda model: model.__name__)
+def test_field_of_an_event_or_an_answer_is_documented(model: type[events.EventData]) -> None:
+    assert [name for name in model.model_fields if not re.search(rf"\b{name}\b", REFERENCE)] == []
 
 
 @pytest.mark.parametrize("code", [code for code in CODES if code not in ("error", "conflict", "gone")])
