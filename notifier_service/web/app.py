@@ -48,7 +48,7 @@ from .mcp.prompt_tasks import PROMPT_TASKS
 from .mcp.prompt_tool import HELD_CALLS
 from .metrics import REGISTRY, registry_of
 from .ops import DRAINING
-from .origin import cors_headers, origin_guard
+from .origin import CorsHeaders, origin_guard
 from .page_stream import PageTurns
 from .pages import add_pages
 from .pairing import PAIRINGS, Pairings
@@ -136,7 +136,7 @@ def create_app(
 
     app.on_cleanup.append(clean_up)
     if settings.allowed_origins:
-        app.on_response_prepare.append(cors_headers(settings))
+        app.on_response_prepare.append(CorsHeaders(settings))
     if settings.log_format == "json":
         app[REQUEST_IDS] = app[AUTH].is_token
         app.on_response_prepare.append(say_request_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -9,7 +10,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from aiohttp import web
 
-__all__ = ["CLIENT_ADDRESS", "address_by", "client_address", "held_address"]
+__all__ = ["CLIENT_ADDRESS", "HELD_ADDRESS", "address_by", "client_address", "held_address", "peer_address"]
 
 _Address = IPv4Address | IPv6Address
 
@@ -19,6 +20,9 @@ _FOR = re.compile(r'(?:^|[;,])\s*for=("[^"]*"|[^;,\s]*)', re.IGNORECASE)
 
 #: Says from where a request comes, by the application's ``trusted_proxies``.
 CLIENT_ADDRESS: web.AppKey[Callable[[web.BaseRequest], str]] = web.AppKey("client_address")
+
+#: The address for whose share a request counts, where that is known already.
+HELD_ADDRESS = web.RequestKey("held_address", str)
 
 
 def client_address(request: web.BaseRequest) -> str:
@@ -32,7 +36,14 @@ def client_address(request: web.BaseRequest) -> str:
 
 def held_address(request: web.BaseRequest) -> str:
     """The address for whose share a request counts: of IPv6 the network, which is the least that anybody is given."""
-    return _shared(client_address(request))
+    known = request.get(HELD_ADDRESS)
+    return _shared(client_address(request)) if known is None else known
+
+
+def peer_address(transport: asyncio.BaseTransport) -> str:
+    """The same of a peer that speaks for nobody else."""
+    peer = transport.get_extra_info("peername")
+    return _shared(_shown(peer[0] if isinstance(peer, tuple) else peer))
 
 
 @lru_cache(maxsize=1024)
@@ -75,10 +86,15 @@ def address_by(trusted_proxies: Sequence[str]) -> Callable[[web.BaseRequest], st
 
 
 def _peer(request: web.BaseRequest) -> str:
-    if request.remote:
-        address = _parsed(request.remote)
-        return request.remote if address is None else str(address)
-    return "unix"
+    return _shown(request.remote)
+
+
+@lru_cache(maxsize=1024)
+def _shown(remote: str | None) -> str:
+    if not remote:
+        return "unix"
+    address = _parsed(remote)
+    return remote if address is None else str(address)
 
 
 def _chain(request: web.BaseRequest) -> list[str]:

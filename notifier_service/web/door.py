@@ -62,6 +62,7 @@ class Door:
         # Both in the order in which they became so.
         self._idle: dict[Coming, _Standing] = {}
         self._asking: dict[Coming, _Standing] = {}
+        self._loop: asyncio.AbstractEventLoop
         self._timer: asyncio.TimerHandle | None = None
         #: Counted while somebody has just come.
         self._turn = 0
@@ -74,7 +75,7 @@ class Door:
 
         Those end that send nothing for ``silence_seconds`` after an answer, where that is given.
         """
-        loop = asyncio.get_running_loop()
+        self._loop = loop = asyncio.get_running_loop()
         self._timer = loop.call_later(_LOOK_SECONDS, self._look)
 
         def one() -> asyncio.Protocol:
@@ -127,7 +128,7 @@ class Door:
         """A request was answered on a connection on which there was none, before anybody could look."""
         standing = self._idle.pop(protocol, None)
         if standing is not None:
-            standing.since, standing.has_asked = asyncio.get_running_loop().time(), True
+            standing.since, standing.has_asked = self._loop.time(), True
             self._idle[protocol] = standing
 
     def replaced(self, protocol: Coming, by: object) -> None:
@@ -142,7 +143,7 @@ class Door:
     def _count_turn(self) -> None:
         self._turn += 1
         if self._turn - self._came_in_turn < _FIRST_TURNS:
-            asyncio.get_running_loop().call_soon(self._count_turn)
+            self._loop.call_soon(self._count_turn)
 
     def _one_gives_way(self) -> bool:
         """End the connection that has been idle for longest; first of those that never asked anything.
@@ -161,7 +162,7 @@ class Door:
         return False
 
     def _look(self) -> None:
-        loop, settings = asyncio.get_running_loop(), self._settings
+        loop, settings = self._loop, self._settings
         self._timer = loop.call_later(min(_LOOK_SECONDS, settings.stalled_seconds / 4), self._look)
         now = loop.time()
         for protocol, standing in tuple(self._idle.items()):

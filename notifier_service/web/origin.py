@@ -7,9 +7,10 @@ loopback; `Origin` stops a page of another site; the JSON content type of bodies
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
@@ -19,7 +20,7 @@ from ..core.redaction import without_credentials
 from ..settings import Settings, is_loopback
 from .logs import Seldom
 
-__all__ = ["cors_headers", "is_served_under", "origin_guard", "require_origin"]
+__all__ = ["CorsHeaders", "is_served_under", "origin_guard", "require_origin", "serves"]
 
 
 _seldom = Seldom("notifier_service.web")
@@ -112,18 +113,23 @@ def _told(header: str) -> str:
     return re.sub(r"[^A-Za-z0-9.:/\[\]_~*-]", "?", without_credentials(header)[:_TOLD_CHARACTERS]) or "(none)"
 
 
-def cors_headers(settings: Settings) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
-    """What lets an allowed origin read an answer, with its credentials; also of a stream, before it begins."""
+class CorsHeaders:
+    """Lets an allowed origin read an answer, with its credentials; also a stream, before it begins."""
 
-    async def add_cors_headers(request: web.Request, response: web.StreamResponse) -> None:
-        response.headers.add("Vary", "Origin")
+    #: What every answer says, whoever asks.
+    always: ClassVar[Mapping[str, str]] = {"Vary": "Origin"}
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    async def __call__(self, request: web.Request, response: web.StreamResponse) -> None:
+        for name, value in self.always.items():
+            response.headers.add(name, value)
         origin = request.headers.get("Origin")
-        if origin is not None and _is_allowed(origin, settings):
+        if origin is not None and _is_allowed(origin, self._settings):
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Access-Control-Allow-Credentials"] = "true"
             response.headers["Access-Control-Expose-Headers"] = "ETag, Mcp-Session-Id, Retry-After, X-Session-Id"
-
-    return add_cors_headers
 
 
 def _is_allowed(origin: str, settings: Settings) -> bool:

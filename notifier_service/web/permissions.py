@@ -157,7 +157,8 @@ async def _ask_and_wait(call: Call[WaitQuery, AskBody], tell: Tell) -> web.Strea
         if not request.pending:
             request.collect()
             return tell(request.record.encoded)
-        await held(call.request, request.decision(), call.query.wait)
+        if call.query.wait:
+            await held(call.request, request.decision(), call.query.wait)
     except (asyncio.CancelledError, ConnectionError):
         if key is None:
             request.cancel("the connection of the asker dropped")

@@ -43,6 +43,7 @@ class PlainConnections:
 
     def __init__(self, way: ShortWay, door: Door, server: web.Server) -> None:
         self.way, self.door = way, door
+        self.loop = asyncio.get_running_loop()
         #: Makes the protocol of a connection that aiohttp is to have.
         self.server = server
         self.access_log = AccessLog(access_logger, "")
@@ -137,7 +138,7 @@ class PlainConnection(asyncio.Protocol):
             self._taken.set_result(None)
         if not self._is_busy:
             self._is_busy = True
-            asyncio.get_running_loop().call_soon(self._go_on)
+            self._among.loop.call_soon(self._go_on)
 
     def data_received(self, data: bytes) -> None:
         is_rest = bool(self._came)
@@ -169,7 +170,7 @@ class PlainConnection(asyncio.Protocol):
                 self._hand_over(data)
             else:
                 self._came = data
-                self._rest_timer = asyncio.get_running_loop().call_later(_REST_SECONDS, self._give_up)
+                self._rest_timer = self._among.loop.call_later(_REST_SECONDS, self._give_up)
             return
         path = data[5 : line_end - 9].decode("latin-1")
         answer = way.answer(path, head, data[end + 4 : size], self)
@@ -181,7 +182,7 @@ class PlainConnection(asyncio.Protocol):
         if isinstance(answer, Said) and not answer.is_last:
             self._say(answer.text, path, head)
             return
-        loop = asyncio.get_running_loop()
+        loop = self._among.loop
         self._is_busy = True
         self._among.door.begun(self)  # from now on: it gives way to nobody who comes in this very turn
         if isinstance(answer, Said):
@@ -205,10 +206,10 @@ class PlainConnection(asyncio.Protocol):
         self._request = None
         if self._is_busy or self._came:
             self._is_busy = True
-            asyncio.get_running_loop().call_soon(self._go_on)
+            self._among.loop.call_soon(self._go_on)
 
     async def _answer(self, answer: web.StreamResponse | Awaitable[web.StreamResponse], request: web.Request) -> None:
-        among, loop = self._among, asyncio.get_running_loop()
+        among, loop = self._among, self._among.loop
         began = loop.time()
         with suppress(ConnectionError):
             try:
@@ -282,7 +283,7 @@ class PlainConnection(asyncio.Protocol):
     async def taken(self) -> None:
         """Wait until the peer takes more. Raises ``ConnectionResetError`` when it has left."""
         if self._is_full:
-            self._taken = asyncio.get_running_loop().create_future()
+            self._taken = self._among.loop.create_future()
             try:
                 await self._taken
             finally:

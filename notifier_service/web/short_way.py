@@ -29,13 +29,14 @@ from ..core.session import Session
 from .alike import alike_in_array
 from .answers import ANSWER_HEADERS, answer_to, body_of
 from .auth import AUTH, Caller, Right
+from .client_address import HELD_ADDRESS, peer_address
 from .door import Door
-from .origin import serves
+from .origin import CorsHeaders, serves
 from .permissions import AskBody, WaitQuery, ask, decide, decider_of
 from .plain_events import Pieces, plain_piece, plain_pieces, told_piece
 from .plain_head import PlainHead, head_of
 from .produce import append_plain, breathe, room_for_data
-from .rates import RATES
+from .rates import RATES, RateName
 from .request import BROKER, CAME, SETTINGS, STANDING, Call
 
 __all__ = ["Answer", "Handler", "Said", "Sender", "ShortWay", "Told", "with_short_way"]
@@ -85,18 +86,16 @@ class ShortWay:
         self._is_served = serves(settings)
         self._is_token = self._auth.is_token if settings.auth != "none" else None
         self._most_bytes, self._most_event_bytes = settings.max_body_bytes, self._broker.limits.max_event_bytes
-        self._route = _routes(settings.prefix, decides=not app[RATES].bounds("decide_rate"))
-        self._created, self._done = _Head(201), _Head(200)
+        self._rates = app[RATES]
+        self._route = _routes(settings.prefix)
+        #: What hooks would say in each answer.
+        self._said_always = {name: value for hook in _hooks(app) for name, value in hook.always.items()}
+        self._created, self._done = _Head(201, self._said_always), _Head(200, self._said_always)
 
     @staticmethod
     def of(app: web.Application) -> ShortWay | None:
         """The short way of an application; None where somebody else has a say in all requests or answers."""
-        if (
-            BROKER not in app
-            or app[RATES].bounds("publish_rate")
-            or app.on_response_prepare
-            or len(app.middlewares) > 2
-        ):
+        if BROKER not in app or len(_hooks(app)) < len(app.on_response_prepare) or len(app.middlewares) > 2:
             return None
         return ShortWay(app)
 
@@ -120,16 +119,19 @@ class ShortWay:
             return None
         try:
             if does == "publish":
-                answer = self._publish(session_id, caller, body, head.trace)
+                answer = self._publish(session_id, caller, body, head.trace, transport)
             else:
                 said = _checked(AskBody if does == "ask" else Decision, body)
                 if said is None or (does == "ask" and said.agent_call_id is not None):
                     return None
+                if does == "decide":
+                    self._spend("decide_rate", caller, transport)
                 if does == "decide" and self._broker.answers_at_once:
                     record = self._broker.decide(session_id, said, **decider_of(caller, path, head))
                     return Said(self._done.over(body_of(record.encoded)), is_last=True)
                 request = sender.whole(path, head)
                 request[STANDING] = caller, rights, session_id
+                request[HELD_ADDRESS] = peer_address(transport)
                 call: Call[Any, Any] = Call(request, self._broker, self._settings, caller, session_id, query, said)
                 answer = ask(call, self._told) if does == "ask" else decide(call, self._told)
         except Exception as error:
@@ -138,8 +140,12 @@ class ShortWay:
             return answer
         return self._answered(answer, sender.whole(path, head), does)
 
+    def _spend(self, rate: RateName, caller: Caller, transport: asyncio.BaseTransport, tokens: int = 1) -> None:
+        if self._rates.bounds(rate):
+            self._rates.spend(rate, caller.name, peer_address(transport), tokens)
+
     def _publish(
-        self, session_id: str, caller: Caller, body: bytes, trace: str | None
+        self, session_id: str, caller: Caller, body: bytes, trace: str | None, transport: asyncio.BaseTransport
     ) -> Said | Awaitable[web.StreamResponse] | None:
         limit = self._most_event_bytes
         room = room_for_data(limit, trace)
@@ -149,7 +155,14 @@ class ShortWay:
         value = _read(body)
         if type(value) is list:
             pieces = plain_pieces(value, max_bytes=room)
-            return None if pieces is None else self._extend(session_id, caller, pieces, trace)
+            if pieces is None:
+                return None
+            self._spend("publish_rate", caller, transport)
+            if len(value) > 1:
+                self._spend(
+                    "publish_rate", caller, transport, len(value) - 1
+                )  # as where the first is counted by itself
+            return self._extend(session_id, caller, pieces, trace)
         if len(body) > limit:
             return None
         data = None
@@ -159,6 +172,7 @@ class ShortWay:
             if telling is None:
                 return None
             data, piece = telling
+        self._spend("publish_rate", caller, transport)
         broker = self._broker
         if broker.is_durable:
             broker.require_durable()
@@ -194,7 +208,10 @@ class ShortWay:
             return self._failed(request, error, does)
 
     def _failed(self, request: web.Request, error: Exception, does: str) -> web.StreamResponse:
-        return answer_to(request, error, self._broker, f"{self._settings.prefix}/api/{_PLACES[does]}/{{session_id}}")
+        place = f"{self._settings.prefix}/api/{_PLACES[does]}/{{session_id}}"
+        response = answer_to(request, error, self._broker, place)
+        response.headers.extend(self._said_always)
+        return response
 
     def _told(self, data_json: bytes, *, status: int = 200) -> web.StreamResponse:
         return Told((self._created if status == 201 else self._done).over(body_of(data_json)), status=status)
@@ -246,11 +263,16 @@ class _WithRequest(NamedTuple):
 _Route = tuple[str, str, WaitQuery]
 
 
-def _routes(prefix: str, *, decides: bool) -> Callable[[str], _Route | None]:
+def _hooks(app: web.Application) -> list[CorsHeaders]:
+    """Those hooks of answers that say the same in each answer to a program."""
+    return [hook for hook in app.on_response_prepare if isinstance(hook, CorsHeaders)]
+
+
+def _routes(prefix: str) -> Callable[[str], _Route | None]:
     """Says what a path is for; None for another."""
-    decision = r"|(?P<decide>(?:sse|polling)/permission-response)" if decides else ""
     path = re.compile(
-        re.escape(f"{prefix}/api/") + rf"(?:(?P<publish>events)|(?P<ask>permissions){decision})/"
+        re.escape(f"{prefix}/api/")
+        + r"(?:(?P<publish>events)|(?P<ask>permissions)|(?P<decide>(?:sse|polling)/permission-response))/"
         r"(?!\.\.?(?:$|\?)|decide(?:$|\?))(?P<session>[A-Za-z0-9._:~-]{1,128})"
         r"(?(ask)(?:\?wait=(?P<wait>[0-9]{1,4}(?:\.[0-9]{1,3})?))?)"
     )
@@ -260,7 +282,7 @@ def _routes(prefix: str, *, decides: bool) -> Callable[[str], _Route | None]:
         found = path.fullmatch(text)
         if found is None:
             return None
-        does = next(name for name in _RIGHTS if name in path.groupindex and found[name] is not None)
+        does = next(name for name in _RIGHTS if found[name] is not None)
         try:
             query = WaitQuery() if found["wait"] is None else WaitQuery(wait=float(found["wait"]))
         except ValidationError:
@@ -293,7 +315,8 @@ def _checked(model: type[BaseModel], body: bytes) -> Any:
 class _Head:
     """The head of an answer, made once a second."""
 
-    def __init__(self, status: Literal[200, 201]) -> None:
+    def __init__(self, status: Literal[200, 201], more: Mapping[str, str]) -> None:
+        self._headers = {**ANSWER_HEADERS, **more}
         self._second = 0
         self._head = b""
         self._status = b"201 Created" if status == 201 else b"200 OK"
@@ -302,7 +325,7 @@ class _Head:
         """The head, and this behind it."""
         second = int(time.time())
         if second != self._second:
-            headers = {**ANSWER_HEADERS, "Date": formatdate(second, usegmt=True), "Server": SERVER_SOFTWARE}
+            headers = {**self._headers, "Date": formatdate(second, usegmt=True), "Server": SERVER_SOFTWARE}
             lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
             self._second = second
             self._head = b"HTTP/1.1 %b\r\n%bContent-Length: " % (self._status, "".join(lines).encode())

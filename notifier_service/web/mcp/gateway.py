@@ -21,7 +21,7 @@ from ..agents.agent_calls import JoinedCalls
 from ..answers import answer_errors, expect
 from ..auth import Right
 from ..long_body import longest_body
-from ..origin import cors_headers, origin_guard, require_origin
+from ..origin import CorsHeaders, origin_guard, require_origin
 from ..request import Call, Query
 from .relay import HttpRelay
 
@@ -133,7 +133,7 @@ def create_gateway_app(relay: HttpRelay, settings: Settings, session_id: str) ->
     for method in _METHODS:
         app.router.add_route(method, "/mcp", endpoint, expect_handler=expect)
     if settings.allowed_origins:
-        app.on_response_prepare.append(cors_headers(settings))
+        app.on_response_prepare.append(CorsHeaders(settings))
     return app
 
 
