@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import cache
 
 from ..limits import RiskLevel
 from .reasons import Reason
@@ -14,6 +15,7 @@ __all__ = ["Ratings", "judge"]
 _MAX_TOOLS = 1000
 
 
+@cache  # of three levels and three
 def judge(risk_level: RiskLevel, *, ask_from_risk: RiskLevel) -> Verdict:
     """Say by its risk alone whether a call is allowed or asked."""
     if is_riskier(ask_from_risk, risk_level):

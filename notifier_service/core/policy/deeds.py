@@ -7,9 +7,10 @@ Whoever asks may lie in all of these: no rule and no rating becomes milder by wh
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from .. import later
 from ..events import Deed, Deeds, Place, made
@@ -18,12 +19,11 @@ from .places import hosts_in, is_path, place_of
 from .program_deeds import may_do, use_of
 from .reasons import Reason, codes_of
 from .shell import CommandReading, read_call
-from .tool_names import bare_name, deed_of_name, words_of
+from .tool_names import MAX_NAME_CHARACTERS, bare_name, deed_of_name, words_of
 
 __all__ = [
     "deeds_of",
     "is_address_name",
-    "is_command",
     "is_path_name",
     "plainly",
     "reasons_of",
@@ -56,7 +56,6 @@ _DATA = frozenset(
     {"body", "content", "contents", "description", "html", "message", "prompt", "string", "subject", "text"}
 )
 _SQL = frozenset({"sql", "sql_query", "statement", "statements"})
-_CODE_BUT_SQL = _CODE - _SQL
 _FLAT = frozenset({str, int, float, bool, type(None)})
 _SQL_DELETES = later.pattern(r"\b(?:delete|drop|truncate)\b", re.I)
 _SQL_WRITES = later.pattern(
@@ -65,6 +64,8 @@ _SQL_WRITES = later.pattern(
 
 #: What the codes of a server's hints say that a tool does, where its name says nothing.
 _SAID: Mapping[str, Deed] = {"may_destroy": "deletes", "destroys_nothing": "writes", "only_reads": "reads"}
+_ONLY_READS: frozenset[Deed] = frozenset({"reads"})
+_NOT_REVERSIBLE: frozenset[Deed] = frozenset({"deletes", "sends", "spends"})
 _ORDER: tuple[Deed, ...] = ("reads", "writes", "deletes", "runs", "sends", "spends")
 _VERBS: Mapping[Deed, str] = {
     "reads": "reads",
@@ -83,31 +84,63 @@ _PLACES: Mapping[Place, str] = {
 }
 
 
-def shapes_of(names: Collection[str]) -> frozenset[Deed]:
+#: What the name of a parameter says of what stands under it.
+_Says = Literal[
+    "address", "amount", "code", "command", "currency", "data", "message", "path", "program", "recipient", "sql",
+    "target",
+]  # fmt: skip
+_NOTHING: frozenset[_Says] = frozenset()
+
+
+def _says(name: str) -> frozenset[_Says]:
+    return _said_by(name[:MAX_NAME_CHARACTERS])
+
+
+@lru_cache(maxsize=4096)
+def _said_by(name: str) -> frozenset[_Says]:
+    words = words_of(name)
+    plain = "_".join(words)
+    found: dict[_Says, bool] = {
+        "address": not _URL_WORDS.isdisjoint(words),
+        "amount": plain in _AMOUNTS,
+        "code": plain in _CODE,
+        "command": "".join(words) in _COMMANDS,
+        "currency": "currency" in plain,
+        "data": not _DATA.isdisjoint(words),
+        "message": plain in _MESSAGES,
+        "path": not _PATH_WORDS.isdisjoint(words),
+        "program": plain in _CODE and plain not in _SQL,
+        "recipient": plain in _RECIPIENTS,
+        "sql": plain in _SQL,
+        "target": plain in _TARGETS,
+    }
+    return frozenset(each for each, is_said in found.items() if is_said)
+
+
+def shapes_of(names: Iterable[str]) -> frozenset[Deed]:
     """What a tool does that takes parameters of these names, as far as they tell."""
-    plain = {"_".join(words_of(name)) for name in names}
+    return _done_with(_NOTHING.union(*map(_says, names)))
+
+
+@lru_cache(maxsize=256)
+def _done_with(says: frozenset[_Says]) -> frozenset[Deed]:
     found: set[Deed] = set()
-    if any(map(is_command, plain)) or not _CODE.isdisjoint(plain):
+    if "command" in says or "code" in says:
         found.add("runs")
-    if not _AMOUNTS.isdisjoint(plain) and "currency" in plain | {"currency" for name in plain if "currency" in name}:
+    if "amount" in says and "currency" in says:
         found.add("spends")
-    if not _RECIPIENTS.isdisjoint(plain) or not (_MESSAGES.isdisjoint(plain) or _TARGETS.isdisjoint(plain)):
+    if "recipient" in says or ("message" in says and "target" in says):
         found.add("sends")
     return frozenset(found)
 
 
-def is_command(name: str) -> bool:
-    """Whether a parameter of this name holds what a shell or a program is given."""
-    return "".join(words_of(name)) in _COMMANDS
-
-
 def is_path_name(name: str) -> bool:
-    return not _PATH_WORDS.isdisjoint(words_of(name))
+    return "path" in _says(name)
 
 
 def is_address_name(name: str) -> bool:
     """Whether a parameter of this name says where on the network something goes."""
-    return not _URL_WORDS.isdisjoint(words_of(name))
+    return "address" in _says(name)
 
 
 class Texts(NamedTuple):
@@ -121,11 +154,18 @@ def texts_in(parameters: Mapping[str, Any]) -> Texts:
     """The texts of parameters: the first of them, not too deep, and no more than can be looked at in passing."""
     found: list[tuple[str, str]] = []
     left, is_all = _MAX_CHARACTERS, True
-    if len(parameters) <= _MAX_TEXTS and {*map(type, parameters.values())} <= _FLAT:  # as most are
-        found = [(str(name), value) for name, value in parameters.items() if type(value) is str]
-        if sum([len(value) for _, value in found]) <= _MAX_CHARACTERS:
-            return Texts(found, is_all=True)
-        found = []
+    if len(parameters) <= _MAX_TEXTS:
+        for name, value in parameters.items():
+            kind = type(value)
+            if kind is str:
+                found.append((str(name), value))
+                left -= len(value)
+            elif kind not in _FLAT:
+                break
+        else:  # as most are
+            if left >= 0:
+                return Texts(found, is_all)
+        found, left = [], _MAX_CHARACTERS
     waiting: list[tuple[str, Any, int]] = [("", parameters, 0)]
     while waiting:
         name, value, depth = waiting.pop()
@@ -153,23 +193,19 @@ def deeds_of(
     said = codes_of(reasons)
     deeds = _Deeds(workspace)
     by_name = deed_of_name(bare_name(tool_name))
-    deeds.does |= shapes_of([*parameters][:_MAX_TEXTS]) - {"runs"}
+    says = _NOTHING.union(*map(_says, islice(parameters, _MAX_TEXTS)))
+    deeds.does |= _done_with(says) - {"runs"}
     reading = read_call(parameters)
     if reading is not None:
         deeds.add_command(reading)
-    elif any("_".join(words_of(name)) in _CODE_BUT_SQL for name in list(parameters)[:_MAX_TEXTS]):
+    elif "program" in says:
         deeds.does.add("runs")
     for name, text in texts_in(parameters).found:
-        deeds.add_text(name, text)
-    hinted = next((deed for code, deed in _SAID.items() if code in said), None)
+        deeds.add_text(_says(name), text)
     if by_name is not None and not (by_name == "runs" and deeds.commands):
         deeds.does.add(by_name)
-    if not deeds.does and hinted is not None:
-        deeds.does.add(hinted)
-    if "may_destroy" in said and deeds.does == {"reads"}:
-        deeds.does.add("deletes")
-    if "reaches_out" in said:
-        deeds.where.setdefault("network")
+    if said:
+        deeds.add_hints(said)
     return deeds.told(said)
 
 
@@ -184,6 +220,16 @@ class _Deeds:
         self._paths: dict[str, None] = {}
         self._hosts: dict[str, None] = {}
         self._takes_back: list[bool | None] = []
+
+    def add_hints(self, said: Collection[str]) -> None:
+        """What the tool's server says of it, where nothing else says more."""
+        hinted = next((deed for code, deed in _SAID.items() if code in said), None)
+        if not self.does and hinted is not None:
+            self.does.add(hinted)
+        if "may_destroy" in said and self.does == {"reads"}:
+            self.does.add("deletes")
+        if "reaches_out" in said:
+            self.where.setdefault("network")
 
     def add_command(self, reading: CommandReading) -> None:
         """Shell text, or a program and its arguments, as far as it is understood."""
@@ -203,35 +249,35 @@ class _Deeds:
                 if is_path(word) or (use.does in ("deletes", "writes") and not word.startswith("-")):
                     self._add_path(word)
 
-    def add_text(self, name: str, text: str) -> None:
-        """Any text of the parameters."""
-        if not _DATA.isdisjoint(words_of(name)):
+    def add_text(self, says: frozenset[_Says], text: str) -> None:
+        """Any text of the parameters, under a name that ``says`` what it is."""
+        if "data" in says:
             return  # what is written or said names no place
-        is_address = is_address_name(name)
-        hosts = hosts_in(text) if is_address or is_command(name) or "://" in text[:16] else []
+        is_address = "address" in says
+        hosts = hosts_in(text) if is_address or "command" in says or "://" in text[:16] else []
         if hosts or (is_address and text):
             self.where.setdefault("network")
         for host in hosts:
             self._hosts.setdefault(plainly(host))
-        if not hosts and (is_path(text) or (is_path_name(name) and text and "\n" not in text)):
+        if not hosts and (is_path(text) or ("path" in says and text and "\n" not in text)):
             self._add_path(text)
-        if "_".join(words_of(name)) in _SQL:
+        if "sql" in says:
             self.does.add(_deed_of_sql(text))
 
     def told(self, said: Collection[str]) -> Deeds:
-        told = {
-            "does": tuple([deed for deed in _ORDER if deed in self.does]),
-            "where": tuple(self.where),
-            "paths": tuple(self._paths)[:_MAX_SHOWN] or None,
-            "hosts": tuple(self._hosts)[:_MAX_SHOWN] or None,
-            "reversible": self._reversible(said),
-        }
-        return made(Deeds, told)
+        does = tuple(self.does)
+        return _deeds(
+            does if len(does) < 2 else tuple(sorted(does, key=_ORDER.index)),
+            tuple(self.where),
+            tuple(self._paths)[:_MAX_SHOWN] or None,
+            tuple(self._hosts)[:_MAX_SHOWN] or None,
+            self._reversible(said),
+        )
 
     def _reversible(self, said: Collection[str]) -> bool | None:
-        if self.does and self.does <= {"reads"}:
+        if self.does == _ONLY_READS:
             return None if "network" in self.where else True
-        if self.does & {"deletes", "sends", "spends"}:
+        if not _NOT_REVERSIBLE.isdisjoint(self.does):
             return False
         if self.commands:
             return False if False in self._takes_back else True if set(self._takes_back) == {True} else None
@@ -244,12 +290,37 @@ class _Deeds:
         self._paths.setdefault(plainly(path))
 
 
+@lru_cache(maxsize=512)
+def _deeds(
+    does: tuple[Deed, ...],
+    where: tuple[Place, ...],
+    paths: tuple[str, ...] | None,
+    hosts: tuple[str, ...] | None,
+    reversible: bool | None,
+) -> Deeds:
+    """Calls that do the same to the same have the same ones, which are encoded once."""
+    told = {"does": does, "where": where, "paths": paths, "hosts": hosts, "reversible": reversible}
+    return made(Deeds, told)
+
+
 def reasons_of(deeds: Deeds, parameters: Mapping[str, Any]) -> tuple[Reason, ...]:
     """The deeds as a reason to ask, and what of a command nobody can tell."""
     reading = read_call(parameters)
     why = None if reading is None else reading.not_understood
-    does = Reason("deeds", what=in_words(deeds.__dict__)) if deeds.does else Reason("deeds_unknown")
-    return (does, *([] if why is None else [Reason(why.code, **why.values)]))
+    does = _as_reason(deeds.does, deeds.where, deeds.paths, deeds.hosts, deeds.reversible)
+    return (does,) if why is None else (does, Reason(why.code, **why.values))
+
+
+@lru_cache(maxsize=512)
+def _as_reason(
+    does: tuple[Deed, ...],
+    where: tuple[Place, ...],
+    paths: tuple[str, ...] | None,
+    hosts: tuple[str, ...] | None,
+    reversible: bool | None,
+) -> Reason:
+    told = {"does": does, "where": where, "paths": paths, "hosts": hosts, "reversible": reversible}
+    return Reason("deeds", what=in_words(told)) if does else Reason("deeds_unknown")
 
 
 def in_words(deeds: Mapping[str, Any]) -> str:

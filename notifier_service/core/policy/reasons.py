@@ -158,8 +158,12 @@ def doubts_the_tool(reasons: Iterable[str]) -> bool:
 
 def codes_of(reasons: Iterable[str]) -> frozenset[str]:
     """The codes of reasons, and of what an asker says in them."""
-    coded = [reason for reason in reasons if isinstance(reason, Reason)]
-    return frozenset(reason.code for reason in coded) | {str(reason.values.get("said_code")) for reason in coded}
+    codes: set[str] = set()
+    for reason in reasons:
+        if isinstance(reason, Reason):
+            codes.add(reason.code)
+            codes.add(str(reason.values.get("said_code")))
+    return frozenset(codes)
 
 
 def as_told(reason: str) -> dict[str, Any]:

@@ -24,6 +24,7 @@ __all__ = ["COMMAND_PARAMETERS", "CommandReading", "read_call", "read_command"]
 
 #: Parameters that hold what a shell or a program is given.
 COMMAND_PARAMETERS = ("command", "cmd", "script", "argv")
+_HOLDING_COMMANDS = frozenset(COMMAND_PARAMETERS)
 #: Parameters beside them that change what runs, and of which no rule about a command knows.
 _CHANGING_PARAMETERS = ("args", "arguments", "env", "environment", "executable", "input", "shell", "stdin")
 
@@ -79,9 +80,9 @@ class CommandReading:
 
 def read_call(parameters: Mapping[str, Any]) -> CommandReading | None:
     """What a call with these parameters runs; None for one that holds no command."""
-    held = [name for name in COMMAND_PARAMETERS if name in parameters]
-    if not held:
+    if parameters.keys().isdisjoint(_HOLDING_COMMANDS):  # as most are
         return None
+    held = [name for name in COMMAND_PARAMETERS if name in parameters]
     command = parameters[held[0]]
     changing = [name for name in _CHANGING_PARAMETERS if parameters.get(name) and not _is_usual(name, parameters[name])]
     if len(held) == 1 and changing == ["args"] and _are_plain(command, parameters["args"]):

@@ -13,6 +13,7 @@ from .. import later
 from ..events import Deed
 
 __all__ = [
+    "MAX_NAME_CHARACTERS",
     "bare_name",
     "certain_name",
     "deed_of_name",
@@ -26,8 +27,8 @@ __all__ = [
     "words_of",
 ]
 
-#: A tool's name has at most so many characters; a parameter's may have more.
-_MAX_CHARACTERS = 256
+#: A tool's name has at most so many characters; of a parameter's, which may have more, only these are read.
+MAX_NAME_CHARACTERS = 256
 _NOT_OF_NAMES = later.pattern(r"[^A-Za-z0-9_-]")
 _WORD = later.pattern(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
@@ -88,11 +89,14 @@ _NETWORK = frozenset(
 )
 
 
-@lru_cache(maxsize=4096)
 def words_of(name: str) -> tuple[str, ...]:
     """The words of a name, in small letters, however it joins them."""
-    plain = unicodedata.normalize("NFKC", name[:_MAX_CHARACTERS])
-    return tuple(word.lower() for word in _WORD.findall(plain))
+    return _words_of(name[:MAX_NAME_CHARACTERS])  # what is remembered is never long
+
+
+@lru_cache(maxsize=4096)
+def _words_of(name: str) -> tuple[str, ...]:
+    return tuple(word.lower() for word in _WORD.findall(unicodedata.normalize("NFKC", name)))
 
 
 # An agent puts the server before the name that this gives its tool: ``mcp__server__tool`` (Claude Code, Codex),
@@ -156,11 +160,15 @@ def _spelled(server: str) -> Sequence[str]:
     return tuple(dict.fromkeys((server, _NOT_OF_NAMES.sub("_", server))))
 
 
-@lru_cache(maxsize=4096)
 def deed_of_name(name: str) -> Deed | None:
     """What the first verb of a name says that the tool does; None if it has none that is known."""
+    return _deed_of(words_of(name))
+
+
+@lru_cache(maxsize=4096)
+def _deed_of(words: tuple[str, ...]) -> Deed | None:
     found: Deed | None = None
-    for word in words_of(name):
+    for word in words:
         glued = None if word in _VERBS else _GLUED.fullmatch(word)
         verb = glued[1] if glued else word
         if verb in _VERBS:
@@ -175,7 +183,7 @@ def is_mixed(name: str) -> bool:
 
     One that is all of another script is a name in another language.
     """
-    letters = [letter for letter in unicodedata.normalize("NFKC", name[:_MAX_CHARACTERS]) if letter.isalpha()]
+    letters = [letter for letter in unicodedata.normalize("NFKC", name[:MAX_NAME_CHARACTERS]) if letter.isalpha()]
     return any(map(str.isascii, letters)) and not all(map(str.isascii, letters))
 
 

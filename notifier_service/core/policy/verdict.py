@@ -53,12 +53,13 @@ class AskedTool(NamedTuple):
     @property
     def whichever_definition(self) -> AskedTool:
         """The same tool, however its server defines it."""
-        return self._replace(definition_sha256=None)
+        return self if self.definition_sha256 is None else self._replace(definition_sha256=None)
 
     @property
     def by_name(self) -> AskedTool:
         """The same tool, however its server defines it and whatever it is told to run."""
-        return self._replace(definition_sha256=None, command=None)
+        same = self.whichever_definition
+        return same if same.command is None else same._replace(command=None)
 
 
 class Call(NamedTuple):

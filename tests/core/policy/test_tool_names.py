@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from notifier_service.core.policy.tool_names import (
@@ -32,6 +34,18 @@ from notifier_service.core.policy.tool_names import (
 )
 def test_words_of_a_name_are_found_however_it_joins_them(name: str, words: tuple[str, ...]) -> None:
     assert words_of(name) == words
+
+
+def test_of_a_long_name_only_the_beginning_is_read_and_remembered() -> None:
+    tracemalloc.start()
+    try:
+        for number in range(100):
+            assert deed_of_name(f"x{number}_" + "delete_" * 20_000) == "deletes"
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+
+    assert held < 1_000_000  # of 14
 
 
 @pytest.mark.parametrize(
