@@ -254,7 +254,7 @@ async def test_publishing_costs_less_than_a_request_that_does_nothing(site: Site
     await runner.cleanup()
 
     assert one < nothing_done * 0.6
-    assert told - one < 30
+    assert told - one < 31
     assert hundred / 100 < 4
 
 
@@ -348,7 +348,7 @@ async def test_round_trip_of_a_request_costs_few_calls_and_encodings(site: Site,
     idle = await least(partial(turns, 2 * TURNS))
     trip = await least(ask_and_decide)
 
-    assert trip.of["to_json"] == 3
+    assert trip.of["to_json"] == 2  # the parameters, and how it ended
     assert trip.calls - idle.calls < 1200
 
 

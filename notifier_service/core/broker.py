@@ -622,7 +622,10 @@ class Broker:
 
         What was asked before a restart, and is asked again, is the request of before.
         """
-        question = Question(**fields) if question is None else question._replace(**fields)
+        if question is None:
+            question = Question(**fields)
+        elif fields:
+            question = question._replace(**fields)
         if question.outlives and self.is_durable:
             before = self.look(session_id).desk.joined(question)
             if before is not None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import lru_cache, partial
 from itertools import repeat
-from operator import is_
+from json.encoder import encode_basestring
+from operator import is_, itemgetter
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, GetPydanticSchema, JsonValue, PlainSerializer
-from pydantic_core import PydanticSerializationError, from_json, to_json
+from pydantic_core import PydanticSerializationError, from_json, to_json, to_jsonable_python
 
 from .errors import DenialOutcome, InvalidInput, TooLarge
 from .limits import RiskLevel
@@ -36,6 +38,7 @@ __all__ = [
     "InboxHello",
     "InboxRecord",
     "InboxSnapshot",
+    "KnownTable",
     "Many",
     "PermissionCleared",
     "PermissionRecord",
@@ -87,14 +90,15 @@ CancelCode = Literal["shutdown", "session_closed", "restarted"]
 
 def utc_now() -> datetime:
     """The time of now, in UTC, to the millisecond that the wire shows."""
-    now = datetime.now(UTC)
-    return now - timedelta(microseconds=now.microsecond % 1000)
+    return datetime.fromtimestamp(time.time_ns() // 1_000_000 / 1000, UTC)
 
 
 @lru_cache(maxsize=1024)
 def utc_text(moment: datetime) -> str:
     """ISO-8601 in UTC with ``Z``, as every ``timestamp`` of the contract."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    text: str = to_jsonable_python(moment if moment.tzinfo is UTC else moment.astimezone(UTC))
+    # To the microsecond or, where that is 0, to the second: written thrice as fast as by ``isoformat``.
+    return f"{text[:23]}Z" if text[19] == "." else f"{text[:19]}.000Z"
 
 
 Timestamp = Annotated[AwareDatetime, Field(strict=False), PlainSerializer(utc_text, return_type=str)]
@@ -134,7 +138,27 @@ class EventData(BaseModel):
         return dump(self)
 
 
-class SaidReason(EventData):
+class SaidAlike(EventData):
+    """What many records say alike: encoded once for all of them that have this very one."""
+
+    __slots__ = ("_json",)
+
+    @property
+    def encoded(self) -> bytes:
+        """It as JSON, by the rules of ``encode``."""
+        try:
+            encoded: bytes = _JSON.__get__(self)
+        except AttributeError:
+            encoded = dump(self)
+            _JSON.__set__(self, encoded)
+        return encoded
+
+
+#: What is in the slot, past what pydantic looks for where there is nothing.
+_JSON = SaidAlike.__dict__["_json"]
+
+
+class SaidReason(SaidAlike):
     """Why a call was rated or judged so: ``text`` says it in English, ``code`` and the values beside it in any other.
 
     With ``said_code`` somebody else says what the service says by that code.
@@ -147,7 +171,7 @@ class SaidReason(EventData):
     text: str
 
 
-class Deeds(EventData):
+class Deeds(SaidAlike):
     """What a call does and where, as far as its name, its hints and its parameters tell; nothing of it is a promise.
 
     ``paths`` and ``hosts`` are the first that it names. ``reversible`` says whether it can be taken back, null for
@@ -176,6 +200,16 @@ class ReadCommand(EventData):
     does: Many[Deed] | None = _absent()
     left_out: int | None = _absent(ge=1)
     not_understood: SaidReason | None
+
+
+class KnownTable(dict[str, Any]):
+    """An object that many records have, with its JSON by the rules of ``encode``."""
+
+    __slots__ = ("encoded",)
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        super().__init__(values)
+        self.encoded = dump(values)
 
 
 class CallDetails(EventData):
@@ -294,7 +328,7 @@ class PermissionRecord(EventData):
     """
 
     # Beside the fields: a copy with other fields does not have it.
-    __slots__ = ("_encoded",)
+    __slots__ = ("_text",)
 
     request_id: str
     tool_name: ToolName
@@ -340,53 +374,146 @@ class PermissionRecord(EventData):
     def encoded(self) -> bytes:
         """It as JSON, by the rules of ``encode``: encoded once for all who tell of it."""
         try:
-            encoded: bytes = _ENCODED.__get__(self)
+            text: _Text = _TEXT.__get__(self)
         except AttributeError:
-            encoded = dump(self)
-            if len(encoded) <= _MOST_ENCODED_BYTES:
-                _ENCODED.__set__(self, encoded)
-        return encoded
+            text = (dump(self), 0, 0, 0) if type(self) is not PermissionRecord else _text_of(self.__dict__)
+            _keep_text(self, text)
+        return text[0]
 
     def altered(self, **update: Any) -> Self:
         """A copy with these fields, taken as they are."""
-        return made(type(self), {**self.__dict__, **update})
+        values = self.__dict__.copy()
+        values.update(update)
+        return made(type(self), values)
 
-    def retold(self, **update: datetime | int | None) -> PermissionRecord:
-        """A copy with these fields, of those that are always there; what is encoded already is not encoded again."""
+    def retold(self, **update: Any) -> Self:
+        """The same; where these are fields that change while one request is told, only they are encoded again."""
         told = self.altered(**update)
-        encoded = self.encoded
-        for name, now in update.items():
-            before = getattr(self, name)
-            if before != now:
-                field = _field_json(name, before)
-                if encoded.count(field) != 1:  # parameters may have such a field, too
-                    return told
-                encoded = encoded.replace(field, _field_json(name, now))
-        _ENCODED.__set__(told, encoded)
+        text: _Text | None = getattr(self, "_text", None)
+        if text is not None and text[3] and update.keys() <= _CHANGING:
+            encoded, changes_at, goes_on_at, ends_at = text
+            end = encoded[ends_at:] if update.keys().isdisjoint(_AT_END) else _end_json(told.__dict__)
+            _keep_text(told, _joined(told.__dict__, encoded[:changes_at], encoded[goes_on_at:ends_at], end))
         return told
 
 
+#: A record as JSON, and where in it stands what changes: from one place to the next, and behind the last; three times 0
+#: where nobody knows.
+_Text = tuple[bytes, int, int, int]
 #: What of a record is in its slot, past what pydantic looks for where there is nothing.
-_ENCODED = PermissionRecord.__dict__["_encoded"]
+_TEXT = PermissionRecord.__dict__["_text"]
 
 
-def _field_json(name: str, value: datetime | int | None) -> bytes:
-    text = "null" if value is None else f'"{utc_text(value)}"' if isinstance(value, datetime) else value
-    return f'"{name}":{text}'.encode()
+def _keep_text(record: PermissionRecord, text: _Text) -> None:
+    if len(text[0]) <= _MOST_ENCODED_BYTES:
+        _TEXT.__set__(record, text)
+
+
+_FIELDS = tuple(PermissionRecord.model_fields)
+_BESIDE_OUTCOME = _FIELDS[_FIELDS.index("viewers") + 1 : _FIELDS.index("decision")]
+_beside_outcome = itemgetter(*_BESIDE_OUTCOME)
+_NOTHING_BESIDE = _beside_outcome(dict.fromkeys(_BESIDE_OUTCOME))
+_OUTCOME = _FIELDS[_FIELDS.index("decision") :]
+_outcome_of = itemgetter(*_OUTCOME)
+_NO_OUTCOME = _outcome_of(dict.fromkeys(_OUTCOME))
+_NO_OUTCOME_JSON = b",%b" % to_json({name: None for name in _OUTCOME if name != "code"})[1:]
+#: What changes when a request is announced, decided, and told again.
+_AT_END = frozenset({"viewers", *_OUTCOME})
+_CHANGING = _AT_END | {"timestamp", "status", "expires_at"}
+
+
+def _text_of(values: Mapping[str, Any]) -> _Text:
+    """A record of these values as ``dump`` has it, in parts."""
+    named = f'{{"request_id":{_text_json(values["request_id"])},"tool_name":{_text_json(values["tool_name"])}'
+    for name in ("server", "definition_sha256"):
+        if values[name] is not None:
+            named += f',"{name}":{_text_json(values[name])}'
+    rated = f'"risk_level":"{values["risk_level"]}","rated_by":"{values["rated_by"]}"'
+    first = b'%b,"parameters":%b,%b,' % (named.encode(), dump(values["parameters"]), rated.encode())
+    return _joined(values, first, _between_json(values), _end_json(values))
+
+
+def _between_json(values: Mapping[str, Any]) -> bytes:
+    """The fields between ``expires_at`` and ``viewers``; much of them all requests of a tool have in common."""
+    why = b'"timeout_seconds":%b,"risk_reasons":[%b],"reasons":[%b]' % (
+        _known_json(values["timeout_seconds"]),
+        ",".join([_text_json(reason) for reason in values["risk_reasons"]]).encode(),
+        b",".join([reason.encoded for reason in values["reasons"]]),
+    )
+    for name in ("deeds", "command"):
+        if values[name] is not None:
+            why += b',"%b":%b' % (name.encode(), values[name].encoded)
+    may = b'"allowed_decisions":%b,"scopes":%b' % (
+        _known_json(values["allowed_decisions"]),
+        _known_json(values["scopes"]),
+    )
+    if values["suggested_rule"] is not None:
+        may += f',"suggested_rule":{_text_json(values["suggested_rule"])}'.encode()
+    table = values["suggested_policy_rule"]
+    if table is not None:
+        may += b',"suggested_policy_rule":%b' % (table.encoded if isinstance(table, KnownTable) else dump(table))
+    for name in ("rule", "justification", "description"):
+        if values[name] is not None:
+            may += f',"{name}":{_text_json(values[name])}'.encode()
+    return b",%b,%b," % (why, may)
+
+
+def _joined(values: Mapping[str, Any], first: bytes, between: bytes, end: bytes) -> _Text:
+    state = _state_json(values)
+    goes_on_at = len(first) + len(state)
+    text = b"%b%b%b%b" % (first, state, between, end)
+    return text, len(first), goes_on_at, goes_on_at + len(between)
+
+
+def _state_json(values: Mapping[str, Any]) -> bytes:
+    """The fields from ``timestamp`` to ``expires_at``."""
+    expires_at = values["expires_at"]
+    until = "null" if expires_at is None else f'"{utc_text(expires_at)}"'
+    hashed = f'{_text_json(values["parameters_sha256"])},"action_sha256":{_text_json(values["action_sha256"])}'
+    for name in ("parameters_truncated", "parameters_bytes", "asked_parameters_sha256"):
+        if values[name] is not None:
+            hashed += f',"{name}":{dump(values[name]).decode()}'
+    return (
+        f'"timestamp":"{utc_text(values["timestamp"])}","status":"{values["status"]}","parameters_sha256":{hashed}'
+        f',"expires_at":{until}'
+    ).encode()
+
+
+def _end_json(values: Mapping[str, Any]) -> bytes:
+    """The fields from ``viewers`` on."""
+    beside = ""
+    if _beside_outcome(values) != _NOTHING_BESIDE:
+        for name in ("tool_call_id", "traceparent"):
+            if values[name] is not None:
+                beside += f',"{name}":{_text_json(values[name])}'
+        if values["replayed"]:
+            beside += ',"replayed":true'
+    viewers = f'"viewers":{values["viewers"]}{beside}'.encode()
+    outcome = _outcome_of(values)
+    if outcome == _NO_OUTCOME:
+        return viewers + _NO_OUTCOME_JSON
+    told = dict(zip(_OUTCOME, outcome, strict=True))
+    told["decided_at"] = told["decided_at"] and utc_text(told["decided_at"])
+    if told["code"] is None:
+        del told["code"]
+    return b"%b,%b" % (viewers, dump(told)[1:])
 
 
 def made(model: type[Model], values: dict[str, Any], extra: dict[str, Any] | None = None) -> Model:
     """A model of values that nobody needs to check: all of its fields, in their order, and what is ``extra``."""
     one = model.__new__(model)
-    _set(one, "__dict__", values)
-    _set(one, "__pydantic_fields_set__", _all_fields(model))
-    _set(one, "__pydantic_extra__", extra)
-    _set(one, "__pydantic_private__", None)
+    _SET_VALUES(one, values)
+    _SET_FIELDS(one, _all_fields(model))
+    _SET_EXTRA(one, extra)
+    _SET_PRIVATE(one, None)
     return one
 
 
-#: What is frozen has no other.
-_set = object.__setattr__
+#: What is frozen has no other way in.
+_SET_VALUES, _SET_FIELDS, _SET_EXTRA, _SET_PRIVATE = (
+    BaseModel.__dict__[name].__set__
+    for name in ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
+)
 
 
 @lru_cache(maxsize=64)
@@ -463,8 +590,25 @@ class PermissionCleared(EventData):
     @classmethod
     def of(cls, record: PermissionRecord) -> PermissionCleared:
         """What is told of a record that is pending no longer."""
-        told = {name: getattr(record, name) for name in ("request_id", "tool_name", "status")}
-        return made(cls, {**told, "timestamp": utc_now(), "reason": record.reason})
+        told = {
+            "request_id": record.request_id,
+            "tool_name": record.tool_name,
+            "status": record.status,
+            "timestamp": utc_now(),
+            "reason": record.reason,
+        }
+        return made(cls, told)
+
+    @property
+    def encoded(self) -> bytes:
+        """It as JSON, by the rules of ``encode``."""
+        if type(self) is not PermissionCleared:
+            return dump(self)
+        reason = "" if self.reason is None else f',"reason":{_text_json(self.reason)}'
+        return (
+            f'{{"request_id":{_text_json(self.request_id)},"tool_name":{_text_json(self.tool_name)}'
+            f',"status":"{self.status}","timestamp":"{utc_text(self.timestamp)}"{reason}}}'
+        ).encode()
 
 
 class ResultCleared(EventData):
@@ -555,7 +699,7 @@ class InboxRecord(PermissionRecord):
     def of(cls, record: PermissionRecord, session_id: str) -> InboxRecord:
         """A request of a session, encoded already as that is."""
         told = made(cls, {**record.__dict__, "session_id": session_id})
-        _ENCODED.__set__(told, b'%b,"session_id":"%b"}' % (record.encoded[:-1], session_id.encode()))
+        _keep_text(told, (b'%b,"session_id":"%b"}' % (record.encoded[:-1], session_id.encode()), 0, 0, 0))
         return told
 
 
@@ -719,6 +863,12 @@ def _behind_id(traceparent: str | None) -> str:
     return '","data":' if traceparent is None else f'","traceparent":"{traceparent}","data":'
 
 
+@lru_cache(maxsize=256)
+def _known_json(value: float | tuple[str, ...]) -> bytes:
+    """``dump`` of what is one of a few values."""
+    return dump(value)
+
+
 @lru_cache(maxsize=1024)
 def _type_json(event_type: str) -> bytes:
     return dump(event_type)
@@ -767,6 +917,11 @@ def dump_plain(value: dict[str, Any]) -> bytes | None:
     except (PydanticSerializationError, ValueError):
         return None
     return None if b"Infinity" in text else on_one_line(text)
+
+
+def _text_json(text: str) -> str:
+    """``dump`` of a text, as text; the encoder of ``json`` writes plain ones alike, without the way there."""
+    return encode_basestring(text) if text.isascii() else dump(text).decode()
 
 
 def on_one_line(json: bytes) -> bytes:

@@ -37,6 +37,7 @@ class PermissionRequest:
         "_withdraw",
         "announced",
         "announced_at",
+        "asked_by",
         "claimed_by",
         "deadline",
         "is_collected",
@@ -51,6 +52,7 @@ class PermissionRequest:
         "question",
         "record",
         "recording",
+        "request_id",
         "seq",
         "size",
         "tool",
@@ -70,8 +72,10 @@ class PermissionRequest:
         self._collected = collected
         self._waiters: set[asyncio.Future[PermissionRecord]] = set()
         self.record = record
+        self.request_id = record.request_id
         self.question = question
         self.tool = question.tool if tool is None else tool
+        self.asked_by = self.tool.asked_by
         self.announced = False
         #: On the desk's clock; None while it is not announced.
         self.announced_at: float | None = None
@@ -139,14 +143,6 @@ class PermissionRequest:
         """Keep of large parameters what is shown only."""
         self.record, self.preview, self._shown = self.shown, None, None
         self.question = self.question._replace(parameters=self.record.parameters)
-
-    @property
-    def request_id(self) -> str:
-        return self.record.request_id
-
-    @property
-    def asked_by(self) -> str | None:
-        return self.tool.asked_by
 
     @property
     def pending(self) -> bool:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from datetime import timedelta
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from math import inf
 from typing import Any, Protocol, Unpack
 
@@ -50,6 +50,7 @@ from .events import (
     CancelCode,
     DecisionKind,
     EventData,
+    KnownTable,
     PermissionCleared,
     PermissionRecord,
     ReadCommand,
@@ -108,6 +109,9 @@ _KEPT_SECONDS = 60.0
 _KEPT_AT_LEAST_SECONDS = 5.0
 #: An agent that waits itself comes back within 3 s after a restart, and gives up after 20 s.
 _COME_BACK_SECONDS = 60.0
+
+#: Characters of a reason that is kept for the next record with it.
+_MOST_SHARED = 500
 
 _log = logging.getLogger("notifier_service.permissions")
 
@@ -270,9 +274,10 @@ class PermissionDesk:
 
     def find(self, request_id: str) -> PermissionRequest:
         """Return a request, settled ones included as long as they are remembered, or raise ``RequestNotFound``."""
-        for shelf in (self._pending, self._queued, self._settled, self._unrecorded):
-            if request_id in shelf:
-                return shelf[request_id]
+        for shelf in (self._pending, self._settled, self._queued, self._unrecorded):
+            request = shelf.get(request_id)
+            if request is not None:
+                return request
         raise self._not_found(request_id)
 
     def register(self, question: Question, verdict: Verdict | None = None) -> PermissionRequest:
@@ -290,15 +295,15 @@ class PermissionDesk:
             timeout = self.limits.permission_timeout_seconds
         if not 0 <= timeout <= MAX_TIMEOUT_SECONDS:
             raise InvalidInput("timeout_seconds must be 0 (never) to 30 days")
-        offered = set(question.allowed_decisions)
-        if not {"approve", "reject"} <= offered <= set(ALL_DECISIONS):
+        wanted = frozenset(question.allowed_decisions)
+        if not _LEAST_OFFERED <= wanted <= _ALL_OFFERED:
             raise InvalidInput("allowed_decisions are approve, reject, and of edit and respond what can be carried out")
         if question.needs_answer:
-            offered.discard("approve")
+            wanted -= {"approve"}
         if question.input_schema is not None and question.input_schema.problem is not None:
-            offered.discard("edit")
+            wanted -= {"edit"}
             unchecked = Reason("edit_unchecked", problem=question.input_schema.problem)
-            question = question._replace(risk_reasons=(*question.risk_reasons, unchecked))
+            question = question.altered(risk_reasons=(*question.risk_reasons, unchecked))
         frozen, text = frozen_json(question.parameters)
         tool = question.tool
         words, table = _NOT_SUGGESTED
@@ -306,35 +311,35 @@ class PermissionDesk:
             words, table = (_suggested if tool.command is not None else _suggested_again)(tool, question.risk_level)
         is_settled = verdict is not None and verdict.effect != "ask"
         parameters_bytes = self._size_of(text)
-        record = (_checked_record if question.is_checked else _record)(
-            request_id=self._id_start + secrets.token_urlsafe(18),  # 144 bits
-            tool_name=question.tool_name,
-            parameters=frozen,
+        asked = {
+            "request_id": self._id_start + secrets.token_urlsafe(18),  # 144 bits
+            "tool_name": question.tool_name,
+            "parameters": frozen,
             **self._hashes(question.tool_name, question.server, text),
-            risk_level=question.risk_level,
-            rated_by=question.rated_by,
-            risk_reasons=tuple(question.risk_reasons),
-            reasons=tuple([as_told(reason) for reason in question.risk_reasons]),
-            deeds=question.deeds,
-            command=None if question.deeds is None else self._command_of(frozen),
-            timestamp=utc_now(),
-            expires_at=None,
-            timeout_seconds=float(timeout),
-            allowed_decisions=tuple(kind for kind in ALL_DECISIONS if kind in offered),
-            scopes=self._scopes(question, may_always=table is not None),
-            suggested_rule=words,
-            suggested_policy_rule=table,
-            description=question.description,
-            viewers=self._count_viewers() if is_settled else 0,  # of those who see it, when it is announced
-            tool_call_id=question.tool_call_id,
-            traceparent=question.traceparent or traceparent_now(),
-            server=question.server,
-            definition_sha256=question.definition_sha256,
-            rule=None if verdict is None else verdict.rule,
-            justification=None if verdict is None else verdict.justification,
-        )
+            "risk_level": question.risk_level,
+            "rated_by": question.rated_by,
+            "risk_reasons": tuple(question.risk_reasons),
+            "deeds": question.deeds,
+            "command": None if question.deeds is None else self._command_of(frozen),
+            "timestamp": utc_now(),
+            "expires_at": None,
+            "timeout_seconds": float(timeout),
+            "allowed_decisions": _in_order(wanted),
+            "scopes": self._scopes(question, may_always=table is not None),
+            "suggested_rule": words,
+            "suggested_policy_rule": table,
+            "description": question.description,
+            "viewers": self._count_viewers() if is_settled else 0,  # of those who see it, when it is announced
+            "tool_call_id": question.tool_call_id,
+            "traceparent": question.traceparent or traceparent_now(),
+            "server": question.server,
+            "definition_sha256": question.definition_sha256,
+            "rule": None if verdict is None else verdict.rule,
+            "justification": None if verdict is None else verdict.justification,
+        }
+        record = (_checked_record if question.is_checked else _record)(asked)
         request = PermissionRequest(
-            record, question._replace(parameters=frozen), withdraw=self.cancel, tool=tool, collected=self.collected
+            record, question.altered(parameters=frozen), withdraw=self.cancel, tool=tool, collected=self.collected
         )
         # What is asked must leave room for the answer, or nobody could give one.
         room = min(self.limits.max_event_bytes // 8, 16 * 1024)
@@ -364,9 +369,11 @@ class PermissionDesk:
     def when_recorded(self, request: PermissionRequest, show: Callable[[], object]) -> None:
         """Do ``show`` when it is on record that this registered request is asked; one that cannot be is withdrawn."""
         kept = all_of(self._recorder.asked(self.session_id, request), self._keeper.asked(self.session_id, request))
-        if kept is not None:
-            del self._queued[request.request_id]
-            self._unrecorded[request.request_id] = request
+        if kept is None:
+            show()
+            return
+        del self._queued[request.request_id]
+        self._unrecorded[request.request_id] = request
 
         def take_effect() -> None:
             if self._unrecorded.pop(request.request_id, None) is not None:
@@ -412,13 +419,14 @@ class PermissionDesk:
         del self._queued[request.request_id]
         expires_at = None
         request.announced_at = self._clock()
-        if request.record.timeout_seconds > 0:
-            request.deadline = request.announced_at + request.record.timeout_seconds
-            expires_at = utc_now() + timedelta(seconds=request.record.timeout_seconds)
+        timestamp, seconds = utc_now(), request.record.timeout_seconds
+        if seconds > 0:
+            request.deadline = request.announced_at + seconds
+            expires_at = timestamp + timedelta(seconds=seconds)
         viewers = self._count_viewers()
         if not viewers and not self._is_seen():
             self._counters.unseen_requests += 1
-        request.record = request.record.retold(expires_at=expires_at, viewers=viewers, timestamp=utc_now())
+        request.record = request.record.retold(expires_at=expires_at, viewers=viewers, timestamp=timestamp)
         request.announced = True
         self._pending[request.request_id] = request
         told = self._tell(request, ("permission_request", request.shown))
@@ -427,10 +435,10 @@ class PermissionDesk:
 
     def _scopes(self, question: Question, *, may_always: bool) -> tuple[Scope, ...]:
         """Those that are asked for; for always where for the session, if there is a file that can keep it."""
-        offered: list[Scope] = [scope for scope in question.scopes if scope != "always"]
-        if may_always and self._keeps_always:
-            offered.append("always")
-        return tuple(offered)
+        offered = tuple(question.scopes)
+        if "always" in offered:
+            offered = tuple([scope for scope in offered if scope != "always"])
+        return (*offered, "always") if may_always and self._keeps_always else offered
 
     @property
     def _keeps_always(self) -> bool:
@@ -447,31 +455,32 @@ class PermissionDesk:
         ``LimitReached``, ``EditDenied`` or ``RulesNotKept`` for what cannot be decided so, and the request stays
         pending; so it does after ``NotRecorded``.
         """
-        while (before := self._recording_before(decision)) is not None:
+        while (request := self._meant_first(decision)).recording is not None:
             with suppress(NotRecorded):
-                before.wait()
-        request = self._begin(decision, **decider)
+                request.recording.wait()
+        self._begin(request, decision, **decider)
         if request.recording is not None:
             request.recording.wait()
         return self._decided_before(request, decision)
 
     async def answer(self, decision: Decision, **decider: Unpack[Decider]) -> PermissionRecord:
         """Settle a request as ``decide`` does, and wait until that is on record while others go on."""
-        while (before := self._recording_before(decision)) is not None:
+        while (request := self._meant_first(decision)).recording is not None:
             with suppress(NotRecorded):
-                await before.over()
-        request = self._begin(decision, **decider)
+                await request.recording.over()
+        self._begin(request, decision, **decider)
         if request.recording is not None:
             await request.recording.over()
         return self._decided_before(request, decision)
 
-    def _recording_before(self, decision: Decision) -> Recording | None:
-        """What happens to the request that is meant, and is not on record yet: a decision comes behind that."""
+    def _meant_first(self, decision: Decision) -> PermissionRequest:
+        """The request that is meant: what happens to it and is not on record yet, a decision comes behind that."""
         asked = self._unrecorded.get(decision.request_id or "")
-        return (self._meant(decision) if asked is None else asked).recording
+        return self._meant(decision) if asked is None or asked.recording is None else asked
 
     def _begin(
         self,
+        request: PermissionRequest,
         decision: Decision,
         *,
         decided_by: str,
@@ -481,15 +490,14 @@ class PermissionDesk:
         through: str | None = None,
         right: str | None = None,
         reach: Sequence[str] = ("*",),
-    ) -> PermissionRequest:
-        """Have a decision take effect when it is on record; return its request, which may be settled already."""
-        request = self._meant(decision)
+    ) -> None:
+        """Have a decision about a request, which may be settled already, take effect when it is on record."""
         if request.deadline is not None and request.deadline <= self._clock():
             # After it was chosen: expiring announces the next one, which nobody has seen yet.
             self.expire_due()
         kind, edited = self._kind(request, decision)
         if not request.pending:
-            return request
+            return
         if kind != "reject":
             self._require_other(request, decided_by, decided_with)
         record = request.record
@@ -602,7 +610,6 @@ class PermissionDesk:
             ),
         )
         self._on_record(request, kept, take_effect, undo)
-        return request
 
     def expire_due(self) -> int:
         """Deny what nobody answered in time; return how many requests that were."""
@@ -936,7 +943,7 @@ class PermissionDesk:
 
     @staticmethod
     def _decided(record: PermissionRecord, *, status: RequestStatus, **update: Any) -> PermissionRecord:
-        return record.altered(status=status, approved=status == "approved", decided_at=utc_now(), **update)
+        return record.retold(status=status, approved=status == "approved", decided_at=utc_now(), **update)
 
     def _remember_rule(
         self,
@@ -1272,7 +1279,16 @@ def _is_same_call(question: Question, before: Question) -> bool:
 def _suggested(tool: AskedTool, risk_level: RiskLevel) -> tuple[str | None, dict[str, Any] | None]:
     """What a scope beyond ``once`` would allow: in words, and as a rule where somebody reads them all."""
     words = described(tool, risk_level)
-    return words, rule_table("allow", tool, risk_level, words) if len(words) <= _MAX_WORDS else None
+    return words, KnownTable(rule_table("allow", tool, risk_level, words)) if len(words) <= _MAX_WORDS else None
+
+
+_LEAST_OFFERED: frozenset[DecisionKind] = frozenset({"approve", "reject"})
+_ALL_OFFERED = frozenset(ALL_DECISIONS)
+
+
+@cache  # of eight
+def _in_order(offered: frozenset[DecisionKind]) -> tuple[DecisionKind, ...]:
+    return tuple([kind for kind in ALL_DECISIONS if kind in offered])
 
 
 #: One tool is asked about again and again; of one that runs no command both are short.
@@ -1285,9 +1301,10 @@ def _asked_sha256(request: PermissionRequest) -> str:
     return request.record.asked_parameters_sha256 or request.record.parameters_sha256
 
 
-def _record(**fields: Any) -> PermissionRecord:
+def _record(asked: Mapping[str, Any]) -> PermissionRecord:
+    reasons: Any = tuple([_said(reason) if isinstance(reason, str) else reason for reason in asked["risk_reasons"]])
     try:
-        return PermissionRecord(**fields)
+        return PermissionRecord(**asked, reasons=reasons)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         raise InvalidInput(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
@@ -1298,13 +1315,23 @@ _EMPTY_RECORD = {
 }
 
 
-def _checked_record(**fields: Any) -> PermissionRecord:
+def _checked_record(asked: Mapping[str, Any]) -> PermissionRecord:
     """The same of fields that were checked where they came in."""
-    fields["risk_reasons"] = tuple([str(reason) for reason in fields["risk_reasons"]])
-    fields["reasons"] = tuple([_said(told) for told in fields["reasons"]])
-    return made(PermissionRecord, {**_EMPTY_RECORD, **fields})
+    values = _EMPTY_RECORD.copy()
+    values.update(asked)
+    values["risk_reasons"] = tuple([str(reason) for reason in asked["risk_reasons"]])
+    values["reasons"] = tuple([_said(reason) for reason in asked["risk_reasons"]])
+    return made(PermissionRecord, values)
 
 
-def _said(told: dict[str, Any]) -> SaidReason:
-    code, text = told.pop("code"), told.pop("text")
-    return made(SaidReason, {"code": code, "text": text}, told)
+def _said(reason: str) -> SaidReason:
+    """A reason as a record has it; one of the service, if it is no long one, is one for all that have it."""
+    if isinstance(reason, Reason) and len(reason) <= _MOST_SHARED:
+        return _said_alike(reason.code, str(reason), *reason.values.items())
+    told = as_told(reason)
+    return _said_alike.__wrapped__(told.pop("code"), told.pop("text"), *told.items())
+
+
+@lru_cache(maxsize=512)
+def _said_alike(code: str, text: str, *more: tuple[str, str | int]) -> SaidReason:
+    return made(SaidReason, {"code": code, "text": text}, dict(more))

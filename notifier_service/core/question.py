@@ -92,14 +92,21 @@ class Question(NamedTuple):
     def told(self, verdict: Verdict) -> Question:
         """The same with the reasons for a verdict; where it does not just run, with what the call does."""
         if verdict.effect == "allow":
-            return self._replace(risk_reasons=(*self.risk_reasons, *verdict.reasons))
+            return self.altered(risk_reasons=(*self.risk_reasons, *verdict.reasons))
         deeds = self.deeds_of(self.parameters)
         reasons: list[str] = list(self.risk_reasons)
         for reason in verdict.reasons:
             # That its risk asks a person tells nobody what is asked.
             is_said = getattr(reason, "code", None) != "risk_asks"
             reasons += [reason] if is_said else reasons_of(deeds, self.parameters)
-        return self._replace(risk_reasons=tuple(reasons), deeds=deeds)
+        return self.altered(risk_reasons=tuple(reasons), deeds=deeds)
+
+    def altered(self, **update: Any) -> Question:
+        """The same with these fields: ``_replace``, which looks at each of all the others, too."""
+        values = [*self]
+        for name, value in update.items():
+            values[_PLACES[name]] = value
+        return Question._make(values)
 
     def deeds_of(self, parameters: Mapping[str, Any]) -> Deeds:
         """What the call does with these parameters."""
@@ -108,6 +115,9 @@ class Question(NamedTuple):
     def call(self, session_id: str) -> Call:
         """What the rules of a policy are asked about."""
         return Call(self.tool, session_id, self.risk_level, self.parameters, self.is_whole)
+
+
+_PLACES = {name: place for place, name in enumerate(Question._fields)}
 
 
 class Decider(TypedDict, total=False):

@@ -20,7 +20,11 @@ _APPROVERS_PART = 10
 
 def is_roomy(places: int, used: int) -> bool:
     """Whether there is a place for anybody, whoever has the others: as long as that is so, nobody need count them."""
-    return places - used > places // _PART
+    return used < _roomy(places)
+
+
+def _roomy(places: int) -> int:
+    return places - places // _PART
 
 
 class Shares:
@@ -30,7 +34,7 @@ class Shares:
     ``{}`` for how many that is; ``refused`` counts by setting. ``each`` bounds what one holder may have of free ones.
     """
 
-    __slots__ = ("_each", "_full", "_held", "_limit", "_places", "_refused", "used")
+    __slots__ = ("_each", "_full", "_held", "_limit", "_places", "_refused", "_roomy", "used")
 
     def __init__(
         self, limit: str, places: int, full: str, *, refused: Counter[str] | None = None, each: int | None = None
@@ -40,11 +44,15 @@ class Shares:
         self._places = places
         self._full = full
         self._each = each
+        #: With fewer taken there is one for anybody.
+        self._roomy = _roomy(places) if each is None else 0
         self._held: dict[str, int] = {}
         self.used = 0
 
     def check(self, holder: str | None, *, may_approve: bool = True) -> None:
         """Raise ``LimitReached`` unless there is a place for this holder."""
+        if self.used < self._roomy:
+            return
         why_not = self.why_not(holder, may_approve=may_approve)
         if why_not is not None:
             if self._refused is not None:

@@ -1340,6 +1340,14 @@ def test_approval_that_is_used_twice_is_one(desk: Desk) -> None:
     assert desk.ask().pending
 
 
+def test_question_that_is_altered_is_another_with_all_else_the_same() -> None:
+    question = Question("t", {"n": 1}, tool_call_id="c", description="why")
+    update = {"risk_reasons": ("because",), "key": ("k", "d"), "is_checked": True}
+
+    assert question.altered(**update) == question._replace(**update)
+    assert question.tool_call_id == "c"
+
+
 def test_record_of_what_was_checked_is_that_of_what_is_checked_here() -> None:
     records = []
     for is_checked in (False, True):
