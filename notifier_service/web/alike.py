@@ -87,11 +87,14 @@ def _alike(text: bytes, between: bytes, end: int, max_bytes: int) -> Pieces | No
         at = run.end()
     if len(pieces) * _FORM_BRACKETS > MAX_BRACKETS:
         return None
-    if len(text) > max_bytes and max(map(len, pieces)) + max(map(len, {*types})) > max_bytes:
-        return None
     if not _are_valid(shadow.replace(b"\n", b" ") if between == b"\n" else shadow):
         return None
-    return types, pieces if text.isascii() else [*map(on_one_line, pieces)]
+    may_grow = not text.isascii()
+    if may_grow:
+        pieces = [*map(on_one_line, pieces)]
+    if (may_grow or len(text) > max_bytes) and max(map(len, pieces)) + max(map(len, {*types})) > max_bytes:
+        return None
+    return types, pieces
 
 
 def _are_valid(shadow: bytes) -> bool:

@@ -161,6 +161,8 @@ NOT_TAKEN = {
     "an end too many": b'{"n":1,"text":"x"}}',
     "two at once": b'{"n":1,"text":"x"}},{"type":"note","data":{}',
     "too large": b'{"n":1,"text":"%b"}' % (b"x" * MOST),
+    "too large with its line ends escaped": b'{"n":1,"text":"%b"}' % ("\u2028".encode() * (MOST // 6)),
+    "too large with its other line ends escaped": b'{"n":1,"text":"%b"}' % ("\x85".encode() * (MOST // 6)),
     "no data": b"null",
 }
 
