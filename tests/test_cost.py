@@ -539,6 +539,41 @@ async def test_sweeper_takes_no_longer_turns_when_there_are_more_readers() -> No
     broker.close()
 
 
+async def test_scrape_takes_no_longer_turns_when_there_are_more_readers(connect: Connect) -> None:
+    peer = SimpleNamespace(handed_bytes=lambda: 0, unsent_bytes=lambda: 0, is_gone=lambda: False)
+    found = []
+    async with serve(Broker(Limits(max_connections=2000)), Settings(port=0, log_level="warning")) as site:
+        client, broker = connect(site.port), site.broker
+
+        async def scrape() -> None:
+            client.send("GET /metrics")
+            assert b"bytes_delivered" in await client.answered()
+
+        for many in (300, 1500):
+            while broker.connections < many:
+                broker.join(f"s{broker.connections % 700}", "sse", peer)
+            found.append(await most_in_a_turn(scrape))
+
+    assert found[1] < found[0] * 1.2
+
+
+def test_opening_one_of_very_many_sessions_looks_at_few_others() -> None:
+    broker = Broker(Limits(max_sessions=3000))
+    for number in range(3000):
+        broker.open(f"s{number}")
+    tracemalloc.start()
+    try:
+        with counting() as count:
+            broker.open("new")
+        most_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    broker.close()
+
+    assert count.calls < 200
+    assert most_bytes < 50_000
+
+
 def test_sessions_that_nobody_uses_cost_a_sweep_nothing() -> None:
     broker = Broker()
     found = []

@@ -43,6 +43,7 @@ from .roll import Listed, Roll
 from .session import Session, check_session_id
 from .shares import Shares
 from .surroundings import Surroundings
+from .turns import Work, at_once
 from .wheel import Wheel
 
 __all__ = ["Broker", "BrokerStatistics", "process_broker", "set_process_broker"]
@@ -465,13 +466,18 @@ class Broker:
         self._places.check(opened_by)
 
     def _one_gave_way(self, beside: Container[str]) -> bool:
-        for session_id, session in tuple(self._silent.items()):
+        told, empty = [], None
+        for session_id, session in self._silent.items():  # no copy: there may be very many behind the first
             if session.log.last_seq:
-                del self._silent[session_id]
+                told.append(session_id)
             elif session.is_empty and session_id not in beside:
-                self._drop(session)
-                return True
-        return False
+                empty = session
+                break
+        for session_id in told:
+            del self._silent[session_id]
+        if empty is not None:
+            self._drop(empty)
+        return empty is not None
 
     def _drop(self, session: Session, *, for_good: bool = False) -> None:
         """End a session. One that had events, or is ended ``for_good``, begins with another epoch the next time."""
@@ -921,10 +927,13 @@ class Broker:
                 watch.close()
         set_process_broker(None, only_if=self)
 
-    def statistics(self) -> BrokerStatistics:
-        """What the broker holds at this moment, and what it has counted since it was made."""
-        for readers in self._all_readers():
-            readers.count_delivered()
+    def statistics(self, *, is_counted: bool = False) -> BrokerStatistics:
+        """What the broker holds at this moment, and what it has counted since it was made.
+
+        Where it ``is_counted`` what readers were sent, by ``count_delivered``, nobody looks at them all again.
+        """
+        if not is_counted:
+            at_once(self.count_delivered())
         return BrokerStatistics(
             sessions=len(self._sessions) + len(self._dormant),
             connections=self.connections,
@@ -933,6 +942,17 @@ class Broker:
             counters=self.counters,
             closed=self.closed,
         )
+
+    def count_delivered(self) -> Work[None]:
+        """Count what all readers were sent so far, in turns."""
+        looks = 0
+        for readers in self._all_readers():
+            for reader in readers:
+                readers.count_delivered(reader)
+                looks += 1
+                if looks >= _LOOKS_A_TURN:
+                    looks = 0
+                    yield
 
     def _forget_dormant(self, dormant: _Dormant) -> None:
         head = dormant.head

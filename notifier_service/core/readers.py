@@ -133,9 +133,9 @@ class Readers(Audience[Reader]):
             self.disconnects[reason] += 1
             self._all_seats.counters.disconnects[reason] += 1
 
-    def count_delivered(self) -> None:
-        """Count what those who are here were sent so far; of who has left it is counted already."""
-        for reader in self:
+    def count_delivered(self, reader: Reader) -> None:
+        """Count what this one was sent so far; of who has left it is counted already."""
+        if reader in self:
             self._count(reader)
 
     def _count(self, reader: Reader) -> None:

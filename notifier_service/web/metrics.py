@@ -12,6 +12,7 @@ from aiohttp import web
 from ..core.broker import Broker
 from ..core.errors import NotFound
 from ..core.metrics import Histogram
+from ..core.turns import in_turns
 from ..settings import Settings
 from .request import Call, Query
 
@@ -39,7 +40,10 @@ _OTHER = "other"
 
 
 def registry_of(broker: Broker) -> CollectorRegistry | None:
-    """A registry of its own with what this broker counts, read when it is scraped; None without prometheus-client."""
+    """A registry of its own with what this broker has counted, read when it is scraped; None without prometheus-client.
+
+    What readers were sent is in it as far as ``count_delivered`` has counted that.
+    """
     if importlib.util.find_spec("prometheus_client") is None:
         return None
     from prometheus_client import CollectorRegistry, ProcessCollector
@@ -68,13 +72,14 @@ async def metrics(call: Call[Query, None]) -> web.Response:
         raise NotFound("No metrics without prometheus-client: pip install 'notifier-service[metrics]'")
     from prometheus_client.exposition import choose_encoder
 
+    await in_turns(call.broker.count_delivered())
     encode, content_type = choose_encoder(call.request.headers.get("Accept", ""))
     headers = {"Content-Type": content_type, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
     return web.Response(body=encode(registry), headers=headers)
 
 
 def _read(broker: Broker) -> Iterator[Metric]:
-    now = broker.statistics()
+    now = broker.statistics(is_counted=True)
     counters = now.counters
     connections = counters.connections
     yield _gauges(

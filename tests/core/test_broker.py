@@ -955,3 +955,21 @@ def test_closed_broker_takes_none_of_many_events(clock: Clock) -> None:
 
     with pytest.raises(BrokerClosed):
         broker.extend(session, *pieces(2))
+
+
+def test_who_leaves_while_all_readers_are_counted_is_counted_once() -> None:
+    broker = Broker(Limits(max_connections=300, max_connections_per_session=300))
+    readers = [broker.join("s1", "test", peer()) for _ in range(250)]
+    broker.publish_nowait("s1", "note", {})
+    for reader in readers:
+        while reader.next():
+            continue
+    counting = broker.count_delivered()
+    next(counting)
+    for reader in (readers[0], readers[-1]):
+        reader.leave()
+    for _ in counting:
+        continue
+
+    assert broker.statistics(is_counted=True).counters.events_delivered["test"] == 250
+    assert broker.statistics().counters.events_delivered["test"] == 250
