@@ -614,9 +614,13 @@ class Broker:
             or session.readers.are_outrun
         )
 
+    def yields(self) -> None:
+        """Whoever publishes lets the loop have its turn now."""
+        self._unyielded_events = self._unyielded_bytes = 0
+
     async def breathe(self, session: Session) -> None:
         """Yield to the readers, until those of this session who keep up are not in danger of falling behind."""
-        self._unyielded_events = self._unyielded_bytes = 0
+        self.yields()
         await asyncio.sleep(0)
         if session.readers.are_outrun:
             while session.readers.are_outrun:  # noqa: ASYNC110  # each turn of the loop brings them further

@@ -12,9 +12,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Generic, Literal, Protocol, Self, TypeVar
+from weakref import WeakSet
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
@@ -263,14 +264,21 @@ class NoAuth(Authenticator):
 
     _EVERYBODY = Caller("local", _INCLUDES["admin"], ("*",))
 
+    def __init__(self, use_ticket: UseTicket) -> None:
+        super().__init__(use_ticket)
+        #: Connections of this user's programs to this machine: their ends are the same for as long as they last.
+        self._own: WeakSet[asyncio.BaseTransport] = WeakSet()
+
     def caller_of(self, request: web.Request, *, token_in_query: bool, any_user: bool = False) -> Caller:
         _require_loopback(request.protocol.sockname)
         require_own_program(request, any_user=any_user)
         return self._EVERYBODY
 
     def caller_on(self, transport: asyncio.BaseTransport, authorization: str) -> Caller:
-        _require_loopback(transport.get_extra_info("sockname"))
-        require_own_user(transport)
+        if transport not in self._own:
+            _require_loopback(transport.get_extra_info("sockname"))
+            require_own_user(transport)
+            self._own.add(transport)
         return self._EVERYBODY
 
     def caller_with(self, token: str) -> Caller:
@@ -438,7 +446,6 @@ def _bearer(authorization: str) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-@lru_cache(maxsize=64)
 def _require_loopback(address: object) -> None:
     # Settings refuse a public address; an application that embeds this one chooses its own.
     if isinstance(address, tuple) and not is_loopback(str(address[0]).partition("%")[0]):

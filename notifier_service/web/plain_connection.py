@@ -26,7 +26,7 @@ from yarl import URL
 from .door import Door
 from .logs import AccessLog
 from .plain_head import PlainHead, head_in
-from .short_way import Said, ShortWay, Told
+from .short_way import MOST_PATH, Said, ShortWay, Told
 
 __all__ = ["PlainConnection", "PlainConnections"]
 
@@ -156,7 +156,12 @@ class PlainConnection(asyncio.Protocol):
     def _take(self, data: bytes, *, is_rest: bool = False) -> None:
         line_end = data.find(b"\r\n")
         end = data.find(b"\r\n\r\n", line_end)
-        if end < 0 or not data.startswith(b"POST ") or data[line_end - 9 : line_end] != b" HTTP/1.1":
+        if (
+            end < 0
+            or line_end > MOST_PATH
+            or not data.startswith(b"POST ")
+            or data[line_end - 9 : line_end] != b" HTTP/1.1"
+        ):
             self._hand_over(data)
             return
         way = self._among.way

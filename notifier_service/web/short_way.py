@@ -39,7 +39,7 @@ from .produce import append_plain, breathe, room_for_data
 from .rates import RATES, RateName
 from .request import BROKER, CAME, SETTINGS, STANDING, Call
 
-__all__ = ["Answer", "Handler", "Said", "Sender", "ShortWay", "Told", "with_short_way"]
+__all__ = ["MOST_PATH", "Answer", "Handler", "Said", "Sender", "ShortWay", "Told", "with_short_way"]
 
 Handler = Callable[[Any], Awaitable[web.StreamResponse]]
 
@@ -49,6 +49,8 @@ _RIGHTS: Mapping[str, frozenset[Right]] = {
 }  # fmt: skip
 #: Where it is done, as a log tells of it.
 _PLACES = {"publish": "events", "ask": "permissions", "decide": "sse/permission-response"}
+#: Longer ones are for nothing of this.
+MOST_PATH = 512
 _IDS = b'{"success":true,"data":{"ids":["%b"]}}'
 
 #: What is answered, as it goes over the wire.
@@ -124,8 +126,7 @@ class ShortWay:
                 said = _checked(AskBody if does == "ask" else Decision, body)
                 if said is None or (does == "ask" and said.agent_call_id is not None):
                     return None
-                if does == "decide":
-                    self._spend("decide_rate", caller, transport)
+                self._spend("decide_rate" if does == "decide" else "publish_rate", caller, transport)
                 if does == "decide" and self._broker.answers_at_once:
                     record = self._broker.decide(session_id, said, **decider_of(caller, path, head))
                     return Said(self._done.over(body_of(record.encoded)), is_last=True)
@@ -149,19 +150,17 @@ class ShortWay:
     ) -> Said | Awaitable[web.StreamResponse] | None:
         limit = self._most_event_bytes
         room = room_for_data(limit, trace)
-        alike = alike_in_array(body, max_bytes=room)
-        if alike is not None:
-            return self._extend(session_id, caller, alike, trace)
-        value = _read(body)
-        if type(value) is list:
-            pieces = plain_pieces(value, max_bytes=room)
-            if pieces is None:
-                return None
+        pieces = alike_in_array(body, max_bytes=room)
+        if pieces is None:
+            value = _read(body)
+            if type(value) is list:
+                pieces = plain_pieces(value, max_bytes=room)
+                if pieces is None:
+                    return None
+        if pieces is not None:
             self._spend("publish_rate", caller, transport)
-            if len(value) > 1:
-                self._spend(
-                    "publish_rate", caller, transport, len(value) - 1
-                )  # as where the first is counted by itself
+            if len(pieces[0]) > 1:  # by itself, as on the long way
+                self._spend("publish_rate", caller, transport, len(pieces[0]) - 1)
             return self._extend(session_id, caller, pieces, trace)
         if len(body) > limit:
             return None
@@ -179,9 +178,12 @@ class ShortWay:
         session = broker.open(session_id, opened_by=caller.name)
         broker.require_room(session)
         event_id = broker.publish_to(session, piece[0], data, data_json=piece[1], traceparent=trace).id
-        if broker.is_durable or broker.must_breathe(session):
+        breathes = broker.must_breathe(session)
+        if broker.is_durable or (breathes and session.readers.are_outrun):
             return self._published(session, event_id)
-        return Said(self._created.over(_IDS % event_id.encode()))
+        if breathes:
+            broker.yields()
+        return Said(self._created.over(_IDS % event_id.encode()), breathes)
 
     async def _published(self, session: Session, event_id: str) -> web.StreamResponse:
         if self._broker.must_breathe(session):
@@ -224,6 +226,7 @@ def with_short_way(way: ShortWay, door: Door, long_way: Handler) -> Handler:
         head = head_of(request.raw_headers)
         if (
             head is None
+            or len(request.raw_path) > MOST_PATH
             or not way.takes(head)
             or request.transport is None
             or not request.content.is_eof()
@@ -289,11 +292,7 @@ def _routes(prefix: str) -> Callable[[str], _Route | None]:
             return None
         return does, found["session"], query
 
-    return lambda text: route(text) if len(text) <= _MOST_PATH else None
-
-
-#: Longer ones are for nothing of this.
-_MOST_PATH = 512
+    return route
 
 
 def _read(body: bytes) -> Any:

@@ -282,17 +282,28 @@ async def test_pages_of_other_origins_change_nothing_but_a_header(taken: list[ob
     assert len(taken) == 1
 
 
-async def test_rate_of_decisions_is_kept_to(taken: list[object]) -> None:
+@pytest.mark.parametrize(
+    ("setting", "path", "body", "good"),
+    [
+        ("decide_rate", DECIDE, as_body({"approved": True, "request_id": "pr_0"}), "404"),
+        ("publish_rate", ASK, as_body(CALL), "201"),
+    ],
+    ids=["decide", "ask"],
+)
+async def test_rates_are_kept_to_on_both_ways(
+    taken: list[object], setting: str, path: str, body: bytes, good: str
+) -> None:
     told = []
     for more in ("", LONG):
-        async with serving(decide_rate="1/2") as service:
-            body = as_body({"approved": True, "request_id": "pr_0"})
-            told.append([await asked(service, post(body, more, path=DECIDE)) for _ in range(4)])
+        async with serving(**{setting: "0.001/2"}) as service:
+            told.append([(await asked(service, post(body, more, path=path)))[:2] for _ in range(4)])
+            assert service.site.broker.counters.limits_reached[setting] == 2
+    for _, headers in (*told[0], *told[1]):
+        assert headers.pop("Content-Length")
+        headers.pop("Retry-After", None)
 
-    assert [line.split()[1] for line, _, _ in told[0]] == ["404", "404", "429", "429"]
-    for _, headers, _ in (*told[0], *told[1]):
-        headers.pop("Content-Length")  # the time to wait is told to the tenth of a second
-    assert [(line, headers) for line, headers, _ in told[0]] == [(line, headers) for line, headers, _ in told[1]]
+    assert [line.split()[1] for line, _ in told[0]] == [good, good, "429", "429"]
+    assert told[0] == told[1]
     assert len(taken) == 4
 
 
