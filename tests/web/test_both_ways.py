@@ -26,7 +26,8 @@ from tests.raw_socket import RawSocket
 from tests.raw_stream import RawStream
 from tests.service_process import service_process
 
-from .conftest import API, PATIENCE_SECONDS, Service
+from .conftest import API, PATIENCE_SECONDS, Service, serving
+from .test_alike import event, learn
 from .test_plain_events import NOTE
 from .test_short_asking import CALL, as_body, lasting
 from .test_short_telling import STATUS
@@ -338,7 +339,7 @@ async def test_every_reader_at_every_place_is_told_what_both_ways_have_told(serv
             events.append(await reader.event())
             assert events[-1] is not None
         await reader.closed()
-        return [event for event in events if event["type"] not in ("hello", "snapshot") and "id" in event]
+        return [one for one in events if one["type"] not in ("hello", "snapshot") and "id" in one]
 
     events, port = await polled("earliest"), service.site.port
     last_id = events[-1]["id"]
@@ -346,15 +347,32 @@ async def test_every_reader_at_every_place_is_told_what_both_ways_have_told(serv
     assert len(events) == 18
     for cursor, tail in [
         ("earliest", events),
-        *((event["id"], events[at:]) for at, event in enumerate(events[:-1], 1)),
+        *((one["id"], events[at:]) for at, one in enumerate(events[:-1], 1)),
     ]:
         stream = await RawStream.open(port, f"{API}/sse/events/s1?last_event_id={cursor}")
         socket = await RawSocket.open(port, f"{API.removesuffix('/api')}/ws/s1?after={cursor}")
         assert await polled(cursor) == await followed(stream, last_id) == await followed(socket, last_id) == tail
-    for event in events:
-        if event["type"] in MODELS:
-            text = dump(event["data"])
-            assert dump(MODELS[event["type"]].model_validate_json(text)) == text
+    for told_event in events:
+        if told_event["type"] in MODELS:
+            text = dump(told_event["data"])
+            assert dump(MODELS[told_event["type"]].model_validate_json(text)) == text
+
+
+async def test_rate_counts_all_that_is_sent_on_both_ways() -> None:
+    one = event("rated")  # a type of its own: what is learned stays so
+    alike = b"[%b,%b]" % (one, one)
+    learn(one)
+    status = as_body({"type": "tool_status", "data": STATUS})
+    sixteen = [(EVENTS, NOTE), (ASK, as_body(CALL)), (WAIT, as_body(CALL)), (EVENTS, status), (EVENTS, alike)]
+    sixteen += [(EVENTS, alike + b" "), (EVENTS, b"7"), (ASK, b"{}"), (EVENTS, b"[%b]" % b",".join([NOTE] * 6))]
+    steps = [*sixteen, *sixteen[:-1]]
+    found = []
+    for more in ("", LONG):
+        async with serving(publish_rate="0.001/16") as service:
+            found.append([await asked(service, sent(where, "s1", body, more)) for where, body in steps])
+
+    assert [line.split()[1] for line, _, _ in found[0]] == ["201"] * 6 + ["422"] * 2 + ["201"] + ["429"] * 8
+    assert [line for line, _, _ in found[0]] == [line for line, _, _ in found[1]]
 
 
 def mostly(*usual: bytes) -> st.SearchStrategy[bytes]:
