@@ -33,7 +33,7 @@ WAITING := --numprocesses=$(shell expr `getconf _NPROCESSORS_ONLN` '*' 2) --dist
 # and what is large or long only to be so.
 OWN := $(filter-out tests/core/policy/test_policy%.py %/test_matching.py %/test_regex.py, \
 	$(wildcard tests/core/policy/test_*.py)) \
-	$(patsubst %,tests/core/test_%.py,large_parameters reading_machine) tests/storage/test_journal.py \
+	$(patsubst %,tests/core/test_%.py,large_parameters reading_machine) \
 	$(patsubst %,tests/web/test_%.py,budgets console_words durable_questions long_body one_voice pages)
 # What a release of a dependency, or of Python, could break, but for what takes processes and waiting.
 QUICK := tests/core tests/calls tests/mcp tests/storage tests/web tests/test_chat.py tests/test_cost.py tests/test_demo_agent.py \

@@ -192,8 +192,12 @@ def _foreign(given: Path) -> JournalUnusable:
 def connected(path: Path, connect: Connect) -> sqlite3.Connection:
     """A connection that writes a journal which is one."""
     connection = connect(path, isolation_level=None, check_same_thread=False, timeout=1.0)
-    connection.execute("PRAGMA journal_size_limit = 67108864")
-    connection.execute("PRAGMA synchronous = FULL")
+    try:
+        connection.execute("PRAGMA journal_size_limit = 67108864")
+        connection.execute("PRAGMA synchronous = FULL")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

@@ -400,7 +400,7 @@ async def test_what_is_kept_beside_the_events_of_a_session_is_there_again_and_go
     third = journal()
     assert [head.session_id for head in third.heads()] == ["s"]
     assert third.go_on("s", most_events=10, most_bytes=10)[0].beside() == [("a", b"new")]
-    assert sqlite3.connect(path).execute("SELECT count(*) FROM kept").fetchone() == (1,)
+    assert rows(path, "SELECT count(*) FROM kept") == 1
 
 
 async def test_what_is_kept_together_is_there_whole_or_not_at_all(journal: Open, path: Path, tmp_path: Path) -> None:
