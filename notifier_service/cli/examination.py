@@ -58,6 +58,25 @@ class _Unfit(Exception):
         self.findings = findings
 
 
+class _Connector(aiohttp.TCPConnector):
+    """Closes with itself what is being closed: over TLS, as long as the other side takes to say that it has heard."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._transports: list[asyncio.Transport] = []
+
+    async def connect(self, *asked: Any, **how: Any) -> aiohttp.connector.Connection:
+        connection = await super().connect(*asked, **how)
+        if connection.transport is not None:
+            self._transports.append(connection.transport)
+        return connection
+
+    async def close(self, *, abort_ssl: bool = False) -> None:
+        await super().close(abort_ssl=abort_ssl)
+        for transport in self._transports:
+            transport.abort()
+
+
 class Examination:
     """Asks a service at a URL; ``findings`` yields what each question showed, in order.
 
@@ -95,7 +114,7 @@ class Examination:
         async with aiohttp.ClientSession(
             headers=headers,
             auto_decompress=False,
-            connector=aiohttp.TCPConnector(ssl=self._tls, limit=0, force_close=True),
+            connector=_Connector(ssl=self._tls, limit=0, force_close=True),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CHECK_SECONDS),
         ) as self._http:
             try:
@@ -298,10 +317,8 @@ class Examination:
 
     async def _stream(self) -> Finding:
         began = time.monotonic()
-        try:
-            async with asyncio.timeout(_HELD_BACK_SECONDS):
-                answer = await self._http.get(f"{self._base}/api/sse/events/{self._session}")
-        except TimeoutError:
+        answer = await self._opened()
+        if answer is None:
             return self._found(
                 "stream", "fail", "not one byte of the stream comes: something holds it back", "buffering"
             )
@@ -342,6 +359,13 @@ class Examination:
                 "stream", "warn", f"first byte after {first:.2f} s, but each event takes {late:.2f} s", "late"
             )
         return Finding("stream", "ok", f"first byte after {first:.2f} s, events {late:.2f} s after they were published")
+
+    async def _opened(self) -> aiohttp.ClientResponse | None:
+        """The stream of its session; None when not one byte comes within the time that means that it is held back."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_HELD_BACK_SECONDS):
+                return await self._http.get(f"{self._base}/api/sse/events/{self._session}")
+        return None
 
     async def _answers(self) -> Finding:
         """A person's answer, as a page of the service's own sends it."""
@@ -409,9 +433,13 @@ class Examination:
             yield json.dumps(_note(mark)).encode() + b"\n"
             await goes_on.wait()
 
-        async with self._http.get(f"{self._base}/api/sse/events/{self._session}") as stream:
+        held_back = self._found("producer", "fail", "cannot be tried: the stream is held back", "buffering")
+        stream = await self._opened()
+        if stream is None:
+            return held_back
+        async with stream:
             if await _arrives(stream, b'"hello"') is None:
-                return self._found("producer", "fail", "cannot be tried: the stream is held back", "buffering")
+                return held_back
             sending = asyncio.ensure_future(
                 self._http.post(
                     f"{self._base}/api/events/{self._session}",
