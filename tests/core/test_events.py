@@ -763,13 +763,13 @@ OBJECTS = st.dictionaries(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8) | st.just("~"),
         lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=8), inner, max_size=5),
-        max_leaves=12,
+        max_leaves=8,
     ),
-    max_size=5,
+    max_size=4,
 )
 
 
-@given(st.lists(OBJECTS.map(json.dumps), min_size=1, max_size=6))
+@given(st.lists(OBJECTS.map(json.dumps), min_size=1, max_size=3))
 def test_many_are_read_and_written_as_each_by_itself(texts: list[str]) -> None:
     values = parse_each([text.encode() for text in texts])
     if values is None:  # half a surrogate pair, or Infinity, which is no JSON
