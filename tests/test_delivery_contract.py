@@ -764,7 +764,7 @@ async def test_reader_that_drops_amid_what_follows_a_restart_goes_on_there(
             pytest.skip("who polls the state is told no events")
         publish(site, 40)
         await reader.connect("1-1")
-        await reader.step()
+        await reader.until(lambda: reader.events)
         await reader.drop()
         told = len(reader.events)
         await reader.connect(reader.cursor)
