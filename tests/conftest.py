@@ -6,6 +6,8 @@ import gc
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
+from itertools import count
+from tempfile import mkdtemp
 from typing import Any
 
 import pytest
@@ -24,10 +26,14 @@ with suppress(ModuleNotFoundError):  # environments of the integrations have non
     settings.load_profile("untimed")
 
 
+gc.disable()  # nearly all that is made while tests are collected stays
+
+
 def pytest_collection_finish() -> None:
     """What was imported stays: nobody need look through it again whenever memory is looked through."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture
@@ -48,13 +54,20 @@ def _no_process_broker_is_left() -> Iterator[None]:
     set_process_broker(None)
 
 
+@pytest.fixture(scope="session")
+def _new_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Any number of empty folders; before it makes one, pytest 9.1 reads the names of all that it has made."""
+    root = tmp_path_factory.mktemp("folders")
+    return (mkdtemp(dir=root) for _ in count())
+
+
 @pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, _new_folders: Iterator[str]) -> None:
     """Tests read neither the developer's environment nor a ``.env`` of the folder they were started in."""
     for name in [name for name in os.environ if name.startswith("NOTIFIER_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
-    monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", next(_new_folders))
+    monkeypatch.chdir(next(_new_folders))
 
 
 @pytest.fixture
