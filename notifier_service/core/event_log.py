@@ -65,15 +65,15 @@ class Batch:
         #: Bytes of all of them, encoded.
         self.size_bytes = self._ids_bytes() + envelopes_bytes(types, traceparent) + sum(map(len, data_jsons))
 
-    @property
-    def ids(self) -> Sequence[str]:
+    def ids(self, between: str) -> str:
+        """The ids of all, in order, with this between each two."""
         ids: list[str] = []
         number, end = self._number, self._number + len(self._types)
         while number < end:  # 36 in a row have all but the last digit in common
             head, low = _id_head(self._id_start, number // 36), number % 36
-            ids += [head + digit for digit in _DIGITS[low : low + end - number]]
+            ids.append(head + (between + head).join(_DIGITS[low : low + end - number]))
             number += 36 - low
-        return ids
+        return between.join(ids)
 
     def _ids_bytes(self) -> int:
         """Bytes of all ids; they are made only where they are not all equally long."""
@@ -81,14 +81,14 @@ class Batch:
         digits = len(base36(self._number + count - 1))
         if self._number >= 36 ** (digits - 1):
             return count * (len(self._id_start) + digits)
-        return sum(map(len, self.ids))
+        return len(self.ids(""))
 
     @property
     def records(self) -> Sequence[Record]:
         """The events; made when they are asked for first."""
         if self._records is None:
             # A pass over all that Python makes by itself costs a fraction of a step of a loop of ours.
-            ids, places = self.ids, range(self._first, self._first + len(self))
+            ids, places = self.ids(" ").split(" "), range(self._first, self._first + len(self))
             encoded = enveloped_each(self._types, ids, self._data_jsons, self._traceparent)
             self._records = list(zip(places, ids, self._types, encoded, strict=True))
             self._data_jsons = ()

@@ -850,8 +850,11 @@ def enveloped_each(
 
 def envelopes_bytes(event_types: Sequence[str], traceparent: str | None = None) -> int:
     """Bytes that ``enveloped_each`` puts around ids and data, of all together."""
-    heads = {event_type: len(_before_id(event_type)) for event_type in {*event_types}}
-    return sum(map(heads.__getitem__, event_types)) + len(event_types) * (len(_behind_id(traceparent)) + 1)
+    behind = len(_behind_id(traceparent)) + len(b"}")
+    sizes = {event_type: len(_before_id(event_type)) + behind for event_type in {*event_types}}
+    if len(sizes) == 1:
+        return len(event_types) * sizes[event_types[0]]
+    return sum(map(sizes.__getitem__, event_types))
 
 
 @lru_cache(maxsize=1024)

@@ -38,7 +38,7 @@ _TOKEN = re.compile(rb"%b( *+:)?+|[-0-9][-+.0-9eE]*+|true|false|null" % _STRING)
 
 #: Stands for a value in a form; no valid text has it.
 _BLANK = b"\0"
-#: Stands for an escaped quote or backslash, so that quotes are where strings begin and end.
+#: Stands for an escaped quote or backslash.
 _ESCAPED = b"\x7f\x7f"
 
 
@@ -49,11 +49,9 @@ def alike_in_array(body: bytes, *, max_bytes: int) -> Pieces | None:
     return _alike(body, b", " if body.startswith(b" ", 9) else b",", len(body) - 1, max_bytes)
 
 
-def alike_lines(lines: bytes, count: int, *, max_bytes: int) -> Pieces | None:
-    """The same of so many lines, with a line feed before each."""
-    pieces = _alike(lines, b"\n", len(lines), max_bytes)
-    # As many events as line feeds: none is within an event.
-    return pieces if pieces is not None and len(pieces[0]) == count else None
+def alike_lines(lines: bytes, *, max_bytes: int) -> Pieces | None:
+    """The same of these lines, with a line feed before each."""
+    return _alike(lines, b"\n", len(lines), max_bytes)
 
 
 def _alike(text: bytes, between: bytes, end: int, max_bytes: int) -> Pieces | None:
@@ -61,9 +59,7 @@ def _alike(text: bytes, between: bytes, end: int, max_bytes: int) -> Pieces | No
     following = b'}%b{"type":' % between
     if following not in text:
         return None  # one alone is not worth it
-    shadow = text
-    if b"\\" in text:
-        shadow = text.replace(rb"\\", _ESCAPED).replace(rb"\"", _ESCAPED)
+    shadow = _shadow(text)
     types: list[str] = []
     pieces: list[bytes] = []
     at = forms = 0
@@ -87,7 +83,7 @@ def _alike(text: bytes, between: bytes, end: int, max_bytes: int) -> Pieces | No
         at = run.end()
     if len(pieces) * _FORM_BRACKETS > MAX_BRACKETS:
         return None
-    if not _are_valid(shadow.replace(b"\n", b" ") if between == b"\n" else shadow):
+    if not _are_valid(pieces):
         return None
     may_grow = not text.isascii()
     if may_grow:
@@ -97,10 +93,15 @@ def _alike(text: bytes, between: bytes, end: int, max_bytes: int) -> Pieces | No
     return types, pieces
 
 
-def _are_valid(shadow: bytes) -> bool:
-    """Whether strings hold nothing that no string holds: they are read as if all were one."""
+def _shadow(text: bytes) -> bytes:
+    """The text with quotes only where strings begin and end, and everything in its place."""
+    return text if b"\\" not in text else text.replace(rb"\\", _ESCAPED).replace(rb"\"", _ESCAPED)
+
+
+def _are_valid(pieces: list[bytes]) -> bool:
+    """Whether their strings hold nothing that no string holds: they are read as if they were one together."""
     try:
-        from_json(b'"%b"' % shadow.replace(b'"', b" "))
+        from_json(b'"%b"' % _shadow(b" ".join(pieces)).replace(b'"', b" "))
     except ValueError:
         return False
     return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Annotated, Any, NotRequired, TypeVar
 
@@ -18,7 +18,7 @@ from ..core.events import EventData, checked_event, dump, parse_each, parse_json
 from ..core.parameters import has_more_values
 from ..core.session import Session, check_session_id
 from .alike import alike_in_array, alike_lines
-from .answers import json_answer, reply
+from .answers import body_of, json_answer, reply, told
 from .auth import Right
 from .idempotency import IDEMPOTENCY, idempotency_key
 from .kept_answers import fingerprint_of, kept_answer
@@ -45,8 +45,8 @@ class PublishedEvent(TypedDict):
 #: A stream of events is read more slowly where its next one is due so soon; it ends where that is later.
 _PACED_SECONDS = 0.25
 
-#: So many lines of a stream are taken in together: less than half a millisecond.
-_LINES_AT_ONCE = 100
+#: So many lines of a stream, or bytes of those that are alike, are taken in together: half a millisecond.
+_LINES_AT_ONCE, _BYTES_AT_ONCE = 100, 16_384
 
 #: What an event has around its type and its data, at most: the names, and an id.
 _ENVELOPE_BYTES = 96
@@ -77,7 +77,7 @@ async def publish(call: Call[Query, None]) -> web.Response:
     body = parse_json(text, takes_infinity=True) if pieces is None else None
     key = idempotency_key(call.request)
     if key is None:
-        return reply({"ids": await _publish_all(call, body, text, pieces)}, status=201)
+        return told(await _publish_all(call, body, text, pieces), status=201)
     require_finite(text, body)
     keys = call.request.config_dict[IDEMPOTENCY]
     scope = ("publish", call.caller.name, call.session_id, key)
@@ -118,34 +118,30 @@ def _is_alone(call: Call[Query, None]) -> bool:
         return head is not None and head.opened_by == call.caller.name
 
 
-async def _publish_all(call: Call[Query, None], body: Any, text: bytes, pieces: Pieces | None) -> list[str]:
+async def _publish_all(call: Call[Query, None], body: Any, text: bytes, pieces: Pieces | None) -> bytes:
     if not call.broker.is_durable:
         return await _append_all(call, body, text, pieces)
     call.broker.require_durable()
-    ids = await _append_all(call, body, text, pieces)
+    data_json = await _append_all(call, body, text, pieces)
     await call.broker.all_kept()
-    return ids
+    return data_json
 
 
 async def _publish_once(call: Call[Query, None], body: Any, text: bytes, scope: Sequence[str]) -> bytes:
     """Publish under a key, and return the answer; where events are kept, it is kept with them."""
     broker = call.broker
     if not broker.is_durable:
-        return _told(await _append_all(call, body, text))
+        return body_of(await _append_all(call, body, text))
     broker.require_durable()
     with broker.journal.together():
-        made = _told(await _append_all(call, body, text))
+        made = body_of(await _append_all(call, body, text))
         broker.journal.note(kept_answer(scope, fingerprint_of(body), made))
     await broker.all_kept()
     return made
 
 
-def _told(ids: Sequence[str]) -> bytes:
-    return dump({"success": True, "data": {"ids": ids}})
-
-
-async def _append_all(call: Call[Query, None], body: Any, text: bytes, pieces: Pieces | None = None) -> list[str]:
-    """Append all events of this body, which are these pieces where that is known already, and return their ids."""
+async def _append_all(call: Call[Query, None], body: Any, text: bytes, pieces: Pieces | None = None) -> bytes:
+    """Append all events of this body, which are these pieces where that is known, and return the data of the answer."""
     broker, trace = call.broker, traceparent_of(call.request)
     limit = broker.limits.max_event_bytes
     if pieces is None and call.session_id:
@@ -166,7 +162,7 @@ async def _append_all(call: Call[Query, None], body: Any, text: bytes, pieces: P
         ids = [broker.publish_to(session, event_type, data, data_json=data_json, traceparent=trace).id]
         if broker.must_breathe(session):
             await breathe(broker, session)
-        return ids
+        return dump({"ids": ids})
     if not body:
         raise InvalidInput("an array of events must not be empty")
     # Whatever could refuse an event later refuses all of them now.
@@ -183,21 +179,22 @@ async def _append_all(call: Call[Query, None], body: Any, text: bytes, pieces: P
         ids.append(broker.publish_to(session, event_type, data, data_json=data_json, traceparent=trace).id)
         if broker.must_breathe(session):
             await breathe(broker, session)
-    return ids
+    return dump({"ids": ids})
 
 
-async def append_plain(broker: Broker, session_id: str, opened_by: str, pieces: Pieces, trace: str | None) -> list[str]:
-    """Append plain events to a session, all of them, and return their ids."""
+async def append_plain(broker: Broker, session_id: str, opened_by: str, pieces: Pieces, trace: str | None) -> bytes:
+    """Append plain events to a session, all of them, and return the data of the answer."""
     session = broker.open(session_id, opened_by=opened_by)
     broker.require_room(session)
     types, data_jsons = pieces
-    ids: list[str] = []
-    while len(ids) < len(types):
-        events = broker.extend(session, types[len(ids) :], data_jsons[len(ids) :], traceparent=trace)
-        ids += events.ids
+    ids, between, done = list[str](), '","', 0
+    while done < len(types):
+        events = broker.extend(session, types[done:], data_jsons[done:], traceparent=trace)
+        done += len(events)
+        ids.append(events.ids(between))
         if broker.must_breathe(session):
             await breathe(broker, session)
-    return ids
+    return b'{"ids":["%b"]}' % between.join(ids).encode()
 
 
 async def breathe(broker: Broker, session: Session) -> None:
@@ -215,21 +212,17 @@ async def _publish_stream(call: Call[Query, None]) -> web.Response:
     is_paced = call.request.config_dict[RATES].bounds("publish_rate")
     room = room_for_data(broker.limits.max_event_bytes, trace)
     try:
-        async for numbers, lines in _lines(call, broker.limits.max_event_bytes):
+        takes_many = not is_paced and bool(call.session_id)
+        async for numbers, lines, pieces in _lines(call, broker.limits.max_event_bytes, room if takes_many else None):
             at_line = numbers[0] if numbers else at_line
             still_allowed(call.request)
             if broker.is_durable:
                 broker.require_durable()
-            values = pieces = None
-            takes_many = len(lines) > 0 and not is_paced and bool(call.session_id)
-            if takes_many:
-                pieces = alike_lines(b"\n".join([b"", *lines]), len(lines), max_bytes=room)
-            if pieces is None:
-                values = parse_each(lines)
-                if values and takes_many:
-                    pieces = plain_pieces(values, max_bytes=room)
+            values = parse_each(lines) if pieces is None else None
+            if values and takes_many:
+                pieces = plain_pieces(values, max_bytes=room)
             done = 0
-            while done < len(lines):
+            while done < len(numbers):
                 at_line = numbers[done]
                 if is_paced:
                     await _paced(call)
@@ -289,10 +282,13 @@ async def _paced(call: Call[Query, None]) -> None:
         still_allowed(call.request)
 
 
-async def _lines(call: Call[Query, None], limit: int) -> AsyncIterator[tuple[Sequence[int], Sequence[bytes]]]:
+async def _lines(
+    call: Call[Query, None], limit: int, room: int | None
+) -> AsyncIterator[tuple[Sequence[int], Sequence[bytes], Pieces | None]]:
     """The numbers from 1 of a body's lines, and the lines, as they arrive; blank ones are passed over.
 
-    They are so few that others need not wait long for who takes them all in.
+    They are so few that others need not wait long for who takes them all in. Instead of lines with events that are
+    alike, each of ``room`` bytes at most, there are these events.
     """
     rest, at = b"", 1
     content, idle_seconds = call.request.content, call.settings.producer_idle_seconds
@@ -305,14 +301,35 @@ async def _lines(call: Call[Query, None], limit: int) -> AsyncIterator[tuple[Seq
             raise LimitReached("producer_idle_seconds", f"Nothing came for {idle_seconds:g} s.") from None
         if not piece:
             break
-        *lines, rest = (rest + piece).split(b"\n")
-        for begin in range(0, len(lines) or 1, _LINES_AT_ONCE):
-            yield _not_blank(lines[begin : begin + _LINES_AT_ONCE], at + begin)
-        at += len(lines)
+        text, _, rest = (b"\n" + rest + piece).rpartition(b"\n")
+        if not text:
+            yield [], [], None
+        for block in _blocks(text) if text else ():
+            pieces = None if room is None else alike_lines(block, max_bytes=room)
+            if pieces is not None:
+                yield range(at, at + len(pieces[0])), [], pieces
+                at += len(pieces[0])
+                continue
+            lines = block[1:].split(b"\n")
+            for begin in range(0, len(lines), _LINES_AT_ONCE):
+                yield *_not_blank(lines[begin : begin + _LINES_AT_ONCE], at + begin), None
+            at += len(lines)
         if len(rest) > limit:
             raise TooLarge(f"A line is over the limit of {limit} bytes.", limit="max_event_bytes", line=at)
     if rest.strip():
-        yield [at], [rest]
+        yield [at], [rest], None
+
+
+def _blocks(text: bytes) -> Iterator[bytes]:
+    """This text in parts that are not very large; it, and each of them, begins with a line feed."""
+    at = 0
+    while len(text) - at > _BYTES_AT_ONCE:
+        end = text.rfind(b"\n", at + 1, at + _BYTES_AT_ONCE)
+        if end < 0 and (end := text.find(b"\n", at + _BYTES_AT_ONCE)) < 0:
+            break
+        yield text[at:end]
+        at = end
+    yield text[at:]
 
 
 def _not_blank(lines: Sequence[bytes], first: int) -> tuple[Sequence[int], Sequence[bytes]]:

@@ -196,10 +196,10 @@ class ShortWay:
         broker = self._broker
         if broker.is_durable:
             broker.require_durable()
-        ids = '","'.join(await append_plain(broker, session_id, caller.name, pieces, trace))
+        data_json = await append_plain(broker, session_id, caller.name, pieces, trace)
         if broker.is_durable:
             await broker.all_kept()
-        return Told(self._created.over(_IDS % ids.encode()))
+        return self._told(data_json, status=201)
 
     async def _answered(
         self, answer: Awaitable[web.StreamResponse], request: web.Request, does: str

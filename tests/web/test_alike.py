@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from notifier_service import Broker
 from notifier_service.core.errors import NotifierError
 from notifier_service.core.events import parse_json
 from notifier_service.web import produce, short_way
@@ -43,7 +44,7 @@ def learn(*events: bytes) -> None:
     for one in events:
         for _ in range(4):
             alike_in_array(array(*[one] * 100), max_bytes=MOST)
-            alike_lines(b"\n" + b"\n".join([one] * 100), 100, max_bytes=MOST)
+            alike_lines(b"\n" + b"\n".join([one] * 100), max_bytes=MOST)
 
 
 def read(pieces: Pieces | None) -> list[tuple[str, Any]] | None:
@@ -91,7 +92,7 @@ def test_alike_events_are_taken_as_they_came(kind: str, name: str) -> None:
     events = [first, other, first]
 
     in_array = alike_in_array(array(*events), max_bytes=MOST)
-    lines = alike_lines(b"\n" + b"\n".join(events), 3, max_bytes=MOST)
+    lines = alike_lines(b"\n" + b"\n".join(events), max_bytes=MOST)
 
     assert in_array == lines == ([kind] * 3, [TAKEN[name][number] for number in (0, 1, 0)])
     assert read(in_array) == as_all_are(array(*events))
@@ -177,7 +178,7 @@ def test_what_is_not_alike_goes_the_way_of_all(kind: str, name: str, place: int)
     lines = b"\n" + b"\n".join(events)
 
     assert alike_in_array(array(*events), max_bytes=MOST) is None
-    assert alike_lines(lines, lines.count(b"\n"), max_bytes=MOST) is None
+    assert alike_lines(lines, max_bytes=MOST) is None
 
 
 @pytest.mark.parametrize(
@@ -199,7 +200,7 @@ def test_as_many_events_as_lines_are_taken(kind: str) -> None:
     half, rest = one.split(b",", 1)
 
     for lines in ([one + b"," + one, half, rest], [one + one, one], [one[:-1], b"}", one], [one, one + b"\r"]):
-        assert alike_lines(b"\n" + b"\n".join(lines), len(lines), max_bytes=MOST) is None
+        assert alike_lines(b"\n" + b"\n".join(lines), max_bytes=MOST) is None
 
 
 @pytest.mark.parametrize("data", [b'{"a":1,"a":2}', rb'{"a":1,"\u0061":2}', b'{"a":{"b":1,"b":2}}', b'{"a":01}'])
@@ -316,9 +317,9 @@ async def test_answers_and_events_are_those_of_the_way_of_all(
     ways = {
         "alike": (
             lambda body, **bounds: counted(alike_in_array(body, **bounds)),
-            lambda lines, number, **bounds: counted(alike_lines(lines, number, **bounds)),
+            lambda lines, **bounds: counted(alike_lines(lines, **bounds)),
         ),
-        "as all": (lambda body, **bounds: None, lambda lines, number, **bounds: None),
+        "as all": (lambda body, **bounds: None, lambda lines, **bounds: None),
     }
     told: dict[str, list[Any]] = {}
     several = {name: [event(kind), event(kind, data), event(kind)] for name, data in NOT_TAKEN.items()}
@@ -344,3 +345,45 @@ async def test_answers_and_events_are_those_of_the_way_of_all(
     assert {name: pair for name, pair in told.items() if pair[0] != pair[1]} == {}
     assert taken.count(True) >= len(TAKEN)
     assert False in taken
+
+
+@pytest.mark.parametrize(
+    ("many", "text_bytes", "bad"), [(1000, 10, 1), (1000, 10, 777), (1000, 10, 1000), (10, 20_000, 3), (10, 20_000, 10)]
+)
+async def test_bad_line_among_many_that_are_alike_is_told_by_its_number(
+    make_client: MakeClient, kind: str, many: int, text_bytes: int, bad: int
+) -> None:
+    lines = [
+        event(kind, b'{"n":%d,"text":"%b"}' % (number, b"x" * text_bytes))
+        for number in range(1, 1001 if text_bytes == 10 else 11)
+    ]
+    learn(event(kind))
+    lines[bad - 1] = event(kind, b'{"n":01,"text":"x"}')
+    client = await make_client()
+
+    response = await client.post(
+        f"{API}/events/s1", data=b"\n".join(lines) + b"\n", headers={"Content-Type": "application/x-ndjson"}
+    )
+
+    error = (await response.json())["error"]
+    assert (response.status, error["line"], error["count"]) == (422, bad, bad - 1)
+
+
+@pytest.mark.parametrize("text_bytes", [10, 5000, 20_000])
+async def test_stream_of_events_that_are_alike_is_taken_whole_and_in_order(
+    make_client: MakeClient, broker: Broker, kind: str, text_bytes: int
+) -> None:
+    lines = [event(kind, b'{"n":%d,"text":"%b"}' % (number, b"x" * text_bytes)) for number in range(40)]
+    learn(event(kind))
+    lines[20:20] = [b"", b" "]
+    client = await make_client(broker)
+
+    response = await client.post(
+        f"{API}/events/s1", data=b"\n".join(lines), headers={"Content-Type": "application/x-ndjson"}
+    )
+
+    assert response.status == 201
+    told = [json.loads(event.json) for event in broker.get("s1").log.read_after(0)]
+    assert [event["data"]["n"] for event in told] == [*range(40)]
+    data = (await response.json())["data"]
+    assert data == {"count": 40, "last_event_ids": {"s1": told[-1]["id"]}}
