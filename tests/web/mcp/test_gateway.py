@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import aiohttp
 import pytest
 from pydantic import ValidationError
 
-from notifier_service import Broker, Settings
+from notifier_service import Broker, Settings, serve
 from tests.mcp.http_stub import HttpStub
 from tests.mcp.http_wiring import call
 
@@ -35,6 +36,15 @@ async def test_server_is_reached_by_its_name(client: Client, stub: HttpStub) -> 
     assert (await client.get(PATH)).status == 200
     assert (await client.delete(PATH)).status == 200
     assert [received.method for received in stub.received] == ["POST", "POST", "GET", "DELETE"]
+
+
+async def test_service_that_listens_passes_a_body_that_came_with_its_head(stub: HttpStub) -> None:
+    async with (
+        serve(settings=Settings(port=0, mcp_upstreams={"files": stub.url})) as site,
+        aiohttp.ClientSession() as http,
+        http.post(f"{site.url}{PATH}", json=call(1, "read"), headers=ACCEPT) as response,
+    ):
+        assert (response.status, "read ran with {}" in await response.text()) == (200, True)
 
 
 async def test_unknown_name_is_not_found(client: Client) -> None:
