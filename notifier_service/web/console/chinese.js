@@ -456,6 +456,8 @@ export const chinese = {
   "duration.h": "{0} 小时 {1} 分",
   "duration.days": "{0} 天",
 
+  "side": "待处理的请求和会话",
+  "skip.content": "跳到内容",
   "help.title": "快捷键",
   "help.next": "下一个请求",
   "help.previous": "上一个请求",

@@ -460,6 +460,8 @@ export const english = {
   "duration.days": "{0} days",
 
   "help.title": "Keys",
+  "side": "What waits, and sessions",
+  "skip.content": "Skip to the content",
   "help.next": "next request",
   "help.previous": "previous request",
   "help.approve": "approve; a high risk wants a second press, after all of it was on the screen",

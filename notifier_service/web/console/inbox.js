@@ -105,7 +105,8 @@ export class Inbox {
 
   #say(text, ...more) {
     this.#notice.hidden = false;
-    fill(this.#notice, text, " ", ...more);
+    const close = () => (this.#notice.hidden = true); // it lies over what waits
+    fill(this.#notice, button("close-notice", "×", close, { class: "quiet", "aria-label": t("help.done") }), text, " ", ...more);
   }
 
   // Where there is no room for it beside the card.

@@ -34,7 +34,8 @@ export function helpDialog() {
   const dialog = element(
     "dialog",
     { id: "help", "aria-labelledby": "help-title" },
-    element("h2", { id: "help-title" }, t("help.title")),
+    // Else the browser gives the focus to the button below, and a small window shows the end.
+    element("h2", { id: "help-title", tabindex: "-1", autofocus: true }, t("help.title")),
     element(
       "dl",
       {},

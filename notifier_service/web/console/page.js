@@ -48,7 +48,7 @@ const pairing = takeLinkFromAddress();
 if (linked !== null && token() === null) useToken(linked);
 
 const announcer = element("div", { class: "unseen", role: "status", "aria-live": "polite" });
-const content = element("div", { class: "content" });
+const content = element("div", { class: "content", id: "content" });
 const device = new Device(connection);
 const attention = new Attention(device, (sessionId) => {
   location.hash = sessionId === null ? INBOX : addressOf(sessionId);
@@ -63,7 +63,7 @@ const sessions = new Sessions({
   isWatched: () => attention.isWanted,
 });
 const queue = element("div", { class: "queue" });
-const side = element("div", { id: "side" }, queue, sessions.element);
+const side = element("aside", { id: "side", "aria-label": t("side") }, queue, sessions.element);
 const forget = button("forget-token", "", leaveForGood, { class: "quiet" });
 const help = helpDialog();
 const themeName = element("span", {}, t(`theme.${theme()}`));
@@ -75,7 +75,7 @@ const themeButton = button(
   },
   { class: "quiet" },
 );
-fill(themeButton, element("span", { class: "label" }, t("theme")), themeName);
+fill(themeButton, element("span", { class: "label" }, t("theme")), " ", themeName);
 // Said, and not done: what somebody has begun to write would go with the page.
 const reload = button(
   "reload",
@@ -94,6 +94,7 @@ const drawer = button("sessions", "", () => openDrawer(!document.body.classList.
 });
 fill(drawer, element("span", { "aria-hidden": "true" }, "☰"));
 const number = element("span", { class: "badge", hidden: true });
+const skipping = element("a", { class: "skip", href: "#content", on: { click: (event) => skip(event) } }, t("skip.content"));
 const link = (name, href, ...more) => element("a", { href, data: { place: name } }, t(name), ...more);
 const places = element(
   "nav",
@@ -105,7 +106,7 @@ const places = element(
 
 fill(
   document.body,
-  element("a", { class: "skip", href: "#cards", on: { click: (event) => skip(event) } }, t("skip")),
+  skipping,
   element(
     "header",
     { class: "top" },
@@ -159,6 +160,8 @@ addEventListener("focus", () => sessions.refresh());
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && document.body.classList.contains("drawer")) openDrawer(false);
 });
+// Where there is room, there is no drawer.
+matchMedia("(max-width: 720px)").addEventListener("change", () => openDrawer(false));
 // Signed out in another tab.
 watchToken(() => location.reload());
 sayWhoLooks(connection, () => !isAsking);
@@ -289,6 +292,7 @@ function showAddress() {
   sessions.choose(next.place === "session" ? next.sessionId : null);
   shown = made(next);
   fill(content, shown.element);
+  skipping.textContent = t(shown.desk === undefined ? "skip.content" : "skip");
   fill(queue, shown.desk?.queue.element);
   if (isPresent && shown instanceof Inbox) shown.present();
   document.body.dataset.place = next.place;
@@ -391,11 +395,14 @@ function announce(text) {
 
 function openDrawer(isOpen) {
   document.body.classList.toggle("drawer", isOpen);
+  content.inert = isOpen; // it is covered
   drawer.setAttribute("aria-expanded", String(isOpen));
 }
 
 // The address is a place's: jumping to a part of the page must not change it.
 function skip(event) {
   event.preventDefault();
-  (document.getElementById("cards") ?? content).focus();
+  const main = document.getElementById("cards") ?? content.querySelector("main") ?? content;
+  main.tabIndex = -1;
+  main.focus();
 }
