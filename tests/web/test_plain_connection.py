@@ -106,6 +106,40 @@ async def test_what_could_be_read_in_two_ways_is_read_by_aiohttp(
     writer.close()
 
 
+#: What clients send beside host, type and length.
+CLIENTS = {
+    "curl": "User-Agent: curl/7.88.1\r\nAccept: */*\r\n",
+    "requests": "User-Agent: python-requests/2.32\r\nAccept-Encoding: gzip, deflate\r\nAccept: */*\r\n"
+    "Connection: keep-alive\r\n",
+    "httpx": "Accept: */*\r\nAccept-Encoding: gzip, deflate\r\nConnection: keep-alive\r\n"
+    "User-Agent: python-httpx/0.28\r\n",
+    "aiohttp": "Accept: */*\r\nAccept-Encoding: gzip, deflate\r\nUser-Agent: Python/3.11 aiohttp/3.14\r\n",
+    "node": "connection: keep-alive\r\naccept: */*\r\naccept-language: *\r\nsec-fetch-mode: cors\r\n"
+    "user-agent: node\r\naccept-encoding: gzip, deflate\r\n",
+    "go": "User-Agent: Go-http-client/1.1\r\nAccept-Encoding: gzip\r\n",
+}
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+async def test_requests_of_common_clients_are_plain(service: Service, handed: list[bytes], name: str) -> None:
+    reader, writer = await service.connect()
+    for _ in range(2):
+        writer.write(post(more=CLIENTS[name]))
+        assert (await answered(reader))[0] == "HTTP/1.1 201 Created"
+    writer.close()
+
+    assert handed == []
+
+
+async def test_page_of_a_browser_is_not_plain(service: Service, handed: list[bytes]) -> None:
+    reader, writer = await service.connect()
+    writer.write(post(more="Sec-Fetch-Mode: cors\r\nSec-Fetch-Site: cross-site\r\n"))
+    line, _, _ = await answered(reader)
+    writer.close()
+
+    assert (line.split()[1], len(handed)) == ("403", 1)
+
+
 async def test_connection_goes_on_with_aiohttp_once_it_has_it(service: Service, handed: list[bytes]) -> None:
     reader, writer = await service.connect()
     found = []
