@@ -243,7 +243,7 @@ async def cancel(call: Call[Query, None]) -> web.Response:
 def _asked(call: Call[WaitQuery, AskBody], key: str | None) -> PermissionRequest:
     if key is None:
         return _ask(call)
-    keys = call.request.config_dict[IDEMPOTENCY]
+    keys = call.shared(IDEMPOTENCY)
     scope = ("ask", call.caller.name, call.session_id, key)
     fingerprint = hashlib.sha256(dump(call.body))
     answer, first = keys.claim(scope, fingerprint.digest())
@@ -262,7 +262,7 @@ def _asked(call: Call[WaitQuery, AskBody], key: str | None) -> PermissionRequest
 def _forget(call: Call[WaitQuery, AskBody], key: str | None) -> None:
     """Who asks again with the same key asks anew."""
     if key is not None:
-        call.request.config_dict[IDEMPOTENCY].forget(("ask", call.caller.name, call.session_id, key))
+        call.shared(IDEMPOTENCY).forget(("ask", call.caller.name, call.session_id, key))
 
 
 def _ask(call: Call[WaitQuery, AskBody], key: Sequence[str] | None = None) -> PermissionRequest:

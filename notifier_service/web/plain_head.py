@@ -20,11 +20,11 @@ __all__ = ["PlainHead", "head_in", "head_of"]
 RawHeaders = tuple[tuple[bytes, bytes], ...]
 
 _NEEDED = frozenset({b"host", b"content-type", b"content-length"})
-#: Any other header may mean that something else is to be asked: of a page, of a proxy, of a key, of how a body comes.
+#: Any other header may mean that something else is to be asked: of a page, of a proxy, of how a body comes.
 #: ``sec-fetch-mode`` says nothing of a page: Node sends it too, and a browser names its page's site beside it.
 _KNOWN = _NEEDED | {
-    b"accept", b"accept-encoding", b"accept-language", b"authorization", b"connection", b"sec-fetch-mode",
-    b"traceparent", b"tracestate", b"user-agent",
+    b"accept", b"accept-encoding", b"accept-language", b"authorization", b"connection", b"idempotency-key",
+    b"sec-fetch-mode", b"traceparent", b"tracestate", b"user-agent",
 }  # fmt: skip
 _JSON = frozenset({b"application/json", b"application/json; charset=utf-8"})
 _LENGTH = re.compile(rb"0|[1-9][0-9]{0,8}")
@@ -44,6 +44,8 @@ class PlainHead:
         self.authorization = _text(values.get(b"authorization", b""))
         #: The ``traceparent`` that came along, if it is valid.
         self.trace = checked_traceparent(_text(values[b"traceparent"])) if b"traceparent" in values else None
+        #: Whether it is to be done once, however often it comes.
+        self.has_key = b"idempotency-key" in values
         #: Bytes of the body.
         self.length = int(values[b"content-length"])
 

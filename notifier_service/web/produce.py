@@ -79,7 +79,7 @@ async def publish(call: Call[Query, None]) -> web.Response:
     if key is None:
         return told(await _publish_all(call, body, text, pieces), status=201)
     require_finite(text, body)
-    keys = call.request.config_dict[IDEMPOTENCY]
+    keys = call.shared(IDEMPOTENCY)
     scope = ("publish", call.caller.name, call.session_id, key)
     answer, first = keys.claim(scope, fingerprint_of(body))
     if first:

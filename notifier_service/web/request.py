@@ -19,6 +19,7 @@ from .client_address import held_address
 from .rates import RATES, RateName
 
 __all__ = [
+    "APP",
     "BROKEN_PACK",
     "BROKER",
     "CAME",
@@ -47,12 +48,16 @@ STANDING = web.RequestKey("standing", tuple[Caller, frozenset[Right], str | None
 #: The body, where somebody has read it who could not do with it.
 CAME = web.RequestKey("came", bytes)
 
+#: The application, of a request that came past its routes.
+APP = web.RequestKey("app", web.Application)
+
 #: The text of a body in which something is wrong, or what is left of it.
 UNREAD = web.RequestKey("unread", bytes)
 
 Model = TypeVar("Model", bound=BaseModel)
 QueryT = TypeVar("QueryT")
 BodyT = TypeVar("BodyT")
+Shared = TypeVar("Shared")
 
 #: A body that is no stream arrives within this time; a broken chunk of one never does.
 _BODY_SECONDS = 30
@@ -89,9 +94,15 @@ class Call(NamedTuple, Generic[QueryT, BodyT]):
         """From where it comes, for the bounds of an address."""
         return held_address(self.request)
 
+    def shared(self, key: web.AppKey[Shared]) -> Shared:
+        """What the requests of the application have in common under this key."""
+        app = self.request.get(APP)
+        found: Shared = self.request.config_dict[key] if app is None else app[key]
+        return found
+
     def spend(self, rate: RateName, tokens: int = 1, *, caller: Caller | None = None) -> None:
         """Count against what the caller may do a second. Raises ``LimitReached``."""
-        rates = self.request.config_dict[RATES]
+        rates = self.shared(RATES)
         if rates.bounds(rate):
             rates.spend(rate, (caller or self.caller).name, self.address, tokens)
 

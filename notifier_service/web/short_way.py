@@ -35,9 +35,9 @@ from .origin import CorsHeaders, serves
 from .permissions import AskBody, WaitQuery, ask, decide, decider_of
 from .plain_events import Pieces, plain_piece, plain_pieces, told_piece
 from .plain_head import PlainHead, head_of
-from .produce import append_plain, breathe, room_for_data
+from .produce import append_plain, breathe, publish, room_for_data
 from .rates import RATES, RateName
-from .request import BROKER, CAME, SETTINGS, STANDING, Call
+from .request import APP, BROKER, CAME, SETTINGS, STANDING, Call
 
 __all__ = ["MOST_PATH", "Answer", "Handler", "Said", "Sender", "ShortWay", "Told", "with_short_way"]
 
@@ -83,7 +83,7 @@ class ShortWay:
     """Answers plain requests to one application, or leaves them to the long way."""
 
     def __init__(self, app: web.Application) -> None:
-        settings = app[SETTINGS]
+        self._app, settings = app, app[SETTINGS]
         self._broker, self._settings, self._auth = app[BROKER], settings, app[AUTH]
         self._is_served = serves(settings)
         self._is_token = self._auth.is_token if settings.auth != "none" else None
@@ -119,27 +119,37 @@ class ShortWay:
             caller = self._auth.caller_on(transport, head.authorization).require(rights, session_id)
         except NotifierError:
             return None
+        answer: Said | Awaitable[web.StreamResponse] | None
         try:
-            if does == "publish":
+            if does == "publish" and not head.has_key:
                 answer = self._publish(session_id, caller, body, head.trace, transport)
             else:
-                said = _checked(AskBody if does == "ask" else Decision, body)
-                if said is None or (does == "ask" and said.agent_call_id is not None):
-                    return None
+                said: Any = None
+                if does != "publish":
+                    said = _checked(AskBody if does == "ask" else Decision, body)
+                    if said is None or (does == "ask" and said.agent_call_id is not None):
+                        return None
                 self._spend("decide_rate" if does == "decide" else "publish_rate", caller, transport)
                 if does == "decide" and self._broker.answers_at_once:
                     record = self._broker.decide(session_id, said, **decider_of(caller, path, head))
                     return Said(self._done.over(body_of(record.encoded)), is_last=True)
                 request = sender.whole(path, head)
-                request[STANDING] = caller, rights, session_id
+                request[APP], request[CAME], request[STANDING] = self._app, body, (caller, rights, session_id)
                 request[HELD_ADDRESS] = peer_address(transport)
-                call: Call[Any, Any] = Call(request, self._broker, self._settings, caller, session_id, query, said)
-                answer = ask(call, self._told) if does == "ask" else decide(call, self._told)
+                answer = self._handled(
+                    does, Call(request, self._broker, self._settings, caller, session_id, query, said)
+                )
         except Exception as error:
             return self._failed(sender.whole(path, head), error, does)
         if answer is None or isinstance(answer, Said):
             return answer
         return self._answered(answer, sender.whole(path, head), does)
+
+    def _handled(self, does: str, call: Call[Any, Any]) -> Awaitable[web.StreamResponse]:
+        """What the handlers of the long way make of it."""
+        if does == "publish":
+            return publish(call)
+        return ask(call, self._told) if does == "ask" else decide(call, self._told)
 
     def _spend(self, rate: RateName, caller: Caller, transport: asyncio.BaseTransport, tokens: int = 1) -> None:
         if self._rates.bounds(rate):
@@ -205,9 +215,12 @@ class ShortWay:
         self, answer: Awaitable[web.StreamResponse], request: web.Request, does: str
     ) -> web.StreamResponse:
         try:
-            return await answer
+            response = await answer
         except Exception as error:
             return self._failed(request, error, does)
+        if self._said_always and not isinstance(response, Told):
+            response.headers.extend(self._said_always)
+        return response
 
     def _failed(self, request: web.Request, error: Exception, does: str) -> web.StreamResponse:
         place = f"{self._settings.prefix}/api/{_PLACES[does]}/{{session_id}}"

@@ -123,7 +123,6 @@ async def test_what_is_refused_on_the_long_way_is_refused(
     [
         post(version="1.0"),
         post(more="Connection: close\r\n"),
-        post(more="Idempotency-Key: k\r\n"),
         post(content_type="application/json;charset=UTF-8"),
     ],
 )
@@ -132,6 +131,29 @@ async def test_what_is_taken_on_the_long_way_is_taken(service: Service, taken: l
 
     assert (int(line.split()[1]), taken) == (201, [])
     assert service.site.broker.counters.events_published == 1
+
+
+async def test_key_is_known_on_both_ways(taken: list[object]) -> None:
+    told = []
+    steps = [
+        (NOTE, "k1"), (NOTE, "k1"), (b"[%b,%b]" % (NOTE, NOTE), "k1"), (b"[%b,%b]" % (NOTE, NOTE), "k2"), (b"{", "k3"),
+        (NOTE, "k3"), (b"[]", "k4"), (NOTE, "k" * 256), (b'{"type":"note","data":{"a":1e999}}', "k5"),
+    ]  # fmt: skip
+    for more in ("", LONG):
+        async with serving(allowed_origins=["https://a.example"], publish_rate="0.001/7") as service:
+            found = []
+            for body, key in steps:
+                line, headers, text = await asked(service, post(body, f"{more}Idempotency-Key: {key}\r\n"))
+                headers.pop("Content-Length")
+                headers.pop("Retry-After", None)
+                found.append((line, headers, re.sub(rb"[0-9a-z]+-(?=[0-9a-z]+\")|[0-9.]+(?= s\.|[,}])", b"", text)))
+            log = service.site.broker.open("s1").log
+            told.append((found, log.last_seq, dict(service.site.broker.counters.limits_reached)))
+
+    assert told[0] == told[1]
+    assert [line.split()[1] for line, _, _ in told[0][0]][:5] == ["201", "201", "409", "201", "422"]
+    assert told[0][1] == 4
+    assert len(taken) == len(steps)
 
 
 async def test_many_requests_on_a_connection_are_answered_in_order(service: Service, taken: list[object]) -> None:
