@@ -166,7 +166,8 @@ class PlainConnection(asyncio.Protocol):
             return
         way = self._among.way
         head = head_in(data[line_end + 2 : end + 2])
-        if head is None or not way.takes(head):
+        path = data[5 : line_end - 9].decode("latin-1")
+        if head is None or not way.takes(path, head):
             self._hand_over(data)
             return
         size = end + 4 + head.length
@@ -177,7 +178,6 @@ class PlainConnection(asyncio.Protocol):
                 self._came = data
                 self._rest_timer = self._among.loop.call_later(_REST_SECONDS, self._give_up)
             return
-        path = data[5 : line_end - 9].decode("latin-1")
         answer = way.answer(path, head, data[end + 4 : size], self)
         if answer is None:
             self._hand_over(data)

@@ -101,15 +101,14 @@ class ShortWay:
             return None
         return ShortWay(app)
 
-    def takes(self, head: PlainHead) -> bool:
-        """Whether there is a short way for a request with such a head, wherever it leads."""
-        return head.length <= self._most_bytes and self._is_served(head.host)
+    def takes(self, path: str, head: PlainHead) -> bool:
+        """Whether there is a short way for a request to this path with such a head; nobody else's body is touched."""
+        return self._route(path) is not None and head.length <= self._most_bytes and self._is_served(head.host)
 
     def answer(self, path: str, head: PlainHead, body: bytes, sender: Sender) -> Answer | None:
         """Do what a request that it ``takes`` wants; None, with nothing done, where the long way has to."""
         route = self._route(path)
-        if route is None:
-            return None
+        assert route is not None  # it takes no other
         does, session_id, query = route
         if self._is_token is not None and self._is_token(session_id):  # the long way knows what not to write down
             return None
@@ -240,7 +239,7 @@ def with_short_way(way: ShortWay, door: Door, long_way: Handler) -> Handler:
         if (
             head is None
             or len(request.raw_path) > MOST_PATH
-            or not way.takes(head)
+            or not way.takes(request.raw_path, head)
             or request.transport is None
             or not request.content.is_eof()
             or not request.keep_alive

@@ -46,7 +46,6 @@ from ...mcp.sse_messages import PATIENCE_SECONDS, SIGN_OF_LIFE, SseEvent, SseMes
 from ...mcp.task_calls import begun_task, too_many, withdrawn
 from ...mcp.tasks import AFTER_SECONDS, Passed, Reply, Task, Tasks
 from ..departure import has_left, noticing_departure
-from ..request import CAME
 from .headers import (
     NAME,
     SESSION,
@@ -422,10 +421,9 @@ class HttpRelay:
 
     async def _body(self, request: web.Request) -> bytes:
         limit = self._max_message_bytes
-        came: bytes | None = request.get(CAME)
-        body = bytearray(came or b"")
+        body = bytearray()
         try:
-            if max(request.content_length or 0, len(body)) <= limit:
+            if (request.content_length or 0) <= limit:
                 async with asyncio.timeout(_BODY_SECONDS):
                     async for piece in request.content.iter_any():
                         body += piece
