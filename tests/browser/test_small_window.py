@@ -84,6 +84,24 @@ async def test_keyboard_reaches_the_drawer_and_not_what_it_covers(sit_down: SitD
     await expect(page.locator("body")).not_to_contain_class("drawer")
 
 
+@pytest.mark.parametrize("width", [360, 1000])
+async def test_context_that_lies_over_the_card_goes_again(sit_down: SitDown, busy: Site, width: int) -> None:
+    console = await Console.at_inbox(await sit_down(viewport={"width": width, "height": 740}), busy.url)
+    page = console.page
+    await console.waits(5)
+    context, button = page.locator("#context"), page.locator("[data-action=context]")
+    await expect(context).to_be_hidden()
+
+    await button.click()
+    await expect(context.get_by_role("heading", name="Session")).to_be_in_viewport()
+    await button.click()
+    await expect(context).to_be_hidden()
+    await button.click()
+    await expect(context).to_be_visible()
+    await page.keyboard.press("Escape")
+    await expect(context).to_be_hidden()
+
+
 async def test_help_begins_at_its_beginning_and_the_notice_makes_way(sit_down: SitDown, busy: Site) -> None:
     person = await sit_down(**SMALL)
     page = await person.open(f"{busy.url}/agent_backend/#/no-such-page")

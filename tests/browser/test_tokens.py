@@ -176,6 +176,28 @@ async def test_who_may_not_take_a_rule_back_or_over_is_offered_neither_and_told_
     await expect(everywhere.locator("li button")).to_have_count(0)
 
 
+async def test_token_that_ends_while_the_drawer_is_open_is_asked_for_in_its_place(
+    sit_down: SitDown, guarded: Site
+) -> None:
+    person = await sit_down(viewport={"width": 360, "height": 740})
+    person.may_say(REFUSED)
+    page = await person.open(f"{guarded.url}/agent_backend/#token=view-secret")
+    console = Console(person, page)
+    await console.is_live()
+    await page.locator("[data-action=sessions]").click()
+
+    assert guarded.settings.tokens_file is not None
+    anna = {"token": TOKEN, "subject": "anna", "rights": ["approve"], "sessions": ["team-*"]}
+    guarded.settings.tokens_file.write_text(json.dumps([anna]))
+    guarded.read_again()
+
+    await expect(page.locator("#token-form [data-field=token]")).to_be_focused()
+    await expect(page.locator("[data-action=sessions]")).to_be_hidden()
+    await page.keyboard.type(TOKEN)
+    await page.keyboard.press("Enter")
+    await console.is_live()
+
+
 async def test_token_is_not_shared_with_another_person(sit_down: SitDown, guarded: Site) -> None:
     anna, ben = await sit_down(), await sit_down()
     anna.may_say(REFUSED)

@@ -185,7 +185,7 @@ export class Batch {
       this.#acts = {};
       this.#parts.reading.hidden = true;
     }
-    const answers = this.#host.onlyLooks ? [t("desk.onlyLook")] : this.#isHigh ? [reject, approve] : [approve, reject];
+    const answers = this.#host.onlyLooks ? [element("p", {}, t("desk.onlyLook"))] : this.#isHigh ? [reject, approve] : [approve, reject];
     fill(this.#parts.buttons, answers, apart);
     this.#tellNumber();
     return element(

@@ -362,7 +362,7 @@ export class Card {
     this.#acts.clear();
     if (this.#host.onlyLooks || allowed.length === 0) {
       this.#parts.reading.hidden = true;
-      fill(this.#parts.buttons, t(this.#host.onlyLooks ? "desk.onlyLook" : "card.noDecision"));
+      fill(this.#parts.buttons, element("p", {}, t(this.#host.onlyLooks ? "desk.onlyLook" : "card.noDecision")));
       return;
     }
     const isWhole = !this.#parameters.isUnshowable && !this.record.parameters_truncated;

@@ -109,6 +109,10 @@ export class Inbox {
     fill(this.#notice, button("close-notice", "×", close, { class: "quiet", "aria-label": t("help.done") }), text, " ", ...more);
   }
 
+  hideContext() {
+    this.#showContext(false);
+  }
+
   // Where there is no room for it beside the card.
   #showContext(isOpen) {
     this.#isOpen = isOpen;

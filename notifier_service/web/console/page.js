@@ -158,7 +158,9 @@ document.addEventListener("visibilitychange", () => {
 });
 addEventListener("focus", () => sessions.refresh());
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && document.body.classList.contains("drawer")) openDrawer(false);
+  if (event.key !== "Escape") return;
+  if (document.body.classList.contains("drawer")) openDrawer(false);
+  else if (shown instanceof Inbox) shown.hideContext();
 });
 // Where there is room, there is no drawer.
 matchMedia("(max-width: 720px)").addEventListener("change", () => openDrawer(false));
@@ -364,6 +366,7 @@ function tell() {
 // Nothing is shown but what is asked of the person.
 function standAside() {
   isAsking = true;
+  openDrawer(false);
   forget.hidden = true;
   leave();
   client?.disconnect();
