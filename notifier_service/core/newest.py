@@ -80,9 +80,9 @@ class Newest(Generic[Thing]):
         share.size_bytes += size
         self.size_bytes += size
         self._things[place] = thing
-        # Python finds by itself, in one step of ours, who has the most.
         if len(self._things) > self._capacity:
-            self._drop_of(max(shares.values(), key=len))
+            # Most often there is one; else Python finds by itself, in one step of ours, who has the most.
+            self._drop_of(share if len(shares) == 1 else max(shares.values(), key=len))
         if self.size_bytes > self._capacity_bytes:
             self.shrink(self._capacity_bytes)
 
