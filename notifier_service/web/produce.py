@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Annotated, Any, NotRequired, TypeVar
 
@@ -61,7 +61,9 @@ _MANY = TypeAdapter(list[PublishedEvent], config=ConfigDict(defer_build=True))
 _Ready = tuple[str, str, EventData | Mapping[str, Any] | None, bytes | None]
 
 
-async def publish(call: Call[Query, None]) -> web.Response:
+async def publish(
+    call: Call[Query, None], made_of: Callable[[bytes, int], web.StreamResponse] = json_answer
+) -> web.StreamResponse:
     """Append events to their sessions: a JSON object, an array (whole or not at all), or an NDJSON stream."""
     check_body(call.request, "application/json", "application/x-ndjson")
     if call.request.content_type == "application/x-ndjson":
@@ -86,13 +88,13 @@ async def publish(call: Call[Query, None]) -> web.Response:
         try:
             made = await _publish_once(call, body, text, scope)
             keys.answered(scope, made, len(made))
-            return json_answer(made, 201)
+            return made_of(made, 201)
         except NotifierError as error:
             keys.forget(scope)
             answer.set_exception(error)
             answer.exception()  # looked at: whoever waits beside us gets it, and nobody need
             raise
-    return json_answer(await answer, 201)
+    return made_of(await answer, 201)
 
 
 async def end_session(call: Call[Query, None]) -> web.Response:

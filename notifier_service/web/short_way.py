@@ -147,7 +147,7 @@ class ShortWay:
     def _handled(self, does: str, call: Call[Any, Any]) -> Awaitable[web.StreamResponse]:
         """What the handlers of the long way make of it."""
         if does == "publish":
-            return publish(call)
+            return publish(call, self._made)
         return ask(call, self._told) if does == "ask" else decide(call, self._told)
 
     def _spend(self, rate: RateName, caller: Caller, transport: asyncio.BaseTransport, tokens: int = 1) -> None:
@@ -228,7 +228,10 @@ class ShortWay:
         return response
 
     def _told(self, data_json: bytes, *, status: int = 200) -> web.StreamResponse:
-        return Told((self._created if status == 201 else self._done).over(body_of(data_json)), status=status)
+        return self._made(body_of(data_json), status)
+
+    def _made(self, body: bytes, status: int) -> web.StreamResponse:
+        return Told((self._created if status == 201 else self._done).over(body), status=status)
 
 
 def with_short_way(way: ShortWay, door: Door, long_way: Handler) -> Handler:
