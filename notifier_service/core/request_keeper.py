@@ -11,10 +11,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import NamedTuple
 
-from pydantic_core import from_json
-
 from .errors import NotifierError
-from .events import PermissionRecord, dump
+from .events import PermissionRecord, dump, parse_own
 from .input_schema import InputSchema
 from .journal import NO_JOURNAL, Change, Journal
 from .parameters import parameters_sha256
@@ -170,7 +168,7 @@ class RequestKeeper:
 
 
 def _kept(body: bytes, alive_at: float) -> KeptRequest:
-    told = from_json(body)
+    told = parse_own(body)
     record = PermissionRecord.model_validate_json(dump(told["record"]))
     asked_sha256 = record.asked_parameters_sha256 or record.parameters_sha256
     if record.status == "pending" and parameters_sha256(record.parameters) != asked_sha256:

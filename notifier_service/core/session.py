@@ -12,7 +12,6 @@ from datetime import datetime
 from typing import Any, Literal, Unpack
 
 from pydantic import ValidationError
-from pydantic_core import from_json
 
 from .errors import CursorLost, InvalidInput, InvalidSessionId, LimitReached, RequestNotFound, SessionClosed
 from .event_log import Batch, Event, EventLog, Record, event_of
@@ -32,6 +31,7 @@ from .events import (
     ToolResult,
     ToolStatus,
     dump,
+    parse_own,
     utc_now,
 )
 from .journal import KeptLog, KeptSession
@@ -788,7 +788,7 @@ class Session:
                 self.desk.tell_end(request, answered=is_untold, cleared=True)
         for event in asked.values():
             with suppress(ValidationError):
-                record = PermissionRecord.model_validate_json(dump(from_json(event.json)["data"]))
+                record = PermissionRecord.model_validate_json(dump(parse_own(event.json)["data"]))
                 self.desk.cancel_left(record)
         for last in told.values():
             self.desk.told(last)
@@ -836,7 +836,7 @@ class Session:
         cancelled: set[str],
     ) -> None:
         """Follow an event of before; of each call remember the last that was told since it was asked about."""
-        data = from_json(event.json).get("data") or {}
+        data = parse_own(event.json).get("data") or {}
         if event.type == "permission_request":
             asked[data["request_id"]] = event
             told.pop(data.get("tool_call_id", ""), None)

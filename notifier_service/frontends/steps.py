@@ -6,11 +6,10 @@ import base64
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-from pydantic_core import from_json
-
 from ..chat import Answer
 from ..chat_keeper import Outcome
 from ..core.event_log import Event
+from ..core.events import parse_own
 from ..core.session import Session
 
 __all__ = ["Asked", "Called", "Custom", "Decided", "Ended", "Gave", "Progress", "Step", "Steps", "Text", "TextEnded"]
@@ -132,7 +131,7 @@ class Steps:
             self._seq = event.seq
             read = _READERS.get(event.type)
             if read is not None:
-                read(self, from_json(event.json)["data"])
+                read(self, parse_own(event.json)["data"])
 
     def _read_answer(self) -> None:
         for event in self._answer.log.read_after(self._said):
@@ -143,7 +142,7 @@ class Steps:
         if event.type == "binary":
             self._take(Custom("binary", base64.b64encode(event.json).decode()))
             return
-        message = from_json(event.json)
+        message = parse_own(event.json)
         kind = str(message.pop("type"))
         if event.type == "end":
             # A call that outlives the turn has no place in it any more.

@@ -9,8 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic_core import from_json
-
+from ..core.events import parse_own
 from .journal_lock import JournalLock, JournalUnusable
 from .journal_tables import UNREADABLE, as_damaged, connected, key_of, number_of, read_only, unusable
 
@@ -98,6 +97,6 @@ def _are_events(text: object, count: int) -> bool:
         return False
     events = text.split(b"\n")
     try:
-        return len(events) == count and all(isinstance(from_json(event), dict) for event in events)
+        return len(events) == count and all(isinstance(parse_own(event), dict) for event in events)
     except ValueError:
         return False

@@ -52,6 +52,20 @@ async def test_whole_journal_is_told_as_that_also_while_it_is_used(path: Path) -
         assert done.stdout.startswith("3 sessions, 301 events, 1 requests, ")
 
 
+async def test_journal_is_whole_however_deep_the_parameters_of_a_question_are(path: Path) -> None:
+    journal = JournalFile(path, sync="normal")
+    broker, deep = Broker(journal=journal), list[object]()
+    for _ in range(198):
+        deep = [deep]
+    await broker.ask("s", Question("run", {"a": deep}, outlives=True)).recorded()
+    await broker.all_kept()
+    journal.close()
+
+    done = ran("check", path)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 async def test_events_are_exported_with_their_sessions_also_while_it_is_used(path: Path) -> None:
     journal = await filled(path, 7, is_left_open=True)
 

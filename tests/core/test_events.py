@@ -44,6 +44,7 @@ from notifier_service.core.events import (
     made,
     parse_each,
     parse_json,
+    parse_own,
     require_finite,
     utc_now,
     utc_text,
@@ -833,3 +834,24 @@ def test_number_that_is_too_large_is_told_where_it_was_left_to_the_caller() -> N
 )
 def test_type_of_a_producers_own_is_known(event_type: str, is_own: bool) -> None:
     assert is_own_type(event_type) is is_own
+
+
+def test_what_was_written_here_is_read_however_much_stands_around_what_came_in() -> None:
+    text = b"[" * 198 + b"1" + b"]" * 198
+    came = parse_json(b'{"data":%b}' % text)
+
+    told = dump({"of": [{"all": came}]})
+
+    with pytest.raises(InvalidInput, match="recursion limit"):
+        parse_json(told)
+    assert parse_own(told) == {"of": [{"all": came}]}
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [(b"{", "property name"), (b"\xff", "codec can't decode"), (b"[" * 100_000, "deeper than")],
+    ids=["cut", "no UTF-8", "deep"],
+)
+def test_what_was_not_written_here_is_not_read(text: bytes, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        parse_own(text)

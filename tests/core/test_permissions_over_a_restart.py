@@ -90,6 +90,21 @@ async def test_question_waits_on_for_what_is_left_of_its_time(
     assert request.record.status == "expired"
 
 
+async def test_question_as_deep_as_any_waits_on_and_is_not_announced_again(
+    start: Start, journal: MemoryJournal
+) -> None:
+    deep: list[Any] = []
+    for _ in range(198):
+        deep = [deep]
+    asked = await ask(start(journal), CALL._replace(parameters={"a": deep}))
+
+    broker = start(journal.again())
+
+    assert found(broker, asked).record.parameters == {"a": deep}
+    assert types(broker) == ["permission_request"]
+    assert (await decide(broker, asked)).approved
+
+
 async def test_question_without_an_end_waits_on_without_one(start: Start, journal: MemoryJournal) -> None:
     asked = await ask(start(journal), timeout_seconds=0)
 
