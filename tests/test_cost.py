@@ -401,6 +401,34 @@ async def test_decision_reaches_who_asked_in_few_turns(site: Site, connect: Conn
     assert min(found) <= 5
 
 
+async def test_decision_on_a_connection_of_its_own_takes_half_of_these(site: Site, connect: Connect) -> None:
+    prefix = site.settings.prefix
+    asker, decider = connect(site.port), connect(site.port)
+    desk = site.broker.open("s").desk
+    found = []
+    for _ in range(TIMES):
+        asker.send(f"POST {prefix}/api/permissions/s?wait=30", b'{"tool_name":"t","parameters":{}}')
+        while not desk.pending:  # noqa: ASYNC110  # no event tells that somebody asks
+            await asyncio.sleep(0)
+        [request] = desk.pending
+        decision = b'{"approved":true,"request_id":"%b"}' % request.request_id.encode()
+        decider.send(f"POST {prefix}/api/sse/permission-response/s", decision)
+        found.append(await turns_until_answered(asker))
+        assert b'"status":"approved"' in await decider.answered()
+
+    assert min(found) <= 3
+
+
+async def test_event_is_acknowledged_in_the_turn_in_which_it_comes(site: Site, connect: Connect) -> None:
+    client = connect(site.port)
+    found = []
+    for _ in range(TIMES):
+        client.send(f"POST {site.settings.prefix}/api/events/s", b'{"type":"note","data":{}}')
+        found.append(await turns_until_answered(client))
+
+    assert min(found) <= 2
+
+
 @pytest.mark.parametrize(("session_id", "most"), [("s", 2450), ("s{}-{}", 4500)], ids=["in-one", "in-its-own"])
 async def test_open_stream_holds_little_memory(site: Site, connect: Connect, session_id: str, most: int) -> None:
     for number in range(1001):  # of so many sessions the inbox tells, and no more
