@@ -85,10 +85,9 @@ def python_environment(*requirements: str) -> Path:
     made_of = [*requirements, *_TEST_TOOLS, sys.version, settings["options"]["install_requires"]]
     with _kept("python", requirements, made_of) as (folder, is_new):
         if is_new:
-            # A pip of its own, because the environment of the tests has none; nothing compiled that no test imports.
-            _run(sys.executable, "-m", "venv", folder)
-            pip = [folder / "bin/python", "-m", "pip", "--disable-pip-version-check"]
-            _run(*pip, "install", "--quiet", "--no-compile", *requirements, *_TEST_TOOLS, "--editable", ROOT)
+            # Nothing is compiled that no test imports.
+            made_with = ("--no-compile", *requirements, *_TEST_TOOLS, "--editable", ROOT)
+            _run(ROOT / "scripts/environment", folder, *made_with)
     return folder / "bin/python"
 
 
@@ -135,7 +134,8 @@ def _run(*command: Any, cwd: Path | None = None) -> None:
 
 
 def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    outside = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    return {**outside, "PYTHON": os.path.realpath(sys.executable)}
 
 
 def main() -> None:
