@@ -1,7 +1,8 @@
 # make demo   set up and run the main job
 # make test   set up and run every test
 # make test-integrations  run the tests with agent frameworks, MCP SDKs and servers of other people, and the longest others
-# make environment  only set up what the tests need, in tests/.venv
+# make environment  only set up what the tests need, in tests/.venv; make environments: what test-integrations, test-lowest
+#             and test-on-3.13 need, too
 # make test-lowest  run the quick tests with the lowest releases that setup.cfg promises
 # make test-on-3.13 run the quick tests on another Python
 # make test-image   build the container image and try it
@@ -50,7 +51,7 @@ EXAMPLE_SET_UP := $(CLIENT)/example/node_modules/.set-up
 CONSOLE_CLIENT := notifier_service/web/console/client
 NODE := $(shell node --version 2>/dev/null | grep -E '^v(2[0-9]|[3-9][0-9])')
 
-.PHONY: demo environment test test-python test-client test-integrations test-lowest test-quick test-image browsers \
+.PHONY: demo environment environments test test-python test-client test-integrations test-lowest test-quick test-image browsers \
 	proxies screenshots check check-style check-python check-client client descriptions bench lock dist release clean
 
 environment: $(SET_UP)
@@ -62,8 +63,9 @@ demo: $(DEMO_SET_UP)
 test:
 	@$(MAKE) --no-print-directory --jobs=2 --keep-going test-client test-python
 
+# CHECKED=yes where make check has just run its part of them: the same tests in the same environment.
 test-python: $(SET_UP) browsers proxies
-	$(BIN)/pytest $(WAITING)
+	$(BIN)/pytest $(WAITING) $(if $(CHECKED),$(addprefix --ignore=,$(CORE_TESTS)))
 
 # Environments of their own, kept between runs; what cannot be installed is told, and its tests are skipped.
 test-integrations: $(SET_UP)
@@ -74,7 +76,7 @@ test-integrations: $(SET_UP)
 
 LOWEST := tests/.venv-lowest
 test-lowest: $(LOWEST)/.set-up
-	$(LOWEST)/bin/pytest $(PARALLEL) --quiet $(QUICK)
+	$(LOWEST)/bin/pytest $(WAITING) --quiet $(QUICK)
 
 $(LOWEST)/.set-up: setup.cfg pyproject.toml scripts/requirements
 	@mkdir -p $(@D)
@@ -83,12 +85,19 @@ $(LOWEST)/.set-up: setup.cfg pyproject.toml scripts/requirements
 	@touch $@
 
 # The environment is that of make test, but for the Python.
+ON = @PYTHON=$$(scripts/python $*) || { echo 'left out: the tests on Python $*, which is not here' >&2; exit 0; }; \
+	$(MAKE) --no-print-directory VENV=tests/.venv-$* PYTHON=$$PYTHON
 test-on-%:
-	@PYTHON=$$(scripts/python $*) || { echo 'left out: the tests on Python $*, which is not here' >&2; exit 0; }; \
-		$(MAKE) --no-print-directory VENV=tests/.venv-$* PYTHON=$$PYTHON test-quick
+	$(ON) test-quick
+
+environment-on-%:
+	$(ON) environment
+
+environments: $(SET_UP) environment-on-3.13 $(LOWEST)/.set-up
+	@$(BIN)/python -m tests.integrations.environments
 
 test-quick: $(SET_UP)
-	$(BIN)/pytest $(PARALLEL) --quiet $(QUICK)
+	$(BIN)/pytest $(WAITING) --quiet $(QUICK)
 
 test-image: $(SET_UP)
 	@scripts/programs image
