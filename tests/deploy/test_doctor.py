@@ -58,7 +58,7 @@ async def behind(
 @pytest.mark.parametrize("proxy", PROXIES)
 async def test_nothing_fails_with_the_printed_lines(proxy: str, path: str, service_port: int, tmp_path: Path) -> None:
     async with behind(proxy, service_port, tmp_path, path=path) as url:
-        report = await examined(f"{url}/agent_backend", idle_seconds=3)
+        report = await examined(f"{url}/agent_backend", idle_seconds=1)
 
     assert report.exit_code == 0
     assert set(report.outcomes) == {
