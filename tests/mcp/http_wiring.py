@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import aiohttp
 from aiohttp import web
 
-from notifier_service import Broker, Decision, Settings
+from notifier_service import Broker, Settings
 from notifier_service.calls.asker import Asker, BrokerAsker
-from notifier_service.core.permission_request import PermissionRequest
 from notifier_service.web import create_gateway_app
 from notifier_service.web.mcp.relay import HttpRelay
+from tests.mcp.asked_session import AskedSession
 from tests.mcp.http_stub import HttpStub
 
 __all__ = ["STATELESS", "Answered", "HttpWiring", "call", "on_a_port", "stateless"]
@@ -60,11 +60,11 @@ class Answered:
         return text
 
 
-class HttpWiring:
+class HttpWiring(AskedSession):
     """Clients, the relay, the server, and the session that is asked."""
 
     def __init__(self, broker: Broker) -> None:
-        self.broker = broker
+        super().__init__(broker)
         self.stub = HttpStub()
         self.http = aiohttp.ClientSession()
         self.url = ""
@@ -102,46 +102,11 @@ class HttpWiring:
     def posting(self, message: Any, **headers: str) -> asyncio.Task[Answered]:
         return asyncio.create_task(self.post(message, **headers))
 
-    async def asked(self, count: int = 1) -> PermissionRequest:
-        """Wait until so many requests are pending; return the newest."""
-        session = self.broker.open("s")
-        await self.until(lambda: len(session.desk.pending) >= count)
-        return session.desk.pending[-1]
-
-    async def decide(self, **decision: Any) -> None:
-        request = await self.asked()
-        self.broker.decide("s", Decision(request_id=request.request_id, **decision), decided_by="ada")
-
-    async def nothing_pending(self) -> None:
-        await self.until(lambda: not self.broker.open("s").desk.pending)
-
-    async def until(self, state: Callable[[], object]) -> None:
-        session = self.broker.open("s")
-        async with asyncio.timeout(15):
-            while not state():
-                await session.log.wait_after(session.log.last_seq)
-
     async def reached(self, count: int) -> None:
         """Wait until so many requests have reached the server."""
         async with asyncio.timeout(15):
             while len(self.stub.received) < count:
                 await self.stub.arrived.wait()
-
-    async def told(self, status: str) -> dict[str, Any]:
-        """Wait until the session was told of this status; the data of that event."""
-        found: list[dict[str, Any]] = []
-
-        def is_told() -> bool:
-            found[:] = [data for data in self.events("tool_status") if data["status"] == status]
-            return bool(found)
-
-        await self.until(is_told)
-        return found[-1]
-
-    def events(self, event_type: str) -> list[dict[str, Any]]:
-        """The data of what the session was told."""
-        events = [json.loads(event.json) for event in self.broker.open("s").log.read_after(0)]
-        return [event["data"] for event in events if event["type"] == event_type]
 
 
 @asynccontextmanager

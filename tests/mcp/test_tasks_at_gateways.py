@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from notifier_service import Broker, Decision
+from notifier_service import Broker
+from tests.mcp.asked_session import AskedSession
 from tests.mcp.http_wiring import HttpWiring
 from tests.mcp.task_client import TAKES, polled
 from tests.mcp.wiring import Wiring
 
 
-class Gateway:
+class Gateway(AskedSession):
     """What a client does at a gateway of either kind, and what its server has been sent."""
 
     def __init__(self, broker: Broker) -> None:
-        self.broker = broker
+        super().__init__(broker)
         self._count = 100
 
     async def start(self, **options: Any) -> None:
@@ -60,24 +61,9 @@ class Gateway:
 
         return await polled(lambda: self.got(task_id), is_over)
 
-    async def decide(self, **decision: Any) -> None:
-        session = self.broker.open("s")
-        await self.until(lambda: session.desk.pending)
-        request = session.desk.pending[-1]
-        self.broker.decide("s", Decision(request_id=request.request_id, **decision), decided_by="ada")
-
-    async def until(self, state: Callable[[], object]) -> None:
-        session = self.broker.open("s")
-        async with asyncio.timeout(15):
-            while not state():
-                await session.log.wait_after(session.log.last_seq)
-
-    def told(self) -> list[tuple[str, str]]:
+    def standing(self) -> list[tuple[str, str]]:
         """How the calls stand, as the session was told."""
-        events = [json.loads(event.json) for event in self.broker.open("s").log.read_after(0)]
-        return [
-            (event["data"]["tool_name"], event["data"]["status"]) for event in events if event["type"] == "tool_status"
-        ]
+        return [(data["tool_name"], data["status"]) for data in self.events("tool_status")]
 
     def _next(self) -> int:
         self._count += 1
@@ -152,7 +138,7 @@ async def test_call_that_a_person_lets_run_runs_once_as_it_was_shown(gateway: Ga
     [ran] = gateway.ran()
     assert (ran["name"], ran["arguments"]) == ("write", {"path": "a"})
     assert await gateway.got(created["taskId"]) == ended
-    assert gateway.told() == [("write", "waiting_permission"), ("write", "executing"), ("write", "completed")]
+    assert gateway.standing() == [("write", "waiting_permission"), ("write", "executing"), ("write", "completed")]
 
 
 @pytest.mark.parametrize(
@@ -216,7 +202,7 @@ async def test_error_of_the_server_is_a_failure(gateway: Gateway) -> None:
     ended = await gateway.over(created["taskId"])
 
     assert (ended["status"], ended["error"]) == ("failed", {"code": 7, "message": "no", "data": {"x": 1}})
-    assert ("broken", "failed") in gateway.told()
+    assert ("broken", "failed") in gateway.standing()
 
 
 @pytest.mark.parametrize(
@@ -259,21 +245,21 @@ async def test_cancel_withdraws_what_is_asked(gateway: Gateway) -> None:
     assert first["result"] == second["result"] == {"resultType": "complete"}
     assert (await gateway.got(task_id))["status"] == "cancelled"
     assert gateway.ran() == []
-    await gateway.until(lambda: ("write", "cancelled") in gateway.told())
+    await gateway.until(lambda: ("write", "cancelled") in gateway.standing())
 
 
 async def test_cancel_while_it_runs_reaches_the_server(gateway: Gateway) -> None:
     await gateway.start()
     task_id = (await gateway.call("hang"))["taskId"]
     await gateway.decide(approved=True)
-    await gateway.until(lambda: ("hang", "executing") in gateway.told())
+    await gateway.until(lambda: ("hang", "executing") in gateway.standing())
 
     running = await gateway.got(task_id)
     await gateway.ask("tasks/cancel", task_id)
 
     assert (running["status"], running["statusMessage"]) == ("working", "hang runs.")
     assert (await gateway.got(task_id))["status"] == "cancelled"
-    await gateway.until(lambda: ("hang", "cancelled") in gateway.told())
+    await gateway.until(lambda: ("hang", "cancelled") in gateway.standing())
     if isinstance(gateway, HttpGateway):
         async with asyncio.timeout(15):
             await gateway.wiring.stub.left.wait()
@@ -329,7 +315,7 @@ async def test_what_the_tool_needs_is_asked_of_the_client_and_the_person_is_aske
         "requestState": "kept",
     }
     assert [ran["arguments"] for ran in gateway.ran()] == [{"path": "b"}] * 2
-    assert [status for _, status in gateway.told()].count("waiting_permission") == 1
+    assert [status for _, status in gateway.standing()].count("waiting_permission") == 1
 
 
 async def test_server_that_wants_more_without_end_is_not_called_without_end(gateway: Gateway) -> None:

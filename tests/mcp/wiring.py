@@ -5,24 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from notifier_service import Broker, Decision
+from notifier_service import Broker
 from notifier_service.calls.asker import BrokerAsker
-from notifier_service.core.permission_request import PermissionRequest
 from notifier_service.mcp.stdio_relay import StdioRelay
+from tests.mcp.asked_session import AskedSession
 from tests.mcp.stdio_client import StdioClient
 
 STUB = Path(__file__).with_name("stub_server.py")
 
 
-class Wiring:
+class Wiring(AskedSession):
     """A client, the relay, the server, and the session that is asked."""
 
     def __init__(self, broker: Broker, log: Path) -> None:
-        self.broker = broker
+        super().__init__(broker)
         self.client = StdioClient()
         self._log = log
         self._run: asyncio.Task[int] | None = None
@@ -48,42 +48,10 @@ class Wiring:
         if self._run is not None:
             await self.ended()
 
-    async def asked(self, count: int = 1) -> PermissionRequest:
-        """Wait until so many requests are pending; return the newest."""
-        session = self.broker.open("s")
-        await self.until(lambda: len(session.desk.pending) >= count)
-        return session.desk.pending[-1]
-
-    async def nothing_pending(self) -> None:
-        await self.until(lambda: not self.broker.open("s").desk.pending)
-
     async def decided(self, **decision: Any) -> dict[str, Any]:
         """Give the request that waits this answer, and return what the client gets then."""
-        request = await self.asked()
-        self.broker.decide("s", Decision(request_id=request.request_id, **decision), decided_by="ada")
+        await self.decide(**decision)
         return await self.client.message()
-
-    async def until(self, state: Callable[[], object]) -> None:
-        session = self.broker.open("s")
-        async with asyncio.timeout(15):
-            while not state():
-                await session.log.wait_after(session.log.last_seq)
-
-    async def told(self, status: str) -> dict[str, Any]:
-        """Wait until the session was told of this status; the data of that event."""
-        found: list[dict[str, Any]] = []
-
-        def is_told() -> bool:
-            found[:] = [data for data in self.events("tool_status") if data["status"] == status]
-            return bool(found)
-
-        await self.until(is_told)
-        return found[-1]
-
-    def events(self, event_type: str) -> list[dict[str, Any]]:
-        """The data of what the session was told."""
-        events = [json.loads(event.json) for event in self.broker.open("s").log.read_after(0)]
-        return [event["data"] for event in events if event["type"] == event_type]
 
     def reached(self, method: str | None = None) -> list[bytes]:
         """The lines that the server has read, or those of one method."""
