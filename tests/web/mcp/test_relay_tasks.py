@@ -120,7 +120,7 @@ async def test_task_of_the_server_behind_a_task_of_here_is_named_in_the_headers(
 
 
 async def test_client_that_leaves_before_it_hears_of_its_task_has_none(wiring: HttpWiring) -> None:
-    await wiring.start(task_seconds=0.05)
+    await wiring.start(task_seconds=5)
     answer = wiring.posting(stateless(1, "write", _meta=TAKES))
     await wiring.asked()
 
