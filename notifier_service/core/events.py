@@ -378,7 +378,7 @@ class PermissionRecord(EventData):
         try:
             text: _Text = _TEXT.__get__(self)
         except AttributeError:
-            text = (dump(self), 0, 0, 0) if type(self) is not PermissionRecord else _text_of(self.__dict__)
+            text = (dump(self), *_NOWHERE) if type(self) is not PermissionRecord else _text_of(self.__dict__)
             _keep_text(self, text)
         return text[0]
 
@@ -393,15 +393,17 @@ class PermissionRecord(EventData):
         told = self.altered(**update)
         text: _Text | None = getattr(self, "_text", None)
         if text is not None and text[3] and update.keys() <= _CHANGING:
-            encoded, changes_at, goes_on_at, ends_at = text
-            end = encoded[ends_at:] if update.keys().isdisjoint(_AT_END) else _end_json(told.__dict__)
-            _keep_text(told, _joined(told.__dict__, encoded[:changes_at], encoded[goes_on_at:ends_at], end))
+            encoded, state_at, hashes_at, until_at, goes_on_at, end_at = text
+            end = encoded[end_at:] if update.keys().isdisjoint(_AT_END) else _end_json(told.__dict__)
+            first, hashes, between = encoded[:state_at], encoded[hashes_at:until_at], encoded[goes_on_at:end_at]
+            _keep_text(told, _joined(told.__dict__, first, hashes, between, end))
         return told
 
 
-#: A record as JSON, and where in it stands what changes: from one place to the next, and behind the last; three times 0
-#: where nobody knows.
-_Text = tuple[bytes, int, int, int]
+#: A record as JSON, and where in it stands what changes while it is told: its time and status, behind the hashes until
+#: when it waits, and from the last place on what becomes of it. Or nobody knows where.
+_Text = tuple[bytes, int, int, int, int, int]
+_NOWHERE = (0, 0, 0, 0, 0)
 #: What of a record is in its slot, past what pydantic looks for where there is nothing.
 _TEXT = PermissionRecord.__dict__["_text"]
 
@@ -432,7 +434,13 @@ def _text_of(values: Mapping[str, Any]) -> _Text:
             named += f',"{name}":{_text_json(values[name])}'
     rated = f'"risk_level":"{values["risk_level"]}","rated_by":"{values["rated_by"]}"'
     first = b'%b,"parameters":%b,%b,' % (named.encode(), dump(values["parameters"]), rated.encode())
-    return _joined(values, first, _between_json(values), _end_json(values))
+    hashes = f',"parameters_sha256":{_text_json(values["parameters_sha256"])}'
+    hashes += f',"action_sha256":{_text_json(values["action_sha256"])}'
+    for name in ("parameters_truncated", "parameters_bytes", "asked_parameters_sha256"):
+        if values[name] is not None:
+            hashes += f',"{name}":{dump(values[name]).decode()}'
+    hashes += ',"expires_at":'
+    return _joined(values, first, hashes.encode(), _between_json(values), _end_json(values))
 
 
 def _between_json(values: Mapping[str, Any]) -> bytes:
@@ -460,25 +468,15 @@ def _between_json(values: Mapping[str, Any]) -> bytes:
     return b",%b,%b," % (why, may)
 
 
-def _joined(values: Mapping[str, Any], first: bytes, between: bytes, end: bytes) -> _Text:
-    state = _state_json(values)
-    goes_on_at = len(first) + len(state)
-    text = b"%b%b%b%b" % (first, state, between, end)
-    return text, len(first), goes_on_at, goes_on_at + len(between)
-
-
-def _state_json(values: Mapping[str, Any]) -> bytes:
-    """The fields from ``timestamp`` to ``expires_at``."""
+def _joined(values: Mapping[str, Any], first: bytes, hashes: bytes, between: bytes, end: bytes) -> _Text:
+    state = f'"timestamp":"{utc_text(values["timestamp"])}","status":"{values["status"]}"'.encode()
     expires_at = values["expires_at"]
-    until = "null" if expires_at is None else f'"{utc_text(expires_at)}"'
-    hashed = f'{_text_json(values["parameters_sha256"])},"action_sha256":{_text_json(values["action_sha256"])}'
-    for name in ("parameters_truncated", "parameters_bytes", "asked_parameters_sha256"):
-        if values[name] is not None:
-            hashed += f',"{name}":{dump(values[name]).decode()}'
-    return (
-        f'"timestamp":"{utc_text(values["timestamp"])}","status":"{values["status"]}","parameters_sha256":{hashed}'
-        f',"expires_at":{until}'
-    ).encode()
+    until = b"null" if expires_at is None else f'"{utc_text(expires_at)}"'.encode()
+    hashes_at = len(first) + len(state)
+    until_at = hashes_at + len(hashes)
+    goes_on_at = until_at + len(until)
+    text = b"".join((first, state, hashes, until, between, end))
+    return text, len(first), hashes_at, until_at, goes_on_at, goes_on_at + len(between)
 
 
 def _end_json(values: Mapping[str, Any]) -> bytes:
@@ -701,7 +699,7 @@ class InboxRecord(PermissionRecord):
     def of(cls, record: PermissionRecord, session_id: str) -> InboxRecord:
         """A request of a session, encoded already as that is."""
         told = made(cls, {**record.__dict__, "session_id": session_id})
-        _keep_text(told, (b'%b,"session_id":"%b"}' % (record.encoded[:-1], session_id.encode()), 0, 0, 0))
+        _keep_text(told, (b'%b,"session_id":"%b"}' % (record.encoded[:-1], session_id.encode()), *_NOWHERE))
         return told
 
 

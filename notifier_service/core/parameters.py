@@ -46,10 +46,12 @@ def jsonable(parameters: Mapping[str, Any]) -> dict[str, Any]:
 def frozen_json(parameters: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
     """Return what ``jsonable`` does, and its canonical form, which costs most."""
     try:
-        given = dict(parameters)
-        if has_more_values(given, _MAX_VALUES):
+        shown: dict[str, Any] = dict(parameters)
+        is_flat = _SIMPLE.issuperset(map(type, shown.values())) and _TEXT.issuperset(map(type, shown))  # as most are
+        if len(shown) > _MAX_VALUES if is_flat else has_more_values(shown, _MAX_VALUES):
             raise TooLarge(f"Parameters of more than {_MAX_VALUES} values cannot be asked about.", limit="values")
-        shown: dict[str, Any] = _shown(given, 0)
+        if not is_flat:
+            shown = _shown(shown, 0)
         text = canonical_json(shown)
     except (PydanticSerializationError, ValueError, TypeError, RecursionError) as error:
         raise InvalidInput(f"the parameters cannot be shown as JSON: {_why(error)}") from error
@@ -136,8 +138,12 @@ def _write(value: Any, pieces: list[str]) -> None:
     elif isinstance(value, dict):
         mark = "{"
         for key in _ordered(value):
-            pieces.append(f"{mark}{_text(key)}:")
-            _write(value[key], pieces)
+            item = value[key]
+            if type(item) is str:  # as most are
+                pieces.append(f"{mark}{_text(key)}:{_text(item)}")
+            else:
+                pieces.append(f"{mark}{_text(key)}:")
+                _write(item, pieces)
             mark = ","
         pieces.append("{}" if mark == "{" else "}")
     elif isinstance(value, str):
@@ -186,6 +192,7 @@ def _ecmascript_number(value: float) -> str:
 
 
 _SIMPLE = frozenset({type(None), str, bool, int, float})
+_TEXT = frozenset({str})
 
 
 def _shown(value: Any, depth: int) -> Any:
