@@ -44,6 +44,7 @@ class PermissionRequest:
         "is_lost",
         "is_reported",
         "is_suspended",
+        "is_told_now",
         "keeps_names",
         "kept_bytes",
         "parameters_bytes",
@@ -90,6 +91,8 @@ class PermissionRequest:
         self.is_lost = False
         #: It waits on, and nobody waits for it here any more: the service is shutting down.
         self.is_suspended = False
+        #: Its record says already what people are told when it is announced.
+        self.is_told_now = False
         #: What is about to happen to it, and does when that is on record.
         self.recording: Recording | None = None
         #: The places that it takes while it is pending.

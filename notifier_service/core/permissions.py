@@ -16,7 +16,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache, lru_cache, partial
 from math import inf
 from typing import Any, Protocol, Unpack
@@ -280,13 +280,16 @@ class PermissionDesk:
                 return request
         raise self._not_found(request_id)
 
-    def register(self, question: Question, verdict: Verdict | None = None) -> PermissionRequest:
+    def register(
+        self, question: Question, verdict: Verdict | None = None, *, at_once: bool = False
+    ) -> PermissionRequest:
         """Keep a request; nobody sees it before ``announce``. The parameters are copied and hashed here.
 
-        A ``verdict`` of the policy answers it at once, unless that is to ask. Raises ``InvalidInput`` for
-        parameters that cannot be shown, ``TooLarge`` for more of them than ``max_parameters_bytes``, ``LimitReached``
-        when too many are pending or too many bytes of them are kept, ``SessionClosed`` after ``close``; nothing is kept
-        then.
+        One that is to be announced ``at_once``, when it is on record, says from the beginning what people are told,
+        where nothing comes in between. A ``verdict`` of the policy answers it at once, unless that is to ask. Raises
+        ``InvalidInput`` for parameters that cannot be shown, ``TooLarge`` for more of them than
+        ``max_parameters_bytes``, ``LimitReached`` when too many are pending or too many bytes of them are kept,
+        ``SessionClosed`` after ``close``; nothing is kept then.
         """
         if self.closed:
             raise SessionClosed("This session has ended.")
@@ -311,6 +314,8 @@ class PermissionDesk:
             words, table = (_suggested if tool.command is not None else _suggested_again)(tool, question.risk_level)
         is_settled = verdict is not None and verdict.effect != "ask"
         parameters_bytes = self._size_of(text)
+        timestamp, seconds = utc_now(), float(timeout)
+        is_told_now = at_once and not is_settled and self._shows_at_once(question)
         asked = {
             "request_id": self._id_start + secrets.token_urlsafe(18),  # 144 bits
             "tool_name": question.tool_name,
@@ -321,15 +326,16 @@ class PermissionDesk:
             "risk_reasons": tuple(question.risk_reasons),
             "deeds": question.deeds,
             "command": None if question.deeds is None else self._command_of(frozen),
-            "timestamp": utc_now(),
-            "expires_at": None,
-            "timeout_seconds": float(timeout),
+            "timestamp": timestamp,
+            "expires_at": _after(timestamp, seconds) if is_told_now else None,
+            "timeout_seconds": seconds,
             "allowed_decisions": _in_order(wanted),
             "scopes": self._scopes(question, may_always=table is not None),
             "suggested_rule": words,
             "suggested_policy_rule": table,
             "description": question.description,
-            "viewers": self._count_viewers() if is_settled else 0,  # of those who see it, when it is announced
+            # Of those who see it: else when it is announced.
+            "viewers": self._count_viewers() if is_settled or is_told_now else 0,
             "tool_call_id": question.tool_call_id,
             "traceparent": question.traceparent or traceparent_now(),
             "server": question.server,
@@ -341,6 +347,7 @@ class PermissionDesk:
         request = PermissionRequest(
             record, question.altered(parameters=frozen), withdraw=self.cancel, tool=tool, collected=self.collected
         )
+        request.is_told_now = is_told_now
         # What is asked must leave room for the answer, or nobody could give one.
         room = min(self.limits.max_event_bytes // 8, 16 * 1024)
         request.parameters_bytes = parameters_bytes
@@ -383,6 +390,10 @@ class PermissionDesk:
 
         self._on_record(request, kept, take_effect, lambda: self._withdraw_unrecorded(request))
 
+    def _shows_at_once(self, question: Question) -> bool:
+        """Whether nothing comes between a question and people who see it."""
+        return not (self._recorder.is_on or self.limits.one_request_at_a_time or self._keeper.keeps(question))
+
     def _withdraw_unrecorded(self, request: PermissionRequest) -> None:
         self.cancel(request, "it cannot be put on record", cancelled_by="service")
 
@@ -417,16 +428,15 @@ class PermissionDesk:
         if self.limits.one_request_at_a_time and (self._pending or next(iter(self._queued)) != request.request_id):
             return
         del self._queued[request.request_id]
-        expires_at = None
         request.announced_at = self._clock()
-        timestamp, seconds = utc_now(), request.record.timeout_seconds
+        seconds = request.record.timeout_seconds
         if seconds > 0:
             request.deadline = request.announced_at + seconds
-            expires_at = timestamp + timedelta(seconds=seconds)
-        viewers = self._count_viewers()
-        if not viewers and not self._is_seen():
+        if not request.is_told_now:
+            now, viewers = utc_now(), self._count_viewers()
+            request.record = request.record.retold(expires_at=_after(now, seconds), viewers=viewers, timestamp=now)
+        if not request.record.viewers and not self._is_seen():
             self._counters.unseen_requests += 1
-        request.record = request.record.retold(expires_at=expires_at, viewers=viewers, timestamp=timestamp)
         request.announced = True
         self._pending[request.request_id] = request
         told = self._tell(request, ("permission_request", request.shown))
@@ -765,7 +775,7 @@ class PermissionDesk:
             raise
         if first:
             self._decisions.pop(request.request_id, None)
-            if self._keeper.keeps(request):
+            if self._keeper.keeps(request.question):
                 self._decisions[request.request_id] = self._clock()
             if reports:
                 self._begin_run(request)
@@ -862,7 +872,7 @@ class PermissionDesk:
                 self._forget_decision(request)
         # The queued go first, so that none of them is announced in between.
         for request in (*self._unrecorded.values(), *self._queued.values(), *self._pending.values()):
-            if code == "shutdown" and self._keeper.keeps(request):
+            if code == "shutdown" and self._keeper.keeps(request.question):
                 request.suspend()
                 continue
             self.cancel(request, reason, cancelled_by=cancelled_by, code=code)
@@ -1069,7 +1079,7 @@ class PermissionDesk:
 
     def _not_settled(self, request: PermissionRequest) -> None:
         """What was decided cannot be put on record everywhere: it waits on."""
-        if self._keeper.keeps(request):
+        if self._keeper.keeps(request.question):
             self._keeper.ended(self.session_id, request, request.record)
             self._history.take_back(request.request_id)
 
@@ -1119,7 +1129,7 @@ class PermissionDesk:
         if not answered:
             self._recorder.ended(self.session_id, request, record)
             self._keeper.ended(self.session_id, request, record)
-        if self._keeper.keeps(request):
+        if self._keeper.keeps(request.question):
             self._decisions[request.request_id] = self._clock()
         request.settle(record)
         self._counters.decisions[record.status] += 1
@@ -1241,7 +1251,9 @@ class PermissionDesk:
             return
         now, staying = self._clock(), deque[tuple[float, PermissionRequest]]()
         for since, request in self._lingering:
-            if now - since >= seconds and (all_of_them or not (self._keeper.keeps(request) and request.is_awaited)):
+            if now - since >= seconds and (
+                all_of_them or not (self._keeper.keeps(request.question) and request.is_awaited)
+            ):
                 self._forget_whole(request)
             else:
                 staying.append((since, request))
@@ -1261,6 +1273,10 @@ def _one_by_one(publish: Publish) -> Tell:
         return ()
 
     return tell
+
+
+def _after(moment: datetime, seconds: float) -> datetime | None:
+    return moment + timedelta(seconds=seconds) if seconds > 0 else None
 
 
 def _run_key(request: PermissionRequest) -> str:

@@ -57,9 +57,9 @@ class RequestKeeper:
         self.journal = journal
         self._clock = clock
 
-    def keeps(self, request: PermissionRequest) -> bool:
+    def keeps(self, question: Question) -> bool:
         """Whether a request is there again after a restart."""
-        return self.journal is not NO_JOURNAL and request.question.outlives
+        return self.journal is not NO_JOURNAL and question.outlives
 
     def asked(self, session_id: str, request: PermissionRequest) -> Future[None] | None:
         """A person is about to be asked."""
@@ -85,7 +85,7 @@ class RequestKeeper:
         """
         if self.journal is NO_JOURNAL:
             return None
-        changes = [self._change(session_id, request, record), *ahead()] if self.keeps(request) else []
+        changes = [self._change(session_id, request, record), *ahead()] if self.keeps(request.question) else []
         if rules is not None:
             changes.append(Change(_RULES, session_id, grants_text(rules)))
         return self.journal.commit(*changes) if changes else None
@@ -126,7 +126,7 @@ class RequestKeeper:
 
     def forget(self, request: PermissionRequest) -> None:
         """Nobody comes back to it any more."""
-        if self.keeps(request) or (self.journal is not NO_JOURNAL and request.claimed_by is not None):
+        if self.keeps(request.question) or (self.journal is not NO_JOURNAL and request.claimed_by is not None):
             self.journal.note(Change(_KIND, request.request_id, None))
 
     def of_before(self) -> list[KeptRequest]:
@@ -141,12 +141,12 @@ class RequestKeeper:
         return found
 
     def _commit(self, session_id: str, request: PermissionRequest, record: PermissionRecord) -> Future[None] | None:
-        if not self.keeps(request):
+        if not self.keeps(request.question):
             return None
         return self.journal.commit(self._change(session_id, request, record))
 
     def _note(self, session_id: str, request: PermissionRequest, record: PermissionRecord) -> None:
-        if self.keeps(request):
+        if self.keeps(request.question):
             self.journal.note(self._change(session_id, request, record))
 
     def _change(self, session_id: str, request: PermissionRequest, record: PermissionRecord) -> Change:

@@ -443,7 +443,7 @@ class Session:
         if verdict.effect == "ask" and verdict.rule is not None:
             question = question._replace(scopes=("once",))  # whatever a person decides, the rule asks again
         try:
-            request = desk.register(question, verdict)
+            request = desk.register(question, verdict, at_once=True)
         except LimitReached as error:
             self.counters.limits_reached[error.limit] += 1
             raise
