@@ -492,11 +492,24 @@ def _end_json(values: Mapping[str, Any]) -> bytes:
     outcome = _outcome_of(values)
     if outcome == _NO_OUTCOME:
         return viewers + _NO_OUTCOME_JSON
-    told = dict(zip(_OUTCOME, outcome, strict=True))
-    told["decided_at"] = told["decided_at"] and utc_text(told["decided_at"])
-    if told["code"] is None:
-        del told["code"]
-    return b"%b,%b" % (viewers, dump(told)[1:])
+    decision, approved, reason, response, scope, decided_by, decided_at, code = outcome
+    at = "null" if decided_at is None else f'"{utc_text(decided_at)}"'
+    why = "" if code is None else f',"code":"{code}"'
+    return (
+        viewers
+        + (
+            f',"decision":{_maybe_json(decision)},"approved":{_TRUTH_JSON[approved]},"reason":{_maybe_json(reason)}'
+            f',"response":{_maybe_json(response)},"scope":{_maybe_json(scope)},"decided_by":{_maybe_json(decided_by)}'
+            f',"decided_at":{at}{why}}}'
+        ).encode()
+    )
+
+
+_TRUTH_JSON: Mapping[bool | None, str] = {None: "null", True: "true", False: "false"}
+
+
+def _maybe_json(text: str | None) -> str:
+    return "null" if text is None else _text_json(text)
 
 
 def made(model: type[Model], values: dict[str, Any], extra: dict[str, Any] | None = None) -> Model:

@@ -1318,7 +1318,7 @@ def _asked_sha256(request: PermissionRequest) -> str:
 
 
 def _record(asked: Mapping[str, Any]) -> PermissionRecord:
-    reasons: Any = tuple([_said(reason) if isinstance(reason, str) else reason for reason in asked["risk_reasons"]])
+    reasons: Any = [_said(reason) if isinstance(reason, str) else reason for reason in asked["risk_reasons"]]
     try:
         return PermissionRecord(**asked, reasons=reasons)
     except ValidationError as error:
@@ -1333,10 +1333,9 @@ _EMPTY_RECORD = {
 
 def _checked_record(asked: Mapping[str, Any]) -> PermissionRecord:
     """The same of fields that were checked where they came in."""
-    values = _EMPTY_RECORD.copy()
+    values, reasons = _EMPTY_RECORD.copy(), asked["risk_reasons"]
     values.update(asked)
-    values["risk_reasons"] = tuple([str(reason) for reason in asked["risk_reasons"]])
-    values["reasons"] = tuple([_said(reason) for reason in asked["risk_reasons"]])
+    values["risk_reasons"], values["reasons"] = tuple(map(str, reasons)), tuple(map(_said, reasons))
     return made(PermissionRecord, values)
 
 

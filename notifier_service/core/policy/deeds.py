@@ -40,6 +40,8 @@ _MAX_CHARACTERS = 64 * 1024
 _MAX_TEXT = 4096
 _MAX_SHOWN = 3
 _MAX_SHOWN_CHARACTERS = 200
+#: Characters by which a call is remembered.
+_MAX_REMEMBERED = 1000
 
 _COMMANDS = frozenset({"argv", "cmd", "command", "commands", "commandline", "script", "shellcommand"})
 _CODE = frozenset(
@@ -191,22 +193,45 @@ def deeds_of(
 ) -> Deeds:
     """What the call does. Among the reasons is what its server says; ``workspace`` is where who asks works."""
     said = codes_of(reasons)
+    says = _NOTHING.union(*map(_says, islice(parameters, _MAX_TEXTS)))
+    texts: list[tuple[frozenset[_Says], str]] = []
+    for name, text in texts_in(parameters).found:
+        each_says = _says(name)
+        if "data" not in each_says:  # what is written or said names no place
+            texts.append((each_says, text))
+    reading = read_call(parameters)
+    size = sum([len(text) for _, text in texts]) + len(tool_name) + len(workspace or "")
+    found = _found_again if reading is None and size <= _MAX_REMEMBERED else _found
+    return found(tool_name, says, tuple(texts), said, workspace, reading)
+
+
+def _found(
+    tool_name: str,
+    says: frozenset[_Says],
+    texts: tuple[tuple[frozenset[_Says], str], ...],
+    said: frozenset[str],
+    workspace: str | None,
+    reading: CommandReading | None,
+) -> Deeds:
+    """The deeds of a call whose parameters' names and server say so much, with these texts that are no data."""
     deeds = _Deeds(workspace)
     by_name = deed_of_name(bare_name(tool_name))
-    says = _NOTHING.union(*map(_says, islice(parameters, _MAX_TEXTS)))
     deeds.does |= _done_with(says) - {"runs"}
-    reading = read_call(parameters)
     if reading is not None:
         deeds.add_command(reading)
     elif "program" in says:
         deeds.does.add("runs")
-    for name, text in texts_in(parameters).found:
-        deeds.add_text(_says(name), text)
+    for each_says, text in texts:
+        deeds.add_text(each_says, text)
     if by_name is not None and not (by_name == "runs" and deeds.commands):
         deeds.does.add(by_name)
     if said:
         deeds.add_hints(said)
     return deeds.told(said)
+
+
+#: An agent writes into one file again and again.
+_found_again = lru_cache(maxsize=512)(_found)
 
 
 class _Deeds:
@@ -250,9 +275,7 @@ class _Deeds:
                     self._add_path(word)
 
     def add_text(self, says: frozenset[_Says], text: str) -> None:
-        """Any text of the parameters, under a name that ``says`` what it is."""
-        if "data" in says:
-            return  # what is written or said names no place
+        """A text of the parameters that is no data, under a name that ``says`` what it is."""
         is_address = "address" in says
         hosts = hosts_in(text) if is_address or "command" in says or "://" in text[:16] else []
         if hosts or (is_address and text):
