@@ -254,7 +254,7 @@ async def test_publishing_costs_less_than_a_request_that_does_nothing(site: Site
     await runner.cleanup()
 
     assert one < nothing_done * 0.6
-    assert told - one < 31
+    assert told - one < 33  # the time is written once in each millisecond
     assert hundred / 100 < 4
 
 

@@ -27,6 +27,7 @@ COMMAND_PARAMETERS = ("command", "cmd", "script", "argv")
 _HOLDING_COMMANDS = frozenset(COMMAND_PARAMETERS)
 #: Parameters beside them that change what runs, and of which no rule about a command knows.
 _CHANGING_PARAMETERS = ("args", "arguments", "env", "environment", "executable", "input", "shell", "stdin")
+_CHANGING = frozenset(_CHANGING_PARAMETERS)
 
 #: Far more than a person reads; reading takes time in proportion.
 _MAX_CHARACTERS = 64 * 1024
@@ -84,6 +85,8 @@ def read_call(parameters: Mapping[str, Any]) -> CommandReading | None:
         return None
     held = [name for name in COMMAND_PARAMETERS if name in parameters]
     command = parameters[held[0]]
+    if len(held) == 1 and parameters.keys().isdisjoint(_CHANGING):
+        return read_command(command)
     changing = [name for name in _CHANGING_PARAMETERS if parameters.get(name) and not _is_usual(name, parameters[name])]
     if len(held) == 1 and changing == ["args"] and _are_plain(command, parameters["args"]):
         return read_command(" ".join([command, *parameters["args"]]))

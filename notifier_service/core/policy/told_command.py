@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from json.encoder import encode_basestring
 from typing import Any
 
-from ..events import ReadCommand
+from ..events import ReadCommand, SaidReason, made
 from .program_deeds import use_of
 from .shell import CommandReading, read_call
 
@@ -29,29 +29,28 @@ def told_command(parameters: Mapping[str, Any], *, max_bytes: int) -> ReadComman
         return None
     parts = _parts(reading, max_bytes)
     depths = reading.depths[: len(parts)]
-    does = [use_of(words).does for words in reading.parts[: len(parts)]]
-    return ReadCommand.model_validate(
-        {
-            **reading.as_json(),
-            "parts": parts,
-            "depths": depths if any(depths) else None,
-            "does": does if _CHANGING.intersection(does) else None,
-            "left_out": len(reading.parts) - len(parts) or None,
-        }
-    )
+    does = tuple([use_of(words).does for words in reading.parts[: len(parts)]])
+    why = reading.not_understood
+    told = {
+        "parts": tuple(parts),
+        "depths": depths if any(depths) else None,
+        "does": None if _CHANGING.isdisjoint(does) else does,
+        "left_out": len(reading.parts) - len(parts) or None,
+        "not_understood": None if why is None else made(SaidReason, {"code": why.code, "text": str(why)}, why.values),
+    }
+    return made(ReadCommand, told)
 
 
-def _parts(reading: CommandReading, room: int) -> list[list[str]]:
-    parts: list[list[str]] = []
+def _parts(reading: CommandReading, room: int) -> list[tuple[str, ...]]:
+    parts: list[tuple[str, ...]] = []
     for words in reading.parts[:_MAX_PARTS]:
         told: list[str] = []
-        parts.append(told)
         room -= len("[],")
         for word in words:
             short = word if len(word) <= _MAX_CHARACTERS else word[:_MAX_CHARACTERS] + _MORE
-            room -= len(json.dumps(short, ensure_ascii=False).encode()) + len(",")
+            room -= len(encode_basestring(short).encode()) + len(",")
             if room < 0:
-                told.append(_MORE)
-                return parts
+                return [*parts, (*told, _MORE)]
             told.append(short)
+        parts.append(tuple(told))
     return parts

@@ -323,3 +323,8 @@ def test_decision_about_one_command_covers_no_other(one: str, other: str) -> Non
 
 def test_call_without_a_command_is_no_use_of_one() -> None:
     assert command_use({"path": "a", "commands": "b"}) is None
+
+
+@pytest.mark.parametrize("beside", [{"shell": "/bin/sh"}, {"shell": True, "env": {}}, {"args": [], "stdin": ""}])
+def test_what_changes_nothing_beside_a_command_is_passed_over(beside: dict[str, object]) -> None:
+    assert read_call({"command": "ls -l", "timeout": 5, **beside}) == read_command("ls -l")
