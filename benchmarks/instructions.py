@@ -49,6 +49,7 @@ _WORKS: Sequence[tuple[str, Peer, str, str, int]] = (
     ("a POST to a bare aiohttp handler", BareAiohttp(), "publish", "events", 800),
     ("one event per POST", Notifier(), "publish", "events", 800),
     ("an event of an array of 100", Notifier(), "publish-array", "events", 4000),
+    ("the same, no two in a row alike", Notifier(), "publish-varied", "events", 4000),
     ("an event of an NDJSON stream", Notifier(), "publish-stream", "events", 1600),
     ("a permission's round trip", Notifier(), "permission", "times", 100),
 )

@@ -79,6 +79,14 @@ def _event(number: int, pad: int = 64) -> bytes:
     return b'{"type":"bench","data":{"n":%d,"t":%d,"pad":"%s"}}' % (number, time.monotonic_ns(), b"x" * pad)
 
 
+def _varied_event(number: int) -> bytes:
+    """An event as large as ``_event``'s, that has neither the type nor the names of the one before or behind."""
+    if number % 2:
+        return _event(number)
+    numbers = b",".join([b"%d" % other for other in range(number % 5)])
+    return b'{"type":"other","data":{"n":%d,"other":[%b],"pad":"%b"}}' % (number, numbers, b"x" * (80 - len(numbers)))
+
+
 def raise_failed(publishers: Sequence[Publisher]) -> None:
     """Raise ``Failed`` if something that was published was refused."""
     for publisher in publishers:
@@ -336,7 +344,10 @@ def idle(bench: Bench) -> None:
 
 
 def publish(bench: Bench, *, form: str) -> None:
-    """Publishing over HTTP to sessions that nobody reads: ``single``, ``array`` or ``stream``, where it is taken."""
+    """Publishing over HTTP to sessions that nobody reads: ``single``, ``array`` or ``stream``, where it is taken.
+
+    Those of an array and of a stream are alike, those of a ``varied`` array are not.
+    """
     form = form if bench.target.takes_many else "single"
     many = bench.sizes["events"]
 
@@ -345,8 +356,9 @@ def publish(bench: Bench, *, form: str) -> None:
         if form == "single":
             for number in range(count):
                 yield post(path, _event(number))
-        elif form == "array":
-            array = b"[%s]" % b",".join([_event(number) for number in range(100)])
+        elif form in ("array", "varied"):
+            event = _event if form == "array" else _varied_event
+            array = b"[%s]" % b",".join([event(number) for number in range(100)])
             for _ in range(count // 100):
                 yield post(path, array)
         else:
@@ -461,6 +473,7 @@ WORKS: Mapping[str, Callable[[Bench], None]] = {
     "idle": idle,
     "publish": lambda bench: publish(bench, form="single"),
     "publish-array": lambda bench: publish(bench, form="array"),
+    "publish-varied": lambda bench: publish(bench, form="varied"),
     "publish-stream": lambda bench: publish(bench, form="stream"),
     "permission": permission,
     "stalled": stalled,

@@ -90,6 +90,10 @@ WORKS: Sequence[Work] = (
         {"events": 80_000}, _PUBLISHED, ("notifier", "nchan"),
     ),
     Work(
+        "publish-varied", "the same arrays, no two events in a row alike",
+        {"events": 80_000}, _PUBLISHED, ("notifier", "nchan"),
+    ),
+    Work(
         "publish-stream", "publish over HTTP, an NDJSON stream, against single POSTs",
         {"events": 80_000}, _PUBLISHED, ("notifier", "nchan"),
     ),
