@@ -18,12 +18,14 @@ from .plain_events import Pieces, plain_piece
 
 __all__ = ["alike_in_array", "alike_lines"]
 
-#: A form is learned when so many events may have had it: that takes as long as a hundred of them.
+#: A form is learned when so many events may have had it: that takes as long as a hundred of them. The next one of its
+#: kind takes twice as many, so that nobody is busy with learning where forms come and go.
 _OFTEN = 300
 #: So many kinds of events are remembered, and of each so many forms, none of which is longer or has more brackets.
 _KINDS, _FORMS, _FORM_BYTES, _FORM_BRACKETS = 64, 4, 1024, 16
-#: Behind so many events the form may be another: where it changes with each event, nothing is to be gained.
-_EVENTS_A_FORM = 8
+#: So many times may events of another kind or form follow, and once more for so many events: where that happens with
+#: each event, nothing is to be gained.
+_RUNS, _EVENTS_A_RUN = 2, 8
 
 _HEAD = re.compile(rb'\{"type": ?"([a-z][a-z0-9_.]{0,63}+)", ?"data": ?(?=\{)')
 _STRING = rb'"[^"]*+"'
@@ -62,19 +64,19 @@ def _alike(text: bytes, between: bytes, end: int, max_bytes: int) -> Pieces | No
     shadow = _shadow(text)
     types: list[str] = []
     pieces: list[bytes] = []
-    at = forms = 0
+    at = runs = 0
     while at < end:
-        forms += 1
+        runs += 1
         begin = at + len(between) if at else 1
         head = _HEAD.match(text, begin)
-        if head is None or forms > 1 + len(pieces) // _EVENTS_A_FORM:
+        if head is None or runs > _RUNS + len(pieces) // _EVENTS_A_RUN:
             return None
         kind = _kind_of(between, head[0])
-        run = kind.latest and kind.latest.match(shadow, at)
+        run = kind.matcher and kind.matcher.match(shadow, at)
         if not run or run.end() == at:
             until = shadow.find(following, begin) + 1 or end
             kind.meet(text[begin:until], shadow[head.end() : until], text.count(following, at))
-            run = kind.latest and kind.latest.match(shadow, at)
+            run = kind.matcher and kind.matcher.match(shadow, at)
             if not run or run.end() == at:
                 return None
         found = text[head.end() : run.end() - 1].split(b"}%b%b" % (between, head[0]))
@@ -112,30 +114,34 @@ class _Kind:
 
     def __init__(self, between: bytes, head: bytes) -> None:
         self._between, self._head = between, head
-        #: How often each form was met; what matches it in its place when it is learned.
-        self._forms: dict[bytes, int | re.Pattern[bytes]] = {}
-        #: What matches all events that follow each other and have the form that was met last, where it is learned.
-        self.latest: re.Pattern[bytes] | None = None
+        #: Those that are learned, and how many events had others, the newest last.
+        self._learned: list[bytes] = []
+        self._met: dict[bytes, int] = {}
+        self._often = _OFTEN
+        #: What matches all events that follow each other and have one of the forms that are learned.
+        self.matcher: re.Pattern[bytes] | None = None
 
     def meet(self, event: bytes, data: bytes, following: int) -> None:
-        """An event that has this data, escapes aside, and at most so many others behind it."""
+        """An event that has this data, escapes aside, and is not matched, and so many others behind it."""
         form = _TOKEN.sub(_blanked, data)
+        if form in self._learned:
+            return  # it is its values that do not match
         if len(form) > _FORM_BYTES or form.count(b"{") + form.count(b"[") > _FORM_BRACKETS - 2 or _ESCAPED in form:
             return
-        met = self._forms.pop(form, 0)
-        if isinstance(met, int):
-            met += 1 + following
-            if met >= _OFTEN:
-                met = self._matcher(form) if _is_plain(event) else 0
-        while len(self._forms) >= _FORMS:
-            del self._forms[next(iter(self._forms))]
-        self._forms[form] = met
-        if isinstance(met, re.Pattern):
-            self.latest = met
+        met = self._met.pop(form, 0) + 1 + following
+        while len(self._met) >= _FORMS:
+            del self._met[next(iter(self._met))]
+        self._met[form] = met
+        if met >= self._often:
+            del self._met[form]
+            if _is_plain(event):
+                self._learn(form)
 
-    def _matcher(self, form: bytes) -> re.Pattern[bytes]:
-        event = _VALUE.join(map(re.escape, (self._head + form).split(_BLANK)))
-        return re.compile(rb"(?:(?:\A\[|%b)%b)*+" % (self._between, event))
+    def _learn(self, form: bytes) -> None:
+        self._often *= 2
+        self._learned = [*self._learned, form][-_FORMS:]
+        forms = [_VALUE.join(map(re.escape, (self._head + one).split(_BLANK))) for one in self._learned]
+        self.matcher = re.compile(rb"(?:(?:\A\[|%b)(?:%b))*+" % (self._between, b"|".join(forms)))
 
 
 @lru_cache(maxsize=_KINDS)
