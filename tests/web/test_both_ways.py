@@ -113,8 +113,9 @@ async def running(folder: Path, *, is_long: bool) -> AsyncIterator[Way]:
     (folder / "rules.toml").write_text(RULES)
     named = {"tokens-file": "tokens", "policy-file": "rules.toml", "audit-file": "audit", "journal": "journal"}
     files = [word for flag, name in named.items() for word in (f"--{flag}", str(folder / name))]
-    bounds = ("--max-body-bytes", "4096", "--max-event-bytes", "16384", "--log-events", "30", "--log-level", "error")
-    async with service_process("--auth", "tokens", *files, *bounds) as (process, port):
+    bounds = ("--max-body-bytes", "4096", "--max-event-bytes", "16384", "--log-events", "30")
+    spared = ("--log-level", "error", "--journal-sync", "normal")
+    async with service_process("--auth", "tokens", *files, *bounds, *spared) as (process, port):
         yield Way(port, folder, is_long)
         process.terminate()
         await process.wait()
