@@ -137,6 +137,7 @@ class EventData(BaseModel):
     @property
     def encoded(self) -> bytes:
         """It as JSON, by the rules of ``encode``."""
+        _all_fields(type(self))  # older releases write no model that is not built, and what is read in another is not
         return dump(self)
 
 
@@ -151,7 +152,7 @@ class SaidAlike(EventData):
         try:
             encoded: bytes = _JSON.__get__(self)
         except AttributeError:
-            encoded = dump(self)
+            encoded = super().encoded
             _JSON.__set__(self, encoded)
         return encoded
 

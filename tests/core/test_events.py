@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -290,6 +292,21 @@ def test_record_that_is_retold_says_what_one_says_that_is_encoded_anew(
 
     assert json.loads(retold.encoded) == json.loads(dump(retold))
     assert retold.timestamp > record.timestamp
+
+
+def test_record_that_is_read_first_of_all_is_encoded_in_parts() -> None:
+    """As after a restart: older releases of pydantic write no model of which nothing was made before."""
+    reasons = [{"code": "words", "text": "why"}]
+    parts = {"deeds": {"does": [], "where": [], "reversible": None}, "command": {"parts": [], "not_understood": None}}
+    told = {**RECORD_ON_THE_WIRE, "reasons": reasons, **parts}
+    program = (
+        "import sys; from notifier_service.core.events import PermissionRecord;"
+        "print(PermissionRecord.model_validate_json(sys.stdin.read()).encoded.decode())"
+    )
+
+    ran = subprocess.run([sys.executable, "-c", program], input=json.dumps(told), capture_output=True, text=True)
+
+    assert json.loads(ran.stdout) == told
 
 
 ANY_TEXT = st.text(max_size=12) | st.sampled_from(
