@@ -8,6 +8,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from operator import itemgetter
 from typing import Any, NamedTuple, final
@@ -40,6 +41,7 @@ class Event(NamedTuple):
 
 #: ``_new(Event, …)`` makes one without the detour through Python that its own constructor takes.
 _new = tuple.__new__
+_as_event = partial(_new, Event)
 
 #: An event as a bare tuple: made in a third of the time, and left alone by the garbage collector, which visits each
 #: ``Event`` in every round. What nobody reads stays that.
@@ -87,12 +89,20 @@ class Batch:
     def records(self) -> Sequence[Record]:
         """The events; made when they are asked for first."""
         if self._records is None:
-            # A pass over all that Python makes by itself costs a fraction of a step of a loop of ours.
-            ids, places = self.ids(" ").split(" "), range(self._first, self._first + len(self))
-            encoded = enveloped_each(self._types, ids, self._data_jsons, self._traceparent)
-            self._records = list(zip(places, ids, self._types, encoded, strict=True))
+            self._records = list(self._made())
             self._data_jsons = ()
         return self._records
+
+    @property
+    def events(self) -> list[Event]:
+        """The same for readers."""
+        return [*map(_as_event, self._made() if self._records is None else self._records)]
+
+    def _made(self) -> Iterator[Record]:
+        # A pass over all that Python makes by itself costs a fraction of a step of a loop of ours.
+        ids, places = self.ids(" ").split(" "), range(self._first, self._first + len(self))
+        encoded = enveloped_each(self._types, ids, self._data_jsons, self._traceparent)
+        return zip(places, ids, self._types, encoded, strict=True)
 
     @property
     def is_of_trail(self) -> bool:
@@ -451,7 +461,7 @@ class EventLog:
         events, made = self._events, list[Event]()
         while len(made) < count:
             newest = events.pop()
-            made += map(event_of, reversed(newest.records)) if type(newest) is Batch else (event_of(newest),)
+            made += reversed(newest.events) if type(newest) is Batch else (event_of(newest),)
         events.extend(reversed(made))
         self._unmade_until = seq + count - len(made)
 
