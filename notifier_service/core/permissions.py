@@ -314,7 +314,7 @@ class PermissionDesk:
             words, table = (_suggested if tool.command is not None else _suggested_again)(tool, question.risk_level)
         is_settled = verdict is not None and verdict.effect != "ask"
         parameters_bytes = self._size_of(text)
-        timestamp, seconds = utc_now(), float(timeout)
+        timestamp, seconds = utc_now(), abs(float(timeout))  # or another's zero would be told as -0.0
         is_told_now = at_once and not is_settled and self._shows_at_once(question)
         asked = {
             "request_id": self._id_start + secrets.token_urlsafe(18),  # 144 bits

@@ -857,6 +857,11 @@ def test_timeout_of_zero_waits_for_ever(clock: Clock, by: str) -> None:
     assert (request.pending, request.record.expires_at, desk.next_deadline) == (True, None, None)
 
 
+def test_zero_is_told_without_a_sign_whoever_was_first_to_name_one(desk: Desk) -> None:
+    for timeout_seconds in (-0.0, 0.0):
+        assert b'"timeout_seconds":0.0,' in desk.ask(timeout_seconds=timeout_seconds).record.encoded
+
+
 def test_next_deadline_is_the_earliest(desk: Desk, clock: Clock) -> None:
     desk.ask(timeout_seconds=9)
     earliest = desk.ask(timeout_seconds=3)
