@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from aiohttp import ClientSession, TCPConnector
+from aiohttp import ClientConnectorSSLError, ClientSession, TCPConnector
 
 from notifier_service import Settings, serve
 from notifier_service.cli.proxies import PROXIES, Front
@@ -88,7 +88,19 @@ async def reached(way: str, tokens_file: Path, folder: Path) -> AsyncIterator[tu
                     await asyncio.sleep(0.01)
             tls = ssl.create_default_context(cafile=str(authority))
             async with ClientSession(public, connector=TCPConnector(ssl=tls, resolver=Here())) as phone:
+                await is_certified(phone)
                 yield site.url, public, phone
+
+
+async def is_certified(phone: ClientSession) -> None:
+    """Wait until a proxy that makes its own certificate has done so, which is behind the authority's."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                async with phone.get("/agent_backend/"):
+                    return
+            except ClientConnectorSSLError:
+                await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("way", WAYS)
