@@ -87,7 +87,7 @@ async def approving(broker: Broker, after_seconds: float = 0) -> AsyncIterator[l
 
     async def approve() -> None:
         seen: set[str] = set()
-        while True:
+        while not session.log.closed:  # behind its end nothing is waited for
             for request in session.desk.pending:
                 if request.request_id not in seen:
                     seen.add(request.request_id)
