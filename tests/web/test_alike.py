@@ -19,7 +19,7 @@ from notifier_service.web.alike import alike_in_array, alike_lines
 from notifier_service.web.plain_events import Pieces, plain_pieces
 
 from .conftest import API, MakeClient
-from .test_plain_events import without_ids
+from .test_plain_events import answered_and_read
 
 MOST = 16_384
 #: What has been learned stays so: each test has types of its own.
@@ -363,12 +363,7 @@ async def test_answers_and_events_are_those_of_the_way_of_all(
             ]
             learn(events[0])
             body = b"\n".join(events) if way == "lines" else array(*events)
-            response = await client.post(f"{API}/events/s1", data=body, headers=headers)
-            answer = json.loads(await response.text())
-            polled = await client.get(f"{API}/long-poll/s1?after=earliest&timeout=0")
-            read_events = json.loads(await polled.text())["data"]["events"] if polled.status == 200 else polled.status
-            await client.delete(f"{API}/sessions/s1")
-            told.setdefault(name, []).append((response.status, without_ids(answer), without_ids(read_events)))
+            told.setdefault(name, []).append(await answered_and_read(client, body, headers))
 
     assert {name: pair for name, pair in told.items() if pair[0] != pair[1]} == {}
     assert taken.count(True) >= len(TAKEN)

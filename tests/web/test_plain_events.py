@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -71,16 +73,21 @@ async def test_all_bodies_are_answered_and_told_alike_on_both_ways(
             headers = {"Content-Type": content_type, "traceparent": "00-" + "1" * 32 + "-" + "2" * 16 + "-01"}
             if form == "idempotent array":
                 headers["Idempotency-Key"] = name
-            response = await client.post(f"{API}/events/s1", data=sent, headers=headers)
-            answer = json.loads(await response.text())
-            polled = await client.get(f"{API}/long-poll/s1?after=earliest&timeout=0")
-            events = json.loads(await polled.text())["data"]["events"] if polled.status == 200 else polled.status
-            await client.delete(f"{API}/sessions/s1")
-            told.setdefault(name, []).append((response.status, without_ids(answer), without_ids(events)))
+            told.setdefault(name, []).append(await answered_and_read(client, sent, headers))
 
     assert {name: pair for name, pair in told.items() if pair[0] != pair[1]} == {}
     assert True in taken
     assert False in taken
+
+
+async def answered_and_read(client: TestClient[Any, Any], sent: bytes, headers: Mapping[str, str]) -> tuple[Any, ...]:
+    """The status and the answer of a publish, and what is read of it then; the session is ended."""
+    response = await client.post(f"{API}/events/s1", data=sent, headers=headers)
+    answer = json.loads(await response.text())
+    polled = await client.get(f"{API}/long-poll/s1?after=earliest&timeout=0")
+    events = json.loads(await polled.text())["data"]["events"] if polled.status == 200 else polled.status
+    await client.delete(f"{API}/sessions/s1")
+    return response.status, without_ids(answer), without_ids(events)
 
 
 def without_ids(value: Any) -> Any:
