@@ -330,20 +330,13 @@ def reasons_of(deeds: Deeds, parameters: Mapping[str, Any]) -> tuple[Reason, ...
     """The deeds as a reason to ask, and what of a command nobody can tell."""
     reading = read_call(parameters)
     why = None if reading is None else reading.not_understood
-    does = _as_reason(deeds.does, deeds.where, deeds.paths, deeds.hosts, deeds.reversible)
+    does = _as_reason(deeds)
     return (does,) if why is None else (does, Reason(why.code, **why.values))
 
 
 @lru_cache(maxsize=512)
-def _as_reason(
-    does: tuple[Deed, ...],
-    where: tuple[Place, ...],
-    paths: tuple[str, ...] | None,
-    hosts: tuple[str, ...] | None,
-    reversible: bool | None,
-) -> Reason:
-    told = {"does": does, "where": where, "paths": paths, "hosts": hosts, "reversible": reversible}
-    return Reason("deeds", what=in_words(told)) if does else Reason("deeds_unknown")
+def _as_reason(deeds: Deeds) -> Reason:
+    return Reason("deeds", what=in_words(deeds.__dict__)) if deeds.does else Reason("deeds_unknown")
 
 
 def in_words(deeds: Mapping[str, Any]) -> str:
