@@ -115,7 +115,6 @@ _MOST_SHARED = 500
 
 _log = logging.getLogger("notifier_service.permissions")
 
-Publish = Callable[[str, EventData], object]
 Judge = Callable[[Question], Verdict]
 
 
@@ -147,13 +146,12 @@ class PendingPlaces:
 class PermissionDesk:
     """All permission requests of one session.
 
-    ``tell`` appends what is told of a request at once to the session's log; where it is not given, ``publish`` gets it
-    one by one. ``judge`` asks the policy about an edited call, ``note_use`` hears which rule settled one,
-    ``count_viewers`` tells how many people could see a request, ``is_seen`` whether somebody looks, ``counters`` have
-    how each one ended. ``clock`` is in seconds, monotonic. The log gets one line for each that ended. ``instance``
-    names this run of the service: the ids of its requests begin so, and an id that does not was given before a
-    restart. Where there is a file of ``learned`` rules, decisions may be for always, and ``tell_learned`` hears about
-    which tool one was.
+    ``tell`` appends what is told of a request at once to the session's log, ``judge`` asks the policy about an edited
+    call, ``note_use`` hears which rule settled one, ``count_viewers`` tells how many people could see a request,
+    ``is_seen`` whether somebody looks, ``counters`` have how each one ended. ``clock`` is in seconds, monotonic. The
+    log gets one line for each that ended. ``instance`` names this run of the service: the ids of its requests begin
+    so, and an id that does not was given before a restart. Where there is a file of ``learned`` rules, decisions may
+    be for always, and ``tell_learned`` hears about which tool one was.
     """
 
     def __init__(
@@ -161,9 +159,8 @@ class PermissionDesk:
         session_id: str,
         *,
         limits: Limits,
+        tell: Tell,
         judge: Judge,
-        tell: Tell | None = None,
-        publish: Publish = lambda event_type, data: None,
         note_use: Callable[[str | None], object] | None = None,
         count_viewers: Callable[[], int] = lambda: 0,
         is_seen: Callable[[], bool] = lambda: False,
@@ -210,7 +207,7 @@ class PermissionDesk:
             max(1, limits.max_pending_per_session // 2),
             "{} permission requests that do not expire within a day are pending in this session; more are denied.",
         )
-        self._tell = _one_by_one(publish) if tell is None else tell
+        self._tell = tell
         self._judge = judge
         self._note_use = self.grants.use if note_use is None else note_use
         self._count_viewers = count_viewers
@@ -1264,15 +1261,6 @@ class PermissionDesk:
             request.forget_whole()
             self._large.take(-request.kept_bytes, id(self), request.asked_by)
             request.kept_bytes = 0
-
-
-def _one_by_one(publish: Publish) -> Tell:
-    def tell(request: PermissionRequest, /, *told: tuple[str, EventData]) -> Sequence[Event]:
-        for each in told:
-            publish(*each)
-        return ()
-
-    return tell
 
 
 def _after(moment: datetime, seconds: float) -> datetime | None:

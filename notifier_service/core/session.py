@@ -693,9 +693,8 @@ class Session:
         self._appended(events, evicted)
         if request.announced:  # what the policy answers by itself waits for nobody
             self._all.tell_asked(self.session_id, request, appended)
-        space = self._all.space
-        if space.log_bytes + space.beside_bytes > space.most_bytes:
-            space.make_room(self)
+        if self._all.space.is_over:
+            self._all.space.make_room(self)
         if request.record.code == "restarted":
             self._end_left_waiting({request.request_id})
         return events

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ from notifier_service.core.errors import (
     SessionClosed,
     TooLarge,
 )
+from notifier_service.core.event_log import Event
 from notifier_service.core.events import EventData, PermissionRecord, dump, utc_now, utc_text
 from notifier_service.core.input_schema import InputSchema
 from notifier_service.core.limits import Limits
@@ -59,14 +61,15 @@ class Desk(PermissionDesk):
         super().__init__(
             "s1",
             limits=Limits(**limits),
-            publish=self.keep,
+            tell=self.keep,
             judge=self.say,
             count_viewers=lambda: self.viewers,
             clock=clock,
         )
 
-    def keep(self, event_type: str, data: EventData) -> None:
-        self.published.append((event_type, json.loads(dump(data))))
+    def keep(self, request: PermissionRequest, /, *told: tuple[str, EventData]) -> Sequence[Event]:
+        self.published += [(event_type, json.loads(dump(data))) for event_type, data in told]
+        return ()
 
     def say(self, question: Question) -> Verdict:
         self.judged.append(question)
@@ -242,7 +245,7 @@ def test_viewers_are_counted_when_the_request_is_announced(desk: Desk) -> None:
 
 
 def test_desk_without_a_counter_of_viewers_has_none() -> None:
-    desk = PermissionDesk("s1", limits=Limits(), publish=lambda *_: None, judge=lambda *_: ALLOW)
+    desk = PermissionDesk("s1", limits=Limits(), tell=lambda *_: (), judge=lambda *_: ALLOW)
 
     assert desk.register(Question(tool_name="t", parameters={}, risk_level="low")).record.viewers == 0
 
@@ -1356,7 +1359,7 @@ def test_question_that_is_altered_is_another_with_all_else_the_same() -> None:
 def test_record_of_what_was_checked_is_that_of_what_is_checked_here() -> None:
     records = []
     for is_checked in (False, True):
-        desk = PermissionDesk("s1", limits=Limits(), publish=lambda *_: None, judge=lambda *_: ALLOW)
+        desk = PermissionDesk("s1", limits=Limits(), tell=lambda *_: (), judge=lambda *_: ALLOW)
         question = Question(
             "bash",
             {"command": "rm -rf build", "n": 1},
