@@ -70,14 +70,6 @@ class CommandReading:
     #: How many wrappers run each part, one within the other.
     depths: tuple[int, ...] = ()
 
-    def as_json(self) -> dict[str, Any]:
-        """For records: ``{parts: [[word, …], …], not_understood: null | {code, …values, text}}``."""
-        why = self.not_understood
-        return {
-            "parts": [list(words) for words in self.parts],
-            "not_understood": None if why is None else {"code": why.code, **why.values, "text": str(why)},
-        }
-
 
 def read_call(parameters: Mapping[str, Any]) -> CommandReading | None:
     """What a call with these parameters runs; None for one that holds no command."""

@@ -11,9 +11,14 @@ from pathlib import Path
 import pytest
 
 from notifier_service.core.policy.command_use import command_use
-from notifier_service.core.policy.shell import read_call, read_command
+from notifier_service.core.policy.shell import CommandReading, read_call, read_command
+from notifier_service.core.policy.told_command import told_command
 
 BASH = shutil.which("bash")
+
+
+def told(reading: CommandReading) -> dict[str, object]:
+    return {"parts": [list(words) for words in reading.parts], "not_understood": reading.not_understood}
 
 
 @pytest.mark.parametrize(
@@ -40,7 +45,7 @@ BASH = shutil.which("bash")
     ],
 )
 def test_plain_commands_are_read_as_a_shell_reads_them(text: str, commands: list[list[str]]) -> None:
-    assert read_command(text).as_json() == {"parts": commands, "not_understood": None}
+    assert told(read_command(text)) == {"parts": commands, "not_understood": None}
 
 
 @pytest.mark.parametrize(
@@ -146,7 +151,10 @@ def test_what_is_not_understood_is_told_by_a_code_and_values(text: object, code:
 
     assert reading.not_understood is not None
     assert (reading.not_understood.code, reading.not_understood.values) == (code, values)
-    assert reading.as_json()["not_understood"]["text"] == str(reading.not_understood)
+    record = told_command({"command": text}, max_bytes=4096)
+    assert record is not None
+    assert record.not_understood is not None
+    assert record.not_understood.text == str(reading.not_understood)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +189,7 @@ def test_what_only_looks_is_one_command(text: str) -> None:
     ],
 )  # fmt: skip
 def test_list_of_words_is_run_without_a_shell_unless_it_is_one(argv: list[str], parts: list[list[str]]) -> None:
-    assert read_command(argv).as_json() == {"parts": parts, "not_understood": None}
+    assert told(read_command(argv)) == {"parts": parts, "not_understood": None}
 
 
 @pytest.mark.parametrize("name", ["command", "cmd", "script", "argv"])
@@ -222,7 +230,7 @@ def test_usual_shell_and_plain_arguments_change_nothing(shell: object) -> None:
     reading = read_call({"command": "git", "args": ["status", "-s"], "shell": shell})
 
     assert reading is not None
-    assert reading.as_json() == {"parts": [["git", "status", "-s"]], "not_understood": None}
+    assert told(reading) == {"parts": [["git", "status", "-s"]], "not_understood": None}
 
 
 def test_what_is_nested_deeply_is_not_understood() -> None:
